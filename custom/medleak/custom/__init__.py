@@ -1,0 +1,1 @@
+"""What runs inside federated learning: data, networks, client training, records."""

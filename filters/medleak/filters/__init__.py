@@ -1,0 +1,1 @@
+"""Privacy filters on federated updates: pure functions, and thin NVFlare adapters."""

@@ -1,0 +1,1 @@
+"""Attacks on recorded updates, metrics, audits, and the ``medleak`` command."""

@@ -1,0 +1,1 @@
+"""Gradient-inversion attacks: one file an attack, each a frozen record and a function."""
