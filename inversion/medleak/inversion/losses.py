@@ -1,0 +1,110 @@
+"""Gradient-matching losses, statistics losses and image priors: tensors in, scalar tensor out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Criterion = Literal["cross_entropy", "bce"]
+Statistics = Mapping[str, tuple[Tensor, Tensor]]
+"""Name of a norm layer -> (mean [C], unbiased variance [C]) of its input over one batch."""
+GradientLoss = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
+"""(candidate, observed), one tensor per parameter in the same order -> scalar."""
+
+_TINY = 1e-12
+
+
+def task_loss(criterion: Criterion, logits: Tensor, labels: Tensor) -> Tensor:
+    """The client's training loss, mean over the batch.
+
+    Args:
+        criterion: ``cross_entropy``, or ``bce`` on logits.
+        logits: [B, K].
+        labels: [B] int64 classes, or [B, K] probabilities (attacks that optimise labels).
+
+    Returns:
+        Scalar. With ``bce`` and K = 1, class 1 is the positive one; with K > 1 classes are one-hot.
+    """
+    if criterion == "cross_entropy":
+        return functional.cross_entropy(logits, labels)
+    if labels.ndim == 1:
+        classes = logits.shape[1]
+        labels = labels[:, None] if classes == 1 else functional.one_hot(labels, classes)
+    return functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+
+
+def relative_distance(candidate: Tensor, observed: Tensor) -> Tensor:
+    """‖candidate - observed‖ / ‖observed‖ (L2): else a layer's scale decides how much it counts."""
+    # A square root has no gradient at 0: the shift makes it 0 there instead of NaN.
+    gap = (candidate - observed).square().sum() + 1e-30
+    return gap.sqrt() / (observed.norm() + 1e-8)
+
+
+def squared_distance(candidate: Sequence[Tensor], observed: Sequence[Tensor]) -> Tensor:
+    """Sum of squared differences over all parameters (Zhu et al. 2019, arXiv:1906.08935, eq. 4)."""
+    return torch.stack(
+        [(c - o).square().sum() for c, o in zip(candidate, observed, strict=True)]
+    ).sum()
+
+
+def cosine_distance(candidate: Sequence[Tensor], observed: Sequence[Tensor]) -> Tensor:
+    """1 - cos of all parameters as one vector, in [0, 2].
+
+    Geiping et al. 2020, arXiv:2003.14053, eq. 4, without the image prior.
+    """
+    dot = torch.stack([(c * o).sum() for c, o in zip(candidate, observed, strict=True)]).sum()
+    return 1 - dot / (_norm(candidate) * _norm(observed)).clamp_min(_TINY)
+
+
+def layerwise_cosine_distance(candidate: Sequence[Tensor], observed: Sequence[Tensor]) -> Tensor:
+    """Mean over the parameters of 1 - cos, each tensor for itself; in [0, 2]."""
+    return torch.stack(
+        [cosine_distance([c], [o]) for c, o in zip(candidate, observed, strict=True)]
+    ).mean()
+
+
+def layerwise_relative_distance(candidate: Sequence[Tensor], observed: Sequence[Tensor]) -> Tensor:
+    """Mean over the parameters of the relative L2 distance."""
+    return torch.stack(
+        [relative_distance(c, o) for c, o in zip(candidate, observed, strict=True)]
+    ).mean()
+
+
+def statistics_distance(candidate: Statistics, observed: Statistics) -> Tensor:
+    """Mean over the layers in ``candidate`` of the relative distances of mean and of variance.
+
+    Zero where all agree. Layers of ``observed`` that ``candidate`` lacks do not count, so that a
+    forward pass may stop early. TMI 2023 (arXiv:2202.06924) eq. 4, made relative per layer.
+
+    Raises:
+        ValueError: ``candidate`` is empty, or names a layer that was not observed.
+    """
+    if not candidate or not candidate.keys() <= observed.keys():
+        raise ValueError(
+            f"Candidate layers {sorted(candidate)} must be some of the observed "
+            f"{sorted(observed)}: without a common layer the loss would be a constant."
+        )
+    terms = [
+        relative_distance(value, target)
+        for name, pair in candidate.items()
+        for value, target in zip(pair, observed[name], strict=True)
+    ]
+    return torch.stack(terms).sum() / len(candidate)
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """Mean absolute difference of vertical plus of horizontal neighbours; images [B, C, H, W]."""
+    return (images[..., 1:] - images[..., :-1]).abs().mean() + (
+        images[..., 1:, :] - images[..., :-1, :]
+    ).abs().mean()
+
+
+def outside_box(images: Tensor) -> Tensor:
+    """Mean squared excess over [0, 1]; 0 inside the box."""
+    return (images - images.clamp(0, 1)).square().mean()
+
+
+def _norm(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.stack([t.square().sum() for t in tensors]).sum().sqrt()

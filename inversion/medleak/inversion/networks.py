@@ -1,0 +1,105 @@
+"""Rebuild the network that a record names, without trusting the record."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+ALLOWED_PREFIXES = ("medleak.custom.networks.", "monai.networks.nets.", "torchvision.models.")
+"""Where a model factory may come from: a record may be a stranger's, and what it names is called."""
+
+_RUNNING = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def build_network(
+    path: str, args: Mapping[str, Any], *, allowed_prefixes: Sequence[str] = ()
+) -> nn.Module:
+    """Call the model factory ``path`` with ``args``; nothing is downloaded, no random state moves.
+
+    Arguments that would fetch or read weights (``weights*``, ``pretrained*``) are switched off,
+    whether ``args`` or the factory's own defaults ask for them.
+
+    Args:
+        path: Dotted name of an ``nn.Module`` class or of a function that returns one.
+        args: Keyword arguments from the record's manifest.
+        allowed_prefixes: Granted by the caller beside ``ALLOWED_PREFIXES``.
+
+    Raises:
+        ValueError: The name lies outside the allowed prefixes, does not exist, is not a factory of
+            networks, or refuses ``args``.
+    """
+    factory = _resolve(path, (*ALLOWED_PREFIXES, *allowed_prefixes))
+    kwargs = {**args, **_without_weights(factory, args)}
+    with torch.random.fork_rng(devices=[]):
+        try:
+            network = factory(**kwargs)
+        except (TypeError, ValueError, KeyError, RuntimeError) as error:
+            raise ValueError(
+                f"The record's model {path!r} refused its arguments {dict(args)}: {error}. The "
+                "record was written with another version of the model, or was changed; use the "
+                "version in its manifest."
+            ) from error
+    if not isinstance(network, nn.Module):
+        raise ValueError(
+            f"The record's model {path!r} returned a {type(network).__name__}, not a network: "
+            "there is nothing to invert. Name the class or function that makes the network."
+        )
+    return network
+
+
+def load_global_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load ``state`` into ``network``, in place; only running BN statistics may be missing.
+
+    Raises:
+        ValueError: A tensor is missing, unknown or of another shape: a record of another model.
+    """
+    own = network.state_dict()
+    missing = [k for k in own if k not in state and not k.endswith(_RUNNING)]
+    unknown = [k for k in state if k not in own]
+    shapes = [k for k in own if k in state and own[k].shape != state[k].shape]
+    for what, names in (("lacks", missing), ("has unknown", unknown), ("misshapes", shapes)):
+        if names:
+            raise ValueError(
+                f"The record's global model {what} {len(names)} tensors, first {names[0]!r}: it "
+                "belongs to another network than its manifest names, so no attack on it would mean "
+                "anything. Compare manifest.json with the job that wrote the record."
+            )
+    network.load_state_dict(dict(state), strict=False)
+
+
+def _resolve(path: str, prefixes: Sequence[str]) -> Callable[..., Any]:
+    parts = path.split(".")
+    if not path.startswith(tuple(prefixes)) or any(not p or p.startswith("_") for p in parts):
+        raise ValueError(
+            f"The record names the model {path!r}, which is outside {', '.join(prefixes)}: "
+            "building it would run code that the record's writer chose. If you trust it, grant its prefix "
+            "explicitly."
+        )
+    try:
+        factory = getattr(importlib.import_module(".".join(parts[:-1])), parts[-1])
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"The record's model {path!r} cannot be imported ({error}): install the package and "
+            "version that its manifest names."
+        ) from error
+    # A name re-exported by an allowed module (say an `os.system`) is not covered by its prefix.
+    home = f"{getattr(factory, '__module__', '')}."
+    is_factory = inspect.isfunction(factory) or (
+        inspect.isclass(factory) and issubclass(factory, nn.Module)
+    )
+    if not is_factory or not home.startswith(tuple(prefixes)):
+        raise ValueError(
+            f"The record's model {path!r} is no network class or factory of an allowed module: it "
+            "is not called. Name the class or function that makes the network."
+        )
+    return factory
+
+
+def _without_weights(factory: Callable[..., Any], args: Mapping[str, Any]) -> dict[str, Any]:
+    names = {*args, *inspect.signature(factory).parameters}
+    return {n: None for n in names if n.startswith("weights")} | {
+        n: False for n in names if n.startswith("pretrained")
+    }

@@ -1,0 +1,305 @@
+"""What an attacker may see of one recorded update, and nothing beside it."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from medleak.custom.record import Record, UpdateInfo
+from medleak.inversion.losses import Criterion, Statistics
+from medleak.inversion.networks import build_network, load_global_state
+
+LabelKnowledge = Literal["known", "inferred", "optimised"]
+
+
+class KnowledgeError(ValueError):
+    """An attack asked for something that the attacker's declared knowledge withholds."""
+
+    def __init__(self, need: str, field: str) -> None:
+        """``need`` in words, ``field`` of :class:`Knowledge` that withholds it."""
+        super().__init__(
+            f"The attack needs {need}, which this attacker does not know ({field} is withheld): a "
+            f"result would claim less knowledge than it used. Grant Knowledge({field}=...) or "
+            "choose an attack that does without."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """What the attacker knows beside the update's weights; part of every result.
+
+    Attributes:
+        global_model: The model that the round started from.
+        bn_statistics: Running batch-norm statistics and step counters, before and after (an
+            update under FedBN does not hold them, whatever is granted here).
+        labels: ``known``: given to the attack. ``inferred``: computed from the update.
+            ``optimised``: unknowns like the pixels.
+        batch_size: Images in a local step.
+        lr: Learning rate of the local steps.
+        n_images: Images in the client's training set.
+        prior: A mean image of public data.
+        channels: Whether images are gray; without it the attack looks for colour images.
+    """
+
+    global_model: bool = True
+    bn_statistics: bool = True
+    labels: LabelKnowledge = "inferred"
+    batch_size: bool = True
+    lr: bool = True
+    n_images: bool = True
+    prior: bool = True
+    channels: bool = True
+
+    def __post_init__(self) -> None:
+        """Reject a kind of label knowledge that no attack implements."""
+        if self.labels not in ("known", "inferred", "optimised"):
+            raise ValueError(f"labels must be known, inferred or optimised, got {self.labels!r}.")
+
+    def describe(self) -> str:
+        """One line for a result: ``all, labels inferred``, or what is withheld."""
+        off = [f.name for f in fields(self) if getattr(self, f.name) is False]
+        return f"{'without ' + '+'.join(off) if off else 'all'}, labels {self.labels}"
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Observation:
+    """One update as the attacker sees it; made by :func:`observe`.
+
+    Everything that knowledge may withhold is a method or property that raises
+    :class:`KnowledgeError` where it does. All tensors are float32 on ``device``, and private
+    copies: what an attack does to them, the record and other attacks do not see.
+
+    Attributes:
+        knowledge: What was granted.
+        device: Where the tensors are.
+        spatial_size: (H, W) of an image.
+        image_channels: Channels to look for: 1 if the images are known to be gray, else 3.
+        mean: Normalisation, one value a network channel.
+        std: Likewise, positive.
+        criterion: The training loss's name.
+        num_classes: Outputs of the network.
+        parameter_names: In the order of ``named_parameters()``.
+    """
+
+    knowledge: Knowledge
+    device: torch.device
+    spatial_size: tuple[int, int]
+    image_channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    criterion: Criterion
+    num_classes: int
+    parameter_names: tuple[str, ...]
+    _network: nn.Module
+    _untrained: nn.Module
+    _global: dict[str, Tensor]
+    _update: dict[str, Tensor]
+    _info: UpdateInfo
+    _labels: Tensor | None
+
+    def network(self) -> nn.Module:
+        """A new copy of the network with the global weights, in training mode."""
+        self._need(self.knowledge.global_model, "the global model", "global_model")
+        return copy.deepcopy(self._network).train()
+
+    def untrained_network(self) -> nn.Module:
+        """A new copy with the factory's own weights: all there is without the global model."""
+        return copy.deepcopy(self._untrained).train()
+
+    @property
+    def parameter_update(self) -> dict[str, Tensor]:
+        """local - global by parameter; proportional to the gradient without the learning rate."""
+        return {n: self._update[n].clone() for n in self.parameter_names}
+
+    @property
+    def gradient(self) -> dict[str, Tensor]:
+        """-update / lr by parameter: for plain SGD the sum of the local steps' gradients."""
+        return {n: -v / self.lr for n, v in self.parameter_update.items()}
+
+    @property
+    def has_bn_statistics(self) -> bool:
+        """Whether the attacker sees running statistics of at least one norm layer."""
+        return self.knowledge.bn_statistics and bool(self._norm_layers())
+
+    @property
+    def bn_statistics(self) -> Statistics:
+        """The batch statistics that the update reveals, by norm layer.
+
+        For K local steps with momentum m the running statistics give one weighted mean of the
+        steps' batch statistics, sum_k w_k s_k = (r_K - (1-m)^K r_0) / (1 - (1-m)^K), with the
+        weights of :meth:`bn_step_weights`. For K = 1 they are the statistics of the batch.
+        """
+        self._need(self.has_bn_statistics, "batch-norm statistics", "bn_statistics")
+        found = {}
+        for name, layer in self._norm_layers().items():
+            kept = self._kept(name, layer)
+            found[name] = tuple(
+                self._global[key] + self._update[key] / (1 - kept)
+                for key in (f"{name}.running_mean", f"{name}.running_var")
+            )
+        return found
+
+    def bn_step_weights(self, layer: str) -> Tensor:
+        """[K] weights, summing to 1, with which the steps' statistics mix in ``layer``."""
+        self._need(self.has_bn_statistics, "batch-norm statistics", "bn_statistics")
+        steps, momentum = self.n_steps, self._norm_layers()[layer].momentum
+        if momentum is None:  # PyTorch's cumulative average: every step counts the same.
+            return torch.full((steps,), 1 / steps, device=self.device)
+        ages = torch.arange(steps - 1, -1, -1, device=self.device)
+        weights = momentum * (1 - momentum) ** ages
+        return weights / weights.sum()
+
+    @property
+    def n_steps(self) -> int:
+        """Local optimiser steps: from the norm layers' counters, else as the site declares."""
+        if self.knowledge.bn_statistics:
+            counters = [v for k, v in self._update.items() if k.endswith("num_batches_tracked")]
+            if counters and (steps := round(float(counters[0]))) >= 1:
+                return steps
+        self._need(self.knowledge.batch_size, "the number of local steps", "batch_size")
+        return self._info.n_steps
+
+    @property
+    def local_epochs(self) -> int:
+        """Passes over the client's images in this round."""
+        self._need(self.knowledge.batch_size, "the number of local epochs", "batch_size")
+        return self._info.local_epochs
+
+    @property
+    def batch_size(self) -> int:
+        """Images in a local step, at most ``n_images``."""
+        self._need(self.knowledge.batch_size, "the batch size", "batch_size")
+        return min(self._info.batch_size, self._info.n_images)
+
+    @property
+    def n_images(self) -> int:
+        """Images that the client trained on."""
+        self._need(self.knowledge.n_images, "the number of images", "n_images")
+        return self._info.n_images
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of this round's local steps."""
+        self._need(self.knowledge.lr, "the learning rate", "lr")
+        return self._info.lr
+
+    @property
+    def momentum(self) -> float:
+        """SGD momentum of the local steps."""
+        self._need(self.knowledge.lr, "the optimiser's momentum", "lr")
+        return self._info.momentum
+
+    @property
+    def weight_decay(self) -> float:
+        """Weight decay of the local steps."""
+        self._need(self.knowledge.lr, "the optimiser's weight decay", "lr")
+        return self._info.weight_decay
+
+    @property
+    def labels(self) -> Tensor:
+        """[N] int64, where they are known."""
+        if self._labels is None:
+            raise KnowledgeError("the labels", "labels")
+        return self._labels.clone()
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] pixels in [0, 1] to model units: gray is repeated, then (x - mean) / std."""
+        mean, std = (
+            torch.tensor(v, device=images.device)[:, None, None] for v in (self.mean, self.std)
+        )
+        return (images.expand(-1, len(self.mean), -1, -1) - mean) / std
+
+    def _norm_layers(self) -> dict[str, nn.modules.batchnorm._BatchNorm]:
+        return {
+            name: module
+            for name, module in self._network.named_modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm)
+            and all(f"{name}.{k}" in s for k in _RUNNING for s in (self._update, self._global))
+        }
+
+    def _kept(self, name: str, layer: nn.modules.batchnorm._BatchNorm) -> float:
+        """Share of the running statistic of before the round that is left after it."""
+        if layer.momentum is None:
+            seen = float(self._global.get(f"{name}.num_batches_tracked", torch.zeros(())))
+            return seen / (seen + self.n_steps)
+        return (1 - layer.momentum) ** self.n_steps
+
+    def _need(self, granted: bool, need: str, field: str) -> None:
+        if not granted:
+            raise KnowledgeError(need, field)
+
+
+_RUNNING = ("running_mean", "running_var")
+
+
+def observe(
+    record: Record,
+    knowledge: Knowledge,
+    *,
+    device: torch.device | str = "cpu",
+    labels: Tensor | None = None,
+    allowed_prefixes: Sequence[str] = (),
+) -> Observation:
+    """Show ``record`` to an attacker with ``knowledge``.
+
+    Args:
+        record: As read from disk; not modified, nothing of it shared.
+        knowledge: What the attacker may see.
+        device: Where the attack will run.
+        labels: [N] classes of the client's images, if and only if ``knowledge.labels`` is
+            ``known``.
+        allowed_prefixes: Origins of model factories that the caller trusts beside the usual
+            (:func:`medleak.inversion.networks.build_network`).
+
+    Raises:
+        ValueError: The network cannot be built, the record is of another model, the update lacks
+            a parameter, or ``labels`` and ``knowledge`` disagree.
+    """
+    if (knowledge.labels == "known") != (labels is not None):
+        raise ValueError(
+            f"labels are {'given' if labels is not None else 'missing'} while the attacker's "
+            f"labels are {knowledge.labels!r}: results would state a wrong knowledge."
+        )
+    target, manifest = torch.device(device), record.manifest
+    network = build_network(
+        manifest.model.path, manifest.model.args, allowed_prefixes=allowed_prefixes
+    ).to(target)
+    untrained = copy.deepcopy(network)
+    state, update = (_tensors(s, target) for s in (record.global_state, record.update))
+    load_global_state(network, state)
+    names = tuple(name for name, _ in network.named_parameters())
+    if missing := [n for n in names if n not in update or update[n].shape != state[n].shape]:
+        raise ValueError(
+            f"The update of round {record.info.round}, site {record.info.site} lacks or misshapes "
+            f"{len(missing)} parameters, first {missing[0]!r}: an attack would invert another "
+            "update than the site sent. Only batch-norm statistics may be withheld."
+        )
+    gray = knowledge.channels and manifest.input.channels == 1
+    return Observation(
+        knowledge=knowledge,
+        device=target,
+        spatial_size=manifest.input.spatial_size,
+        image_channels=1 if gray else len(manifest.input.mean),
+        mean=manifest.input.mean,
+        std=manifest.input.std,
+        criterion=manifest.task.criterion,
+        num_classes=manifest.task.num_classes,
+        parameter_names=names,
+        _network=network,
+        _untrained=untrained,
+        _global=state,
+        _update=update,
+        _info=record.info,
+        _labels=None if labels is None else labels.to(target, torch.int64, copy=True),
+    )
+
+
+def _tensors(arrays: dict[str, np.ndarray], device: torch.device) -> dict[str, Tensor]:
+    return {
+        name: torch.from_numpy(np.array(a, dtype=np.float32)).to(device)
+        for name, a in arrays.items()
+    }
