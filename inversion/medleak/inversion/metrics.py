@@ -1,0 +1,184 @@
+"""How close reconstructions are to the images they were made from: design.md section 4.
+
+All functions take images [N, C, H, W] float in [0, 1], C = 1 (gray) or 3 (RGB), on any device, and
+return float64 [N] on that device. Values outside [0, 1] are clipped before they are compared.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+SSIM_WINDOW = 7
+RDLV_MIN_PRIOR_SSIM = 0.05
+PSNR_CAP_DB = 100.0
+_PAIRS_AT_ONCE = 256  # bounds memory: 256 pairs of 224 px in RGB take about 1 GB in the SSIM maps
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Which reconstruction stands for which truth: indices [P], and the SSIM [P] of each pair."""
+
+    reconstruction: Tensor
+    truth: Tensor
+    ssim: Tensor
+
+
+def ssim(truth: Tensor, image: Tensor) -> Tensor:
+    """Structural similarity with scikit-image's default window, ``data_range=1``, no rescaling.
+
+    Window 7 x 7 uniform, K1 = 0.01, K2 = 0.03, sample covariance, mean over windows that lie inside
+    the image and then over channels: `skimage.metrics.structural_similarity(truth, image,
+    data_range=1, channel_axis=0)`, with which it agrees to 1e-9 in float64.
+
+    Args:
+        truth: [N, C, H, W] in [0, 1].
+        image: Same shape.
+
+    Returns:
+        [N] in [-1, 1]; 1 for identical images.
+
+    Raises:
+        ValueError: Shapes differ, are not [N, 1 or 3, >= 7, >= 7], or a value is NaN or infinite.
+
+    Source: Wang et al. 2004, doi:10.1109/TIP.2003.819861, eq. 13.
+    """
+    truth, image = _checked(truth, image)
+    return _windowed_ssim(truth, image, data_range=1.0)
+
+
+def ssim_tmi(truth: Tensor, image: Tensor) -> Tensor:
+    """The variant behind the figures of TMI 2023: each reconstruction is stretched to its range.
+
+    Both images at 0..255 with ``data_range=256``; ``image`` is rescaled so that its minimum is 0
+    and its maximum 255, which hides errors of brightness and contrast. For comparison with
+    published figures only. A constant ``image`` has no range and is compared as it is.
+
+    Args, returns and errors as `ssim`.
+
+    Source: Hatamizadeh et al. 2023, arXiv:2202.06924v2; window and ranges as in its public code.
+    """
+    truth, image = _checked(truth, image)
+    low, high = image.amin((1, 2, 3), keepdim=True), image.amax((1, 2, 3), keepdim=True)
+    stretched = torch.where(high > low, (image - low) / (high - low).clamp_min(1e-12), image)
+    # SSIM does not change when images and range are scaled alike: 0..255 at 256 is 0..1 at 256/255.
+    return _windowed_ssim(truth, stretched, data_range=256 / 255)
+
+
+def mse(truth: Tensor, image: Tensor) -> Tensor:
+    """Mean squared error over channels and pixels; args and errors as `ssim`, any H and W."""
+    truth, image = _checked(truth, image, window=1)
+    return (truth - image).square().flatten(1).mean(1)
+
+
+def psnr(truth: Tensor, image: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB at peak 1: -10 log10(MSE); args and errors as `mse`.
+
+    Capped at 100 dB, where the MSE (1e-10) is beneath the rounding of float32 images: identical
+    images would else put an infinity into every mean that they enter.
+    """
+    return (-10 * mse(truth, image).log10()).clamp_max(PSNR_CAP_DB)
+
+
+def rdlv(ssim_image: Tensor, ssim_prior: Tensor) -> Tensor:
+    """Relative data leakage value: (SSIM(T, I) - SSIM(T, P)) / SSIM(T, P).
+
+    Args:
+        ssim_image: [N], similarity of each truth T to its reconstruction I.
+        ssim_prior: [N], similarity of each truth T to the prior image P.
+
+    Returns:
+        [N] float64; above 0 the reconstruction shows more of the image than the prior did. NaN
+        (undefined, never infinite) where SSIM(T, P) < 0.05: the quotient says nothing there.
+
+    Source: Hatamizadeh et al. 2023, arXiv:2202.06924v2, eq. 6.
+    """
+    image, prior = ssim_image.double(), ssim_prior.double()
+    defined = prior >= RDLV_MIN_PRIOR_SSIM
+    return torch.where(defined, (image - prior) / prior.clamp_min(RDLV_MIN_PRIOR_SSIM), torch.nan)
+
+
+def pairwise_ssim(reconstructions: Tensor, truths: Tensor) -> Tensor:
+    """`ssim` of every reconstruction [N, C, H, W] with every truth [M, C, H, W]: [N, M]."""
+    if reconstructions.shape[1:] != truths.shape[1:]:
+        raise ValueError(
+            f"Reconstructions are {tuple(reconstructions.shape[1:])} and truths "
+            f"{tuple(truths.shape[1:])} (channels, height, width): they cannot be compared. Load "
+            "the truth at the size and channels that the record's manifest states."
+        )
+    n, m = len(reconstructions), len(truths)
+    rows, columns = torch.arange(n * m) // m, torch.arange(n * m) % m
+    parts = [
+        ssim(truths[c], reconstructions[r])
+        for r, c in zip(rows.split(_PAIRS_AT_ONCE), columns.split(_PAIRS_AT_ONCE), strict=True)
+    ]
+    return torch.cat(parts).reshape(n, m)
+
+
+def assign(reconstructions: Tensor, truths: Tensor) -> Assignment:
+    """Pair reconstructions with truths one to one by the best total SSIM (Hungarian).
+
+    Args:
+        reconstructions: [N, C, H, W] in [0, 1].
+        truths: [M, C, H, W], all images that the client may have trained on; M may differ from N.
+
+    Returns:
+        min(N, M) pairs, in the order of the reconstructions.
+
+    Raises:
+        ValueError: As `ssim`.
+    """
+    similarity = pairwise_ssim(reconstructions, truths)
+    rows, columns = linear_sum_assignment(similarity.cpu().numpy(), maximize=True)
+    reconstruction, truth = torch.as_tensor(rows), torch.as_tensor(columns)
+    return Assignment(reconstruction, truth, similarity.cpu()[reconstruction, truth])
+
+
+def best_of_any(reconstructions: Tensor, truths: Tensor) -> Assignment:
+    """Pair each reconstruction with the truth it resembles most; a truth may be taken repeatedly.
+
+    TMI's way (section III-D, "highest SSIM with any of the original training images"): an upper
+    bound of `assign`, flattering for sites with many images. Args and errors as `assign`; N pairs.
+    """
+    best = pairwise_ssim(reconstructions, truths).cpu().max(dim=1)
+    return Assignment(torch.arange(len(reconstructions)), best.indices, best.values)
+
+
+def _windowed_ssim(truth: Tensor, image: Tensor, data_range: float) -> Tensor:
+    # Own lines, not monai.metrics: MONAI divides covariances by 49 instead of 48 and computes in
+    # float32, where flat regions of an X-ray cancel to an error of 2e-4.
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    pixels = SSIM_WINDOW**2
+    mean_t, mean_i = _window_mean(truth), _window_mean(image)
+    sample = pixels / (pixels - 1)
+    var_t = sample * (_window_mean(truth * truth) - mean_t**2)
+    var_i = sample * (_window_mean(image * image) - mean_i**2)
+    covariance = sample * (_window_mean(truth * image) - mean_t * mean_i)
+    luminance = (2 * mean_t * mean_i + c1) / (mean_t**2 + mean_i**2 + c1)
+    structure = (2 * covariance + c2) / (var_t + var_i + c2)
+    return (luminance * structure).flatten(1).mean(1)
+
+
+def _window_mean(x: Tensor) -> Tensor:
+    return torch.nn.functional.avg_pool2d(x, SSIM_WINDOW, stride=1)
+
+
+def _checked(truth: Tensor, image: Tensor, window: int = SSIM_WINDOW) -> tuple[Tensor, Tensor]:
+    if truth.shape != image.shape or truth.dim() != 4 or truth.shape[1] not in (1, 3):
+        raise ValueError(
+            f"Images to compare are {tuple(truth.shape)} and {tuple(image.shape)}: both must be "
+            "the same [N, C, H, W] with C = 1 or 3. Resize or repeat one of them first."
+        )
+    if min(truth.shape[2:]) < window:
+        raise ValueError(
+            f"Images of {truth.shape[2]} x {truth.shape[3]} px are smaller than the {window} x "
+            f"{window} window of SSIM, which is undefined there. Use images of {window} px or more."
+        )
+    for name, value in (("truth", truth), ("image", image)):
+        if not torch.isfinite(value).all():
+            raise ValueError(
+                f"The {name} holds NaN or infinity: any similarity to it is meaningless. Look at "
+                "the attack's losses, or at the file it was read from."
+            )
+    return truth.double().clamp(0, 1), image.double().clamp(0, 1)
