@@ -11,12 +11,10 @@ the weights are constant over the steps. Integer labels under BCE mean one-hot t
 single output where the head has one.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-Criterion = Literal["cross_entropy", "bce"]
+from medleak.inversion.losses import Criterion
 
 
 def head(model: nn.Module) -> str:
