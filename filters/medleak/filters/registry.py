@@ -1,0 +1,91 @@
+"""Defences by name, so that an audit replays the very functions that ran in the federation."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+from medleak.filters.noise import NoiseSource
+from medleak.filters.percentile_gaussian import PercentileGaussian
+from medleak.filters.update import Update, Value
+
+
+class Defence(Protocol):
+    """A frozen record of hyper-parameters that maps an update to a protected one."""
+
+    name: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def __call__(
+        self,
+        update: Update,
+        *,
+        rng: NoiseSource,
+        global_state: Mapping[str, object] | None = None,
+    ) -> dict[str, Value]:
+        """Protect ``update``; raise instead of returning anything unprotected."""
+        ...
+
+
+DEFENCES: dict[str, type[Defence]] = {cls.name: cls for cls in (PercentileGaussian,)}
+
+
+def defence(spec: str) -> Defence:
+    """Build a defence from text: ``name`` or ``name:key=value,key=value``.
+
+    Values are JSON where they can be (``10``, ``true``), else text:
+    ``"percentile_gaussian:sigma0=10,scope=group"``. A list is joined by ``|``.
+
+    Raises:
+        ValueError: Unknown name or parameter, a missing or malformed value.
+    """
+    name, _, rest = spec.partition(":")
+    if name.strip() not in DEFENCES:
+        raise ValueError(
+            f"Unknown defence {name.strip()!r}; known are {', '.join(sorted(DEFENCES))}."
+        )
+    return build(
+        name.strip(), dict(_argument(part, spec) for part in rest.split(",") if part.strip())
+    )
+
+
+def build(name: str, args: Mapping[str, Any]) -> Defence:
+    """Build the defence that a record declares as ``{"name": …, "args": {…}}``."""
+    cls = DEFENCES.get(name)
+    if cls is None:
+        raise ValueError(f"Unknown defence {name!r}; known are {', '.join(sorted(DEFENCES))}.")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    unknown = sorted(set(args) - set(fields))
+    if unknown:
+        raise ValueError(
+            f"{name} has no parameter {unknown[0]!r}; it takes {', '.join(fields) or 'none'}."
+        )
+    needed = [n for n, f in fields.items() if _is_required(f) and n not in args]
+    if needed:
+        raise ValueError(f"{name} needs {needed[0]}, for example {name}:{needed[0]}=…")
+    return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in args.items()})
+
+
+def declaration(used: Defence) -> dict[str, Any]:
+    """What a record says about a defence: name and parameters, nothing that depends on data."""
+    return {"name": used.name, "args": dataclasses.asdict(used)}
+
+
+def _argument(part: str, spec: str) -> tuple[str, Any]:
+    key, equals, text = (t.strip() for t in part.partition("="))
+    if not (key and equals and text):
+        raise ValueError(f"{part.strip()!r} in {spec!r} is not of the form key=value.")
+    if "|" in text:
+        return key, [_plain(t.strip()) for t in text.split("|")]
+    return key, _plain(text)
+
+
+def _plain(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
