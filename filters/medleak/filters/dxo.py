@@ -6,7 +6,6 @@ update.
 """
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -184,13 +183,15 @@ def _as_numpy(data: object) -> tuple[dict[str, Any], Any]:
     """The entries as numpy values, and a function that gives results their old types back."""
     if not isinstance(data, dict):
         raise UpdateError(f"the DXO holds a {type(data).__name__}, not a dict of arrays")
-    # torch is looked up, not imported: a site that sends numpy must not pay for it.
-    torch = sys.modules.get("torch")
-    tensors = {n: v for n, v in data.items() if torch is not None and isinstance(v, torch.Tensor)}
+    tensors = {n: v for n, v in data.items() if _is_tensor(v)}
 
     def restore(result: Mapping[str, Any]) -> dict[str, Any]:
+        if not tensors:
+            return dict(result)
+        import torch
+
         return {
-            n: torch.from_numpy(np.array(v)).to(tensors[n].device) if n in tensors and torch else v
+            n: torch.from_numpy(np.array(v)).to(tensors[n].device) if n in tensors else v
             for n, v in result.items()
         }
 
@@ -204,3 +205,9 @@ def _as_numpy(data: object) -> tuple[dict[str, Any], Any]:
                 "Send float32."
             ) from e
     return {n: numpy_of.get(n, v) for n, v in data.items()}, restore
+
+
+def _is_tensor(value: object) -> bool:
+    # Told by name: importing torch would cost a site that sends numpy a second and 200 MB, and in
+    # sys.modules it may be half imported, by the training script's own thread.
+    return any(c.__module__ == "torch" and c.__name__ == "Tensor" for c in type(value).__mro__)
