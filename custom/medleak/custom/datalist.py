@@ -1,0 +1,328 @@
+"""Which images there are, of which class and patient: folders per class, decathlon-style lists.
+
+Listing reads names and file headers only. Decoding is `open_image` and `verify`, apart from it, so
+that every client checks the pixels of its own images alone.
+"""
+
+import json
+import os
+import re
+import stat
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from medleak.custom.atomic import write_atomic
+
+# NIH `<patient>_<visit>`, fundus `<patient>_<left|right>`, phantoms `p<patient>_<visit>`.
+PATIENT_PATTERN = r"(p?\d+)_(?:\d{1,4}|left|right)"
+SECTIONS = ("training", "validation", "test")
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
+_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp"}
+_KNOWN = "PNG, JPEG, BMP, TIFF, GIF or WebP"
+
+
+class DataError(ValueError):
+    """The data cannot be used as they are; the message is one line for the user."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Item:
+    """One image: its file (relative to a data root, or absolute), class index, patient."""
+
+    image: str
+    label: int
+    patient: str
+
+
+def patient_of(image: str, pattern: str = PATIENT_PATTERN) -> str:
+    """Patient of the file ``image``: what ``pattern`` finds in its stem, or else the file itself.
+
+    The pattern must match the whole stem; the patient is its group ``patient``, or its first, or
+    all. A name that does not match, such as ``ISIC_0000043.jpg``, is a patient of its own.
+
+    Raises:
+        DataError: ``pattern`` is not a regular expression.
+    """
+    try:
+        match = re.fullmatch(pattern, PurePath(image).stem)
+    except re.error as error:
+        raise DataError(
+            f"patient_pattern {pattern!r} is not a regular expression ({error}): images cannot be "
+            f"split by patient. Use one like {PATIENT_PATTERN!r}."
+        ) from None
+    if match is None:
+        return image
+    if "patient" in match.re.groupindex:
+        return match["patient"] or image
+    return (match[1] if match.re.groups else match[0]) or image
+
+
+def read_folders(
+    data_root: str | Path,
+    classes: Sequence[str] | None = None,
+    patient_pattern: str = PATIENT_PATTERN,
+) -> tuple[list[Item], tuple[str, ...]]:
+    """The images of a folder-per-class set, sorted by name, and the class names in label order.
+
+    A class folder may have sub-folders. What is an image is told by its first bytes, whatever it is
+    called; hidden files and files that neither are nor claim to be images are passed over.
+
+    Args:
+        data_root: Folder with one sub-folder a class.
+        classes: Class folders to use; label k is the k-th of them. None: all, sorted.
+        patient_pattern: See `patient_of`.
+
+    Returns:
+        Items, images relative to ``data_root`` with forward slashes, and the class names.
+
+    Raises:
+        DataError: The root or a class is missing or empty, a file with an image's suffix holds no
+            image, a folder links back into itself, or something cannot be read.
+    """
+    root = Path(data_root)
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise DataError(
+            f"data_root {str(root)!r} {what}: there are no images to read. Name a folder with one "
+            "sub-folder a class."
+        )
+    found = sorted(entry.name for entry in _scan(root) if entry.is_dir())
+    names = tuple(found if classes is None else classes)
+    if not names:
+        raise DataError(
+            f"data_root {str(root)!r} has no sub-folder: a class is one sub-folder of images, and "
+            "there is none. Put the images into one folder a class."
+        )
+    for name in names:
+        if name not in found or names.count(name) > 1:
+            what = "is named twice" if name in found else "has no folder"
+            raise DataError(
+                f"Class {name!r} {what} in {str(root)!r}: its label would mean nothing. Choose "
+                f"different classes among {', '.join(found) or '(none)'}."
+            )
+    items = []
+    for label, name in enumerate(names):
+        images = sorted(path.relative_to(root).as_posix() for path in _images(root / name, ()))
+        if not images:
+            raise DataError(
+                f"Class {name!r} in {str(root)!r} holds no image ({_KNOWN}): nothing can be learnt "
+                "about it. Add images or leave the class out."
+            )
+        items += [Item(image, label, patient_of(image, patient_pattern)) for image in images]
+    return items, names
+
+
+def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    """Entries of ``folder`` that are not hidden, by name."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if e.name[0] != "."), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(
+            f"Folder {str(folder)!r} cannot be read ({error.strerror}): its images would be left "
+            "out without notice. Allow reading it or take it out of the data root."
+        ) from None
+
+
+def _images(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """Image files in and below ``folder``; ``above``: the real folders that lead to it."""
+    real = folder.resolve()
+    if real in above:
+        raise DataError(
+            f"Folder {str(folder)!r} is a link back to {str(real)!r}, which holds it: reading "
+            "would never end. Remove the link."
+        )
+    for entry in _scan(folder):
+        if entry.is_dir():
+            yield from _images(folder / entry.name, (*above, real))
+        elif _holds_image(folder / entry.name):
+            yield folder / entry.name
+
+
+def _holds_image(path: Path) -> bool:
+    """Whether ``path`` starts as an image does; a false image suffix is an error."""
+    claims = path.suffix.lower() in _IMAGE_SUFFIXES
+    try:
+        # A pipe or device would block or never end: only regular files are opened.
+        regular = stat.S_ISREG(path.stat().st_mode)
+        head = b""
+        if regular:
+            with path.open("rb") as file:
+                head = file.read(16)
+    except OSError as error:
+        if not claims:
+            return False
+        raise DataError(
+            f"Image {str(path)!r} cannot be read ({error.strerror}): the class would be one image "
+            "short without notice. Mend or remove it."
+        ) from None
+    known = (
+        head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a"))
+        or head.startswith((b"II*\0", b"MM\0*"))
+        or (head.startswith(b"BM") and head[6:10] == bytes(4))
+        or (head.startswith(b"RIFF") and head[8:12] == b"WEBP")
+    )
+    if claims and not known:
+        what = f"holds no {_KNOWN} image" if regular else "is not a regular file"
+        raise DataError(
+            f"Image {str(path)!r} {what}, whatever its name says: it cannot be trained on. Remove "
+            "it, or replace it by the image."
+        )
+    return known
+
+
+def open_image(path: str | Path) -> Image.Image:
+    """Open and decode the single image in the file ``path``.
+
+    Raises:
+        DataError: It is missing, not an image, truncated, damaged, several images in one file, or
+            so large that decoding it is an attack on the memory (Pillow's limit).
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(path, formats=IMAGE_FORMATS)
+            with image:
+                frames = getattr(image, "n_frames", 1)
+                image.load()
+    except FileNotFoundError:
+        what = "does not exist"
+    except UnidentifiedImageError:
+        what = f"holds no {_KNOWN} image"
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        what = f"has more than {Image.MAX_IMAGE_PIXELS} pixels"
+    except OSError as error:
+        what = f"cannot be read ({' '.join(str(error.strerror or error).split())})"
+    except Exception as error:  # damaged files make Pillow's parsers raise nearly anything
+        what = f"is damaged ({type(error).__name__}: {' '.join(str(error).split())})"
+    else:
+        if frames == 1:
+            return image
+        what = f"holds {frames} frames instead of one image"
+    raise DataError(
+        f"Image {str(path)!r} {what}: it cannot be trained on. Mend, replace or remove it."
+    )
+
+
+def verify(items: Sequence[Item], data_root: str | Path = "") -> None:
+    """Decode every image of ``items`` once.
+
+    Raises:
+        DataError: The first one that `open_image` refuses.
+    """
+    for item in items:
+        open_image(Path(data_root) / item.image)
+
+
+def load_datalist(
+    path: str | Path,
+    data_root: str | Path | None = None,
+    num_classes: int | None = None,
+    patient_pattern: str = PATIENT_PATTERN,
+) -> dict[str, list[Item]]:
+    """Read a decathlon-style datalist: ``{"training": [{"image", "label"}, …], …}``.
+
+    Sections are training, validation and test; all but the first may be absent. A label is an
+    integer or a list of one; an entry's ``"patient"`` is optional.
+
+    Args:
+        path: The JSON file; keys other than the three sections are passed over.
+        data_root: Folder of relative images. None: the folder of ``path``.
+        num_classes: Labels must be below it. None: any label from 0.
+        patient_pattern: See `patient_of`; for entries without ``"patient"``.
+
+    Returns:
+        Items of training, validation and test (an absent section is empty), with images joined to
+        ``data_root``. The images themselves are not opened.
+
+    Raises:
+        DataError: The file is missing or no such list, or an entry is wrong (named by section and
+            position).
+    """
+    path = Path(path)
+    root = path.parent if data_root is None else Path(data_root)
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        what = error.strerror if isinstance(error, OSError) else f"no valid JSON: {error}"
+        raise DataError(
+            f"Datalist {str(path)!r} cannot be read ({what}): there are no images to use. Write it "
+            'as {"training": [{"image": …, "label": 0}], "validation": […]}.'
+        ) from None
+    if not isinstance(content, dict) or "training" not in content:
+        raise DataError(
+            f"Datalist {str(path)!r} has no 'training' list: there is nothing to train on. Write "
+            'it as {"training": [{"image": …, "label": 0}], "validation": […]}.'
+        )
+    lists: dict[str, list[Item]] = {}
+    for section in SECTIONS:
+        entries = content.get(section, [])
+        if not isinstance(entries, list):
+            raise DataError(
+                f"Datalist {str(path)!r}: {section!r} is {type(entries).__name__}, so it names no "
+                "images. Make it a list of entries."
+            )
+        lists[section] = [
+            _item(
+                entry, f"Datalist {str(path)!r}: {section}[{k}]", root, num_classes, patient_pattern
+            )
+            for k, entry in enumerate(entries)
+        ]
+    return lists
+
+
+def _item(entry: Any, where: str, root: Path, num_classes: int | None, pattern: str) -> Item:
+    """The item of one datalist entry, or a DataError that starts with ``where``."""
+    image = entry.get("image") if isinstance(entry, dict) else None
+    if not isinstance(image, str) or not image or "\0" in image:
+        raise DataError(
+            f"{where} names no image file: it cannot be loaded. Give every entry an 'image' (a "
+            "file name) and a 'label' (a class index)."
+        )
+    label = entry.get("label")
+    if isinstance(label, list) and len(label) == 1:
+        label = label[0]
+    if not isinstance(label, int) or isinstance(label, bool):
+        raise DataError(
+            f"{where} ({image!r}) has label {label!r}: a class index is one integer, or a list of "
+            "one. Correct the label."
+        )
+    if label < 0 or (num_classes is not None and label >= num_classes):
+        last = "" if num_classes is None else f" to {num_classes - 1}"
+        raise DataError(
+            f"{where} ({image!r}) has label {label}, out of range: the network has no such output. "
+            f"Use class indices from 0{last}."
+        )
+    patient = entry.get("patient")
+    if patient is not None and not isinstance(patient, str | int):
+        raise DataError(
+            f"{where} ({image!r}) has patient {patient!r}: images could not be kept together by "
+            "patient. Give a string or a number, or leave it out."
+        )
+    joined = str(root / image)
+    return Item(joined, label, patient_of(joined, pattern) if patient is None else str(patient))
+
+
+def save_datalist(path: str | Path, lists: Mapping[str, Sequence[Item]]) -> None:
+    """Write ``lists`` (sections as in `load_datalist`) as a datalist; whole or not at all.
+
+    Raises:
+        DataError: A section is none of training, validation, test.
+        OSError: The file cannot be written.
+    """
+    unknown = sorted(set(lists) - set(SECTIONS))
+    if unknown:
+        raise DataError(
+            f"A datalist has no section {unknown[0]!r}: no reader would look for it. Use "
+            f"{', '.join(SECTIONS)}."
+        )
+    content = {
+        section: [{"image": i.image, "label": i.label, "patient": i.patient} for i in items]
+        for section, items in lists.items()
+    }
+    write_atomic(Path(path), json.dumps(content, indent=1).encode() + b"\n")

@@ -1,0 +1,333 @@
+"""Which site trains on which images: TMI Table II, and splits by patient.
+
+The table is data, so that any other can stand in its place; the split depends on the items, the
+table and the seed alone, so that every client process computes the same one by itself.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from medleak.custom.datalist import DataError, Item
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+# TMI's smallest clients train on 8 images: below it, a scaled table would lose what it compares.
+_SMALLEST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One row of the table: a client, how it batches, how many images it has.
+
+    Args:
+        name: The NVFlare client's name.
+        batch_size: Images in one local step, at least 1.
+        training: Training images, at least 1.
+        validation: Validation images, 0 or more.
+        shares: Another site, of whose training images these are the first of each class in turn,
+            and whose validation images these are. None: images that no other site has.
+
+    Raises:
+        DataError: A value is out of range.
+    """
+
+    name: str
+    batch_size: int
+    training: int
+    validation: int
+    shares: str | None = None
+
+    def __post_init__(self) -> None:
+        """Reject rows that no client can run."""
+        if not _NAME.fullmatch(self.name):
+            raise DataError(
+                f"Site name {self.name!r} cannot be a client's name: it becomes one of a file. Use "
+                "up to 63 letters, digits, '_', '.' and '-'."
+            )
+        for field, least in (("batch_size", 1), ("training", 1), ("validation", 0)):
+            if getattr(self, field) < least:
+                raise DataError(
+                    f"Site {self.name!r} has {field} {getattr(self, field)}: it could not train. "
+                    f"Use at least {least}, or leave the site out."
+                )
+
+
+# Hatamizadeh et al. 2023 (arXiv:2202.06924), Table II: client, batch size, training, validation.
+TMI_TABLE_II = (
+    Site("site-1", 4, 8, 200),
+    Site("site-2", 4, 32, 200),
+    Site("site-3", 4, 128, 200),
+    Site("site-4", 4, 512, 200),
+    Site("site-5", 8, 8, 200),
+    Site("site-6", 8, 32, 200),
+    Site("site-7", 8, 128, 200),
+    Site("site-8", 8, 512, 200),
+    Site("site-9", 1, 1, 200, shares="site-1"),  # the "high-risk" client
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Items by site and then ``"training"`` or ``"validation"``; ``test``: of no site's patients."""
+
+    sites: dict[str, dict[str, list[Item]]]
+    test: list[Item]
+
+    def lists(self, site: str) -> dict[str, list[Item]]:
+        """The training, validation and test list of ``site``, as `save_datalist` takes them.
+
+        Raises:
+            DataError: There is no such site.
+        """
+        if site not in self.sites:
+            raise DataError(
+                f"Site {site!r} is not in the table, so no images are its own. Add it, or run one "
+                f"of {', '.join(self.sites)}."
+            )
+        return {**self.sites[site], "test": self.test}
+
+
+def format_table(sites: Sequence[Site]) -> str:
+    """``sites`` as one word without quotes or braces: safe in JSON and in a command line.
+
+    ``name:batch_size:training:validation[:shares]``, joined by commas.
+    """
+    rows = []
+    for site in sites:
+        row = [site.name, str(site.batch_size), str(site.training), str(site.validation)]
+        rows.append(":".join(row if site.shares is None else [*row, site.shares]))
+    return ",".join(rows)
+
+
+def parse_table(text: str) -> tuple[Site, ...]:
+    """The table that `format_table` wrote as ``text``.
+
+    Raises:
+        DataError: ``text`` is no such table, or its rows contradict each other.
+    """
+    sites = []
+    for row in text.split(","):
+        name, *numbers = row.strip().split(":")
+        try:
+            batch_size, training, validation = map(int, numbers[:3])
+            (shares,) = numbers[3:] or [None]
+        except ValueError:
+            raise DataError(
+                f"Site {row!r} cannot be understood, so no data can be given to it. Write "
+                "name:batch_size:training:validation, such as site-1:4:8:200; a fifth part names "
+                "the site that it shares images with."
+            ) from None
+        sites.append(Site(name, batch_size, training, validation, shares))
+    _hosts(sites)
+    return tuple(sites)
+
+
+def _hosts(sites: Sequence[Site]) -> dict[str, Site]:
+    """Sites with images of their own, by name, after checking that the rows fit together."""
+    for name, count in Counter(site.name for site in sites).items():
+        if count > 1:
+            raise DataError(
+                f"Site {name!r} is in the table {count} times: its images would be mixed up. Give "
+                "every site one row."
+            )
+    hosts = {site.name: site for site in sites if site.shares is None}
+    for site in sites:
+        if site.shares is None:
+            continue
+        if site.shares not in hosts:
+            raise DataError(
+                f"Site {site.name!r} shares the images of {site.shares!r}, which has none of its "
+                f"own. Name one of {', '.join(hosts) or '(none)'}."
+            )
+        if site.training > hosts[site.shares].training:
+            raise DataError(
+                f"Site {site.name!r} wants {site.training} training images of {site.shares!r}, "
+                f"which has {hosts[site.shares].training}. Lower the number."
+            )
+    if not hosts:
+        raise DataError("The table has no site: there is nobody to train. Name at least one site.")
+    return hosts
+
+
+def scaled(sites: Sequence[Site], scale: float, num_classes: int = 2) -> tuple[Site, ...]:
+    """``sites`` with ``scale`` times the images, for smaller data.
+
+    Training counts stay multiples of the batch size and at least 8 (a site that has fewer is left
+    alone); validation counts stay multiples of ``num_classes`` and above 0; a sharing site follows
+    the site that it shares with. Scale 1 returns the table as it is.
+
+    Raises:
+        DataError: ``scale`` is not above 0 and up to 1, or the table is inconsistent.
+    """
+    if not 0 < scale <= 1:
+        raise DataError(
+            f"scale must be above 0 and at most 1, got {scale}: it shrinks the table. Give a "
+            "table of your own for more images."
+        )
+    if scale == 1:
+        return tuple(sites)
+    hosts = {}
+    for name, site in _hosts(sites).items():
+        smallest = -(-_SMALLEST // site.batch_size) * site.batch_size
+        hosts[name] = replace(
+            site,
+            training=_shrink(site.training, scale, site.batch_size, smallest),
+            validation=_shrink(site.validation, scale, num_classes, num_classes),
+        )
+    return tuple(
+        hosts[site.name]
+        if site.shares is None
+        else replace(
+            site,
+            training=min(
+                _shrink(site.training, scale, site.batch_size, _SMALLEST),
+                hosts[site.shares].training,
+            ),
+            validation=hosts[site.shares].validation,
+        )
+        for site in sites
+    )
+
+
+def _shrink(count: int, scale: float, multiple: int, least: int) -> int:
+    """``count · scale`` down to a multiple, not below ``least``; small counts are left alone."""
+    if count <= least:
+        return count
+    # The rounding keeps 0.29 · 100 at 29.
+    return max(int(round(count * scale, 6) // multiple) * multiple, least)
+
+
+def images_needed(sites: Sequence[Site]) -> int:
+    """Images, as many of each class, that ``sites`` and a test set need.
+
+    The test set counts as the largest validation set. Sharing sites need none.
+    """
+    hosts = _hosts(sites).values()
+    test = max(site.validation for site in hosts)
+    return sum(site.training + site.validation for site in hosts) + test
+
+
+def largest_scale(sites: Sequence[Site], items: Sequence[Item], seed: int = 0) -> float:
+    """The largest scale, in hundredths, at which `split` with ``seed`` succeeds for ``items``.
+
+    A test set as large as a site's validation set must be left over.
+
+    Raises:
+        DataError: The data do not even allow the smallest table.
+    """
+    num_classes = len({item.label for item in items})
+    for hundredths in range(100, 0, -1):
+        table = scaled(sites, hundredths / 100, max(num_classes, 1))
+        if images_needed(table) > len(items):
+            continue
+        try:
+            test = split(items, table, seed).test
+        except DataError:
+            continue
+        if len(test) >= max(site.validation for site in table):
+            return hundredths / 100
+    smallest = images_needed(scaled(sites, 0.01, max(num_classes, 1)))
+    raise DataError(
+        f"{len(items)} images of {num_classes} classes are too few for {len(sites)} sites, which "
+        f"need about {smallest}, as many of each class and from many patients. Use fewer sites or "
+        "more images."
+    )
+
+
+def split(items: Sequence[Item], sites: Sequence[Site], seed: int = 0) -> Split:
+    """Deal ``items`` out to ``sites`` by patient, as many of each class as the table says.
+
+    Guarantees: no patient is in two sites, nor in two of training, validation and test, but for
+    sites that share; every list has the table's length, its classes differ by at most one image;
+    equal items, table and seed give the equal split in any order of ``items``. Patients that fit
+    are preferred; images by which a last patient exceeds a list are used nowhere.
+
+    Returns:
+        The split. ``test`` holds all images of the patients that no site took; it may be empty.
+
+    Raises:
+        DataError: The items do not suffice, or the table is inconsistent.
+    """
+    groups: dict[str, list[Item]] = {}
+    for item in sorted(set(items)):
+        groups.setdefault(item.patient, []).append(item)
+    patients = [groups[patient] for patient in sorted(groups)]
+    patients = [patients[k] for k in np.random.default_rng(seed).permutation(len(patients))]
+    labels = sorted({item.label for item in items})
+    if not labels:
+        raise DataError(
+            f"There are no images for {len(sites)} sites: every site would stay without any. Name "
+            "a data root or a datalist that holds images."
+        )
+    wanted = [
+        (count, site.name, section)
+        for site in _hosts(sites).values()
+        for section, count in (("training", site.training), ("validation", site.validation))
+    ]
+    lists: dict[str, dict[str, list[Item]]] = {site.name: {} for site in sites}
+    dealt = 0
+    # The smallest lists choose first: a patient with many images fits a large list alone.
+    for count, name, section in sorted(wanted, key=lambda want: want[0]):
+        quota = _quota(count, labels, dealt)
+        dealt += count
+        lists[name][section], patients = _take(
+            patients, quota, f"Site {name!r}: its {section} list"
+        )
+    for site in sites:
+        if site.shares is not None:
+            host = lists[site.shares]
+            lists[site.name] = {
+                "training": _in_turn(host["training"], site.training),
+                "validation": list(host["validation"]),
+            }
+    return Split(lists, [item for group in patients for item in group])
+
+
+def _quota(count: int, labels: Sequence[int], start: int) -> Counter[int]:
+    """``count`` dealt evenly to ``labels``; what is left over goes round, from the ``start``-th."""
+    return Counter(labels[(start + k) % len(labels)] for k in range(count))
+
+
+def _in_turn(items: Sequence[Item], count: int) -> list[Item]:
+    """``count`` of ``items``: the first of each class in turn, from the lowest label on."""
+    rank: Counter[int] = Counter()
+    order = []
+    for item in items:
+        order.append((rank[item.label], item.label, item))
+        rank[item.label] += 1
+    return [item for *_, item in sorted(order)[:count]]
+
+
+def _take(
+    patients: Sequence[list[Item]], quota: Counter[int], what: str
+) -> tuple[list[Item], list[list[Item]]]:
+    """Items by ``quota`` (label to count), and the patients of whom none was taken."""
+    need = quota.copy()
+    taken: list[Item] = []
+    left = []
+    for group in patients:
+        have = Counter(item.label for item in group) if need else None
+        if have is not None and have <= need:
+            taken += group
+            need -= have
+        else:
+            left.append(group)
+    # No further patient fits as a whole: cut those that waste the fewest images.
+    cut = set()
+    for group in sorted(left, key=len) if need else ():
+        for item in group:
+            if need[item.label] > 0:
+                need[item.label] -= 1
+                taken.append(item)
+                cut.add(item.patient)
+    if need.total():
+        label, missing = need.most_common(1)[0]
+        raise DataError(
+            f"{what} needs {quota.total()} images, {quota[label]} of them of class {label}, and "
+            f"{missing} of those are missing: without them the site would not be the table's. Use "
+            "a smaller scale, fewer sites or more images."
+        )
+    return taken, [group for group in left if group[0].patient not in cut]
