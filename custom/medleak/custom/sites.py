@@ -71,7 +71,7 @@ TMI_TABLE_II = (
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Items by site and then ``"training"`` or ``"validation"``; ``test``: of no site's patients."""
+    """Items by site and then ``"training"`` or ``"validation"``; ``test``: of other patients."""
 
     sites: dict[str, dict[str, list[Item]]]
     test: list[Item]
