@@ -91,7 +91,7 @@ def read_folders(
             f"data_root {str(root)!r} {what}: there are no images to read. Name a folder with one "
             "sub-folder a class."
         )
-    found = sorted(entry.name for entry in _scan(root) if entry.is_dir())
+    found = sorted(entry.name for entry in _scan(root) if _is_folder(entry))
     names = tuple(found if classes is None else classes)
     if not names:
         raise DataError(
@@ -129,6 +129,17 @@ def _scan(folder: Path) -> list[os.DirEntry[str]]:
         ) from None
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether ``entry`` is a folder or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        raise DataError(
+            f"Link {entry.path!r} leads nowhere ({error.strerror}): images behind it would be left "
+            "out without notice. Remove the link."
+        ) from None
+
+
 def _images(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
     """Image files in and below ``folder``; ``above``: the real folders that lead to it."""
     real = folder.resolve()
@@ -138,7 +149,7 @@ def _images(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
             "would never end. Remove the link."
         )
     for entry in _scan(folder):
-        if entry.is_dir():
+        if _is_folder(entry):
             yield from _images(folder / entry.name, (*above, real))
         elif _holds_image(folder / entry.name):
             yield folder / entry.name
