@@ -172,6 +172,20 @@ def test_anything_but_a_small_clean_weight_difference_stays_home(case, update, g
         send(PercentileGaussian(sigma0=1), make(update), global_state)
 
 
+def test_an_update_that_lost_an_entry_stays_home(update, global_state):
+    del update["bn1.bias"]
+    with pytest.raises(ContentBlockedException, match=r"lacks bn1\.bias and 0 more"):
+        send(PercentileGaussian(sigma0=1), result_of(update), global_state)
+
+
+def test_what_one_filter_withholds_the_next_does_not_miss(update, global_state):
+    ctx, _ = task(global_state)
+    first, second = PercentileGaussian(sigma0=1, buffers="drop"), PercentileGaussian(sigma0=1)
+    first.handle_event(EventType.AFTER_TASK_DATA_FILTER, ctx)
+    sent = second.process(first.process(result_of(dict(update)), ctx), ctx)
+    assert "bn1.running_mean" not in from_shareable(sent).data
+
+
 def test_a_renamed_task_stays_home(update, global_state):
     with pytest.raises(ContentBlockedException, match="The task is 'train2'"):
         send(PercentileGaussian(sigma0=1), result_of(update), global_state, name="train2")

@@ -1,31 +1,62 @@
-"""What happens to batch-norm buffers when the weights are noised.
+"""What every defence does around its own step: check, choose entries, keep variances positive.
 
-``noise`` noises running means and variances like weights, ``drop`` leaves them out of the update
-(the server keeps its own: FedBN-style, see :mod:`medleak.filters.withholding`), ``pass`` sends them
-as they are, which gives the attacker the strongest known signal (a health check for audits, not a
-protection). Counters are never noised: ``drop`` drops them too, the others pass them.
+``buffers`` says what becomes of batch-norm statistics. ``noise`` treats running means and variances
+like weights. ``drop`` leaves them out of the update: the server keeps its own (to train on with
+local ones, see :mod:`medleak.filters.withholding`). ``pass`` sends them as they are, which hands
+the attacker the strongest known signal: for audits, not for protection. Counters are never noised:
+``drop`` drops them too, the others pass them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medleak.filters.update import STATISTICS, Buffers, Kind, Update, UpdateError, Value
+from medleak.filters.update import (
+    STATISTICS,
+    Buffers,
+    Kind,
+    Update,
+    UpdateError,
+    Value,
+    check_update,
+    kinds,
+)
 
 # The server adds a *mean* over sites, in float32; this margin keeps rounding from crossing zero.
 VARIANCE_FLOOR = 2.0**-10
 
+Step = Callable[[dict[str, Value], Mapping[str, Kind]], Mapping[str, Value]]
 
-def split(
-    update: Update, kind_of: Mapping[str, Kind], buffers: Buffers
-) -> tuple[list[str], list[str]]:
-    """Names to be noised, and names to be sent as they are; the rest is dropped."""
-    noised = [n for n in update if kind_of[n] in ("weight", "bn_affine")]
-    if buffers == "noise":
-        noised += [n for n in update if kind_of[n] in STATISTICS]
-    passed = [n for n in update if buffers != "drop" and n not in set(noised)]
-    return noised, passed
+
+def protect_entries(
+    update: Update, step: Step, *, buffers: Buffers, global_state: Mapping[str, object] | None
+) -> dict[str, Value]:
+    """Run a defence's ``step`` on the entries that ``buffers`` selects, and add or drop the rest.
+
+    Args:
+        update: Checked first; not modified. Entries that are not protected are the same objects in
+            the result, not copies.
+        step: Maps the selected entries, and the kind of each, to their protected values.
+        buffers: Policy for running means, variances and counters, see the module.
+        global_state: The model that the server sent; needed when a variance is selected.
+
+    Raises:
+        UpdateError: See :func:`check_update` and :func:`keep_variances_positive`.
+    """
+    check_update(update, global_state)
+    # With the model's names too, a BN layer is known even if its statistics were withheld before.
+    kind_of = kinds([*update, *(global_state or ())])
+    chosen = {n: v for n, v in update.items() if _is_chosen(kind_of[n], buffers)}
+    if not chosen:
+        raise UpdateError(
+            f'With buffers="{buffers}" no entry is left to protect, so the update would leave bare '
+            "or empty. Withhold less before this defence."
+        )
+    result = keep_variances_positive(step(chosen, kind_of), kind_of, global_state)
+    passed = {} if buffers == "drop" else {n: v for n, v in update.items() if n not in chosen}
+    together = {**result, **passed}
+    return {n: together[n] for n in update if n in together}
 
 
 def keep_variances_positive(
@@ -36,8 +67,8 @@ def keep_variances_positive(
     """Raise noised variance differences so that global + difference stays above zero.
 
     Guarantees: after the server adds this update, or a weighted mean of updates that all passed
-    here, every running variance is at least 2^-10 of what it was, hence never negative. As it
-    reads only public values and the noised update, it is post-processing: no guarantee weakens.
+    here, every running variance is at least about 2^-10 of what it was, hence never negative. As
+    it reads only public values and the noised update, it is post-processing: no guarantee weakens.
 
     Args:
         update: Already noised; not modified.
@@ -53,6 +84,10 @@ def keep_variances_positive(
             floor = _lowest_difference(name, np.asarray(value), global_state)
             kept[name] = np.maximum(value, floor)
     return kept
+
+
+def _is_chosen(kind: Kind, buffers: Buffers) -> bool:
+    return kind in ("weight", "bn_affine") or (kind in STATISTICS and buffers == "noise")
 
 
 def _lowest_difference(

@@ -23,6 +23,7 @@ from medleak.filters.update import UpdateError
 DECLARED = "medleak_defences"
 META_LIMIT = 4096  # bytes as JSON: room for metrics and hyper-parameters, none for weights
 _SEEN = "medleak.global_model"
+_WITHHELD = "medleak.withheld"
 _CONTENT = {ReservedHeaderKey.HEADERS, "DXO"}
 _RUNTIME_HEADERS = {ReservedHeaderKey.PEER_CTX, ReservedHeaderKey.PEER_PROPS}
 
@@ -63,7 +64,10 @@ class FailClosedFilter(Filter):
             self._check_task(fl_ctx)
             dxo = _unwrap(shareable)
             data, restore = _as_numpy(dxo.data)
-            dxo.data = restore(self.protect(data, dxo.meta, fl_ctx))
+            _check_complete(data, fl_ctx)
+            protected = self.protect(data, dxo.meta, fl_ctx)
+            remember_withheld(set(data) - set(protected), fl_ctx)
+            dxo.data = restore(protected)
             _check_meta(dxo.meta)
             return dxo.update_shareable(shareable)
         except Exception as e:
@@ -119,6 +123,23 @@ def global_model(fl_ctx: FLContext) -> tuple[dict[str, Any], int | None]:
     if "error" in seen:
         raise UpdateError(f"The global model of this task could not be read: {seen['error']}.")
     return seen["state"], seen["round"]
+
+
+def remember_withheld(names: set[str], fl_ctx: FLContext) -> None:
+    """Tell the filters that follow in this task which entries were left out on purpose."""
+    before = fl_ctx.get_prop(_WITHHELD, frozenset())
+    fl_ctx.set_prop(_WITHHELD, before | names, private=True, sticky=False)
+
+
+def _check_complete(update: Mapping[str, Any], fl_ctx: FLContext) -> None:
+    state, _ = global_model(fl_ctx)
+    missing = sorted(set(state) - set(update) - fl_ctx.get_prop(_WITHHELD, frozenset()))
+    if missing and update:
+        raise UpdateError(
+            f"The update lacks {missing[0]} and {len(missing) - 1} more entries of the global "
+            "model: what left them out cannot be vouched for. Send the whole state_dict, and "
+            "withhold with medleak.filters.adapters.Withhold."
+        )
 
 
 def _round_of(task_data: Shareable) -> int | None:

@@ -28,7 +28,9 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-_CHUNK = 1 << 16  # values at a time: fits the cache, and keeps the peak memory flat
+from medleak.filters.update import Value
+
+_CHUNK = 1 << 16
 _GRID_BITS = 24
 
 
@@ -71,9 +73,15 @@ def standard_normal(source: NoiseSource, count: int) -> NDArray[np.float64]:
     """``count`` values of N(0, 1) by Box and Muller 1958; see the module on their precision."""
     half = (count + 1) // 2
     u = _open_uniform(source.words(2 * half))
-    radius = np.sqrt(-2.0 * np.log(u[:half]))
-    angle = 2 * np.pi * u[half:]
-    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count]
+    radius, angle = u[:half], u[half:]
+    np.log(radius, out=radius)
+    radius *= -2.0
+    np.sqrt(radius, out=radius)
+    angle *= 2 * np.pi
+    normal = np.empty(2 * half)
+    np.multiply(radius, np.cos(angle), out=normal[:half])
+    np.multiply(radius, np.sin(angle, out=angle), out=normal[half:])
+    return normal[:count]
 
 
 def standard_laplace(source: NoiseSource, count: int) -> NDArray[np.float64]:
@@ -83,18 +91,22 @@ def standard_laplace(source: NoiseSource, count: int) -> NDArray[np.float64]:
     return np.where(words & np.uint64(1), magnitude, -magnitude)
 
 
-def add_gaussian(
-    value: NDArray[np.floating] | np.floating, sigma: float, source: NoiseSource
-) -> NDArray[np.floating] | np.floating:
-    """``value`` + N(0, ``sigma``²) in every entry; same shape, dtype and type. See the module."""
-    return _add(value, sigma, source, standard_normal)
+def uniform(source: NoiseSource, count: int) -> NDArray[np.float64]:
+    """``count`` values, uniform on the open interval (0, 1) up to float64 rounding."""
+    return _open_uniform(source.words(count))
 
 
-def add_laplace(
-    value: NDArray[np.floating] | np.floating, scale: float, source: NoiseSource
-) -> NDArray[np.floating] | np.floating:
-    """``value`` + Laplace(``scale``) in every entry; same shape, dtype and type. See the module."""
-    return _add(value, scale, source, standard_laplace)
+def add_gaussian(value: Value, sigma: float, source: NoiseSource, *, factor: float = 1.0) -> Value:
+    """``factor`` · ``value`` + N(0, ``sigma``²) in every entry; same shape, dtype and type.
+
+    No entry of ``factor`` · ``value`` grows on its way to the grid, so a norm bound holds there.
+    """
+    return _add(value, sigma, source, standard_normal, factor)
+
+
+def add_laplace(value: Value, scale: float, source: NoiseSource, *, factor: float = 1.0) -> Value:
+    """``factor`` · ``value`` + Laplace(``scale``); see :func:`add_gaussian`."""
+    return _add(value, scale, source, standard_laplace, factor)
 
 
 def grid_spacing(scale: float) -> float:
@@ -103,8 +115,8 @@ def grid_spacing(scale: float) -> float:
 
 
 def _add(
-    value: NDArray[np.floating] | np.floating, scale: float, source: NoiseSource, sampler: _Sampler
-) -> NDArray[np.floating] | np.floating:
+    value: Value, scale: float, source: NoiseSource, sampler: _Sampler, factor: float
+) -> Value:
     spacing = grid_spacing(scale)
     if not (math.isfinite(scale) and scale > 0 and spacing > 0):
         raise ValueError(
@@ -113,11 +125,11 @@ def _add(
         )
     flat = np.ascontiguousarray(value).reshape(-1)
     out = np.empty_like(flat)
-    for part in _chunks(flat.size):
+    for part in chunks(flat.size):
         noise = sampler(source, part.stop - part.start)
         noise *= scale / spacing
         np.rint(noise, out=noise)
-        noise += np.trunc(flat[part].astype(np.float64) / spacing)
+        noise += np.trunc(flat[part].astype(np.float64) * (factor / spacing))
         noise *= spacing
         with np.errstate(over="ignore"):
             out[part] = noise
@@ -131,7 +143,8 @@ def _add(
     return out.reshape(value.shape)
 
 
-def _chunks(size: int) -> Iterator[slice]:
+def chunks(size: int) -> Iterator[slice]:
+    """Slices that cover 0 … ``size`` in steps that fit the cache and keep the peak memory flat."""
     for start in range(0, size, _CHUNK):
         yield slice(start, min(start + _CHUNK, size))
 

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from medleak.filters import checks
-from medleak.filters.buffers import keep_variances_positive, split
+from medleak.filters.buffers import protect_entries
 from medleak.filters.noise import NoiseSource, add_gaussian
-from medleak.filters.update import Buffers, Kind, Update, Value, check_update, kinds
+from medleak.filters.update import Buffers, Kind, Update, Value
 
 Scope = Literal["update", "group", "tensor"]
 
@@ -61,35 +61,29 @@ class PercentileGaussian:
     ) -> dict[str, Value]:
         """The noised update: same types, dtypes and shapes; ``update`` is not modified.
 
-        Entries that are not noised are the same objects, not copies.
-
         Raises:
-            UpdateError: See :func:`check_update`; or a running variance is to be noised and
-                ``global_state`` is None.
+            UpdateError: See :func:`medleak.filters.buffers.protect_entries`.
         """
-        check_update(update, global_state)
-        kind_of = kinds(update)
-        noised, passed = split(update, kind_of, self.buffers)
-        sigmas = self._sigmas(update, noised, kind_of)
-        result = {n: add_gaussian(update[n], sigmas[n], rng) for n in noised}
-        result = keep_variances_positive(result, kind_of, global_state)
-        return {n: result.get(n, update[n]) for n in update if n in result or n in set(passed)}
 
-    def _sigmas(
-        self, update: Update, noised: Sequence[str], kind_of: Mapping[str, Kind]
-    ) -> dict[str, float]:
+        def step(chosen: dict[str, Value], kind_of: Mapping[str, Kind]) -> dict[str, Value]:
+            sigmas = self._sigmas(chosen, kind_of)
+            return {n: add_gaussian(v, sigmas[n], rng) for n, v in chosen.items()}
+
+        return protect_entries(update, step, buffers=self.buffers, global_state=global_state)
+
+    def _sigmas(self, chosen: Update, kind_of: Mapping[str, Kind]) -> dict[str, float]:
         label = {"update": lambda n: "", "group": kind_of.__getitem__, "tensor": str}[self.scope]
         members: dict[str, list[str]] = {}
-        for name in noised:
+        for name in chosen:
             members.setdefault(label(name), []).append(name)
         scale = {
-            key: magnitude_percentile([update[n] for n in names], self.percentile)
+            key: magnitude_percentile([chosen[n] for n in names], self.percentile)
             for key, names in members.items()
         }
         if not all(scale.values()):
-            whole = magnitude_percentile([update[n] for n in noised], self.percentile)
+            whole = magnitude_percentile(list(chosen.values()), self.percentile)
             scale = {key: value or whole for key, value in scale.items()}
-        return {n: self.sigma0 * scale[label(n)] for n in noised}
+        return {n: self.sigma0 * scale[label(n)] for n in chosen}
 
 
 def magnitude_percentile(values: Sequence[Value], percentile: float) -> float:
@@ -108,7 +102,8 @@ def magnitude_percentile(values: Sequence[Value], percentile: float) -> float:
     rank = zeros + (magnitudes.size - zeros - 1) * percentile / 100
     if zeros == magnitudes.size:
         return 0.0
-    low, high = math.floor(rank), math.ceil(rank)
-    magnitudes.partition((low, high))
-    below, above = float(magnitudes[low]), float(magnitudes[high])
+    low = math.floor(rank)
+    magnitudes.partition(low)
+    below = float(magnitudes[low])
+    above = float(magnitudes[low + 1 :].min(initial=np.inf)) if rank > low else below
     return below + (above - below) * (rank - low)

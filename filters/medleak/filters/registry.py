@@ -5,9 +5,18 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
+from medleak.filters.clipped_gaussian import ClippedGaussian
+from medleak.filters.clipped_laplace import ClippedLaplace
+from medleak.filters.composition import Composition
 from medleak.filters.noise import NoiseSource
 from medleak.filters.percentile_gaussian import PercentileGaussian
+from medleak.filters.perturbation import GaussianPerturbation, LaplacePerturbation
+from medleak.filters.quantisation import Quantisation
+from medleak.filters.random_k import RandomK
+from medleak.filters.sign import Sign
+from medleak.filters.top_k import TopK
 from medleak.filters.update import Update, Value
+from medleak.filters.withholding import Withhold
 
 
 class Defence(Protocol):
@@ -27,30 +36,47 @@ class Defence(Protocol):
         ...
 
 
-DEFENCES: dict[str, type[Defence]] = {cls.name: cls for cls in (PercentileGaussian,)}
+_CLASSES = (
+    PercentileGaussian,
+    GaussianPerturbation,
+    LaplacePerturbation,
+    ClippedGaussian,
+    ClippedLaplace,
+    TopK,
+    RandomK,
+    Sign,
+    Quantisation,
+    Withhold,
+)
+DEFENCES: dict[str, type[Defence]] = {cls.name: cls for cls in _CLASSES}
 
 
 def defence(spec: str) -> Defence:
-    """Build a defence from text: ``name`` or ``name:key=value,key=value``.
+    """Build a defence from text: ``name`` or ``name:key=value,key=value``, joined by ``+``.
 
-    Values are JSON where they can be (``10``, ``true``), else text:
-    ``"percentile_gaussian:sigma0=10,scope=group"``. A list is joined by ``|``.
+    Values are JSON where they can be (``10``, ``true``), else text; a list is joined by ``|``.
+    ``"withhold+percentile_gaussian:sigma0=10,scope=group"`` withholds first, then adds noise.
 
     Raises:
         ValueError: Unknown name or parameter, a missing or malformed value.
     """
+    steps = [_one(part) for part in spec.split("+")]
+    return steps[0] if len(steps) == 1 else Composition(steps)
+
+
+def _one(spec: str) -> Defence:
     name, _, rest = spec.partition(":")
-    if name.strip() not in DEFENCES:
-        raise ValueError(
-            f"Unknown defence {name.strip()!r}; known are {', '.join(sorted(DEFENCES))}."
-        )
-    return build(
-        name.strip(), dict(_argument(part, spec) for part in rest.split(",") if part.strip())
-    )
+    return build(name.strip(), dict(_argument(p, spec) for p in rest.split(",") if p.strip()))
 
 
 def build(name: str, args: Mapping[str, Any]) -> Defence:
-    """Build the defence that a record declares as ``{"name": …, "args": {…}}``."""
+    """Build the defence that a record declares as ``{"name": …, "args": {…}}``.
+
+    Raises:
+        ValueError: Unknown name or parameter, a missing or wrong value.
+    """
+    if name == Composition.name:
+        return Composition([build(**step) for step in args["steps"]])
     cls = DEFENCES.get(name)
     if cls is None:
         raise ValueError(f"Unknown defence {name!r}; known are {', '.join(sorted(DEFENCES))}.")
@@ -63,12 +89,15 @@ def build(name: str, args: Mapping[str, Any]) -> Defence:
     needed = [n for n, f in fields.items() if _is_required(f) and n not in args]
     if needed:
         raise ValueError(f"{name} needs {needed[0]}, for example {name}:{needed[0]}=…")
-    return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in args.items()})
+    return cls(**args)
 
 
 def declaration(used: Defence) -> dict[str, Any]:
     """What a record says about a defence: name and parameters, nothing that depends on data."""
-    return {"name": used.name, "args": dataclasses.asdict(used)}
+    if isinstance(used, Composition):
+        return {"name": used.name, "args": {"steps": [declaration(s) for s in used.steps]}}
+    args = dataclasses.asdict(used)
+    return {"name": used.name, "args": {k: _as_json(v) for k, v in args.items()}}
 
 
 def _argument(part: str, spec: str) -> tuple[str, Any]:
@@ -78,6 +107,10 @@ def _argument(part: str, spec: str) -> tuple[str, Any]:
     if "|" in text:
         return key, [_plain(t.strip()) for t in text.split("|")]
     return key, _plain(text)
+
+
+def _as_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _plain(text: str) -> Any:

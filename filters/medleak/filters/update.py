@@ -55,13 +55,14 @@ def check_update(update: Update, global_state: Mapping[str, object] | None = Non
     Args:
         update: Name to delta; arrays of any shape or numpy scalars, float16/32/64. A counter
             (``num_batches_tracked``) may also be an integer.
-        global_state: The model that the site trained from, same names and shapes. None skips the
+        global_state: The model that the site trained from: same shapes, all names. None skips the
             comparison.
 
     Raises:
         UpdateError: Empty; a name that is no string; not a numpy value; an unsupported dtype; NaN
-            or inf; all zero; a counter that is not a single whole number; names or shapes that
-            differ from ``global_state``.
+            or inf; all zero; a counter that is not a single whole number; a name that
+            ``global_state`` has not, or another shape. Entries may be missing: what is not there
+            does not leak (that none went missing *by accident* is the adapters' check).
     """
     if not isinstance(update, Mapping) or not update:
         raise UpdateError(
@@ -118,12 +119,11 @@ def _check_value(name: str, value: object, kind: Kind) -> None:
 
 
 def _check_against(update: Update, kind_of: dict[str, Kind], state: Mapping[str, object]) -> None:
-    missing, unknown = sorted(set(state) - set(update)), sorted(set(update) - set(state))
-    if missing or unknown:
+    unknown = sorted(set(update) - set(state))
+    if unknown:
         raise UpdateError(
-            f"Update and global model differ in names (missing: {_some(missing)}; unknown: "
-            f"{_some(unknown)}): what was left out or slipped in cannot be vouched for. Send every "
-            "entry of the state_dict, and withhold with medleak's own filter."
+            f"The global model has no entry {_some(unknown)}: the server cannot use it, and what "
+            "slipped in cannot be vouched for. Send the state_dict of the model received."
         )
     for name, value in update.items():
         sent = np.asarray(state[name])
