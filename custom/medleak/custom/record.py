@@ -311,12 +311,13 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = "no space left on the disk" if full else (error.strerror or str(error))
-        raise RecordError(
-            f"Cannot write {path}: {what}. Free some space, keep fewer rounds or sites, or set a "
-            "disk budget."
-        ) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            why = (
+                "no space left on the disk. Free some, keep fewer rounds or sites, or set a budget."
+            )
+        else:
+            why = f"{error.strerror or error}. Check the path and who may write to it."
+        raise RecordError(f"Cannot write {path}: {why}") from error
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -1,0 +1,250 @@
+"""The source of the job folders beside this file, and another way to run them.
+
+    python jobs/job.py cxr_dp                             # simulate, one process a site
+    python jobs/job.py cxr_dp --num_rounds 100 --scale 1  # TMI's numbers
+    python jobs/job.py cxr_dp --env poc                   # NVFlare's POC federation on this machine
+    python jobs/job.py cxr_dp --env prod --startup_kit DIR
+    python jobs/job.py --env export                       # write all job folders anew
+
+``nvflare simulator jobs/cxr_dp`` runs the committed export; a test fails when it is out of date.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nvflare.app_common.workflows.global_model_eval import GlobalModelEval
+from nvflare.app_opt.pt.recipes.fedavg import FedAvgRecipe
+from nvflare.client.config import ExchangeFormat, TransferType
+from nvflare.recipe import (
+    PocEnv,
+    ProdEnv,
+    SimEnv,
+    add_experiment_tracking,
+    set_per_site_config,
+)
+
+from medleak.custom.best_model import BestModelLocator
+from medleak.custom.recorder import UpdateRecorder
+from medleak.custom.sites import TMI_TABLE_II, Site, format_table, parse_table
+from medleak.custom.transforms import IMAGENET_MEAN, IMAGENET_STD
+from medleak.filters.adapters import PercentileGaussian
+
+HERE = Path(__file__).resolve().parent
+TRAIN, TEST = "train", "validate"  # NVFlare's names of the two tasks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Everything that one job folder is made from.
+
+    Attributes:
+        name: Of the job and its folder.
+        classes: Class folders of the data, in label order.
+        sigma0: Strength of the percentile Gaussian filter (TMI II-C); None: no filter.
+        percentile: Of the same filter.
+        num_rounds: Federated rounds; TMI: 100.
+        scale: Share of the images of TMI Table II; None: 1/8 of phantoms, or as many of the
+            images in MEDLEAK_DATA as there are.
+        spatial_size: Side of the square images in pixels.
+        table: The sites of the federation and how many images each has, before ``scale``.
+        weights: ``auto``, ``random``, ``imagenet`` or a file; see
+            :func:`medleak.custom.networks.initial_resnet18`.
+        every_n_rounds, disk_budget_mb: What the recorder keeps.
+    """
+
+    name: str
+    classes: tuple[str, ...] = ("normal", "pneumonia")
+    sigma0: float | None = None
+    percentile: float = 95.0
+    num_rounds: int = 3
+    local_epochs: int = 1
+    lr: float = 0.01
+    scale: float | None = None
+    spatial_size: int = 64
+    channels: int = 1
+    table: tuple[Site, ...] = TMI_TABLE_II
+    weights: str = "auto"
+    seed: int = 0
+    every_n_rounds: int = 1
+    disk_budget_mb: float | None = None
+
+
+JOBS = {
+    job.name: job
+    for job in (
+        Job(name="cxr_clean"),
+        Job(name="cxr_dp", sigma0=10.0),
+    )
+}
+
+
+class StrictFedAvgRecipe(FedAvgRecipe):
+    """NVFlare's FedAvg recipe whose clients accept the two tasks of our jobs and no other.
+
+    The stock recipe lets clients serve any task name; a task that is not called ``train`` would
+    pass by the filters of ``train``.
+    """
+
+    def _prepare_client_apps(self) -> None:
+        for site, config in (self.per_site_config or {}).items():
+            self._job.to(self._create_client_runner(config), site, tasks=[TRAIN, TEST])
+
+
+def recipe(job: Job) -> FedAvgRecipe:
+    """The NVFlare recipe of ``job``."""
+    network = {"num_classes": len(job.classes)}
+    made = StrictFedAvgRecipe(
+        name=job.name,
+        min_clients=len(job.table),
+        num_rounds=job.num_rounds,
+        train_script="client.py",
+        model={
+            "class_path": "medleak.custom.networks.initial_resnet18",
+            "args": network | {"weights": job.weights, "seed": job.seed},
+        },
+        model_locator=BestModelLocator(pt_persistor_id="persistor"),
+        params_transfer_type=TransferType.DIFF,
+        server_expected_format=ExchangeFormat.NUMPY,
+        key_metric="accuracy",
+    )
+    set_per_site_config(
+        made, {site.name: {"train_args": _client_args(job, site)} for site in job.table}
+    )
+    # medleak is installed on every site: copies in custom/ would shadow the site's own version.
+    made._job.set_app_packages(["medleak"])
+    add_experiment_tracking(made, "tensorboard")
+    # One test set serves all sites of the simulation; its first site holds it.
+    made._job.to_server(
+        GlobalModelEval(model_locator_id="locator", participating_clients=[job.table[0].name])
+    )
+    # Server apps with a custom folder may use classes outside NVFlare's allow-list.
+    made.add_server_file("README.md")
+    if job.sigma0 is not None:
+        made.add_client_output_filter(
+            PercentileGaussian(percentile=job.percentile, sigma0=job.sigma0), tasks=[TRAIN]
+        )
+    made.add_server_input_filter(_recorder(job, network), tasks=[TRAIN])
+    return made
+
+
+def _client_args(job: Job, site: Site) -> str:
+    options: dict[str, Any] = {
+        "batch_size": site.batch_size,
+        "local_epochs": job.local_epochs,
+        "lr": job.lr,
+        "classes": " ".join(job.classes),
+        "spatial_size": f"{job.spatial_size} {job.spatial_size}",
+        "channels": job.channels,
+        "mean": " ".join(map(str, IMAGENET_MEAN)),
+        "std": " ".join(map(str, IMAGENET_STD)),
+        "seed": job.seed,
+        "table": format_table(job.table),
+        "run_dir": "{WORKSPACE}/{JOB_ID}",
+    }
+    if job.scale is not None:
+        options["scale"] = job.scale
+    return " ".join(f"--{name} {value}" for name, value in options.items())
+
+
+def _recorder(job: Job, network: dict[str, Any]) -> UpdateRecorder:
+    return UpdateRecorder(
+        model_path="medleak.custom.networks.resnet18",
+        model_args=network,
+        task={"criterion": "cross_entropy", "num_classes": len(job.classes)},
+        input={
+            "spatial_size": [job.spatial_size, job.spatial_size],
+            "channels": job.channels,
+            "mean": list(IMAGENET_MEAN),
+            "std": list(IMAGENET_STD),
+        },
+        class_names=list(job.classes),
+        every_n_rounds=job.every_n_rounds,
+        disk_budget_mb=job.disk_budget_mb,
+    )
+
+
+def export(job: Job, folder: Path) -> Path:
+    """Write the job folder ``folder/job.name``; return it."""
+    os.chdir(HERE)  # the recipe looks for its scripts from here
+    with tempfile.TemporaryDirectory() as scratch:
+        recipe(job).export(scratch)
+        for file in sorted(Path(scratch).glob("**/*")):
+            target = folder / file.relative_to(scratch)
+            if file.is_dir():
+                target.mkdir(parents=True, exist_ok=True)
+            elif file.suffix == ".json":
+                target.write_text(json.dumps(json.loads(file.read_text()), indent=2) + "\n")
+            else:
+                target.write_bytes(file.read_bytes())
+    return folder / job.name
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run or export a job from the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", nargs="?", choices=sorted(JOBS), help="default for export: all")
+    parser.add_argument("--env", choices=("sim", "poc", "prod", "export"), default="sim")
+    parser.add_argument("--folder", type=Path, default=HERE, help="where --env export writes")
+    parser.add_argument("--workspace", type=Path, default=Path("workspace"), help="of --env sim")
+    parser.add_argument("--threads", type=int, help="sites at a time in --env sim; default: all")
+    parser.add_argument("--startup_kit", help="admin startup kit of --env prod")
+    for field, kind in (
+        ("num_rounds", int),
+        ("local_epochs", int),
+        ("lr", float),
+        ("scale", float),
+    ):
+        parser.add_argument(f"--{field}", type=kind)
+    for field, kind in (("spatial_size", int), ("sigma0", float), ("percentile", float)):
+        parser.add_argument(f"--{field}", type=kind)
+    for field, kind in (("weights", str), ("seed", int), ("every_n_rounds", int)):
+        parser.add_argument(f"--{field}", type=kind)
+    parser.add_argument("--disk_budget_mb", type=float)
+    parser.add_argument(
+        "--table",
+        type=parse_table,
+        help="sites as name:batch_size:training:validation[:shares],...",
+    )
+    args = parser.parse_args(argv)
+    if args.name is None and args.env != "export":
+        parser.error(f"name a job: {', '.join(sorted(JOBS))}")
+    for name in [args.name] if args.name else sorted(JOBS):
+        job = _configured(JOBS[name], args, parser)
+        if args.env == "export":
+            print(export(job, args.folder.resolve()))
+        else:
+            _run(job, args)
+
+
+def _configured(job: Job, args: argparse.Namespace, parser: argparse.ArgumentParser) -> Job:
+    """``job`` with the options that were given."""
+    given = {k: v for k, v in vars(args).items() if v is not None and k in Job.__slots__}
+    given.pop("name", None)
+    if "sigma0" in given and job.sigma0 is None:
+        parser.error(f"--sigma0: {job.name} has no filter; take cxr_dp.")
+    return replace(job, **given)
+
+
+def _run(job: Job, args: argparse.Namespace) -> None:
+    workspace = args.workspace.resolve()
+    os.chdir(HERE)
+    sites = [site.name for site in job.table]
+    if args.env == "sim":
+        env = SimEnv(clients=sites, num_threads=args.threads, workspace_root=str(workspace))
+    elif args.env == "poc":
+        env = PocEnv(clients=sites)
+    else:
+        env = ProdEnv(startup_kit_location=args.startup_kit)
+    run = recipe(job).run(env)
+    print(f"status: {run.get_status()}, result: {run.get_result(clean_up=False)}")
+
+
+if __name__ == "__main__":
+    main()
