@@ -1,14 +1,16 @@
 """Tests of medleak.custom.sites."""
 
+import os
 import re
 from collections import Counter
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medleak.custom.datalist import DataError, Item
+from medleak.custom.datalist import DataError, Item, read_folders
 from medleak.custom.phantoms import listing
 from medleak.custom.sites import (
     TMI_TABLE_II,
@@ -20,6 +22,8 @@ from medleak.custom.sites import (
     scaled,
     split,
 )
+
+SHARED = Path(os.environ.get("MEDLEAK_SHARED", Path(__file__).parents[2] / ".." / "shared"))
 
 
 def singles(n, num_classes=2):
@@ -301,3 +305,16 @@ def test_data_too_small_for_any_scale_are_refused():
 
 def test_no_data_have_no_largest_scale():
     assert "0 images" in refusal(largest_scale, TMI_TABLE_II, [])
+
+
+@pytest.mark.skipif(
+    not (SHARED / "data" / "cxr").is_dir(), reason="no real X-rays in MEDLEAK_SHARED"
+)
+def test_real_xrays_fill_a_quarter_of_the_table_by_patient():
+    items, names = read_folders(SHARED / "data" / "cxr", ["normal", "pneumonia"])
+    assert names == ("normal", "pneumonia")
+    assert len({item.patient for item in items}) < len(items) == 771
+    scale = largest_scale(TMI_TABLE_II, items)
+    assert scale >= 0.2
+    sites = scaled(TMI_TABLE_II, scale)
+    check_rules(split(items, sites), items, sites)

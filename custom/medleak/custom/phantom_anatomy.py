@@ -50,11 +50,11 @@ class Anatomy:
 def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     """A patient, with a made-up name and date of birth."""
     between = rng.uniform
-    right = between(0.34, 0.50)
+    right, shoulders = between(0.34, 0.50), between(0.92, 1.12)
     return Anatomy(
         name=f"{rng.choice(_SURNAMES.split())}, {rng.choice(_FORENAMES.split())}",
         birth=f"{rng.integers(1, 29):02d}.{rng.integers(1, 13):02d}.{rng.integers(1931, 2004)}",
-        lung_width=between(0.33, 0.40),
+        lung_width=shoulders * between(0.32, 0.38),
         lung_top=between(-0.80, -0.66),
         diaphragm=(right, right + between(-0.01, 0.10)),
         heart=(between(0.33, 0.44), between(0.23, 0.30)),
@@ -65,7 +65,7 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
         ribs=between(0.135, 0.175),
         rib_phase=between(0.0, 1.0),
         clavicle=between(-0.05, 0.28),
-        shoulders=between(0.92, 1.12),
+        shoulders=shoulders,
         gastric_bubble=max(0.0, between(-0.10, 0.13)),
         vessel_seed=int(rng.integers(2**32)),
         disease_seed=int(rng.integers(2**32)),
