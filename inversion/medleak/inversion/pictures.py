@@ -1,0 +1,170 @@
+"""Pictures for human eyes: bare reconstructions, and panels that set them beside the truth."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from medleak.custom.atomic import write_atomic
+
+TILE_PX = 256
+_GAP, _MARGIN = 12, 16
+_TITLE_PT, _CAPTION_PT, _HEADING_PT = 17, 15, 19
+_INK, _GREY, _PAPER = (20, 20, 20), (95, 95, 95), (255, 255, 255)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tile:
+    """One image [C, H, W] in [0, 1] with a title above it and a caption below."""
+
+    title: str
+    image: Tensor
+    caption: str = ""
+
+
+def to_picture(image: Tensor) -> Image.Image:
+    """An image [C, H, W] in [0, 1] as an 8-bit picture, gray for C = 1 and RGB for C = 3.
+
+    Raises:
+        ValueError: Other shapes.
+    """
+    if image.dim() != 3 or image.shape[0] not in (1, 3):
+        raise ValueError(
+            f"A picture needs [C, H, W] with C = 1 or 3, got {tuple(image.shape)}: pass one image "
+            "of the batch."
+        )
+    pixels = (image.detach().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def save_png(path: Path, picture: Image.Image) -> None:
+    """Write ``picture`` as PNG, whole or not at all, with pixels and nothing else in the file.
+
+    Raises:
+        OSError: The disk refuses it.
+    """
+    # A new picture from the pixels alone: `Image.info` would carry EXIF and comments along.
+    clean = Image.fromarray(np.asarray(picture))
+    buffer = io.BytesIO()
+    clean.save(buffer, format="PNG", optimize=True)
+    write_atomic(path, buffer.getvalue())
+
+
+def panel(rows: Sequence[Sequence[Tile]], heading: str = "") -> Image.Image:
+    """Rows of tiles on white, images enlarged by a whole factor, without smoothing.
+
+    Interpolation would make a coarse reconstruction look better than it is.
+
+    Args:
+        rows: At least one row with one tile; rows may differ in length, images not in size.
+        heading: Above all rows; wrapped where it is too long.
+
+    Raises:
+        ValueError: No tiles, or images of different sizes.
+    """
+    sizes = {tuple(t.image.shape[1:]) for row in rows for t in row}
+    if len(sizes) != 1:
+        raise ValueError(
+            f"A panel needs at least one tile and images of one size, got {len(sizes)} sizes "
+            f"({', '.join(f'{h} x {w}' for h, w in sorted(sizes)) or 'no tile'}): its tiles are "
+            "to be compared with the eye. Give each size a panel of its own."
+        )
+    height, width = sizes.pop()
+    zoom = max(1, round(TILE_PX / max(height, width)))
+    cell = max(width * zoom, TILE_PX * 3 // 4)
+    full = 2 * _MARGIN + max(map(len, rows)) * (cell + _GAP) - _GAP
+    head = _wrap(heading, _font(_HEADING_PT), full - 2 * _MARGIN)
+    laid = [_Row.of(row, cell) for row in rows]
+    tall = 2 * _MARGIN + _height(head, _HEADING_PT) + (_GAP if head else 0)
+    tall += sum(r.height(height * zoom) + _GAP for r in laid) - _GAP
+    canvas = Image.new("RGB", (full, tall), _PAPER)
+    draw = ImageDraw.Draw(canvas)
+    top = _write(draw, head, _MARGIN, _MARGIN, _HEADING_PT, _INK) + (_GAP if head else 0)
+    for row in laid:
+        for column, tile in enumerate(row.tiles):
+            left = _MARGIN + column * (cell + _GAP)
+            # Titles stand on the image's upper edge, however many lines their neighbours have.
+            missing = row.title_lines - len(row.titles[column])
+            start = top + _height([""] * missing, _TITLE_PT)
+            _write(draw, row.titles[column], left, start, _TITLE_PT, _INK)
+            below = top + _height([""] * row.title_lines, _TITLE_PT)
+            picture = to_picture(tile.image).convert("RGB")
+            picture = picture.resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
+            canvas.paste(picture, (left, below))
+            below += height * zoom + 4
+            _write(draw, row.captions[column], left, below, _CAPTION_PT, _GREY)
+        top += row.height(height * zoom) + _GAP
+    return canvas
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    tiles: Sequence[Tile]
+    titles: list[list[str]]
+    captions: list[list[str]]
+
+    @classmethod
+    def of(cls, tiles: Sequence[Tile], cell: int) -> "_Row":
+        titles = [_wrap(t.title, _font(_TITLE_PT), cell) for t in tiles]
+        return cls(tiles, titles, [_wrap(t.caption, _font(_CAPTION_PT), cell) for t in tiles])
+
+    @property
+    def title_lines(self) -> int:
+        return max(map(len, self.titles))
+
+    def height(self, image: int) -> int:
+        captions = max(self.captions, key=len)
+        titles = _height([""] * self.title_lines, _TITLE_PT)
+        return titles + image + 4 + _height(captions, _CAPTION_PT)
+
+
+def _font(points: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(points)
+
+
+def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+    """Lines of at most ``width`` px, broken at spaces, after ':', ',' or '+', else anywhere."""
+    lines: list[str] = []
+    for paragraph in text.splitlines():
+        line = ""
+        for piece in _pieces(paragraph):
+            if line and font.getlength((line + piece).rstrip()) > width:
+                lines.append(line.rstrip())
+                line = ""
+            while font.getlength(piece.rstrip()) > width:
+                cut = next(
+                    n
+                    for n in range(len(piece), 0, -1)
+                    if font.getlength(piece[:n]) <= width or n == 1
+                )
+                lines.append(piece[:cut])
+                piece = piece[cut:]
+            line += piece
+        lines.append(line.rstrip())
+    return lines
+
+
+def _pieces(text: str) -> list[str]:
+    pieces = [""]
+    for character in text:
+        pieces[-1] += character
+        if character in " :,+":
+            pieces.append("")
+    return [p for p in pieces if p]
+
+
+def _height(lines: Sequence[str], points: int) -> int:
+    return len(lines) * (points + 5)
+
+
+def _write(
+    draw: ImageDraw.ImageDraw, lines: list[str], x: int, y: int, points: int, ink: tuple[int, ...]
+) -> int:
+    for line in lines:
+        draw.text((x, y), line, fill=ink, font=_font(points))
+        y += points + 5
+    return y
