@@ -1,0 +1,224 @@
+"""The tables of an audit directory: results.csv and summary.json (design.md section 5)."""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medleak.custom.atomic import write_atomic
+from medleak.inversion.plan import Case
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One attacked image; None where a figure is undefined or there was no truth to compare with.
+
+    Attributes:
+        declared: Defences that the site says it applied before sending.
+        reconstruction: Index among the case's reconstructions.
+        truth_image: File that the reconstruction was assigned to.
+        ssim: And `ssim_tmi`, `psnr` (dB), `mse`, `rdlv`: see `medleak.inversion.metrics`.
+        ssim_prior: SSIM of the same truth and the prior.
+        iip_match: Whether the nearest neighbour is the truth (IIP); None: not computed.
+        seconds: CPU seconds of the whole case.
+        attempts: Starts that the attack needed.
+        stuck: The attack knows by its own loss that it failed.
+        losses: Its final losses, ``name=value`` joined by spaces.
+        label: Class that the attack inferred.
+        truth_label: Class of the truth image.
+        picture: Bare reconstruction, relative to the audit directory.
+        truth_picture: Likewise, the truth image.
+    """
+
+    round: int
+    site: str
+    attack: str
+    defence: str
+    declared: str
+    knowledge: str
+    seed: int
+    reconstruction: int
+    truth_image: str | None = None
+    ssim: float | None = None
+    ssim_tmi: float | None = None
+    psnr: float | None = None
+    mse: float | None = None
+    ssim_prior: float | None = None
+    rdlv: float | None = None
+    iip_match: bool | None = None
+    seconds: float
+    iterations: int
+    attempts: int
+    stuck: bool
+    losses: str
+    label: int | None = None
+    truth_label: int | None = None
+    picture: str
+    truth_picture: str | None = None
+
+    @property
+    def case(self) -> Case:
+        """The case that the row belongs to."""
+        return Case(self.round, self.site, self.attack, self.defence, self.knowledge, self.seed)
+
+
+COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
+_WHOLE = {"round", "seed", "reconstruction", "label", "truth_label", "iterations", "attempts"}
+_YES_NO = {"stuck", "iip_match"}
+_OPTIONAL_WORDS = {"truth_image", "truth_picture"}
+_WORDS = {"site", "attack", "defence", "declared", "knowledge", "losses", "picture"}
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a results.csv; none if there is no such file.
+
+    Raises:
+        ValueError: Other columns than this version writes, or a malformed value.
+    """
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise ValueError(
+                f"{path} has the columns {','.join(reader.fieldnames or ())[:200]!r}: another "
+                "version wrote it, and rows of two versions must not be mixed. Audit into another "
+                "--out."
+            )
+        try:
+            return [Row(**{k: _parse(k, v) for k, v in line.items()}) for line in reader]
+        except (TypeError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"{path}, line {reader.line_num}: {error}. Restore the file or audit into another "
+                "--out."
+            ) from None
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write results.csv, whole or not at all.
+
+    Raises:
+        OSError: The disk refuses it; the old file stays.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: _text(v) for k, v in dataclasses.asdict(row).items()})
+    write_atomic(path, text.getvalue().encode())
+
+
+def read_refused(out: Path) -> list[dict[str, Any]]:
+    """What an earlier run of the audit in ``out`` refused: ``{"case", "why"}`` each."""
+    path = out / "summary.json"
+    return json.loads(path.read_bytes())["refused"] if path.exists() else []
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` as JSON, whole or not at all; NaN and infinity are refused."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomic(path, text.encode() + b"\n")
+
+
+def summarise(rows: Sequence[Row], refused: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What summary.json holds: figures and a verdict by case and by site, health, refusals."""
+    by_case: dict[Case, list[Row]] = {}
+    for row in rows:
+        by_case.setdefault(row.case, []).append(row)
+    by_site: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        key = (row.site, row.attack, row.defence, row.declared, row.knowledge)
+        by_site.setdefault(key, []).append(row)
+    names = ("site", "attack", "defence", "declared", "knowledge")
+    firsts = [members[0] for members in by_case.values()]
+    return {
+        "format_version": FORMAT_VERSION,
+        "sites": [
+            {**dict(zip(names, key, strict=True)), **_figures(members)}
+            for key, members in by_site.items()
+        ],
+        "cases": [
+            {**dataclasses.asdict(case), **_figures(members)} for case, members in by_case.items()
+        ],
+        "health": {
+            "cases": len(firsts),
+            "stuck": sum(r.stuck for r in firsts),
+            "attempts": sum(r.attempts for r in firsts),
+            "easy_case": "not run",
+        },
+        "refused": list(refused),
+        "definitions": DEFINITIONS,
+    }
+
+
+DEFINITIONS = {
+    "ssim": "scikit-image default window (7x7 uniform), data_range=1, clipped, no rescaling",
+    "ssim_tmi": "7x7 uniform, 0..255, data_range=256, reconstruction min-max rescaled per image",
+    "psnr": "dB at peak 1, capped at 100",
+    "rdlv": "(ssim - ssim_prior) / ssim_prior; undefined where ssim_prior < 0.05",
+    "assignment": "Hungarian, best total SSIM over the client's training images",
+    "seconds": "CPU seconds of the attack on the whole case (wall seconds on a GPU)",
+}
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    """One sentence on the rows of a case or site; never "safe": that needs more than one attack."""
+    first = rows[0]
+    by = f"{first.attack} knowing {first.knowledge}"
+    measured = [r for r in rows if r.ssim is not None and r.ssim_prior is not None]
+    if not measured:
+        return f"not measured: no truth to compare with; look at the pictures ({by})"
+    leaking = [r for r in measured if (r.ssim or 0) > (r.ssim_prior or 0)]
+    if leaking:
+        best = max(r.ssim or 0 for r in measured)
+        return (
+            f"leaks: {len(leaking)} of {len(measured)} reconstructions are closer to the image "
+            f"than the prior is, best SSIM {best:.2f} ({by})"
+        )
+    if any(r.stuck for r in rows):
+        return f"inconclusive: the attack was stuck by its own loss ({by})"
+    return (
+        f"no leak found by {by}; the attack's health was not checked on an easy case, so this is "
+        "no evidence of protection"
+    )
+
+
+def _figures(rows: Sequence[Row]) -> dict[str, Any]:
+    figures: dict[str, Any] = {"n": len(rows)}
+    for name in ("ssim", "ssim_tmi", "psnr", "mse", "ssim_prior", "rdlv"):
+        values = [v for r in rows if (v := getattr(r, name)) is not None]
+        figures[name] = (
+            {"mean": sum(values) / len(values), "min": min(values), "max": max(values)}
+            | ({"n": len(values)} if len(values) < len(rows) else {})
+            if values
+            else None
+        )
+    cases = {r.case: r for r in rows}.values()
+    figures["seconds"] = sum(r.seconds for r in cases)
+    figures["stuck"] = sum(r.stuck for r in cases)
+    figures["verdict"] = verdict(rows)
+    return figures
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _parse(column: str, text: str) -> Any:
+    if column in _WORDS:
+        return text
+    if text == "":
+        return None
+    if column in _OPTIONAL_WORDS:
+        return text
+    if column in _YES_NO:
+        return {"true": True, "false": False}[text]
+    return int(text) if column in _WHOLE else float(text)
