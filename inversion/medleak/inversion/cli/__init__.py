@@ -1,0 +1,10 @@
+"""The ``medleak`` command: one module a group of commands, heavy imports inside them."""
+
+from medleak.inversion.cli.app import app
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Entry point of the installed command."""
+    app()

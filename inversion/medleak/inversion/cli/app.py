@@ -1,0 +1,38 @@
+"""The command's root: what all commands share, and where each is hung in."""
+
+from typing import Annotated
+
+import typer
+
+from medleak.inversion.cli.audit import audit
+from medleak.inversion.cli.prior import prior
+from medleak.inversion.cli.records import records
+
+app = typer.Typer(
+    help="Measure what federated medical-imaging training leaks, and audit it offline.",
+    epilog="Records come from a job: nvflare simulator jobs/cxr_clean, then: medleak audit",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(audit)
+app.add_typer(records)
+app.command()(prior)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"medleak {version('medleak')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Options before the name of a command; `errors` reads ``debug`` from here."""

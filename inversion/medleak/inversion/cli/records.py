@@ -1,0 +1,91 @@
+"""``medleak records``: what was recorded, and whether it can be trusted."""
+
+import json
+
+import typer
+
+from medleak.inversion.cli.errors import FAILED, one_line_errors
+from medleak.inversion.cli.runs import Json, Run, records_of
+
+records = typer.Typer(
+    name="records",
+    help="List the updates that a server recorded, or verify them.",
+    no_args_is_help=True,
+)
+
+
+@records.command(
+    "ls",
+    epilog="Examples: medleak records ls  ·  medleak records ls simulator_workspace --json",
+)
+@one_line_errors
+def list_records(ctx: typer.Context, run: Run = None, as_json: Json = False) -> None:
+    """List the recorded updates: rounds, sites, schedules, declared defences."""
+    from medleak.custom.record import RecordError, list_updates, read_info, read_manifest
+
+    root = records_of(run)
+    manifest = read_manifest(root)
+    rows, bad = [], []
+    for round, site in list_updates(root):
+        try:
+            rows.append(read_info(root, round, site).model_dump(by_alias=True))
+        except RecordError as error:
+            bad.append({"round": round, "site": site, "error": " ".join(str(error).split())})
+    if as_json:
+        content = {"records": str(root), "manifest": manifest.model_dump(), "updates": rows}
+        typer.echo(json.dumps({**content, "unreadable": bad}, indent=2))
+    else:
+        _print(root, manifest, rows)
+    for row in bad:
+        typer.echo(f"medleak: round {row['round']}, {row['site']}: {row['error']}", err=True)
+    if bad:
+        raise typer.Exit(FAILED)
+
+
+@records.command(
+    "verify",
+    epilog="Examples: medleak records verify  ·  medleak records verify RUN --json",
+)
+@one_line_errors
+def verify_records(ctx: typer.Context, run: Run = None, as_json: Json = False) -> None:
+    """Check every update's hashes, shapes and values; exit 1 if one is bad."""
+    from medleak.custom.record import read_manifest, verify
+
+    root = records_of(run)
+    read_manifest(root)
+    results = [
+        {"round": round, "site": site, "ok": error is None, "error": error}
+        for round, site, error in verify(root)
+    ]
+    bad = [r for r in results if not r["ok"]]
+    if as_json:
+        typer.echo(json.dumps({"records": str(root), "updates": results}, indent=2))
+    else:
+        typer.echo(f"{root}: {len(results) - len(bad)} of {len(results)} updates are as recorded.")
+    for r in bad:
+        why = " ".join(str(r["error"]).split())
+        typer.echo(f"medleak: round {r['round']}, {r['site']}: {why}", err=True)
+    if bad:
+        raise typer.Exit(FAILED)
+
+
+def _print(root, manifest, rows) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from medleak.inversion.evaluation import defence_text
+
+    size = " x ".join(map(str, manifest.input.spatial_size))
+    table = Table("round", "site", "images", "steps", "batch", "lr", "defences declared")
+    for row in rows:
+        declared = " + ".join(map(defence_text, row["defences"])) or "none"
+        numbers = (row[k] for k in ("n_images", "n_steps", "batch_size", "lr"))
+        table.add_row(str(row["round"]), row["site"], *map(str, numbers), declared)
+    console = Console()
+    console.print(f"{root}: job {manifest.job} of {manifest.created}", soft_wrap=True)
+    console.print(
+        f"{manifest.model.path}, images {size} px, {manifest.input.channels} channel(s), "
+        f"{len(rows)} updates, {len(manifest.left_out)} left out by the recorder",
+        soft_wrap=True,
+    )
+    console.print(table)
