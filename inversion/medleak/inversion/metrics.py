@@ -13,7 +13,8 @@ from torch import Tensor
 SSIM_WINDOW = 7
 RDLV_MIN_PRIOR_SSIM = 0.05
 PSNR_CAP_DB = 100.0
-_PAIRS_AT_ONCE = 256  # bounds memory: 256 pairs of 224 px in RGB take about 1 GB in the SSIM maps
+_SAMPLE = SSIM_WINDOW**2 / (SSIM_WINDOW**2 - 1)  # sample over population variance of a window
+_IMAGES_AT_ONCE = 64  # of each side; bounds the memory of all pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,8 @@ def ssim(truth: Tensor, image: Tensor) -> Tensor:
 
     Source: Wang et al. 2004, doi:10.1109/TIP.2003.819861, eq. 13.
     """
-    truth, image = _checked(truth, image)
-    return _windowed_ssim(truth, image, data_range=1.0)
+    truth, image = _checked_pair(truth, image)
+    return _similarity(_Windows.of(truth), _Windows.of(image), data_range=1.0)
 
 
 def ssim_tmi(truth: Tensor, image: Tensor) -> Tensor:
@@ -59,16 +60,16 @@ def ssim_tmi(truth: Tensor, image: Tensor) -> Tensor:
 
     Source: Hatamizadeh et al. 2023, arXiv:2202.06924v2; window and ranges as in its public code.
     """
-    truth, image = _checked(truth, image)
+    truth, image = _checked_pair(truth, image)
     low, high = image.amin((1, 2, 3), keepdim=True), image.amax((1, 2, 3), keepdim=True)
     stretched = torch.where(high > low, (image - low) / (high - low).clamp_min(1e-12), image)
     # SSIM does not change when images and range are scaled alike: 0..255 at 256 is 0..1 at 256/255.
-    return _windowed_ssim(truth, stretched, data_range=256 / 255)
+    return _similarity(_Windows.of(truth), _Windows.of(stretched), data_range=256 / 255)
 
 
 def mse(truth: Tensor, image: Tensor) -> Tensor:
-    """Mean squared error over channels and pixels; args and errors as `ssim`, any H and W."""
-    truth, image = _checked(truth, image, window=1)
+    """Mean squared error over channels and pixels; args and errors as `ssim`."""
+    truth, image = _checked_pair(truth, image)
     return (truth - image).square().flatten(1).mean(1)
 
 
@@ -107,13 +108,14 @@ def pairwise_ssim(reconstructions: Tensor, truths: Tensor) -> Tensor:
             f"{tuple(truths.shape[1:])} (channels, height, width): they cannot be compared. Load "
             "the truth at the size and channels that the record's manifest states."
         )
-    n, m = len(reconstructions), len(truths)
-    rows, columns = torch.arange(n * m) // m, torch.arange(n * m) % m
-    parts = [
-        ssim(truths[c], reconstructions[r])
-        for r, c in zip(rows.split(_PAIRS_AT_ONCE), columns.split(_PAIRS_AT_ONCE), strict=True)
-    ]
-    return torch.cat(parts).reshape(n, m)
+    similarity = reconstructions.new_empty((len(reconstructions), len(truths)), dtype=torch.float64)
+    for rows in torch.arange(len(reconstructions)).split(_IMAGES_AT_ONCE):
+        guesses = _Windows.of(_checked(reconstructions[rows], "reconstructions"))
+        for columns in torch.arange(len(truths)).split(_IMAGES_AT_ONCE):
+            true = _Windows.of(_checked(truths[columns], "truths"))
+            for k, row in enumerate(rows):
+                similarity[row, columns] = _similarity(true, guesses.only(k), data_range=1.0)
+    return similarity
 
 
 def assign(reconstructions: Tensor, truths: Tensor) -> Assignment:
@@ -145,40 +147,63 @@ def best_of_any(reconstructions: Tensor, truths: Tensor) -> Assignment:
     return Assignment(torch.arange(len(reconstructions)), best.indices, best.values)
 
 
-def _windowed_ssim(truth: Tensor, image: Tensor, data_range: float) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class _Windows:
+    """Images [N, C, H, W] in float64, and mean and sample variance of their windows."""
+
+    images: Tensor
+    mean: Tensor
+    variance: Tensor
+
+    @classmethod
+    def of(cls, images: Tensor) -> "_Windows":
+        mean = _window_mean(images)
+        return cls(images, mean, _SAMPLE * (_window_mean(images * images) - mean**2))
+
+    def only(self, k: int) -> "_Windows":
+        return _Windows(*(t[k : k + 1] for t in (self.images, self.mean, self.variance)))
+
+
+def _similarity(a: _Windows, b: _Windows, data_range: float) -> Tensor:
     # Own lines, not monai.metrics: MONAI divides covariances by 49 instead of 48 and computes in
     # float32, where flat regions of an X-ray cancel to an error of 2e-4.
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    pixels = SSIM_WINDOW**2
-    mean_t, mean_i = _window_mean(truth), _window_mean(image)
-    sample = pixels / (pixels - 1)
-    var_t = sample * (_window_mean(truth * truth) - mean_t**2)
-    var_i = sample * (_window_mean(image * image) - mean_i**2)
-    covariance = sample * (_window_mean(truth * image) - mean_t * mean_i)
-    luminance = (2 * mean_t * mean_i + c1) / (mean_t**2 + mean_i**2 + c1)
-    structure = (2 * covariance + c2) / (var_t + var_i + c2)
+    covariance = _SAMPLE * (_window_mean(a.images * b.images) - a.mean * b.mean)
+    luminance = (2 * a.mean * b.mean + c1) / (a.mean**2 + b.mean**2 + c1)
+    structure = (2 * covariance + c2) / (a.variance + b.variance + c2)
     return (luminance * structure).flatten(1).mean(1)
 
 
 def _window_mean(x: Tensor) -> Tensor:
-    return torch.nn.functional.avg_pool2d(x, SSIM_WINDOW, stride=1)
+    columns = torch.nn.functional.avg_pool2d(x, (SSIM_WINDOW, 1), stride=1)
+    return torch.nn.functional.avg_pool2d(columns, (1, SSIM_WINDOW), stride=1)
 
 
-def _checked(truth: Tensor, image: Tensor, window: int = SSIM_WINDOW) -> tuple[Tensor, Tensor]:
-    if truth.shape != image.shape or truth.dim() != 4 or truth.shape[1] not in (1, 3):
+def _checked_pair(truth: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+    if truth.shape != image.shape:
         raise ValueError(
             f"Images to compare are {tuple(truth.shape)} and {tuple(image.shape)}: both must be "
-            "the same [N, C, H, W] with C = 1 or 3. Resize or repeat one of them first."
+            "the same [N, C, H, W]. Resize or repeat one of them first."
         )
-    if min(truth.shape[2:]) < window:
+    return _checked(truth, "truth"), _checked(image, "image")
+
+
+def _checked(images: Tensor, name: str) -> Tensor:
+    """``images`` in float64, clipped to [0, 1]."""
+    if images.dim() != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
-            f"Images of {truth.shape[2]} x {truth.shape[3]} px are smaller than the {window} x "
-            f"{window} window of SSIM, which is undefined there. Use images of {window} px or more."
+            f"The {name} has shape {tuple(images.shape)}: metrics compare [N, C, H, W] with C = 1 "
+            "or 3. Add the missing axis, or choose channels."
         )
-    for name, value in (("truth", truth), ("image", image)):
-        if not torch.isfinite(value).all():
-            raise ValueError(
-                f"The {name} holds NaN or infinity: any similarity to it is meaningless. Look at "
-                "the attack's losses, or at the file it was read from."
-            )
-    return truth.double().clamp(0, 1), image.double().clamp(0, 1)
+    if min(images.shape[2:]) < SSIM_WINDOW:
+        raise ValueError(
+            f"The {name} has {images.shape[2]} x {images.shape[3]} px, fewer than the "
+            f"{SSIM_WINDOW} x {SSIM_WINDOW} window of SSIM, which is undefined there. Use images "
+            f"of {SSIM_WINDOW} px or more."
+        )
+    if not torch.isfinite(images).all():
+        raise ValueError(
+            f"The {name} holds NaN or infinity: any similarity to it is meaningless. Look at the "
+            "attack's losses, or at the file it was read from."
+        )
+    return images.double().clamp(0, 1)
