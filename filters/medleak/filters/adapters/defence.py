@@ -1,22 +1,22 @@
-"""NVFlare filters: JSON-able arguments in, one pure defence applied, its declaration sent along.
-
-Use a class by its path, ``medleak.filters.adapters.PercentileGaussian``, in a job's
-``task_result_filters`` (``"tasks": ["train"]``) or in a site's ``privacy.json``
-(docs/deploy.md).
-"""
+"""One pure defence as a filter, and the filter that shows it the global model."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from nvflare.apis.filter import Filter
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 
-from medleak.filters import percentile_gaussian
-from medleak.filters.dxo import DECLARED, FailClosedFilter, global_model, remember_global_model
+from medleak.filters.accounting import guarantee_of
+from medleak.filters.adapters.rim import (
+    FailClosedFilter,
+    global_model,
+    note_defence,
+    remember_global_model,
+)
 from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import Defence, declaration
-from medleak.filters.update import Buffers, UpdateError
+from medleak.filters.update import UpdateError
 
 
 class GlobalModel(Filter):
@@ -38,9 +38,16 @@ class DefenceFilter(FailClosedFilter):
     a data-dependent value such as the noise's scale would itself be a leak.
     """
 
-    def __init__(self, defence: Defence, *, tasks: Sequence[str], seed: int | None) -> None:
-        """Take the defence that a subclass built from its arguments."""
-        super().__init__(tasks)
+    def __init__(
+        self,
+        defence: Defence,
+        *,
+        tasks: Sequence[str],
+        seed: int | None = None,
+        metrics: str = "pass",
+    ) -> None:
+        """Take the defence that a subclass built from its arguments; see there for the rest."""
+        super().__init__(tasks, metrics=metrics)
         self.seed = seed
         self._defence = defence
 
@@ -50,10 +57,21 @@ class DefenceFilter(FailClosedFilter):
         """Apply the defence with fresh noise."""
         state, round_number = global_model(fl_ctx)
         rng = self._noise_source(fl_ctx, round_number)
-        result = self._defence(update, rng=rng, global_state=state)
-        meta[DECLARED] = [*meta.get(DECLARED, []), declaration(self._defence)]
+        result = self.apply(update, rng=rng, state=state, fl_ctx=fl_ctx)
+        note_defence(declaration(self._defence), guarantee_of(self._defence), meta, fl_ctx)
         self.log_info(fl_ctx, f"protected by {declaration(self._defence)}")
         return result
+
+    def apply(
+        self,
+        update: Mapping[str, Any],
+        *,
+        rng: NoiseSource,
+        state: Mapping[str, Any],
+        fl_ctx: FLContext,
+    ) -> Mapping[str, Any]:
+        """The protected update; filters that keep something on disk override this."""
+        return self._defence(update, rng=rng, global_state=state)
 
     def _noise_source(self, fl_ctx: FLContext, round_number: int | None) -> NoiseSource:
         if self.seed is None:
@@ -70,28 +88,3 @@ class DefenceFilter(FailClosedFilter):
             fire_event=False,
         )
         return NoiseSource.seeded(self.seed, str(fl_ctx.get_identity_name()), round_number)
-
-
-class PercentileGaussian(DefenceFilter):
-    """:class:`medleak.filters.percentile_gaussian.PercentileGaussian` as a filter. ε: none."""
-
-    _always_serialize_args: ClassVar = ("sigma0", "percentile", "scope", "buffers", "tasks")
-
-    def __init__(
-        self,
-        sigma0: float,
-        percentile: float = 95.0,
-        scope: percentile_gaussian.Scope = "update",
-        buffers: Buffers = "noise",
-        tasks: Sequence[str] = ("train",),
-        seed: int | None = None,
-    ) -> None:
-        """Take the defence's parameters, the protected tasks, and (tests only) a seed."""
-        self.sigma0, self.percentile, self.scope, self.buffers = sigma0, percentile, scope, buffers
-        super().__init__(
-            percentile_gaussian.PercentileGaussian(
-                sigma0=sigma0, percentile=percentile, scope=scope, buffers=buffers
-            ),
-            tasks=tasks,
-            seed=seed,
-        )

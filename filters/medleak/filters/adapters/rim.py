@@ -5,27 +5,29 @@ it: any exception in a result filter becomes ``TASK_RESULT_FILTER_ERROR`` at the
 update.
 """
 
-import json
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from nvflare.apis.dxo import DXO, DataKind, from_shareable
+from nvflare.apis.dxo import MetaKey, from_shareable
 from nvflare.apis.event_type import EventType
 from nvflare.apis.filter import ContentBlockedException, Filter
 from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
-from nvflare.apis.shareable import ReservedHeaderKey, Shareable, make_reply
+from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.app_common.app_constant import AppConstants
 
+from medleak.filters import checks
+from medleak.filters.accounting import Guarantee
+from medleak.filters.adapters.payload import as_numpy, check_meta, known_code, unwrap
 from medleak.filters.update import UpdateError
 
 DECLARED = "medleak_defences"
-META_LIMIT = 4096  # bytes as JSON: room for metrics and hyper-parameters, none for weights
 _SEEN = "medleak.global_model"
 _WITHHELD = "medleak.withheld"
-_CONTENT = {ReservedHeaderKey.HEADERS, "DXO"}
-_RUNTIME_HEADERS = {ReservedHeaderKey.PEER_CTX, ReservedHeaderKey.PEER_PROPS}
+_APPLIED = "medleak.applied"
 
 
 class FailClosedFilter(Filter):
@@ -41,9 +43,14 @@ class FailClosedFilter(Filter):
     :class:`medleak.filters.adapters.GlobalModel` there under ``task_data_filters``.
     """
 
-    def __init__(self, tasks: Sequence[str] = ("train",)) -> None:
-        """Take the task names whose results this filter protects; every other task is refused."""
+    def __init__(self, tasks: Sequence[str] = ("train",), *, metrics: str = "pass") -> None:
+        """Take the task names whose results this filter protects; every other task is refused.
+
+        ``metrics="drop"`` removes the training script's metrics, which leave without noise.
+        """
         super().__init__()
+        checks.require_choice("metrics", metrics, ("pass", "drop"))
+        self.metrics = metrics
         if isinstance(tasks, str) or not tasks or not all(isinstance(t, str) for t in tasks):
             raise ValueError(f"tasks must be a list of task names, got {tasks!r}.")
         if "*" in tasks:
@@ -60,15 +67,17 @@ class FailClosedFilter(Filter):
         try:
             code = shareable.get_return_code()
             if code != ReturnCode.OK:
-                return make_reply(_known(code))
+                return make_reply(known_code(code))
             self._check_task(fl_ctx)
-            dxo = _unwrap(shareable)
-            data, restore = _as_numpy(dxo.data)
+            dxo = unwrap(shareable)
+            data, restore = as_numpy(dxo.data)
             _check_complete(data, fl_ctx)
             protected = self.protect(data, dxo.meta, fl_ctx)
             remember_withheld(set(data) - set(protected), fl_ctx)
             dxo.data = restore(protected)
-            _check_meta(dxo.meta)
+            if self.metrics == "drop":
+                dxo.meta.pop(MetaKey.INITIAL_METRICS, None)
+            check_meta(dxo.meta)
             return dxo.update_shareable(shareable)
         except Exception as e:
             self.log_error(fl_ctx, f"update withheld: {e}", fire_event=False)
@@ -92,15 +101,16 @@ class FailClosedFilter(Filter):
 def remember_global_model(task_data: object, fl_ctx: FLContext) -> None:
     """Keep what the server sent in ``fl_ctx`` until the result is filtered; never raises.
 
-    Statistics are copied, because training code shares memory with the task's arrays; weights, of
-    which defences use only names and shapes, are not.
+    The values are copied, because training code shares memory with the task's arrays.
     """
     try:
         if not isinstance(task_data, Shareable):
             raise UpdateError(f"the task's data is a {type(task_data).__name__}")
-        data, _ = _as_numpy(from_shareable(task_data).data)
-        state = {n: v.copy() if v.size <= META_LIMIT else v for n, v in data.items()}
-        seen: dict[str, Any] = {"state": state, "round": _round_of(task_data)}
+        data, _ = as_numpy(from_shareable(task_data).data)
+        seen: dict[str, Any] = {
+            "state": {n: v.copy() for n, v in data.items()},
+            "round": round_of(task_data),
+        }
     except Exception as e:  # an event handler's exception is only logged, so it is kept for later
         seen = {"error": str(e)}
     seen["task_id"] = fl_ctx.get_prop(FLContextKey.TASK_ID)
@@ -131,6 +141,35 @@ def remember_withheld(names: set[str], fl_ctx: FLContext) -> None:
     fl_ctx.set_prop(_WITHHELD, before | names, private=True, sticky=False)
 
 
+def note_defence(
+    declared: Mapping[str, Any], guarantee: Guarantee | None, meta: dict[str, Any], ctx: FLContext
+) -> None:
+    """Say in the result's ``meta`` and to the filters that follow what was done to the update.
+
+    The list in ``meta`` is written anew: what the training script may have put there is no news.
+    """
+    noted = [*noted_defences(ctx), (dict(declared), guarantee)]
+    ctx.set_prop(_APPLIED, noted, private=True, sticky=False)
+    meta[DECLARED] = [d for d, _ in noted]
+
+
+def noted_defences(ctx: FLContext) -> list[tuple[dict[str, Any], Guarantee | None]]:
+    """Declarations and guarantees of medleak's filters in this task, in their order."""
+    return ctx.get_prop(_APPLIED, [])
+
+
+def site_path(path: str, ctx: FLContext) -> Path:
+    """``path``, taken from the site's own folder (its startup kit, not the job's) if relative."""
+    return Path(ctx.get_workspace().get_root_dir()) / path
+
+
+def state_folder(state_dir: str, ctx: FLContext) -> Path:
+    """The folder of this job under ``state_dir``; a job name from the network is never a path."""
+    job = str(ctx.get_job_id())
+    name = job if re.fullmatch(r"[\w-]{1,64}", job) else hashlib.sha256(job.encode()).hexdigest()
+    return site_path(state_dir, ctx) / name
+
+
 def _check_complete(update: Mapping[str, Any], fl_ctx: FLContext) -> None:
     state, _ = global_model(fl_ctx)
     missing = sorted(set(state) - set(update) - fl_ctx.get_prop(_WITHHELD, frozenset()))
@@ -142,7 +181,8 @@ def _check_complete(update: Mapping[str, Any], fl_ctx: FLContext) -> None:
         )
 
 
-def _round_of(task_data: Shareable) -> int | None:
+def round_of(task_data: Shareable) -> int | None:
+    """The round that a task belongs to; None if it does not say."""
     for found in (
         task_data.get_header(AppConstants.CURRENT_ROUND),
         task_data.get_cookie(AppConstants.CONTRIBUTION_ROUND),
@@ -150,85 +190,3 @@ def _round_of(task_data: Shareable) -> int | None:
         if isinstance(found, int) and not isinstance(found, bool):
             return found
     return None
-
-
-def _known(code: object) -> str:
-    # Any text could be put into a return code; only NVFlare's own leave the site.
-    codes = {v for k, v in vars(ReturnCode).items() if not k.startswith("_")}
-    return str(code) if code in codes else ReturnCode.TASK_RESULT_FILTER_ERROR
-
-
-def _unwrap(shareable: Shareable) -> DXO:
-    extra = sorted(str(k) for k in set(shareable) - _CONTENT)
-    if extra:
-        raise UpdateError(
-            f"The result carries {extra[0]!r} beside its DXO, which no filter protects. "
-            "Send the update as one FLModel or DXO."
-        )
-    headers = shareable.get(ReservedHeaderKey.HEADERS) or {}
-    _check_small({k: v for k, v in headers.items() if k not in _RUNTIME_HEADERS}, "headers")
-    dxo = from_shareable(shareable)
-    if dxo.data_kind != DataKind.WEIGHT_DIFF:
-        raise UpdateError(
-            f"The result holds {dxo.data_kind}, not WEIGHT_DIFF: noise scaled to a difference does "
-            "not protect whole weights or other data. Set params_transfer_type to DIFF."
-        )
-    return dxo
-
-
-def _check_meta(meta: Mapping[str, Any]) -> None:
-    _check_small(meta, "metadata")
-
-
-def _check_small(content: Mapping[str, Any], what: str) -> None:
-    def scalar(value: object) -> object:
-        if isinstance(value, np.generic):
-            return value.item()
-        raise TypeError(f"holds a {type(value).__name__}")
-
-    try:
-        size = len(json.dumps(content, default=scalar))
-    except (TypeError, ValueError) as e:
-        raise UpdateError(
-            f"The {what} of the result cannot be vouched for ({e}): arrays there would leave bare. "
-            "Send numbers and text only."
-        ) from e
-    if size > META_LIMIT:
-        raise UpdateError(
-            f"The {what} of the result take {size} bytes as JSON, more than {META_LIMIT}: they "
-            "leave without noise, so they must stay small. Send fewer metrics."
-        )
-
-
-def _as_numpy(data: object) -> tuple[dict[str, Any], Any]:
-    """The entries as numpy values, and a function that gives results their old types back."""
-    if not isinstance(data, dict):
-        raise UpdateError(f"the DXO holds a {type(data).__name__}, not a dict of arrays")
-    tensors = {n: v for n, v in data.items() if _is_tensor(v)}
-
-    def restore(result: Mapping[str, Any]) -> dict[str, Any]:
-        if not tensors:
-            return dict(result)
-        import torch
-
-        return {
-            n: torch.from_numpy(np.array(v)).to(tensors[n].device) if n in tensors else v
-            for n, v in result.items()
-        }
-
-    numpy_of = {}
-    for name, tensor in tensors.items():
-        try:
-            numpy_of[name] = tensor.detach().cpu().numpy()
-        except TypeError as e:  # bfloat16, complex32, quantised …
-            raise UpdateError(
-                f"{name} is a tensor of {tensor.dtype}, which numpy does not know: {e}. "
-                "Send float32."
-            ) from e
-    return {n: numpy_of.get(n, v) for n, v in data.items()}, restore
-
-
-def _is_tensor(value: object) -> bool:
-    # Told by name: importing torch would cost a site that sends numpy a second and 200 MB, and in
-    # sys.modules it may be half imported, by the training script's own thread.
-    return any(c.__module__ == "torch" and c.__name__ == "Tensor" for c in type(value).__mro__)

@@ -1,4 +1,4 @@
-"""Tests of medleak.filters.dxo and the adapters: one update in, protected or kept at home."""
+"""Tests of medleak.filters.adapters.rim: one update in, protected or kept at home."""
 
 import numpy as np
 import pytest

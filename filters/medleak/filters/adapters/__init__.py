@@ -1,0 +1,42 @@
+"""NVFlare filters: JSON-able arguments in, one pure defence applied, its declaration sent along.
+
+Use a class by its path, ``medleak.filters.adapters.PercentileGaussian``, in a job's
+``task_result_filters`` (``"tasks": ["train"]``) or in a site's ``privacy.json``
+(docs/deploy.md). Result filters take ``tasks``, the names of the tasks that they protect (all
+others are refused); those that draw noise take ``seed`` too, for tests only: its use is logged as
+unsafe.
+"""
+
+from medleak.filters.adapters.compression import Quantisation, RandomK, Sign, TopK
+from medleak.filters.adapters.defence import GlobalModel
+from medleak.filters.adapters.ledger import DeclareDPSGD, PrivacyBudget, PrivacyLedger
+from medleak.filters.adapters.local import RestoreWithheld, Withhold
+from medleak.filters.adapters.noise import (
+    ClippedGaussian,
+    ClippedLaplace,
+    GaussianPerturbation,
+    LaplacePerturbation,
+    PercentileGaussian,
+)
+
+__all__ = [
+    "ClippedGaussian",
+    "ClippedLaplace",
+    "DeclareDPSGD",
+    "GaussianPerturbation",
+    "GlobalModel",
+    "LaplacePerturbation",
+    "PercentileGaussian",
+    "PrivacyBudget",
+    "PrivacyLedger",
+    "Quantisation",
+    "RandomK",
+    "RestoreWithheld",
+    "Sign",
+    "TopK",
+    "Withhold",
+]
+
+# NVFlare's job exporter writes a class's module into the job: let it be the documented path.
+for _name in __all__:
+    globals()[_name].__module__ = __name__
