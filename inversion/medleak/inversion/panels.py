@@ -33,12 +33,7 @@ def save_case(
         if truth is not None and row.truth_picture and not (out / row.truth_picture).exists():
             index = int(Path(row.truth_picture).stem.rpartition("_")[2])
             save_png(out / row.truth_picture, to_picture(truth.images[index]))
-    title = "reconstruction"
-    if rows[0].defence != NO_DEFENCE:
-        title += f" under {rows[0].defence}"
-    if rows[0].declared != NO_DEFENCE:
-        title += f", sent under {rows[0].declared}"
-    save_png(out / "images" / f"{case.name}.png", side_by_side({title: (out, rows)}))
+    save_png(out / "images" / f"{case.name}.png", side_by_side({"reconstruction": (out, rows)}))
 
 
 def side_by_side(columns: Mapping[str, tuple[Path, Sequence[Row]]]) -> Image.Image:
@@ -61,6 +56,9 @@ def side_by_side(columns: Mapping[str, tuple[Path, Sequence[Row]]]) -> Image.Ima
     heading = (
         f"{first[0].site}, round {first[0].round}: {first[0].attack} knowing {first[0].knowledge}"
     )
+    for how, what in (("sent under", first[0].declared), ("with", first[0].defence)):
+        if what != NO_DEFENCE and len(columns) == 1:
+            heading += f"; {how} {what}"
     if len(first) > SHOWN:
         heading += f"; the {SHOWN} most similar of {len(first)} images"
     untitled = [[replace(tile, title="") for tile in row] for row in rows[1:]]

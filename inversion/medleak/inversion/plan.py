@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import importlib
 import itertools
 import json
 import re
@@ -38,13 +39,15 @@ class AttackKind:
 AttackTable = Mapping[str, Callable[[], AttackKind]]
 
 
-def _row_space() -> AttackKind:
-    from medleak.inversion.attacks.row_space import RowSpace, run
+def _module(name: str, settings: str) -> Callable[[], AttackKind]:
+    def load() -> AttackKind:
+        module = importlib.import_module(f"medleak.inversion.attacks.{name}")
+        return AttackKind(getattr(module, settings), module.run)
 
-    return AttackKind(RowSpace, run)
+    return load
 
 
-ATTACKS: dict[str, Callable[[], AttackKind]] = {"row_space": _row_space}
+ATTACKS: dict[str, Callable[[], AttackKind]] = {"row_space": _module("row_space", "RowSpace")}
 """Attacks by name. Each is imported when it is asked for."""
 
 

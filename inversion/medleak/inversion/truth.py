@@ -40,11 +40,12 @@ def find_truth(truth: Path | None, records: Path, site: str) -> Path | None:
         ValueError: ``truth`` is given and has nothing for ``site``.
     """
     if truth is None:
-        # A simulator workspace keeps records in server/simulate_job/records.
-        for base in (records, *records.resolve().parents[:3]):
-            if len(found := _below(base, site)) == 1:
-                return found[0]
-        return None
+        run = records.resolve().parent
+        # Higher up only in a simulator workspace (server/simulate_job/records): a stranger's
+        # record names its sites, and must not make us search folders of that name anywhere.
+        bases = [records, run, *([run.parent.parent] if run.parent.name == "server" else [])]
+        found = next((f for base in bases if (f := _below(base, site))), [])
+        return found[0] if len(found) == 1 else None
     if truth.is_file():
         return truth
     if not truth.is_dir():

@@ -190,7 +190,8 @@ def _print(plan: "Plan", outcomes: "list[Outcome]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from medleak.inversion.results import verdict
+    from medleak.inversion.plan import NO_DEFENCE
+    from medleak.inversion.results import summarise
 
     table = Table("round", "site", "defence", "seed", "n", "SSIM", "prior", "RDLV", "s")
     for outcome in outcomes:
@@ -206,10 +207,12 @@ def _print(plan: "Plan", outcomes: "list[Outcome]") -> None:
     console = Console()
     if table.row_count:
         console.print(table)
-    for outcome in outcomes:
-        if outcome.rows:
-            line = f"round {outcome.case.round}, {outcome.case.site}: {verdict(outcome.rows)}"
-            console.print(line, soft_wrap=True, highlight=False)
+    for group in summarise([row for o in outcomes for row in o.rows], [])["sites"]:
+        protections = (("sent under", group["declared"]), ("with", group["defence"]))
+        under = "".join(f", {how} {what}" for how, what in protections if what != NO_DEFENCE)
+        console.print(
+            f"{group['site']}{under}: {group['verdict']}", soft_wrap=True, highlight=False
+        )
     console.print(f"Prior: {plan.prior}. Pictures, figures: {plan.out}", soft_wrap=True)
 
 
