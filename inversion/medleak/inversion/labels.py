@@ -168,6 +168,16 @@ def feature_of_one(weight_gradient: Tensor, bias_gradient: Tensor) -> Tensor:
     return weight_gradient[strongest] / bias_gradient[strongest]
 
 
+def soft_labels(logits: Tensor, criterion: Criterion) -> Tensor:
+    """Label probabilities [N, C] from unconstrained unknowns: softmax, or sigmoid for BCE."""
+    return logits.softmax(1) if criterion == "cross_entropy" else logits.sigmoid()
+
+
+def classes_of(logits: Tensor) -> Tensor:
+    """Classes [N] int64 that unknowns [N, C] of :func:`soft_labels` mean."""
+    return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
+
+
 def _require_gradient(gradient: Tensor, dims: int) -> None:
     if gradient.dim() != dims:
         raise ValueError(f"The head's gradient has {gradient.dim()} dimensions, expected {dims}.")

@@ -1,0 +1,91 @@
+"""Images from which attacks start: (shape, prior, generator) -> [N, C, H, W].
+
+A start decides more than where the search begins: directions that the gradient hardly sees, the
+fine grain above all, keep what the start put there.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Shape = tuple[int, int, int, int]
+Start = Callable[[Shape, Tensor | None, torch.Generator], Tensor]
+
+_JITTER = 0.02  # keeps the images of a batch apart, and restarts from repeating each other
+
+
+def normal(shape: Shape, prior: Tensor | None, generator: torch.Generator) -> Tensor:
+    """Standard normal pixels, mostly outside of [0, 1].
+
+    Source: Zhu et al. 2019, DLG, arXiv:1906.08935v2, algorithm 1.
+    """
+    return torch.randn(shape, generator=generator, device=generator.device)
+
+
+def uniform(shape: Shape, prior: Tensor | None, generator: torch.Generator) -> Tensor:
+    """Pixels uniform in [0, 1]."""
+    return torch.rand(shape, generator=generator, device=generator.device)
+
+
+def constant(shape: Shape, prior: Tensor | None, generator: torch.Generator) -> Tensor:
+    """Mid-gray with a trace of smooth noise: a single-colour start without grain of its own.
+
+    Source: Wei et al. 2020, CPL, arXiv:2004.10397v2, section 3.3 ("dark/light/colour" seeds).
+    """
+    return 0.5 + _JITTER * smooth_noise(shape, generator)
+
+
+def smooth(shape: Shape, prior: Tensor | None, generator: torch.Generator) -> Tensor:
+    """Mid-gray with noise of a natural image's spectrum, standard deviation 0.15."""
+    return (0.5 + 0.15 * smooth_noise(shape, generator)).clamp(0, 1)
+
+
+def tiled(shape: Shape, prior: Tensor | None, generator: torch.Generator) -> Tensor:
+    """A uniform random patch of a quarter of the side, repeated 4 x 4 times.
+
+    Source: Wei et al. 2020, CPL, arXiv:2004.10397v2, section 3.3 ("patterned" seeds of 1/16).
+    """
+    n, c, height, width = shape
+    patch = (n, c, -(-height // 4), -(-width // 4))
+    return uniform(patch, None, generator).repeat(1, 1, 4, 4)[..., :height, :width]
+
+
+def from_prior(shape: Shape, prior: Tensor | None, generator: torch.Generator) -> Tensor:
+    """The prior image for every image, with a trace of smooth noise; mid-gray without a prior.
+
+    Source: TMI 2023 (arXiv:2202.06924v2), section II-B.
+    """
+    if prior is None:
+        return constant(shape, None, generator)
+    image = prior.to(generator.device)
+    if image.shape[-2:] != shape[-2:] or image.shape[-3] not in (1, shape[1]):
+        raise ValueError(
+            f"The prior is {tuple(image.shape)}, the images are {shape}: it cannot be their start. "
+            "Give [1, C, H, W] of the same size, gray or with the same channels."
+        )
+    return (image + _JITTER * smooth_noise(shape, generator)).clamp(0, 1)
+
+
+def smooth_noise(shape: Shape, generator: torch.Generator) -> Tensor:
+    """Noise [N, C, H, W] with an amplitude of 1 / frequency; mean 0, standard deviation 1."""
+    white = torch.randn(shape, generator=generator, device=generator.device)
+    rows = torch.fft.fftfreq(shape[2], device=white.device)[:, None]
+    columns = torch.fft.fftfreq(shape[3], device=white.device)[None]
+    frequency = (rows.square() + columns.square()).sqrt()
+    frequency[0, 0] = torch.inf  # no mean
+    noise = torch.fft.ifft2(torch.fft.fft2(white) / frequency).real
+    return noise / noise.std().clamp_min(1e-12)
+
+
+StartName = Literal["normal", "uniform", "constant", "smooth", "tiled", "prior"]
+STARTS: Mapping[StartName, Start] = {
+    "normal": normal,
+    "uniform": uniform,
+    "constant": constant,
+    "smooth": smooth,
+    "tiled": tiled,
+    "prior": from_prior,
+}
+"""Starts by the names that settings and results use."""
