@@ -11,6 +11,7 @@
 
 import argparse
 import json
+import math
 import os
 import tempfile
 from dataclasses import dataclass, replace
@@ -72,6 +73,16 @@ class Job:
     seed: int = 0
     every_n_rounds: int = 1
     disk_budget_mb: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that would fail only when sites have started, or train nothing."""
+        for name, least in (("num_rounds", 1), ("local_epochs", 1), ("spatial_size", 33)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        for name in ("lr", "scale"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be a finite number above 0, got {value}.")
 
 
 JOBS = {
@@ -216,19 +227,22 @@ def main(argv: list[str] | None = None) -> None:
     if args.name is None and args.env != "export":
         parser.error(f"name a job: {', '.join(sorted(JOBS))}")
     for name in [args.name] if args.name else sorted(JOBS):
-        job = _configured(JOBS[name], args, parser)
-        if args.env == "export":
-            print(export(job, args.folder.resolve()))
-        else:
-            _run(job, args)
+        try:
+            job = _configured(JOBS[name], args)
+            if args.env == "export":
+                print(export(job, args.folder.resolve()))
+            else:
+                _run(job, args)
+        except ValueError as error:  # of the job's settings, or of a filter's
+            parser.error(" ".join(str(error).split()))
 
 
-def _configured(job: Job, args: argparse.Namespace, parser: argparse.ArgumentParser) -> Job:
+def _configured(job: Job, args: argparse.Namespace) -> Job:
     """``job`` with the options that were given."""
     given = {k: v for k, v in vars(args).items() if v is not None and k in Job.__slots__}
     given.pop("name", None)
     if "sigma0" in given and job.sigma0 is None:
-        parser.error(f"--sigma0: {job.name} has no filter; take cxr_dp.")
+        raise ValueError(f"--sigma0 has no filter to go to in {job.name}; take cxr_dp.")
     return replace(job, **given)
 
 

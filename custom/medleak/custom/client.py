@@ -7,7 +7,7 @@ the first model.
 
 import argparse
 import hashlib
-import sys
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,9 +62,10 @@ def main(argv: list[str] | None = None) -> None:
         try:
             flare.send(site.evaluate(model) if flare.is_evaluate() else site.train(model))
         except DataError as error:
-            # NVFlare prints a traceback for what ends the script; say what helps first.
-            print(f"medleak: {site.name}: {error}", file=sys.stderr, flush=True)
-            raise
+            # One line for the user; raised, it would drown in three tracebacks of NVFlare's. The
+            # executor notices that the script ended and aborts the run (simulator: exit code 2).
+            logging.getLogger("medleak").error("%s: %s", site.name, error)
+            raise SystemExit(2) from None
 
 
 class Site:

@@ -1,0 +1,56 @@
+"""Run a job in NVFlare's simulator from a test, with an end."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+TIMEOUT = 280  # seconds; the simulator waits for ever for a client that died
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What is left of a run."""
+
+    workspace: Path
+    returncode: int
+    log: str
+
+    @property
+    def server(self) -> Path:
+        return self.workspace / "server" / "simulate_job"
+
+
+def export(name: str, folder: Path, *options: str) -> Path:
+    """Write the job folder of ``name`` below ``folder`` as jobs/job.py does; return it."""
+    command = [sys.executable, str(ROOT / "jobs" / "job.py"), name, "--env", "export"]
+    subprocess.run(
+        [*command, "--folder", str(folder), *options], check=True, timeout=60, cwd=folder
+    )
+    return folder / name
+
+
+def simulate(job: Path, workspace: Path, threads: int, **variables: str) -> Simulation:
+    """Run ``nvflare simulator`` on ``job``; the variables are added to the environment."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MEDLEAK_")}
+    environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        ["nvflare", "simulator", str(job), "-w", str(workspace), "-t", str(threads)],
+        env=environment | variables,
+        cwd=workspace.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # so that its clients end with it
+    )
+    try:
+        log, _ = process.communicate(timeout=TIMEOUT)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return Simulation(workspace, process.returncode, log)
