@@ -1,0 +1,105 @@
+"""Jobs in NVFlare's simulator, with real processes: what is recorded, and what must not be."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medleak.custom.record import list_updates, read_info, read_record, verify
+from tests.jobs.simulation import Simulation, export, simulate
+
+pytestmark = [pytest.mark.simulator, pytest.mark.timeout(300)]
+
+SMALL = "site-1:4:8:8,site-9:1:1:8:site-1"
+ROUNDS = 2
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory) -> Simulation:
+    folder = tmp_path_factory.mktemp("clean")
+    options = ("--table", SMALL, "--num_rounds", str(ROUNDS), "--scale", "1")
+    run = simulate(export("cxr_clean", folder, *options), folder / "workspace", threads=2)
+    assert run.returncode == 0, run.log[-3000:]
+    return run
+
+
+def test_every_update_of_every_site_is_recorded_and_sound(clean):
+    records = clean.server / "records"
+    expected = [(r, s) for r in range(ROUNDS) for s in ("site-1", "site-9")]
+    assert list_updates(records) == expected
+    assert [problem for *_, problem in verify(records)] == [None] * len(expected)
+
+
+def test_the_site_declares_its_schedule(clean):
+    info = read_info(clean.server / "records", 0, "site-1")
+    assert (info.n_images, info.n_steps, info.batch_size, info.lr) == (8, 2, 4, 0.01)
+    info = read_info(clean.server / "records", 1, "site-9")
+    assert (info.n_images, info.n_steps, info.batch_size) == (1, 1, 1)
+
+
+def test_the_next_model_is_the_last_one_plus_the_weighted_mean_of_the_updates(clean):
+    first, second = (
+        {site: read_record(clean.server / "records", r, site) for site in ("site-1", "site-9")}
+        for r in range(ROUNDS)
+    )
+    weights = {site: found.info.n_images for site, found in first.items()}
+    for name, sent in first["site-1"].global_state.items():
+        mean = sum(
+            w / sum(weights.values()) * first[site].update[name].astype(np.float64)
+            for site, w in weights.items()
+        )
+        np.testing.assert_allclose(
+            second["site-1"].global_state[name], sent + mean, rtol=1e-5, atol=1e-5, err_msg=name
+        )
+
+
+def test_the_selected_model_is_kept_and_tested(clean):
+    assert (clean.server / "app_server" / "best_FL_global_model.pt").is_file()
+    results = json.loads((clean.server / "cross_site_val" / "cross_val_results.json").read_text())
+    (metrics,) = results["site-1"].values()
+    assert list(results["site-1"]) == ["SRV_best_FL_global_model.pt"]
+    assert 0 <= metrics["test_accuracy"] <= 1
+
+
+def test_losses_of_every_site_are_in_tensorboard(clean):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for site in ("site-1", "site-9"):
+        events = EventAccumulator(str(clean.server / "tb_events" / site)).Reload()
+        assert {e.step for e in events.Scalars("training_loss")} == set(range(ROUNDS))
+
+
+def test_the_server_side_holds_no_image_and_no_file_name_of_a_site(clean):
+    lists = json.loads((clean.workspace / "site-9" / "simulate_job" / "datalist.json").read_text())
+    (trained_on,) = lists["training"]
+    name = Path(trained_on["image"]).name.encode()
+    for file in (clean.workspace / "server").glob("**/*"):
+        assert file.suffix not in {".png", ".jpg"}
+        if file.is_file():
+            assert name not in file.read_bytes(), file
+
+
+def test_an_update_whose_filter_raises_never_reaches_the_server(tmp_path):
+    job = export("cxr_dp", tmp_path, "--table", SMALL, "--num_rounds", "1", "--scale", "1")
+    config = job / "app_site-9" / "config" / "config_fed_client.json"
+    # Whole weights instead of a difference: not what the filter's noise is calibrated for.
+    config.write_text(config.read_text().replace('"DIFF"', '"FULL"'))
+    run = simulate(job, tmp_path / "workspace", threads=2)
+    assert run.returncode == 2
+    assert "TASK_RESULT_FILTER_ERROR" in run.log
+    recorded = list_updates(run.server / "records")
+    assert "site-9" not in {site for _, site in recorded}
+
+
+def test_missing_data_end_the_job_with_one_line_that_says_what_to_do(tmp_path):
+    job = export("cxr_clean", tmp_path, "--table", SMALL, "--num_rounds", "1")
+    run = simulate(job, tmp_path / "workspace", threads=2, MEDLEAK_DATA=str(tmp_path / "nowhere"))
+    assert run.returncode == 2
+    lines = [line for line in run.log.splitlines() if "does not exist" in line]
+    assert lines
+    for line in lines:
+        assert "nowhere" in line
+        assert "Name a folder" in line
+    assert "DataError" not in run.log  # no traceback of ours buries it
+    assert list_updates(run.server / "records") == []
