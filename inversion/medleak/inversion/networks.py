@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 ALLOWED_PREFIXES = ("medleak.custom.networks.", "monai.networks.nets.", "torchvision.models.")
-"""Where a model factory may come from: a record may be a stranger's, and what it names is called."""
+"""Where model factories may come from: a record may be a stranger's, and its model is called."""
 
 _RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -75,8 +75,8 @@ def _resolve(path: str, prefixes: Sequence[str]) -> Callable[..., Any]:
     if not path.startswith(tuple(prefixes)) or any(not p or p.startswith("_") for p in parts):
         raise ValueError(
             f"The record names the model {path!r}, which is outside {', '.join(prefixes)}: "
-            "building it would run code that the record's writer chose. If you trust it, grant its prefix "
-            "explicitly."
+            "building it would run code that the record's writer chose. If you trust it, grant "
+            "its prefix explicitly."
         )
     try:
         factory = getattr(importlib.import_module(".".join(parts[:-1])), parts[-1])

@@ -1,0 +1,93 @@
+"""The row space of a convolution's weight update, and how far candidate patches lie outside it.
+
+For a convolution, dW = S A^T: A [D, N] holds the input patches of all N output positions of the
+batch as columns, S [C_out, N] the back-propagated signal. So the rows of dW are combinations of
+patches, whatever the labels and the task loss. Where the output enters a batch norm in training
+mode, the signal sums to zero over the positions: the rows are combinations of *centred* patches,
+and rank(dW) <= N - 1. If N - 1 < min(C_out, D) and the signal is generic, equality holds and the
+row space *is* the span of the centred patches: known from the update, up to float noise 10^-3
+and less of the smallest singular value. K local steps add up: K (N - 1).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_FLOAT_NOISE = 3e-4  # singular values below this share of the largest are rounding
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowBasis:
+    """Row space of one update.
+
+    Attributes:
+        basis: [rank, D] float32, orthonormal rows.
+        gap: Last singular value inside over the first outside (inf where there is none). Exact
+            arithmetic makes it infinite; float32 leaves 10 to 1000, noise on the update about 1.
+        noise: Expected share (0 to 1) of the true patches' energy outside of ``basis``, from
+            the singular values outside.
+    """
+
+    basis: Tensor
+    gap: float
+    noise: float
+
+
+def row_space(update: Tensor, rank: int) -> RowBasis:
+    """The ``rank`` leading right singular directions of ``update`` [C_out, ...].
+
+    Args:
+        update: A convolution's weight update or gradient, at any scale.
+        rank: At least 1 and less than both dimensions of the flattened update, else every
+            candidate fits and the row space tells nothing.
+
+    Raises:
+        ValueError: ``rank`` out of range, or ``update`` is zero or not finite.
+    """
+    flat = update.flatten(1).double()
+    if not 1 <= rank < min(flat.shape):
+        raise ValueError(
+            f"rank is {rank} for an update of {tuple(flat.shape)}: it must be from 1 to "
+            f"{min(flat.shape) - 1}, else the row space is everything or nothing."
+        )
+    if not torch.isfinite(flat).all() or not flat.any():
+        raise ValueError(
+            "The update is zero or holds NaN or inf: it has no row space. The layer was frozen, "
+            "or a defence broke the update."
+        )
+    # float64 on the small side: squaring costs half of the digits, and float64 has them to spare.
+    values, left = torch.linalg.eigh(flat @ flat.T)
+    values, left = values.flip(0).clamp_min(0).sqrt(), left.flip(1)
+    rows = torch.linalg.qr(flat.T @ left[:, :rank]).Q.T
+    outside = values[rank:]
+    gap = float(values[rank - 1] / outside[0]) if outside[0] > 0 else float("inf")
+    # Noise of that size in a dimension turns a direction of size s by about noise / s.
+    floor = float(outside.square().mean().sqrt())
+    noise = float((floor**2 / (values[:rank].square() + floor**2)).mean())
+    return RowBasis(rows.float().contiguous(), gap, noise)
+
+
+def numerical_rank(update: Tensor, tolerance: float = _FLOAT_NOISE) -> int:
+    """Singular values of ``update`` [C_out, ...] above ``tolerance`` times the largest."""
+    values = torch.linalg.svdvals(update.flatten(1).double())
+    return int((values > tolerance * values[0]).sum())
+
+
+def centre(patches: Tensor, *, per_image: bool = False) -> Tensor:
+    """Patches [B, L, D] minus their mean over the step's positions, or over each image's own.
+
+    Per image is right whatever images shared a step, and gives up the B - 1 directions between
+    their means.
+    """
+    return patches - patches.mean((1,) if per_image else (0, 1), keepdim=True)
+
+
+def outside_share(patches: Tensor, basis: Tensor) -> Tensor:
+    """1 - |A V|^2 / |A|^2 for (centred) patches A [B, L, D], basis V [rank, D]: scalar in [0, 1].
+
+    0 where every patch lies in the row space. Scale-free, so that it cannot be lowered by
+    darkening the image.
+    """
+    inside = (patches @ basis.T).square().sum()
+    return 1 - inside / (patches.square().sum() + 1e-12)
