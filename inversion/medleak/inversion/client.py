@@ -110,7 +110,7 @@ def simulate(
     """
     _check(inputs, labels, schedule)
     weights = {name: w.detach() for name, w in network.named_parameters()}
-    start = _running_statistics(network)
+    start = running_statistics(network)
     n, momentum = len(weights), schedule.momentum
     # Deltas, velocities (none without momentum), running statistics: flat, to be recomputed.
     zeros = [torch.zeros_like(w) for w in weights.values()]
@@ -174,6 +174,16 @@ def batch_gradient(
     return list(gradient), statistics
 
 
+def batch_statistics(
+    network: nn.Module, weights: Mapping[str, Tensor], inputs: Tensor
+) -> Statistics:
+    """Batch-norm statistics of :func:`batch_gradient` without its gradient: a fifth of the time."""
+    with training_mode(network), _recorded(network) as statistics:
+        buffers = {n: b.detach().clone() for n, b in network.named_buffers()}
+        functional_call(network, {**weights, **buffers}, (inputs,))
+    return statistics
+
+
 @contextmanager
 def training_mode(network: nn.Module) -> Iterator[None]:
     """Put every module into training mode, and afterwards into the mode that it had."""
@@ -216,7 +226,7 @@ def _tracking(network: nn.Module) -> Iterator[tuple[str, _BatchNorm]]:
             yield name, module
 
 
-def _running_statistics(network: nn.Module) -> dict[str, Tensor]:
+def running_statistics(network: nn.Module) -> dict[str, Tensor]:
     """Running means and variances before the round, by buffer name."""
     return {
         f"{name}.{key}": getattr(layer, key).detach()
@@ -244,12 +254,36 @@ def buffer_updates(
     network: nn.Module, running: Mapping[str, Tensor], steps: int
 ) -> dict[str, Tensor]:
     """What the client would send of its batch-norm buffers after ``steps`` steps."""
-    before = _running_statistics(network)
+    before = running_statistics(network)
     counters = {
         f"{name}.num_batches_tracked": torch.full_like(_counter(layer), steps)
         for name, layer in _tracking(network)
     }
     return {name: running[name] - before[name] for name in before} | counters
+
+
+def mixed_statistics(
+    network: nn.Module, buffers: Mapping[str, Tensor], steps: int
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """The weighted mean of the steps' batch statistics that updated ``buffers`` amount to.
+
+    What an observation's ``bn_statistics`` are to a real update: r_0 + (r_K - r_0) / (1 - kept),
+    with ``kept`` the share of r_0 that K = ``steps`` leave, (1 - m)^K for momentum m.
+    """
+    before = running_statistics(network)
+    found = {}
+    for name, layer in _tracking(network):
+        if layer.momentum is None:
+            seen = float(_counter(layer))
+            kept = seen / (seen + steps)
+        else:
+            kept = (1 - layer.momentum) ** steps
+        mean, variance = (
+            before[key] + buffers[key] / (1 - kept)
+            for key in (f"{name}.running_mean", f"{name}.running_var")
+        )
+        found[name] = (mean, variance)
+    return found
 
 
 def _counter(layer: _BatchNorm) -> Tensor:
