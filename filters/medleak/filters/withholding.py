@@ -38,9 +38,10 @@ class Withhold:
         """Reject settings that withhold nothing."""
         choices = ("send", "withhold_statistics", "withhold_all")
         checks.require_choice("batch_norm", self.batch_norm, choices)
-        if isinstance(self.layers, str) or not all(isinstance(p, str) for p in self.layers):
+        layers = (self.layers,) if isinstance(self.layers, str) else tuple(self.layers)
+        if not all(isinstance(pattern, str) and pattern for pattern in layers):
             raise ValueError(f"layers must be a list of name patterns, got {self.layers!r}.")
-        object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "layers", layers)
         if self.batch_norm == "send" and not self.layers:
             raise ValueError(
                 'batch_norm="send" without layers withholds nothing: name some layers.'

@@ -6,40 +6,14 @@ import torch
 from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.event_type import EventType
 from nvflare.apis.filter import ContentBlockedException
-from nvflare.apis.fl_constant import FLContextKey, ReservedKey, ReturnCode
-from nvflare.apis.fl_context import FLContext
+from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.shareable import Shareable, make_reply
 
 from medleak.filters.adapters import GlobalModel, PercentileGaussian
 
 
-def task(state, *, name="train", task_id="t1", round_number=3) -> tuple[FLContext, Shareable]:
-    """A client's context in which NVFlare has just received a task."""
-    data = DXO(DataKind.WEIGHTS, data=state).to_shareable()
-    data.set_header("current_round", round_number)
-    ctx = FLContext()
-    for key, value in (
-        (FLContextKey.TASK_DATA, data),
-        (FLContextKey.TASK_NAME, name),
-        (FLContextKey.TASK_ID, task_id),
-        (ReservedKey.IDENTITY_NAME, "site-1"),
-    ):
-        ctx.set_prop(key, value, private=True, sticky=False)
-    return ctx, data
-
-
-def send(filter_, result, state, **kwargs) -> DXO:
-    ctx, _ = task(state, **kwargs)
-    filter_.handle_event(EventType.AFTER_TASK_DATA_FILTER, ctx)
-    return from_shareable(filter_.process(result, ctx))
-
-
-def result_of(update, **meta) -> Shareable:
-    return DXO(DataKind.WEIGHT_DIFF, data=update, meta=meta).to_shareable()
-
-
-def test_the_update_is_noised_and_the_defence_declared(update, global_state):
-    sent = send(PercentileGaussian(sigma0=10), result_of(dict(update), loss=0.5), global_state)
+def test_the_update_is_noised_and_the_defence_declared(update, global_state, site):
+    sent = site.send(PercentileGaussian(sigma0=10), site.result(update, loss=0.5), global_state)
     assert sent.data.keys() == update.keys()
     assert not np.array_equal(sent.data["fc.weight"], update["fc.weight"])
     assert sent.meta["loss"] == 0.5
@@ -51,10 +25,10 @@ def test_the_update_is_noised_and_the_defence_declared(update, global_state):
     ]
 
 
-def test_torch_tensors_stay_torch_tensors(update, global_state):
+def test_torch_tensors_stay_torch_tensors(update, global_state, site):
     tensors = {n: torch.as_tensor(v) for n, v in update.items()}
     state = {n: torch.as_tensor(v) for n, v in global_state.items()}
-    sent = send(PercentileGaussian(sigma0=1), result_of(dict(tensors)), state)
+    sent = site.send(PercentileGaussian(sigma0=1), site.result(tensors), state)
     for name, value in sent.data.items():
         assert isinstance(value, torch.Tensor)
         assert value.dtype == tensors[name].dtype
@@ -62,133 +36,151 @@ def test_torch_tensors_stay_torch_tensors(update, global_state):
     assert not torch.equal(sent.data["fc.weight"], tensors["fc.weight"])
 
 
-def test_noise_differs_every_time_unless_seeded(update, global_state):
+def test_noise_differs_every_time_unless_seeded(update, global_state, site):
     def sent(seed, **kwargs):
-        result = result_of(dict(update))
+        result = site.result(update)
         filter_ = PercentileGaussian(sigma0=1, seed=seed)
-        return send(filter_, result, global_state, **kwargs).data["fc.weight"]
+        return site.send(filter_, result, global_state, **kwargs).data["fc.weight"]
 
     assert not np.array_equal(sent(None), sent(None))
     assert np.array_equal(sent(5), sent(5))
     assert not np.array_equal(sent(5), sent(5, round_number=4))
 
 
-def test_a_seed_is_logged_as_unsafe(update, global_state, caplog):
-    send(PercentileGaussian(sigma0=1, seed=5), result_of(dict(update)), global_state)
+def test_a_seed_is_logged_as_unsafe(update, global_state, caplog, site):
+    site.send(PercentileGaussian(sigma0=1, seed=5), site.result(update), global_state)
     assert "UNSAFE: noise from seed 5" in caplog.text
 
 
-def test_seeded_noise_without_a_round_is_refused(update, global_state):
+def test_seeded_noise_without_a_round_is_refused(update, global_state, site):
     with pytest.raises(ContentBlockedException, match="carries no round number"):
-        send(
-            PercentileGaussian(sigma0=1, seed=5), result_of(update), global_state, round_number=None
+        site.send(
+            PercentileGaussian(sigma0=1, seed=5),
+            site.result(update),
+            global_state,
+            round_number=None,
         )
 
 
-def test_an_error_reply_goes_on_without_its_content(update, global_state):
-    failed = result_of(update)
+def test_an_error_reply_goes_on_without_its_content(update, global_state, site):
+    failed = site.result(update)
     failed.set_return_code(ReturnCode.EXECUTION_EXCEPTION)
-    ctx, _ = task(global_state)
+    ctx, _ = site.task(global_state)
     reply = PercentileGaussian(sigma0=1).process(failed, ctx)
     assert reply == make_reply(ReturnCode.EXECUTION_EXCEPTION)
 
 
-def test_an_invented_return_code_carries_nothing_out(global_state):
-    reply = PercentileGaussian(sigma0=1).process(make_reply("secret"), task(global_state)[0])
+def test_an_invented_return_code_carries_nothing_out(global_state, site):
+    reply = PercentileGaussian(sigma0=1).process(make_reply("secret"), site.task(global_state)[0])
     assert reply.get_return_code() == ReturnCode.TASK_RESULT_FILTER_ERROR
 
 
-def test_a_site_policy_sees_the_global_model_through_its_data_filter(update, global_state):
-    ctx, data = task(global_state)
+def test_a_site_policy_sees_the_global_model_through_its_data_filter(update, global_state, site):
+    ctx, data = site.task(global_state)
     assert GlobalModel().process(data, ctx) is data
     ctx.set_prop(FLContextKey.TASK_DATA, None, private=True, sticky=False)
-    sent = from_shareable(PercentileGaussian(sigma0=1).process(result_of(dict(update)), ctx))
+    sent = from_shareable(PercentileGaussian(sigma0=1).process(site.result(update), ctx))
     assert (global_state["bn1.running_var"] + sent.data["bn1.running_var"] > 0).all()
 
 
-def test_training_code_cannot_change_the_remembered_statistics(update, global_state):
-    ctx, data = task({n: v.copy() for n, v in global_state.items()})
+def test_training_code_cannot_change_the_remembered_statistics(update, global_state, site):
+    ctx, data = site.task({n: v.copy() for n, v in global_state.items()})
     filter_ = PercentileGaussian(sigma0=100)
     filter_.handle_event(EventType.AFTER_TASK_DATA_FILTER, ctx)
     from_shareable(data).data["bn1.running_var"][:] = 1e6
-    sent = from_shareable(filter_.process(result_of(dict(update)), ctx))
+    sent = from_shareable(filter_.process(site.result(update), ctx))
     assert (global_state["bn1.running_var"] + sent.data["bn1.running_var"] > 0).all()
 
 
-def test_an_update_without_a_seen_global_model_stays_home(update, global_state):
-    ctx, _ = task(global_state)
+def test_an_update_without_a_seen_global_model_stays_home(update, global_state, site):
+    ctx, _ = site.task(global_state)
     with pytest.raises(ContentBlockedException, match="global model of this task was not seen"):
-        PercentileGaussian(sigma0=1).process(result_of(update), ctx)
+        PercentileGaussian(sigma0=1).process(site.result(update), ctx)
 
 
-def test_the_global_model_of_another_task_does_not_count(update, global_state):
-    ctx, _ = task(global_state)
+def test_the_global_model_of_another_task_does_not_count(update, global_state, site):
+    ctx, _ = site.task(global_state)
     filter_ = PercentileGaussian(sigma0=1)
     filter_.handle_event(EventType.AFTER_TASK_DATA_FILTER, ctx)
     ctx.set_prop(FLContextKey.TASK_ID, "t2", private=True, sticky=False)
     with pytest.raises(ContentBlockedException, match="was not seen"):
-        filter_.process(result_of(update), ctx)
+        filter_.process(site.result(update), ctx)
 
 
-def test_an_unreadable_global_model_is_named_as_the_reason(update):
+def test_an_unreadable_global_model_is_named_as_the_reason(update, site):
     filter_ = PercentileGaussian(sigma0=1)
-    ctx, _ = task({"w": np.zeros(2)})
+    ctx, _ = site.task({"w": np.zeros(2)})
     ctx.set_prop(FLContextKey.TASK_DATA, Shareable(), private=True, sticky=False)
     filter_.handle_event(EventType.AFTER_TASK_DATA_FILTER, ctx)
     with pytest.raises(ContentBlockedException, match=r"could not be read: .*not a valid DXO"):
-        filter_.process(result_of(update), ctx)
+        filter_.process(site.result(update), ctx)
 
 
-def extra_content(update):
-    result = result_of(update)
+def extra_content(site, update):
+    result = site.result(update)
     result["second_model"] = update
     return result
 
 
-def big_header(update):
-    result = result_of(update)
+def big_header(site, update):
+    result = site.result(update)
     result.set_header("note", "x" * 5000)
     return result
 
 
 REFUSED = {
-    "full weights": (lambda u: DXO(DataKind.WEIGHTS, data=u).to_shareable(), "not WEIGHT_DIFF"),
-    "metrics": (lambda u: DXO(DataKind.METRICS, data={"a": 1}).to_shareable(), "not WEIGHT_DIFF"),
-    "no DXO": (lambda u: Shareable({"weights": u}), "beside its DXO"),
-    "nothing": (lambda u: Shareable(), "not a valid DXO"),
-    "empty update": (lambda u: result_of({}), "update is empty"),
+    "full weights": (
+        lambda site, u: DXO(DataKind.WEIGHTS, data=u).to_shareable(),
+        "not WEIGHT_DIFF",
+    ),
+    "metrics": (
+        lambda site, u: DXO(DataKind.METRICS, data={"a": 1}).to_shareable(),
+        "not WEIGHT_DIFF",
+    ),
+    "no DXO": (lambda site, u: Shareable({"weights": u}), "beside its DXO"),
+    "nothing": (lambda site, u: Shareable(), "not a valid DXO"),
+    "empty update": (lambda site, u: site.result({}), "update is empty"),
     "something beside the DXO": (extra_content, "carries 'second_model'"),
-    "array in the metadata": (lambda u: result_of(u, copy=u["fc.weight"]), "holds a ndarray"),
-    "large metadata": (lambda u: result_of(u, copy=u["fc.weight"].tolist()), "more than 4096"),
+    "array in the metadata": (
+        lambda site, u: site.result(u, copy=u["fc.weight"]),
+        "holds a ndarray",
+    ),
+    "large metadata": (
+        lambda site, u: site.result(u, copy=u["fc.weight"].tolist()),
+        "more than 4096",
+    ),
     "large header": (big_header, "headers of the result take"),
-    "bfloat16": (lambda u: result_of({"w": torch.zeros(2, dtype=torch.bfloat16)}), "bfloat16"),
+    "bfloat16": (
+        lambda site, u: site.result({"w": torch.zeros(2, dtype=torch.bfloat16)}),
+        "bfloat16",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_anything_but_a_small_clean_weight_difference_stays_home(case, update, global_state):
+def test_anything_but_a_small_clean_weight_difference_stays_home(case, update, global_state, site):
     make, message = REFUSED[case]
     with pytest.raises(ContentBlockedException, match=message):
-        send(PercentileGaussian(sigma0=1), make(update), global_state)
+        site.send(PercentileGaussian(sigma0=1), make(site, update), global_state)
 
 
-def test_an_update_that_lost_an_entry_stays_home(update, global_state):
+def test_an_update_that_lost_an_entry_stays_home(update, global_state, site):
     del update["bn1.bias"]
     with pytest.raises(ContentBlockedException, match=r"lacks bn1\.bias and 0 more"):
-        send(PercentileGaussian(sigma0=1), result_of(update), global_state)
+        site.send(PercentileGaussian(sigma0=1), site.result(update), global_state)
 
 
-def test_what_one_filter_withholds_the_next_does_not_miss(update, global_state):
-    ctx, _ = task(global_state)
+def test_what_one_filter_withholds_the_next_does_not_miss(update, global_state, site):
+    ctx, _ = site.task(global_state)
     first, second = PercentileGaussian(sigma0=1, buffers="drop"), PercentileGaussian(sigma0=1)
     first.handle_event(EventType.AFTER_TASK_DATA_FILTER, ctx)
-    sent = second.process(first.process(result_of(dict(update)), ctx), ctx)
+    sent = second.process(first.process(site.result(update), ctx), ctx)
     assert "bn1.running_mean" not in from_shareable(sent).data
 
 
-def test_a_renamed_task_stays_home(update, global_state):
+def test_a_renamed_task_stays_home(update, global_state, site):
     with pytest.raises(ContentBlockedException, match="The task is 'train2'"):
-        send(PercentileGaussian(sigma0=1), result_of(update), global_state, name="train2")
+        site.send(PercentileGaussian(sigma0=1), site.result(update), global_state, name="train2")
 
 
 @pytest.mark.parametrize("tasks", ["train", [], ["*"], [1]])

@@ -9,6 +9,8 @@ unsafe.
 
 from medleak.filters.adapters.compression import Quantisation, RandomK, Sign, TopK
 from medleak.filters.adapters.defence import GlobalModel
+from medleak.filters.adapters.gate import LeakageGate
+from medleak.filters.adapters.guard import Guard
 from medleak.filters.adapters.ledger import DeclareDPSGD, PrivacyBudget, PrivacyLedger
 from medleak.filters.adapters.local import RestoreWithheld, Withhold
 from medleak.filters.adapters.noise import (
@@ -25,7 +27,9 @@ __all__ = [
     "DeclareDPSGD",
     "GaussianPerturbation",
     "GlobalModel",
+    "Guard",
     "LaplacePerturbation",
+    "LeakageGate",
     "PercentileGaussian",
     "PrivacyBudget",
     "PrivacyLedger",

@@ -30,8 +30,8 @@ class PrivacyLedger(FailClosedFilter):
 
     Sees the defences that medleak's filters before it applied. The protected update is stored
     beside the ledger before the entry is written. A round that is repeated after a crash sends
-    the stored update again: ε is neither lost nor spent twice. With ``target_epsilon``, a release over
-    it is refused; :class:`PrivacyBudget` asks before training already.
+    the stored update again: ε is neither lost nor spent twice. With ``target_epsilon``, a release
+    over it is refused; :class:`PrivacyBudget` asks before training already.
 
     Args:
         target_delta: δ at which ε is reported and limited.
