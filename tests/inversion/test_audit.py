@@ -294,12 +294,14 @@ def test_an_interrupted_audit_goes_on_to_the_same_figures(make_run, tmp_path):
     assert (plan.out / "summary.json").read_bytes() == (whole.out / "summary.json").read_bytes()
 
 
-def test_an_attack_that_was_interrupted_is_not_counted(make_run, tmp_path):
+def test_an_attack_that_was_interrupted_is_shown_but_not_counted(make_run, tmp_path):
     run = make_run()
     table = fake(lambda _: run.images("site-9", 16), ending="interrupted")
     with pytest.raises(KeyboardInterrupt):
         outcomes(plan_of(run, tmp_path), table)
     assert read_rows(tmp_path / "audit" / "results.csv") == []
+    # What it had found may be looked at.
+    assert len(list((tmp_path / "audit" / "images").glob("round_*.png"))) == 2
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def audit(
             continue
         try:
             found = run.attack(case, watch(case) if watch else None)
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, ArithmeticError, RuntimeError) as error:
             outcome = Outcome(case=case, refused=" ".join(str(error).split()))
             refused.append({"case": dataclasses.asdict(case), "why": outcome.refused})
         else:
@@ -148,9 +148,9 @@ class _Run:
             items = training_items(datalist, case.site)
             truth = load_truth(items, self.input.spatial_size, self.input.channels)
         rows = rows_of(case, found, truth, self.prior, record.info.defences)
-        if found.ending == "interrupted":
-            raise KeyboardInterrupt
         save_case(self.plan.out, case, rows, found, truth)
+        if found.ending == "interrupted":  # to be looked at, but not counted
+            raise KeyboardInterrupt
         return rows
 
     def _record(self, case: Case) -> Record:

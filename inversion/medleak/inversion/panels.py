@@ -33,7 +33,10 @@ def save_case(
         if truth is not None and row.truth_picture and not (out / row.truth_picture).exists():
             index = int(Path(row.truth_picture).stem.rpartition("_")[2])
             save_png(out / row.truth_picture, to_picture(truth.images[index]))
-    save_png(out / "images" / f"{case.name}.png", side_by_side({"reconstruction": (out, rows)}))
+    title = "reconstruction"
+    if found.ending == "interrupted":
+        title += f", interrupted after {found.iterations} iterations"
+    save_png(out / "images" / f"{case.name}.png", side_by_side({title: (out, rows)}))
 
 
 def side_by_side(columns: Mapping[str, tuple[Path, Sequence[Row]]]) -> Image.Image:
