@@ -8,7 +8,6 @@ from nvflare.apis.fl_context import FLContext
 from medleak.filters import checks
 from medleak.filters.adapters.rim import FailClosedFilter, global_model, note_defence
 from medleak.filters.leakage_gate import check_leakage, measure_leakage
-from medleak.filters.update import check_update
 
 
 class LeakageGate(FailClosedFilter):
@@ -56,7 +55,6 @@ class LeakageGate(FailClosedFilter):
     ) -> Mapping[str, Any]:
         """Attack a copy of the update; return the update or raise."""
         state, _ = global_model(fl_ctx)
-        check_update(update, state)
         found = measure_leakage(
             self.measure, update, state, self.measure_args, time_limit=self.time_limit
         )

@@ -51,19 +51,22 @@ class Guard(FailClosedFilter):
         self, update: Mapping[str, Any], meta: dict[str, Any], fl_ctx: FLContext
     ) -> Mapping[str, Any]:
         """Filter a copy, then check what came back against what went in."""
-        state, _ = global_model(fl_ctx)
-        check_update(update, state)
         # These filters work in place on float arrays; scalars and integers break their arithmetic.
         given = {n: np.array(v, dtype=_float(v)) for n, v in update.items()}
         dxo = DXO(DataKind.WEIGHT_DIFF, data=given, meta=copy.deepcopy(meta))
         reply = from_shareable(self._inner.process(dxo.to_shareable(), fl_ctx))
         if reply.data_kind != DataKind.WEIGHT_DIFF:
-            raise UpdateError(f"{self.filter_path} turned the update into {reply.data_kind}.")
+            kind = getattr(reply.data_kind, "value", reply.data_kind)
+            raise UpdateError(
+                f"{self.filter_path} turned the update into {kind}: whole weights or other data "
+                "would leave bare. Use a filter that keeps differences."
+            )
         kind_of = kinds(update)
         result = {
-            n: update[n] if kind_of[n] == "counter" else _like(n, v, update)
+            n: update[n] if kind_of.get(n) == "counter" else _like(n, v, update)
             for n, v in reply.data.items()
         }
+        state, _ = global_model(fl_ctx)
         check_update(result, state)
         meta.update(reply.meta)
         args = {"filter_path": self.filter_path, "settings": self.settings}

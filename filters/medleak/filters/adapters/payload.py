@@ -34,8 +34,9 @@ def unwrap(shareable: Shareable) -> DXO:
     _check_small({k: v for k, v in headers.items() if k not in _RUNTIME_HEADERS}, "headers")
     dxo = from_shareable(shareable)
     if dxo.data_kind != DataKind.WEIGHT_DIFF:
+        kind = getattr(dxo.data_kind, "value", dxo.data_kind)
         raise UpdateError(
-            f"The result holds {dxo.data_kind}, not WEIGHT_DIFF: noise scaled to a difference does "
+            f"The result holds {kind}, not WEIGHT_DIFF: noise scaled to a difference does "
             "not protect whole weights or other data. Set params_transfer_type to DIFF."
         )
     return dxo

@@ -22,7 +22,7 @@ from nvflare.app_common.app_constant import AppConstants
 from medleak.filters import checks
 from medleak.filters.accounting import Guarantee
 from medleak.filters.adapters.payload import as_numpy, check_meta, known_code, unwrap
-from medleak.filters.update import UpdateError
+from medleak.filters.update import UpdateError, check_update
 
 DECLARED = "medleak_defences"
 _SEEN = "medleak.global_model"
@@ -70,14 +70,17 @@ class FailClosedFilter(Filter):
                 return make_reply(known_code(code))
             self._check_task(fl_ctx)
             dxo = unwrap(shareable)
+            check_meta(dxo.meta)
             data, restore = as_numpy(dxo.data)
-            _check_complete(data, fl_ctx)
+            state, _ = global_model(fl_ctx)
+            check_update(data, state)
+            _check_complete(data, state, fl_ctx)
             protected = self.protect(data, dxo.meta, fl_ctx)
             remember_withheld(set(data) - set(protected), fl_ctx)
             dxo.data = restore(protected)
             if self.metrics == "drop":
                 dxo.meta.pop(MetaKey.INITIAL_METRICS, None)
-            check_meta(dxo.meta)
+            check_meta(dxo.meta)  # with what this filter added
             return dxo.update_shareable(shareable)
         except Exception as e:
             self.log_error(fl_ctx, f"update withheld: {e}", fire_event=False)
@@ -170,10 +173,9 @@ def state_folder(state_dir: str, ctx: FLContext) -> Path:
     return site_path(state_dir, ctx) / name
 
 
-def _check_complete(update: Mapping[str, Any], fl_ctx: FLContext) -> None:
-    state, _ = global_model(fl_ctx)
+def _check_complete(update: Mapping[str, Any], state: Mapping[str, Any], fl_ctx: FLContext) -> None:
     missing = sorted(set(state) - set(update) - fl_ctx.get_prop(_WITHHELD, frozenset()))
-    if missing and update:
+    if missing:
         raise UpdateError(
             f"The update lacks {missing[0]} and {len(missing) - 1} more entries of the global "
             "model: what left them out cannot be vouched for. Send the whole state_dict, and "

@@ -1,0 +1,183 @@
+"""The contract of every result filter, ours and NVFlare's under Guard: one table."""
+
+import importlib
+import inspect
+import json
+
+import numpy as np
+import pytest
+import torch
+from nvflare.apis.dxo import DXO, DataKind
+from nvflare.apis.filter import ContentBlockedException, Filter
+from nvflare.apis.shareable import Shareable
+from nvflare.job_config.fed_job_config import FedJobConfig
+
+from medleak.filters import adapters
+from medleak.filters.adapters.rim import FailClosedFilter
+
+NVFLARE = "nvflare.app_common.filters"
+ROWS = {
+    "PercentileGaussian": {"sigma0": 10},
+    "GaussianPerturbation": {"scale": 0.01},
+    "LaplacePerturbation": {"level": 100, "lr": 0.01},
+    "ClippedGaussian": {"max_grad_norm": 1.0, "noise_multiplier": 2.0},
+    "ClippedLaplace": {
+        **{"max_grad_norm": 1.0, "target_epsilon": 8.0, "target_delta": 1e-5},
+        **{"rounds": 10, "buffers": "noise"},
+    },
+    "TopK": {"fraction": 0.1, "error_feedback": True},
+    "RandomK": {"fraction": 0.1},
+    "Sign": {"error_feedback": True},
+    "Quantisation": {"bits": 4},
+    "Withhold": {"layers": ["fc.*"]},
+    "PrivacyLedger": {"target_delta": 1e-5},
+    "DeclareDPSGD": {},
+    "Guard": {
+        "filter_path": f"{NVFLARE}.percentile_privacy.PercentilePrivacy",
+        "settings": {"percentile": 10, "gamma": 0.01},
+    },
+    "Guard 2": {
+        "filter_path": f"{NVFLARE}.svt_privacy.SVTPrivacy",
+        "settings": {"fraction": 0.1, "epsilon": 1.0, "noise_var": 1.0, "gamma": 1e-3},
+    },
+    "Guard 3": {
+        "filter_path": f"{NVFLARE}.exclude_vars.ExcludeVars",
+        "settings": {"exclude_vars": "running_|num_batches"},
+    },
+}
+META = {"dp_sgd": {"noise_multiplier": 2.0, "sample_rate": 0.5, "steps": 2}}
+ELSEWHERE = {"GlobalModel", "PrivacyBudget", "RestoreWithheld", "LeakageGate"}
+
+
+def make(row) -> FailClosedFilter:
+    return getattr(adapters, row.split()[0])(**ROWS[row])
+
+
+def test_every_result_filter_has_a_row():
+    assert {r.split()[0] for r in ROWS} | ELSEWHERE == set(adapters.__all__)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_what_leaves_keeps_names_types_and_counters(row, site, update, global_state):
+    before = {n: v.copy() for n, v in update.items()}
+    sent = site.send(make(row), site.result(update, **META), global_state)
+    assert sent.data_kind == DataKind.WEIGHT_DIFF
+    assert sent.data
+    for name, value in sent.data.items():
+        assert type(value) is type(update[name]), name
+        assert (value.dtype, value.shape) == (update[name].dtype, update[name].shape), name
+        assert np.isfinite(value).all(), name
+        if name.endswith("num_batches_tracked"):
+            assert value == update[name]
+        if name.endswith("running_var") and row not in ("PrivacyLedger", "DeclareDPSGD"):
+            assert (global_state[name] + value >= 0).all()
+    for name, value in before.items():
+        np.testing.assert_array_equal(update[name], value)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_torch_tensors_stay_torch_tensors(row, site, update, global_state):
+    tensors = {n: torch.as_tensor(v) for n, v in update.items()}
+    state = {n: torch.as_tensor(v) for n, v in global_state.items()}
+    sent = site.send(make(row), site.result(tensors, **META), state)
+    for name, value in sent.data.items():
+        assert isinstance(value, torch.Tensor)
+        assert (value.dtype, value.shape) == (tensors[name].dtype, tensors[name].shape)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_numpy_scalars_are_kept(row, site, update, global_state):
+    update["bn1.num_batches_tracked"] = np.float64(2.75)
+    update["temperature"] = np.float32(0.1)
+    sent = site.send(make(row), site.result(update, **META), global_state)
+    assert type(sent.data["temperature"]) is np.float32
+    assert type(sent.data.get("bn1.num_batches_tracked", np.float64(0))) is np.float64
+
+
+def put(name, value):
+    return lambda site, u: site.result({**u, name: value}, **META)
+
+
+def of_kind(kind):
+    return lambda site, u: DXO(kind, data=u, meta=dict(META)).to_shareable()
+
+
+def without(name):
+    return lambda site, u: site.result({n: v for n, v in u.items() if n != name}, **META)
+
+
+def zero(site, u):
+    zeros = {n: v if n.endswith("tracked") else np.zeros_like(v) for n, v in u.items()}
+    return site.result(zeros, **META)
+
+
+HOSTILE = {
+    "nan": put("norm.weight", np.full(32, np.nan, np.float32)),
+    "inf": put("norm.weight", np.full(32, np.inf, np.float32)),
+    "empty": lambda site, u: site.result({}, **META),
+    "wrong kind": of_kind(DataKind.STATISTICS),
+    "full weights": of_kind(DataKind.WEIGHTS),
+    "collection": lambda site, u: DXO(DataKind.COLLECTION, data={"a": 1}).to_shareable(),
+    "no DXO": lambda site, u: Shareable(dict(u)),
+    "unknown dtype": put("norm.weight", np.ones(32, np.complex64)),
+    "half that torch alone knows": put("norm.weight", torch.ones(32, dtype=torch.bfloat16)),
+    "missing key": without("norm.weight"),
+    "missing counter": without("bn1.num_batches_tracked"),
+    "smuggled key": put("image", np.ones(4096, np.float32)),
+    "zero update": zero,
+    "counter that carries weights": put("bn1.num_batches_tracked", np.ones(4096)),
+    "counter that is no count": put("bn1.num_batches_tracked", np.array(0.123)),
+    "python numbers": put("temperature", 0.5),
+    "array in the metadata": lambda site, u: site.result(u, x=u["norm.weight"], **META),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_results_stay_home(row, case, site, update, global_state):
+    with pytest.raises(ContentBlockedException):
+        site.send(make(row), HOSTILE[case](site, update), global_state)
+    assert not list(site.root.rglob("*ledger*.jsonl"))
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_renamed_task_stays_home(row, site, update, global_state):
+    with pytest.raises(ContentBlockedException, match="protects train"):
+        site.send(make(row), site.result(update, **META), global_state, name="submit_model")
+
+
+@pytest.mark.parametrize("name", adapters.__all__)
+def test_arguments_are_attributes_so_that_the_exporter_keeps_them(name):
+    cls = getattr(adapters, name)
+    assert issubclass(cls, Filter)
+    assert cls.__module__ == "medleak.filters.adapters"
+    for row in (r for r in ROWS if r.split()[0] == name):
+        filter_ = make(row)
+        names = inspect.signature(cls.__init__).parameters.keys() - {"self"}
+        assert names <= vars(filter_).keys(), "NVFlare drops arguments under other names silently"
+        assert set(getattr(cls, "_always_serialize_args", ())) <= names
+        args = FedJobConfig("job", min_clients=1)._get_args(filter_, None)
+        assert vars(type(filter_)(**json.loads(json.dumps(args)))).keys() == vars(filter_).keys()
+        for key, value in ROWS[row].items():
+            assert args[key] == value
+
+
+@pytest.mark.parametrize(
+    ("path", "settings"),
+    [
+        (f"{NVFLARE}.percentile_privacy.PercentilePrivacy", {"percentile": 10}),
+        (f"{NVFLARE}.svt_privacy.SVTPrivacy", {"fraction": 0.1, "gamma": 1e-3}),
+        (f"{NVFLARE}.exclude_vars.ExcludeVars", {"exclude_vars": "fc"}),
+    ],
+)
+def test_without_guard_nvflare_sends_what_it_does_not_know(
+    path, settings, site, update, global_state
+):
+    """Why Guard exists: the same filters alone let other content out unchanged."""
+
+    module, _, name = path.rpartition(".")
+    alone = getattr(importlib.import_module(module), name)(**settings)
+    raw = DXO(DataKind.STATISTICS, data=dict(update)).to_shareable()
+    ctx, _ = site.task(global_state)
+    sent = alone.process(raw, ctx)["DXO"]["data"]
+    np.testing.assert_array_equal(sent["fc.weight"], update["fc.weight"])
