@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from monai.networks.nets.resnet import ResNet
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -21,6 +22,7 @@ from medleak.inversion.plan import AttackKind
 from medleak.inversion.reconstruction import Progress, Reconstruction
 from medleak.inversion.results import read_rows
 
+RESNET = "monai.networks.nets.ResNet"
 COMMANDS = (["audit"], ["records", "ls"], ["records", "verify"], ["prior"])
 
 
@@ -117,6 +119,26 @@ def test_audit_takes_the_newest_run_and_names_its_directory_after_it(make_run, t
     assert {row.site for row in read_rows(out / "results.csv")} == {"site-1"}
     assert str(out) in result.output
     assert "by flat knowing all, labels inferred" in result.output
+
+
+def test_the_real_attack_on_a_real_update_is_reported_as_a_leak(make_run, small_network):
+    # Wide late layers: row spaces need more channels than output positions (notes of RowSpace).
+    args = {**small_network, "block_inplanes": [16, 32, 96, 96]}
+    torch.manual_seed(1)
+    make_run(size=32, network=ResNet(**args), model=ModelSpec(path=RESNET, args=args))
+    result = medleak("audit", "--attack", "row_space:attempts=1", "--out", "a")
+    assert result.exit_code == 0, result.output
+    assert "leaks: 1 of 1 reconstructions" in result.output
+    (row,) = read_rows(Path("a/results.csv"))
+    assert row.ssim is not None
+    assert row.ssim_prior is not None
+    assert row.ssim > 0.95 > 0.7 > row.ssim_prior
+    assert not row.stuck
+    with (
+        Image.open(Path("a") / row.picture) as found,
+        Image.open(Path("a") / str(row.truth_picture)) as true,
+    ):
+        assert np.abs(np.asarray(found, float) - np.asarray(true, float)).mean() < 5
 
 
 def test_audit_prints_its_summary_as_json_and_nothing_else(make_run):

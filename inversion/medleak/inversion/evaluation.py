@@ -100,7 +100,9 @@ def defence_text(declared: Mapping[str, Any]) -> str:
     if not isinstance(name, str) or not isinstance(args, Mapping):
         return json.dumps(dict(declared), sort_keys=True)  # not ours: quoted as it is
     pairs = ",".join(f"{key}={_argument(value)}" for key, value in args.items())
-    return f"{name}:{pairs}" if pairs else name
+    text = f"{name}:{pairs}" if pairs else name
+    # A site's own word ends up in terminals: no escape sequences.
+    return text if text.isprintable() else json.dumps(text)
 
 
 def _argument(value: Any) -> str:

@@ -2,10 +2,10 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -189,33 +189,34 @@ def _progress(
 def _print(plan: "Plan", outcomes: "list[Outcome]") -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from medleak.inversion.plan import NO_DEFENCE
     from medleak.inversion.results import summarise
 
-    table = Table("round", "site", "defence", "seed", "n", "SSIM", "prior", "RDLV", "s")
+    table = Table("round", "site", "defence", "seed", "n", "SSIM", "best", "prior", "RDLV", "s", "")
     for outcome in outcomes:
         rows, case = outcome.rows, outcome.case
-        if rows:
-            figures = (_mean(r.ssim for r in rows), _mean(r.ssim_prior for r in rows))
-            table.add_row(
-                *(str(case.round), case.site, case.defence, str(case.seed), str(len(rows))),
-                *figures,
-                _mean(r.rdlv for r in rows),
-                "kept" if outcome.kept else f"{rows[0].seconds:.1f}",
-            )
-    console = Console()
+        if not rows:
+            continue
+        ssim = [r.ssim for r in rows]
+        notes = ("stuck" if rows[0].stuck else "", "kept" if outcome.kept else "")
+        cells = (
+            *(case.round, case.site, case.defence, case.seed, len(rows)),
+            *(_mean(ssim), _mean([max((v for v in ssim if v is not None), default=None)])),
+            *(_mean([r.ssim_prior for r in rows]), _mean([r.rdlv for r in rows])),
+            *(f"{rows[0].seconds:.1f}", " ".join(filter(None, notes))),
+        )
+        table.add_row(*(Text(str(cell)) for cell in cells))
     if table.row_count:
-        console.print(table)
+        Console().print(table)
     for group in summarise([row for o in outcomes for row in o.rows], [])["sites"]:
         protections = (("sent under", group["declared"]), ("with", group["defence"]))
         under = "".join(f", {how} {what}" for how, what in protections if what != NO_DEFENCE)
-        console.print(
-            f"{group['site']}{under}: {group['verdict']}", soft_wrap=True, highlight=False
-        )
-    console.print(f"Prior: {plan.prior}. Pictures, figures: {plan.out}", soft_wrap=True)
+        typer.echo(f"{group['site']}{under}: {group['verdict']}")
+    typer.echo(f"Prior: {plan.prior}. Pictures, figures: {plan.out}")
 
 
-def _mean(values: Iterator[Any]) -> str:
+def _mean(values: Sequence[float | None]) -> str:
     known = [v for v in values if v is not None]
     return f"{sum(known) / len(known):.3f}" if known else "-"

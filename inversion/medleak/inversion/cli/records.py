@@ -1,11 +1,16 @@
 """``medleak records``: what was recorded, and whether it can be trusted."""
 
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from medleak.inversion.cli.errors import FAILED, one_line_errors
-from medleak.inversion.cli.runs import Json, Run, records_of
+from medleak.inversion.cli.runs import Json, Run, printable, records_of
+
+if TYPE_CHECKING:
+    from medleak.custom.record import Manifest
 
 records = typer.Typer(
     name="records",
@@ -69,9 +74,10 @@ def verify_records(ctx: typer.Context, run: Run = None, as_json: Json = False) -
         raise typer.Exit(FAILED)
 
 
-def _print(root, manifest, rows) -> None:
+def _print(root: Path, manifest: "Manifest", rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from medleak.inversion.evaluation import defence_text
 
@@ -80,12 +86,12 @@ def _print(root, manifest, rows) -> None:
     for row in rows:
         declared = " + ".join(map(defence_text, row["defences"])) or "none"
         numbers = (row[k] for k in ("n_images", "n_steps", "batch_size", "lr"))
-        table.add_row(str(row["round"]), row["site"], *map(str, numbers), declared)
-    console = Console()
-    console.print(f"{root}: job {manifest.job} of {manifest.created}", soft_wrap=True)
-    console.print(
-        f"{manifest.model.path}, images {size} px, {manifest.input.channels} channel(s), "
-        f"{len(rows)} updates, {len(manifest.left_out)} left out by the recorder",
-        soft_wrap=True,
+        cells = (row["round"], row["site"], *numbers, declared)
+        table.add_row(*(Text(str(cell)) for cell in cells))
+    typer.echo(
+        f"{root}: job {printable(manifest.job)} of {printable(manifest.created)}\n"
+        f"{printable(manifest.model.path)}, images {size} px, "
+        f"{manifest.input.channels} channel(s), {len(rows)} updates, "
+        f"{len(manifest.left_out)} left out by the recorder"
     )
-    console.print(table)
+    Console().print(table)

@@ -56,6 +56,11 @@ def default_out(manifest: "Manifest") -> Path:
     return Path("workspace") / f"audit-{job}-{created}"
 
 
+def printable(text: str) -> str:
+    """``text`` of a record, which may be a stranger's, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def _manifests() -> Iterator[Path]:
     for place in map(Path, PLACES):
         yield from place.glob("**/records/manifest.json")
