@@ -4,6 +4,7 @@ Every forward pass is made at the weights that the client's step had: the global
 first step, later ones interpolated between the two known ends of the round.
 """
 
+import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -62,10 +63,14 @@ class Evidence:
         norms: Norm layers whose statistics were observed, in order of execution.
         spans: Convolutions (kernels larger than 1) with a usable row space, by name, likewise.
         steps: The client's steps; images of one batch stand together.
+        sigma: Noise on an entry of the update, by the singular values that should be zero; 0
+            where no convolution tells.
+        statistics_noise: What that noise makes of the statistics term at the true images, if
+            the running statistics were noised as the weights were.
     """
 
     def __init__(
-        self, observation: Observation, *, max_noise: float = 0.05, min_gap: float = 3.0
+        self, observation: Observation, *, max_noise: float = 0.01, min_gap: float = 1.1
     ) -> None:
         """Read ranks, row spaces and statistics from ``observation``.
 
@@ -89,9 +94,14 @@ class Evidence:
             self._statistics = observation.bn_statistics
             self.norms = tuple(n for n in first.norms if n in self._statistics)
             self._mixing = {n: _per_batch(observation, n, len(self.steps)) for n in self.norms}
-        self.spans = _usable_spans(
-            observation.parameter_update, first.convs, self.steps, max_noise, min_gap
-        )
+        spans = _spans(observation.parameter_update, first.convs, self.steps)
+        self.spans = {
+            name: span
+            for name, span in spans.items()
+            if span.space.gap >= min_gap and span.space.noise <= max_noise
+        }
+        self.sigma = statistics.median(s.space.sigma for s in spans.values()) if spans else 0.0
+        self.statistics_noise = self._statistics_noise(observation)
 
     def terms(
         self,
@@ -115,13 +125,24 @@ class Evidence:
             for s in self.steps
         ]
         zero = torch.zeros((), device=images.device)
-        statistics = (
+        moments = (
             statistics_distance(self._mixed(traces, norms), self._statistics) if norms else zero
         )
         if not spans:
-            return Terms(statistics, zero, zero)
+            return Terms(moments, zero, zero)
         shares = torch.stack([self._share(n, traces, per_image) for n in spans])
-        return Terms(statistics, shares.mean(), (shares.clamp_min(0) + 1e-6).sqrt().mean())
+        return Terms(moments, shares.mean(), (shares.clamp_min(0) + 1e-6).sqrt().mean())
+
+    def _statistics_noise(self, observation: Observation) -> float:
+        layers = [
+            self.sigma
+            * observation.bn_noise_gain(n)
+            * len(pair[0]) ** 0.5
+            / float(value.norm() + 1e-8)
+            for n, pair in self._statistics.items()
+            for value in pair
+        ]
+        return sum(layers) / max(len(self._statistics), 1)
 
     def _share(self, name: str, traces: Sequence[Trace], per_image: bool) -> Tensor:
         span = self.spans[name]
@@ -193,14 +214,10 @@ def _per_batch(observation: Observation, norm: str, batches: int) -> Tensor:
     return padded.view(-1, batches).sum(0)
 
 
-def _usable_spans(
-    update: dict[str, Tensor],
-    convs: Sequence[ConvLayer],
-    steps: Sequence[Step],
-    max_noise: float,
-    min_gap: float,
+def _spans(
+    update: dict[str, Tensor], convs: Sequence[ConvLayer], steps: Sequence[Step]
 ) -> dict[str, Span]:
-    """Spans with fewer directions than patches have values, and a gap that says so."""
+    """Row spaces with fewer directions than patches have values; noisy ones are among them."""
     found = {}
     for conv in convs:
         weight = update[f"{conv.name}.weight"]
@@ -210,7 +227,5 @@ def _usable_spans(
             continue
         if not weight.any():
             continue
-        space = row_space(weight, rank)
-        if space.gap >= min_gap and space.noise <= max_noise:
-            found[conv.name] = Span(conv, space)
+        found[conv.name] = Span(conv, row_space(weight, rank))
     return found

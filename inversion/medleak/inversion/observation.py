@@ -153,6 +153,11 @@ class Observation:
         weights = momentum * (1 - momentum) ** ages
         return weights / weights.sum()
 
+    def bn_noise_gain(self, layer: str) -> float:
+        """What noise on the update of a running statistic of ``layer`` is multiplied by here."""
+        self._need(self.has_bn_statistics, "batch-norm statistics", "bn_statistics")
+        return 1 / (1 - self._kept(layer, self._norm_layers()[layer]))
+
     @property
     def n_steps(self) -> int:
         """Local optimiser steps: from the norm layers' counters, else as the site declares."""

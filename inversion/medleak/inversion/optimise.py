@@ -113,7 +113,7 @@ def descend(
             if descent.box:
                 loss = loss + descent.box * outside_box(images)
             _step(pyramid.layers, loss, optimizer)
-            meter.count(float(loss))
+            meter.count(loss.item())
             if not math.isfinite(meter.history[-1]):
                 raise DivergedError(f"The loss is {meter.history[-1]} at iteration {iteration}.")
     except KeyboardInterrupt:

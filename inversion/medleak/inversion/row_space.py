@@ -27,11 +27,13 @@ class RowBasis:
             arithmetic makes it infinite; float32 leaves 10 to 1000, noise on the update about 1.
         noise: Expected share (0 to 1) of the true patches' energy outside of ``basis``, from
             the singular values outside.
+        sigma: Standard deviation of the noise on an entry of the update that they amount to.
     """
 
     basis: Tensor
     gap: float
     noise: float
+    sigma: float
 
 
 def row_space(update: Tensor, rank: int) -> RowBasis:
@@ -59,13 +61,17 @@ def row_space(update: Tensor, rank: int) -> RowBasis:
     # float64 on the small side: squaring costs half of the digits, and float64 has them to spare.
     values, left = torch.linalg.eigh(flat @ flat.T)
     values, left = values.flip(0).clamp_min(0).sqrt(), left.flip(1)
-    rows = torch.linalg.qr(flat.T @ left[:, :rank]).Q.T
-    outside = values[rank:]
-    gap = float(values[rank - 1] / outside[0]) if outside[0] > 0 else float("inf")
-    # Noise of that size in a dimension turns a direction of size s by about noise / s.
-    floor = float(outside.square().mean().sqrt())
-    noise = float((floor**2 / (values[:rank].square() + floor**2)).mean())
-    return RowBasis(rows.float().contiguous(), gap, noise)
+    basis = torch.linalg.qr(flat.T @ left[:, :rank]).Q.T
+    inside, outside = values[:rank].square(), values[rank:].square()
+    gap = float((inside[-1] / outside[0]).sqrt()) if outside[0] > 0 else float("inf")
+    # Noise sigma per entry turns a direction of size s by sigma sqrt(D) / s, to first order; its
+    # energy outside is that of a [C - rank, D - rank] block. Patches have most of their energy
+    # where s is large, hence the weights.
+    rows, columns = flat.shape
+    variance = outside.sum() / ((rows - rank) * (columns - rank))
+    floor = variance * columns
+    noise = float((inside * floor / (inside + floor)).sum() / inside.sum())
+    return RowBasis(basis.float().contiguous(), gap, noise, float(variance.sqrt()))
 
 
 def numerical_rank(update: Tensor, tolerance: float = _FLOAT_NOISE) -> int:

@@ -77,6 +77,7 @@ BATCH = Stage(
 
 
 # Runs that found the image end below 0.004 and 0.001, those in a wrong valley above these.
+# Noise on the update adds what it makes of the losses at the truth.
 _STUCK_STATISTICS = 0.01
 _STUCK_SPAN = 0.01
 
@@ -97,7 +98,7 @@ class RowSpace:
 
     seconds: float | None = None
     attempts: int = 3
-    max_noise: float = 0.05
+    max_noise: float = 0.01
     stages: tuple[Stage, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -150,6 +151,12 @@ def run(
             size than the images.
     """
     evidence = Evidence(observation, max_noise=attack.max_noise)
+    if not evidence.spans and not evidence.norms:
+        raise ValueError(
+            "The update shows neither batch-norm statistics nor a row space that stands out of "
+            "noise and batch size: row-space matching has nothing to match. Use an attack that "
+            "matches gradients; this failure is no evidence of safety."
+        )
     stages = attack.stages or recipe(evidence, observation.n_images)
     meter = Meter(
         observation.device,
@@ -179,17 +186,7 @@ def run(
 
 
 def recipe(evidence: Evidence, n_images: int) -> tuple[Stage, ...]:
-    """The stages for what ``evidence`` holds.
-
-    Raises:
-        ValueError: It holds neither norm statistics nor a usable row space.
-    """
-    if not evidence.spans and not evidence.norms:
-        raise ValueError(
-            "The update shows neither batch-norm statistics nor a row space that stands out of "
-            "noise and batch size: row-space matching has nothing to match. Use an attack that "
-            "matches gradients; this failure is no evidence of safety."
-        )
+    """The stages for what ``evidence`` holds."""
     if not evidence.spans:
         return (STATISTICS,)
     if n_images > 1:
@@ -221,7 +218,11 @@ def _attempt(evidence: Evidence, stages: Sequence[Stage], start: Tensor, meter: 
             break
     with torch.no_grad():
         terms = matching.terms(images)
-    stuck = float(terms.statistics) > _STUCK_STATISTICS or float(terms.span) > _STUCK_SPAN
+    noise = max((s.space.noise for s in evidence.spans.values()), default=0.0)
+    stuck = (
+        float(terms.statistics) > _STUCK_STATISTICS + 1.5 * evidence.statistics_noise
+        or float(terms.span) > _STUCK_SPAN + 2 * noise
+    )
     return _Attempt(start, images, terms, stuck, ending)
 
 

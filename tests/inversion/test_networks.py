@@ -1,0 +1,92 @@
+"""Tests of medleak.inversion.networks: a record may come from a stranger."""
+
+import pytest
+import torch
+from torch import nn
+
+from medleak.inversion.networks import build_network, load_global_state
+
+RESNET = "torchvision.models.resnet18"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "os.system",
+        "torch.hub.load",
+        "monai.bundle.download",
+        "medleak.custom.record.write_manifest",
+        "torchvision.modelsx.resnet18",
+        "torchvision.models._utils.IntermediateLayerGetter",
+        "torchvision.models..resnet18",
+    ],
+)
+def test_a_model_outside_the_allowed_prefixes_is_not_even_imported(path):
+    with pytest.raises(ValueError, match="outside"):
+        build_network(path, {})
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "torchvision.models.resnet.load_state_dict_from_url",  # re-exported from elsewhere
+        "torchvision.models.resnet.nn",
+        "torchvision.models.resnet.ResNet18_Weights",
+        "monai.networks.nets.torchvision_fc.Any",
+    ],
+)
+def test_what_is_no_network_of_the_allowed_module_is_not_called(path):
+    with pytest.raises(ValueError, match=r"is not called|cannot be imported"):
+        build_network(path, {})
+
+
+def test_a_granted_prefix_opens_what_was_closed():
+    with pytest.raises(ValueError, match="grant its prefix"):
+        build_network("torch.nn.Identity", {})
+    assert isinstance(
+        build_network("torch.nn.Identity", {}, allowed_prefixes=("torch.nn.",)), nn.Identity
+    )
+
+
+@pytest.mark.parametrize("args", [{"weights": "DEFAULT"}, {}])
+def test_weights_are_never_fetched(args, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a download was tried")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", refuse)
+    build_network(RESNET, args)
+
+
+def test_the_random_state_does_not_move():
+    before = torch.get_rng_state()
+    build_network(RESNET, {"num_classes": 2})
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_refused_arguments_are_named():
+    with pytest.raises(ValueError, match=r"refused its arguments .*colour"):
+        build_network(RESNET, {"colour": 3})
+
+
+def test_running_statistics_may_be_missing_and_nothing_else():
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+    state = {k: v + 1 for k, v in network.state_dict().items()}
+    without = {k: v for k, v in state.items() if "running" not in k}
+    load_global_state(network, without)
+    assert torch.equal(network.state_dict()["0.weight"], state["0.weight"])
+    with pytest.raises(ValueError, match=r"lacks 1 tensors, first '1.weight'"):
+        load_global_state(network, {k: v for k, v in state.items() if k != "1.weight"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"0.weight": torch.zeros(3, 1, 1, 1)}, "misshapes 1 tensors, first '0.weight'"),
+        ({"9.weight": torch.zeros(1)}, "has unknown 1 tensors, first '9.weight'"),
+    ],
+)
+def test_the_state_of_another_model_is_refused_by_name(change, message):
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+    with pytest.raises(ValueError, match=message):
+        load_global_state(network, {**network.state_dict(), **change})
