@@ -82,15 +82,21 @@ def flip_a_byte(path: Path) -> None:
     path.write_bytes(data)
 
 
-def test_help_starts_in_a_second_and_a_half_without_torch():
+def test_help_takes_less_than_a_second_and_a_half_as_nothing_heavy_is_imported():
     code = (
-        "import sys, medleak.inversion.cli as c; heavy = {'torch', 'monai', 'numpy', 'nvflare'};"
-        "print(sorted(heavy & set(sys.modules)))"
+        "import sys, time; from medleak.inversion.cli import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'monai', 'numpy', 'pandas', 'nvflare'} & set(sys.modules)\n"
+        "print(sorted(heavy), time.process_time(), file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.strip() == "[]"
+    modules, seconds = done.stderr.rsplit(maxsplit=1)
+    assert modules == "[]"
+    assert float(seconds) < 1.5  # of CPU: the tests may share their machine
+    assert "audit" in done.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
