@@ -149,6 +149,24 @@ def test_guarantees_of_other_units_are_composed_by_themselves():
     )
 
 
+def test_balances_are_what_the_last_line_says(path):
+    entries = fill(path, 3)
+    (balance,) = ledger.balances(ledger.read(path).entries)
+    assert (balance.unit, balance.relation, balance.delta) == ("client", "replace", 1e-5)
+    assert balance.epsilon == pytest.approx(entries[-1].epsilons[0])
+    bare = ledger.append(path, replace(SPEND, guarantees=[]))
+    assert ledger.balances([*entries, bare])[0].epsilon is None
+    assert ledger.balances([bare]) == []
+
+
+def test_ledgers_of_all_sites_of_a_run_are_found(tmp_path):
+    paths = [tmp_path / site / ledger.FILE_NAME for site in ("site-1", "site-2")]
+    for p in paths:
+        ledger.append(p, SPEND)
+    assert ledger.find(tmp_path) == paths
+    assert ledger.find(paths[0]) == paths[:1]
+
+
 def test_the_budget_stops_before_it_is_overspent(path):
     limit = accounting.epsilon([CLIENT.event] * 3, 1e-5) * 1.0001
     for r in range(3):

@@ -86,7 +86,7 @@ def test_a_scale_that_hides_nothing_is_refused(scale):
 
 
 def test_noise_that_overflows_the_dtype_is_refused():
-    with pytest.raises(ValueError, match="overflows float16"):
+    with pytest.raises(ValueError, match="noise overflows float16"):
         add_gaussian(np.zeros(1000, np.float16), 1e5, NoiseSource.secure())
 
 

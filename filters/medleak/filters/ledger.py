@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from medleak.filters import accounting
-from medleak.filters.accounting import Guarantee
+from medleak.filters.accounting import Guarantee, Unit
 
+FILE_NAME = "medleak_ledger.jsonl"
 FORMAT_VERSION = 1
 GENESIS = "0" * 64
 
@@ -68,6 +69,16 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """ε of everything in a ledger; None if some release has no guarantee of this kind."""
+
+    unit: Unit
+    relation: str
+    delta: float
+    epsilon: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
     """All entries of an intact ledger, the hash of the last, and whether a torn line follows.
 
@@ -86,6 +97,24 @@ def read(path: Path) -> Verified:
         LedgerError: A line is changed, missing, out of order, or of a newer format.
     """
     return _parse(path.read_bytes() if path.exists() else b"", path)
+
+
+def find(run: Path) -> list[Path]:
+    """The ledgers under ``run``: a file itself, a site's folder, or a workspace of several."""
+    return [run] if run.is_file() else sorted(run.rglob(FILE_NAME))
+
+
+def balances(entries: Sequence[Entry]) -> list[Balance]:
+    """ε spent so far, for each unit and relation that any entry has a guarantee for.
+
+    Empty if all releases were heuristic: "ε: none". Each at the δ of the last entry that has it.
+    """
+    spends = [e.spend for e in entries]
+    last = {(g.unit, g.relation): (g, s.delta) for s in spends for g in s.guarantees}
+    return [
+        Balance(unit=unit, relation=relation, delta=delta, epsilon=spent(spends, like, delta))
+        for (unit, relation), (like, delta) in last.items()
+    ]
 
 
 def append(path: Path, spend: Spend, *, target_epsilon: float | None = None) -> Entry:

@@ -135,8 +135,8 @@ def _add(
             out[part] = noise
         if not np.isfinite(out[part]).all():
             raise ValueError(
-                f"Noise of scale {scale:.3g} overflows {flat.dtype}: the result could not be "
-                "averaged. Use less noise or send float32."
+                f"The noise overflows {flat.dtype}: the result could not be averaged. Use less "
+                "noise or send float32."
             )
     if isinstance(value, np.generic):
         return out[0]

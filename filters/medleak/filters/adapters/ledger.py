@@ -18,11 +18,9 @@ from medleak.filters.adapters.rim import (
     round_of,
     site_path,
 )
-from medleak.filters.ledger import Entry, Spend
+from medleak.filters.ledger import FILE_NAME, Entry, Spend
 from medleak.filters.registry import defence
 from medleak.filters.update import UpdateError
-
-LEDGER = "medleak_ledger.jsonl"
 
 
 class PrivacyLedger(FailClosedFilter):
@@ -47,7 +45,7 @@ class PrivacyLedger(FailClosedFilter):
         self,
         target_delta: float,
         target_epsilon: float | None = None,
-        path: str = LEDGER,
+        path: str = FILE_NAME,
         tasks: Sequence[str] = ("train",),
     ) -> None:
         """Take limit, place and tasks."""
@@ -103,7 +101,7 @@ class PrivacyBudget(Filter):
     _always_serialize_args: ClassVar = ("planned", "target_epsilon", "target_delta", "path")
 
     def __init__(
-        self, planned: str, target_epsilon: float, target_delta: float, path: str = LEDGER
+        self, planned: str, target_epsilon: float, target_delta: float, path: str = FILE_NAME
     ) -> None:
         """Take plan, limit and place; refuse a plan without a guarantee."""
         super().__init__()
