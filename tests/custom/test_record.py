@@ -80,6 +80,11 @@ def test_numpy_scalars_and_strided_arrays_can_be_recorded(root, state):
     assert found["w"].shape == (2, 3)
 
 
+def test_tensors_come_in_the_same_order_on_every_reading(root):
+    found = read_record(root, 0, "site-2")
+    assert list(found.update) == list(found.global_state) == sorted(found.update)
+
+
 def test_updates_are_listed_by_round_and_by_the_number_in_the_name(root, state):
     write_record(root, info(round=12), state, state)
     assert list_updates(root) == [(0, "site-2"), (0, "site-10"), (12, "site-1")]

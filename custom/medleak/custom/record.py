@@ -359,9 +359,11 @@ def _read_tensors(path: Path, digest: str) -> dict[str, np.ndarray]:
             "damaged after recording, so nothing said from it would hold. Restore it."
         )
     try:
-        return load_tensors(data)
+        tensors = load_tensors(data)
     except (SafetensorError, ValueError, KeyError) as error:
         raise RecordError(f"{path} is not a safetensors file ({error}).") from None
+    # safetensors gives them in no fixed order, which seeded noise must not depend on.
+    return {name: tensors[name] for name in sorted(tensors)}
 
 
 def _check_update(name: str, global_state: State, update: State) -> None:

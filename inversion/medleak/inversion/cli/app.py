@@ -5,6 +5,8 @@ from typing import Annotated
 import typer
 
 from medleak.inversion.cli.audit import audit
+from medleak.inversion.cli.doctor import doctor
+from medleak.inversion.cli.ledger import ledger
 from medleak.inversion.cli.prior import prior
 from medleak.inversion.cli.records import records
 
@@ -18,6 +20,8 @@ app = typer.Typer(
 app.command()(audit)
 app.add_typer(records)
 app.command()(prior)
+app.command()(ledger)
+app.command()(doctor)
 
 
 def _version(asked: bool) -> None:
