@@ -82,9 +82,20 @@ def test_an_exact_reconstruction_reads_as_one(make_run, tmp_path):
     assert (row.ssim, row.mse, row.psnr) == (1.0, 0.0, 100.0)
     assert row.ssim_prior == pytest.approx(expected, rel=1e-5)
     assert row.rdlv == pytest.approx(1 / expected - 1, rel=1e-4)
-    assert row.truth_image == "normal/" + row.truth_image.split("/")[1]
+    assert row.truth_image == "training[0]"
     assert (row.iterations, row.attempts, row.stuck, row.seconds) == (2, 3, False, 0.25)
     assert row.losses == "bn=0.002 span=1e-07"
+
+
+def test_no_file_name_of_a_patient_gets_into_the_audit_directory(make_run, tmp_path):
+    run = make_run()
+    plan = plan_of(run, tmp_path)
+    outcomes(plan, fake(lambda _: run.images("site-9", 16)))
+    (image,) = run.root.glob("site-9/**/*.png")
+    files = [file for file in plan.out.glob("**/*") if file.is_file()]
+    assert files
+    for file in files:
+        assert image.stem.encode() not in file.read_bytes(), file
 
 
 def test_the_audit_directory_is_as_the_design_says(make_run, tmp_path):

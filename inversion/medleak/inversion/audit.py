@@ -160,9 +160,7 @@ class _Run:
             return record
         # Not of the attack or its knowledge: all attackers of a seed see the same noise.
         rng = NoiseSource.seeded(case.seed, case.round, case.site, case.defence)
-        # Noise is drawn entry by entry, and safetensors returns the entries in no fixed order.
-        update = dict(sorted(record.update.items()))
-        protected = defence(case.defence)(update, rng=rng, global_state=record.global_state)
+        protected = defence(case.defence)(record.update, rng=rng, global_state=record.global_state)
         arrays = {name: np.asarray(value) for name, value in protected.items()}
         return dataclasses.replace(record, update=arrays)
 

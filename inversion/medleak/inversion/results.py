@@ -22,7 +22,7 @@ class Row:
     Attributes:
         declared: Defences that the site says it applied before sending.
         reconstruction: Index among the case's reconstructions.
-        truth_image: File that the reconstruction was assigned to.
+        truth_image: Place in the site's datalist of the image that it was assigned to.
         ssim: And `ssim_tmi`, `psnr` (dB), `mse`, `rdlv`: see `medleak.inversion.metrics`.
         ssim_prior: SSIM of the same truth and the prior.
         iip_match: Whether the nearest neighbour is the truth (IIP); None: not computed.

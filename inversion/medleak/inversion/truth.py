@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Literal
 
 from torch import Tensor
@@ -16,7 +16,11 @@ DATALIST = "datalist.json"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """A site's training images [M, C, H, W] in [0, 1], their labels [M] and names."""
+    """A site's training images [M, C, H, W] in [0, 1] and their labels [M].
+
+    ``names`` are their places in the datalist: a file's name may hold a patient's number, and only
+    who has the list shall find the patient.
+    """
 
     images: Tensor
     labels: Tensor
@@ -88,13 +92,8 @@ def load_truth(
         DataError: An image is missing or damaged.
     """
     images, labels = load_images(items, spatial_size=spatial_size, channels=channels)
-    return Truth(images, labels, tuple(_short(item.image) for item in items))
+    return Truth(images, labels, tuple(f"training[{k}]" for k in range(len(items))))
 
 
 def _below(base: Path, site: str) -> list[Path]:
     return sorted((base / site).glob(f"**/{DATALIST}"))
-
-
-def _short(image: str) -> str:
-    """Class folder and file: enough to find the image, without this machine's folders."""
-    return "/".join(PurePath(image).parts[-2:])
