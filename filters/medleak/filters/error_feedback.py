@@ -48,9 +48,11 @@ def compress_with_feedback(
     corrected = {n: _plus(v, memory.get(n)) for n, v in update.items()}
     sent = compress(corrected, rng=rng, global_state=global_state)
     kind_of = kinds(update)
-    left: dict[str, Value] = {
-        n: (corrected[n] - v).astype(v.dtype) for n, v in sent.items() if kind_of[n] != "counter"
-    }
+    left: dict[str, Value] = {}
+    for name, value in sent.items():
+        if kind_of[name] != "counter":
+            whole = corrected.pop(name)  # popped, so that both are not held for all names at once
+            left[name] = (whole - value).astype(value.dtype)
     return sent, left
 
 

@@ -112,8 +112,8 @@ def balances(entries: Sequence[Entry]) -> list[Balance]:
     spends = [e.spend for e in entries]
     last = {(g.unit, g.relation): (g, s.delta) for s in spends for g in s.guarantees}
     return [
-        Balance(unit=unit, relation=relation, delta=delta, epsilon=spent(spends, like, delta))
-        for (unit, relation), (like, delta) in last.items()
+        Balance(unit=g.unit, relation=g.relation, delta=delta, epsilon=spent(spends, g, delta))
+        for g, delta in last.values()
     ]
 
 

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from medleak.filters.update import Value
 
 _CHUNK = 1 << 16
+_ZEROS = memoryview(bytes(8 * _CHUNK))
 _GRID_BITS = 24
 
 
@@ -62,7 +63,11 @@ class NoiseSource:
 
     def words(self, count: int) -> NDArray[np.uint64]:
         """The next ``count`` words, uniform on 0 … 2^64 - 1."""
-        return np.frombuffer(self._stream.update(bytes(8 * count)), dtype="<u8")
+        words = np.empty(count, dtype="<u8")
+        for part in chunks(count):
+            size = 8 * (part.stop - part.start)
+            words[part] = np.frombuffer(self._stream.update(_ZEROS[:size]), dtype="<u8")
+        return words
 
 
 class _Sampler(Protocol):

@@ -48,10 +48,13 @@ class RandomK:
 
         def keep_random(flat: Flat) -> Flat:
             count = kept(flat.size, self.fraction)
-            chosen = np.argpartition(rng.words(flat.size), count - 1)[:count]
-            sparse = np.zeros_like(flat)
+            # Each entry draws a lot; the lowest win, ties by position.
+            lots = rng.words((flat.size + 1) // 2).view(np.uint32)[: flat.size]
+            highest = np.partition(lots, count - 1)[count - 1]
+            chosen = lots < highest
+            tied = np.flatnonzero(lots == highest)
+            chosen[tied[: count - np.count_nonzero(chosen)]] = True
             gain = flat.size / count if self.rescale else 1.0
-            sparse[chosen] = flat[chosen] * flat.dtype.type(gain)
-            return sparse
+            return np.where(chosen, flat * flat.dtype.type(gain), flat.dtype.type(0))
 
         return each_tensor(update, keep_random, self.buffers, global_state)

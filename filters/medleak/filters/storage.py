@@ -14,19 +14,19 @@ from medleak.filters.update import Value
 
 def save(path: Path, values: Mapping[str, Value]) -> str:
     """Write ``values`` to ``path`` as safetensors, atomically; return the file's SHA-256."""
-    from safetensors.numpy import save as to_bytes
+    from safetensors.numpy import save_file
 
     scalars = [n for n, v in values.items() if isinstance(v, np.generic)]
-    arrays = {n: np.array(v, order="C") for n, v in values.items()}
-    content = to_bytes(arrays, metadata={"names": json.dumps([list(values), scalars])})
+    arrays = {n: np.require(v, requirements="C") for n, v in values.items()}
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     partial = path.with_suffix(".partial")
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
+    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+    save_file(arrays, partial, metadata={"names": json.dumps([list(values), scalars])})
+    with partial.open("rb+") as file:
         os.fsync(file.fileno())
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     partial.replace(path)
-    return hashlib.sha256(content).hexdigest()
+    return digest
 
 
 def read(path: Path) -> dict[str, Value]:
@@ -41,9 +41,11 @@ def read(path: Path) -> dict[str, Value]:
 
 def read_if(path: Path, sha256: str) -> dict[str, Value] | None:
     """The values stored at ``path`` if the file has this hash, else None."""
-    if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+    if not path.exists():
         return None
-    return read(path)
+    with path.open("rb") as file:
+        intact = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    return read(path) if intact else None
 
 
 def save_round(folder: Path, round_number: int, values: Mapping[str, Value]) -> None:
