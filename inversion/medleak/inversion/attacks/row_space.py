@@ -13,8 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from medleak.inversion.contrast import guess_contrast
 from medleak.inversion.evidence import Evidence, Terms
-from medleak.inversion.intensity import fit_intensity
 from medleak.inversion.observation import Observation
 from medleak.inversion.optimise import Descent, DivergedError, Meter, descend
 from medleak.inversion.read_labels import read_labels
@@ -62,7 +62,7 @@ COARSE_WITHHELD = Stage(
     share=0.3,
 )
 FINE_WITHHELD = Stage(
-    descent=Descent(iterations=1500, lr=0.03, variation=(0.1, 0.01), box=10.0, levels=5),
+    descent=Descent(iterations=1000, lr=0.03, variation=(0.1, 0.01), box=10.0, levels=5),
     norms="none",
     spans="first",
 )
@@ -113,7 +113,6 @@ class RowSpace:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    start: Tensor
     images: Tensor  # not clamped
     terms: Terms
     stuck: bool
@@ -182,7 +181,7 @@ def run(
             f"All {attempts} attempts diverged: the update or the global model holds values that "
             "no training on images gives. Look at the record."
         )
-    return _report(observation, evidence, best, meter, attempts)
+    return _report(observation, evidence, prior, best, meter, attempts)
 
 
 def recipe(evidence: Evidence, n_images: int) -> tuple[Stage, ...]:
@@ -223,7 +222,7 @@ def _attempt(evidence: Evidence, stages: Sequence[Stage], start: Tensor, meter: 
         float(terms.statistics) > _STUCK_STATISTICS + 1.5 * evidence.statistics_noise
         or float(terms.span) > _STUCK_SPAN + 2 * noise
     )
-    return _Attempt(start, images, terms, stuck, ending)
+    return _Attempt(images, terms, stuck, ending)
 
 
 class _Matching:
@@ -250,20 +249,21 @@ class _Matching:
 
 
 def _report(
-    observation: Observation, evidence: Evidence, best: _Attempt, meter: Meter, attempts: int
+    observation: Observation,
+    evidence: Evidence,
+    prior: Tensor | None,
+    best: _Attempt,
+    meter: Meter,
+    attempts: int,
 ) -> Reconstruction:
     images = best.images.clamp(0, 1)
-    labels = read_labels(observation, images, evidence.steps)
-    losses = {"statistics": float(best.terms.statistics), "span": float(best.terms.span)}
-    blind_to_contrast = not evidence.norms and observation.knowledge.lr and len(images) == 1
-    if blind_to_contrast and labels is not None and best.ending != "interrupted":
-        images, losses["intensity"] = fit_intensity(
-            observation, best.images, labels.to(images.device), best.start
-        )
+    if not evidence.norms and best.ending != "interrupted":
+        level = sum(observation.mean) / len(observation.mean)
+        images = guess_contrast(best.images, prior, level)
     return Reconstruction(
         images=images.cpu(),
-        labels=labels,
-        losses=losses,
+        labels=read_labels(observation, images, evidence.steps),
+        losses={"statistics": float(best.terms.statistics), "span": float(best.terms.span)},
         history=torch.tensor(meter.history),
         iterations=len(meter.history),
         seconds=meter.seconds,
