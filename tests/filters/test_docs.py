@@ -1,0 +1,53 @@
+"""The files that docs/deploy.md tells an operator to copy do what it says."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from medleak.filters import doctor
+from medleak.filters.adapters import PrivacyBudget
+from medleak.filters.adapters.ledger import planned_guarantee
+from medleak.filters.registry import DEFENCES, defence
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize("policy", ["privacy.json", "privacy_heuristic.json"])
+def test_the_doctor_finds_nothing_wrong_with_the_example_policies(policy, tmp_path):
+    (tmp_path / "startup").mkdir()
+    (tmp_path / "local").mkdir()
+    for source, target in (
+        (policy, "privacy.json"),
+        ("authorization.json", "authorization.json"),
+    ):
+        content = (DOCS / "deploy" / source).read_text(encoding="utf-8")
+        (tmp_path / "local" / target).write_text(content, encoding="utf-8")
+    (tmp_path / "local/resources.json").write_text(json.dumps({"class_allow_list": ["medleak."]}))
+    checks = [c for c in doctor.examine(tmp_path) if c.name != "installation"]
+    assert {c.status for c in checks} == {"ok"}, checks
+
+
+def test_the_example_budget_plans_what_its_filter_does():
+    policy = json.loads((DOCS / "deploy/privacy.json").read_text(encoding="utf-8"))
+    (scope,) = policy["scopes"]
+    budget = PrivacyBudget(**scope["task_data_filters"][0]["args"])
+    args = {**scope["task_result_filters"][0]["args"]}
+    args.pop("tasks")
+    spec = "clipped_gaussian:" + ",".join(f"{k}={v}" for k, v in args.items())
+    assert planned_guarantee(budget.planned) == planned_guarantee(spec)
+
+
+def test_every_defence_is_in_the_table_by_its_name():
+    text = (DOCS / "filters.md").read_text(encoding="utf-8")
+    missing = [name for name in DEFENCES if f"`{name}`" not in text]
+    assert not missing
+
+
+def test_every_defence_written_in_the_documents_can_be_built():
+    for page in ("filters.md", "deploy.md"):
+        text = (DOCS / page).read_text(encoding="utf-8")
+        names = "|".join(DEFENCES)
+        for spec in re.findall(rf"[`\"]((?:{names})[+:][^`\"…]*)[`\"]", text):
+            assert defence(spec)
