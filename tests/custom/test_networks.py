@@ -6,12 +6,15 @@ import urllib.error
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from medleak.custom.networks import (
     WeightsError,
     initial_resnet18,
+    initial_resnet18_groupnorm,
     load_weights,
     resnet18,
+    resnet18_groupnorm,
 )
 
 
@@ -111,3 +114,31 @@ def test_imagenet_weights_without_a_network_say_what_to_do(monkeypatch, tmp_path
         WeightsError, match=r"cannot be downloaded .* name the file in MEDLEAK_WEIGHTS"
     ):
         initial_resnet18(weights="imagenet")
+
+
+def test_group_norm_takes_the_place_of_batch_norm_and_nothing_else_changes():
+    batch, group = resnet18(3, seed=1), resnet18_groupnorm(3, seed=1)
+    assert not list(group.buffers())
+    assert not [m for m in group.modules() if isinstance(m, nn.BatchNorm2d)]
+    parameters = dict(group.named_parameters())
+    assert list(parameters) == [name for name, _ in batch.named_parameters()]
+    assert equal(parameters, batch.state_dict())
+    groups = {m.num_channels: m.num_groups for m in group.modules() if isinstance(m, nn.GroupNorm)}
+    assert groups == {64: 32, 128: 32, 256: 32, 512: 32}
+    assert group(torch.zeros(1, 3, 33, 33)).shape == (1, 3)
+
+
+def test_with_group_norm_an_image_is_judged_alone():
+    net = resnet18_groupnorm().train()
+    images = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(net(images)[:1], net(images[:1]), rtol=1e-3, atol=1e-5)
+
+
+def test_batch_norm_weights_from_a_file_are_converted_to_group_norm(tmp_path, other):
+    other["features.layer1.0.bn1.weight"] += 0.5
+    save_file(other, tmp_path / "w.safetensors")
+    loaded = initial_resnet18_groupnorm(2, str(tmp_path / "w.safetensors"), seed=1)
+    state = loaded.state_dict()
+    bodies = {n: v for n, v in state.items() if not n.startswith("fc.")}
+    assert equal(bodies, other)
+    assert torch.equal(state["fc.weight"], resnet18(2, seed=1).state_dict()["fc.weight"])

@@ -1,5 +1,6 @@
 """Networks that the jobs train, and where their first weights come from."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,21 @@ def resnet18(num_classes: int = 2, seed: int = 0) -> TorchVisionFCModel:
         return TorchVisionFCModel("resnet18", num_classes=num_classes, pool=None)
 
 
+def resnet18_groupnorm(num_classes: int = 2, seed: int = 0) -> TorchVisionFCModel:
+    """:func:`resnet18` with every batch norm replaced by group norm: what DP-SGD can train.
+
+    Batch norm mixes the images of a batch, so that no clipping of one image's gradient bounds what
+    that image does. Groups as in Opacus' ``ModuleValidator.fix``: gcd(32, channels) (Wu & He 2018,
+    arXiv:1803.08494v3). Parameters keep their names and values; there are no buffers.
+    """
+    network = resnet18(num_classes, seed)
+    for name, layer in list(network.named_modules()):
+        if isinstance(layer, nn.BatchNorm2d):
+            parent, _, leaf = name.rpartition(".")
+            setattr(network.get_submodule(parent), leaf, _group_norm(layer))
+    return network
+
+
 def initial_resnet18(num_classes: int = 2, weights: str = "auto", seed: int = 0) -> nn.Module:
     """The ResNet-18 that a federation starts from; for the server's model persistor.
 
@@ -41,14 +57,18 @@ def initial_resnet18(num_classes: int = 2, weights: str = "auto", seed: int = 0)
     Raises:
         WeightsError: See :func:`load_weights`; ImageNet weights cannot be downloaded.
     """
-    network = resnet18(num_classes, seed)
-    if weights == "auto":
-        weights = str(path_variable(WEIGHTS_VARIABLE) or "random")
-    if weights == "imagenet":
-        return load_weights(network, _imagenet())
-    if weights != "random":
-        return load_weights(network, _read(Path(weights).expanduser()), source=weights)
-    return network
+    return _with_weights(resnet18(num_classes, seed), weights)
+
+
+def initial_resnet18_groupnorm(
+    num_classes: int = 2, weights: str = "auto", seed: int = 0
+) -> nn.Module:
+    """The :func:`resnet18_groupnorm` that a federation starts from; see :func:`initial_resnet18`.
+
+    Weights of a batch-norm ResNet-18 are converted: all weights, affine ones included, are taken
+    over by name; running statistics have no counterpart and are left out.
+    """
+    return _with_weights(resnet18_groupnorm(num_classes, seed), weights)
 
 
 def load_weights(
@@ -73,6 +93,23 @@ def load_weights(
             f"({len(missing)} tensors in all). Give weights of a ResNet-18."
         )
     network.load_state_dict({**own, **usable})
+    return network
+
+
+def _group_norm(layer: nn.BatchNorm2d) -> nn.GroupNorm:
+    channels = layer.num_features
+    replaced = nn.GroupNorm(math.gcd(32, channels), channels, eps=layer.eps)
+    replaced.load_state_dict({"weight": layer.weight, "bias": layer.bias})
+    return replaced
+
+
+def _with_weights(network: nn.Module, weights: str) -> nn.Module:
+    if weights == "auto":
+        weights = str(path_variable(WEIGHTS_VARIABLE) or "random")
+    if weights == "imagenet":
+        return load_weights(network, _imagenet())
+    if weights != "random":
+        return load_weights(network, _read(Path(weights).expanduser()), source=weights)
     return network
 
 
