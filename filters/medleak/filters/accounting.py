@@ -7,7 +7,7 @@ data is hidden: a ``client``'s or one ``record``'s), relation (exchanged for wha
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -162,6 +162,11 @@ def noise_multiplier_for(
         many = {"event": "SelfComposed", "count": rounds, "inner": event}
         return epsilon([many], target_delta) <= target_epsilon
 
+    return least(fits)
+
+
+def least(fits: Callable[[float], bool]) -> float:
+    """The least positive number that ``fits``, to 1e-6 of itself; all larger ones must fit too."""
     low, high = 0.0, 1.0
     while not fits(high):
         low, high = high, high * 2

@@ -13,7 +13,7 @@ and noise are both put on one grid of spacing g = 2^floor(log2 scale) / 2^24 bef
 is the last rounding to the update's dtype.
 
 **Not covered.** The continuous noise before the grid is a float64 Box-Muller (or inverse-CDF) value
-from 64-bit uniforms, not an exact sampler: tails end at 9.4 standard deviations (Laplace: 44
+from 64-bit uniforms, not an exact sampler: tails end at 9.5 standard deviations (Laplace: 45
 scales), and the probability of a grid point is close to the ideal one, not equal to it. For values
 above 2^29 scales the grid is finer than float64. Timing is not constant. An attacker who reads the
 process's memory sees key and update alike.

@@ -47,6 +47,11 @@ class Guard(FailClosedFilter):
             raise ValueError(f"filter_path={filter_path!r} is no NVFlare Filter.")
         self._inner = cls(**self.settings)
 
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """Pass events on: inner filters count or load keys at the start of a run."""
+        super().handle_event(event_type, fl_ctx)
+        self._inner.handle_event(event_type, fl_ctx)
+
     def protect(
         self, update: Mapping[str, Any], meta: dict[str, Any], fl_ctx: FLContext
     ) -> Mapping[str, Any]:
