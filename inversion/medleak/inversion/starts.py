@@ -68,6 +68,20 @@ def from_prior(shape: Shape, prior: Tensor | None, generator: torch.Generator) -
     return (image + _JITTER * smooth_noise(shape, generator)).clamp(0, 1)
 
 
+def fundus(shape: Shape, prior: Tensor | None, generator: torch.Generator) -> Tensor:
+    """A bright disc on black, reddish in colour: the mean fundus photograph, a wrong prior for
+    anything else.
+
+    Source: TMI 2023 (arXiv:2202.06924v2), Fig. 3e.
+    """
+    _, channels, height, width = shape
+    y, x = (torch.linspace(-1, 1, s, device=generator.device) for s in (height, width))
+    disc = torch.sigmoid(20 * (0.9 - (y[:, None].square() + x.square()).sqrt()))
+    tones = torch.tensor([0.6, 0.35, 0.2] if channels == 3 else [0.4], device=generator.device)
+    image = tones[:, None, None] * disc
+    return (image + _JITTER * smooth_noise(shape, generator)).clamp(0, 1)
+
+
 def smooth_noise(shape: Shape, generator: torch.Generator) -> Tensor:
     """Noise [N, C, H, W] with an amplitude of 1 / frequency; mean 0, standard deviation 1."""
     white = torch.randn(shape, generator=generator, device=generator.device)
@@ -79,7 +93,7 @@ def smooth_noise(shape: Shape, generator: torch.Generator) -> Tensor:
     return noise / noise.std().clamp_min(1e-12)
 
 
-StartName = Literal["normal", "uniform", "constant", "smooth", "tiled", "prior"]
+StartName = Literal["normal", "uniform", "constant", "smooth", "tiled", "prior", "fundus"]
 STARTS: Mapping[StartName, Start] = {
     "normal": normal,
     "uniform": uniform,
@@ -87,5 +101,6 @@ STARTS: Mapping[StartName, Start] = {
     "smooth": smooth,
     "tiled": tiled,
     "prior": from_prior,
+    "fundus": fundus,
 }
 """Starts by the names that settings and results use."""

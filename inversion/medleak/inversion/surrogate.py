@@ -122,10 +122,10 @@ def _positions(positions: Tensor | None, steps: int, like: Tensor) -> Tensor:
 def _weights(
     network: nn.Module, parameter_update: Mapping[str, Tensor], position: Tensor
 ) -> dict[str, Tensor]:
-    return {
-        name: weight.detach() + position * parameter_update[name]
-        for name, weight in network.named_parameters()
-    }
+    weights = {name: weight.detach() for name, weight in network.named_parameters()}
+    if not position.requires_grad and float(position) == 0:
+        return weights  # the first step, and the only one of most rounds: no need to add 11 M zeros
+    return {name: w + position * parameter_update[name] for name, w in weights.items()}
 
 
 def _geometric(ratio: float, terms: int) -> float:

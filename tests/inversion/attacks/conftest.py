@@ -18,10 +18,10 @@ RESNET = ModelSpec(
     args={
         "block": "basic",
         "layers": [1, 1, 1, 1],
-        "block_inplanes": [8, 8, 8, 8],
+        "block_inplanes": [64, 64, 64, 64],
         "spatial_dims": 2,
         "n_input_channels": 3,
-        "conv1_t_size": 3,
+        "conv1_t_size": 7,
         "conv1_t_stride": 1,
         "no_max_pool": True,
         "num_classes": 2,
@@ -80,10 +80,15 @@ def observed() -> Observe:
         std: tuple[float, ...] = (1.0, 1.0, 1.0),
         knowledge: Knowledge | None = None,
         change: Callable[[str, Tensor], Tensor] | None = None,
+        drift: float = 0.0,
         **network: Any,
     ) -> Observation:
         model = ModelSpec(path=model.path, args={**model.args, **network})
         local = build_network(model.path, model.args, allowed_prefixes=PREFIXES).train()
+        noise = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for p in local.parameters():  # a global model that is not the factory's
+                p.add_(drift * p.std() * torch.randn(p.shape, generator=noise) if drift else 0)
         before = {n: v.clone() for n, v in local.state_dict().items()}
         knowledge = knowledge or Knowledge()
         per_channel = torch.tensor([mean, std])[..., None, None]
