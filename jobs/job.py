@@ -14,9 +14,11 @@ import json
 import math
 import os
 import tempfile
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from nvflare.app_common.workflows.global_model_eval import GlobalModelEval
 from nvflare.app_opt.pt.recipes.fedavg import FedAvgRecipe
@@ -31,12 +33,24 @@ from nvflare.recipe import (
 
 from medleak.custom.best_model import BestModelLocator
 from medleak.custom.recorder import UpdateRecorder
-from medleak.custom.sites import TMI_TABLE_II, Site, format_table, parse_table
+from medleak.custom.sites import TMI_TABLE_II, Site, format_table, parse_table, scaled
 from medleak.custom.transforms import IMAGENET_MEAN, IMAGENET_STD
-from medleak.filters.adapters import PercentileGaussian
+from medleak.filters.adapters import (
+    DeclareDPSGD,
+    PercentileGaussian,
+    PrivacyBudget,
+    PrivacyLedger,
+    RestoreWithheld,
+    Withhold,
+)
+from medleak.filters.withholding import BatchNorm
+
+if TYPE_CHECKING:
+    from medleak.custom.dp_sgd import DPSGD
 
 HERE = Path(__file__).resolve().parent
 TRAIN, TEST = "train", "validate"  # NVFlare's names of the two tasks
+STATE_DIR = "medleak_state"  # of the withholding filters, in the site's own folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +70,15 @@ class Job:
         weights: ``auto``, ``random``, ``imagenet`` or a file; see
             :func:`medleak.custom.networks.initial_resnet18`.
         every_n_rounds, disk_budget_mb: What the recorder keeps.
+        batch_norm: ``send``; ``withhold_statistics``: each site keeps and uses its own running
+            statistics; ``withhold_all``: its affine weights too (FedBN, arXiv:2102.07623v2).
+        max_grad_norm: Train with DP-SGD, clipped to this (TMI: C_dp); None: plain SGD.
+        noise_multiplier: Of DP-SGD (TMI: sigma_dp). None: the least with which every site stays
+            within ``target_epsilon`` after all rounds, from its own sampling rate and steps.
+        target_epsilon, target_delta: The sites' limit on ε, for one record, and its δ. ε None,
+            with a noise_multiplier: ε is counted without a limit.
+        share_metrics: Under DP-SGD, send losses and accuracies, which have no noise. Without, the
+            server tests the last model, as it cannot know the best.
     """
 
     name: str
@@ -73,16 +96,35 @@ class Job:
     seed: int = 0
     every_n_rounds: int = 1
     disk_budget_mb: float | None = None
+    batch_norm: BatchNorm = "send"
+    max_grad_norm: float | None = None
+    noise_multiplier: float | None = None
+    target_epsilon: float | None = None
+    target_delta: float = 1e-5
+    share_metrics: bool = False
 
     def __post_init__(self) -> None:
         """Refuse numbers that would fail only when sites have started, or train nothing."""
         for name, least in (("num_rounds", 1), ("local_epochs", 1), ("spatial_size", 33)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
-        for name in ("lr", "scale"):
+        for name in ("lr", "scale", "max_grad_norm", "noise_multiplier", "target_epsilon"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be a finite number above 0, got {value}.")
+        if self.max_grad_norm is None:
+            return
+        if self.noise_multiplier is None and self.target_epsilon is None:
+            raise ValueError("DP-SGD needs a target_epsilon or a noise_multiplier; give one.")
+        if self.scale is None:
+            raise ValueError(
+                "DP-SGD needs a scale: a site's noise depends on its number of images."
+            )
+
+    @property
+    def network(self) -> str:
+        """Of :mod:`medleak.custom.networks`."""
+        return "resnet18" if self.max_grad_norm is None else "resnet18_groupnorm"
 
 
 JOBS = {
@@ -90,6 +132,9 @@ JOBS = {
     for job in (
         Job(name="cxr_clean"),
         Job(name="cxr_dp", sigma0=10.0),
+        Job(name="cxr_fedbn", batch_norm="withhold_statistics"),
+        # C_dp and sigma_dp of TMI Fig. 9 are in the figure alone; these are common first choices.
+        Job(name="cxr_dpsgd", scale=1 / 8, max_grad_norm=1.0, target_epsilon=8.0),
     )
 }
 
@@ -115,7 +160,7 @@ def recipe(job: Job) -> FedAvgRecipe:
         num_rounds=job.num_rounds,
         train_script="client.py",
         model={
-            "class_path": "medleak.custom.networks.initial_resnet18",
+            "class_path": f"medleak.custom.networks.initial_{job.network}",
             "args": network | {"weights": job.weights, "seed": job.seed},
         },
         model_locator=BestModelLocator(pt_persistor_id="persistor"),
@@ -123,27 +168,84 @@ def recipe(job: Job) -> FedAvgRecipe:
         server_expected_format=ExchangeFormat.NUMPY,
         key_metric="accuracy",
     )
+    plans = _dp_sgd(job)
     set_per_site_config(
-        made, {site.name: {"train_args": _client_args(job, site)} for site in job.table}
+        made,
+        {s.name: {"train_args": _client_args(job, s, plans.get(s.name))} for s in job.table},
     )
     # medleak is installed on every site: copies in custom/ would shadow the site's own version.
     made._job.set_app_packages(["medleak"])
-    add_experiment_tracking(made, "tensorboard")
+    if not plans or job.share_metrics:
+        add_experiment_tracking(made, "tensorboard")
     # One test set serves all sites of the simulation; its first site holds it.
     made._job.to_server(
         GlobalModelEval(model_locator_id="locator", participating_clients=[job.table[0].name])
     )
     # Server apps with a custom folder may use classes outside NVFlare's allow-list.
     made.add_server_file("README.md")
-    if job.sigma0 is not None:
-        made.add_client_output_filter(
-            PercentileGaussian(percentile=job.percentile, sigma0=job.sigma0), tasks=[TRAIN]
-        )
+    _add_filters(made, job, plans)
     made.add_server_input_filter(_recorder(job, network), tasks=[TRAIN])
     return made
 
 
-def _client_args(job: Job, site: Site) -> str:
+def _dp_sgd(job: Job) -> dict[str, "DPSGD"]:
+    """DP-SGD of each site; empty if the job trains without."""
+    if job.max_grad_norm is None or job.scale is None:
+        return {}
+    from medleak.custom.dp_sgd import DPSGD, noise_multiplier_for, sample_rate_for
+
+    @cache  # sites with the same sampling rate have the same noise
+    def noise(sample_rate: float) -> float:
+        assert job.target_epsilon is not None  # by Job's own check
+        return noise_multiplier_for(
+            target_epsilon=job.target_epsilon,
+            target_delta=job.target_delta,
+            sample_rate=sample_rate,
+            steps=job.num_rounds * job.local_epochs * round(1 / sample_rate),
+        )
+
+    plans = {}
+    for site in scaled(job.table, job.scale, len(job.classes)):
+        rate = sample_rate_for(site.training, site.batch_size)
+        plans[site.name] = DPSGD(
+            noise_multiplier=job.noise_multiplier or noise(rate),
+            max_grad_norm=job.max_grad_norm,
+            sample_rate=rate,
+        )
+    return plans
+
+
+def _add_filters(made: FedAvgRecipe, job: Job, plans: Mapping[str, "DPSGD"]) -> None:
+    """Everything between training and the wire."""
+    if job.sigma0 is not None:
+        made.add_client_output_filter(
+            PercentileGaussian(percentile=job.percentile, sigma0=job.sigma0), tasks=[TRAIN]
+        )
+    if job.batch_norm != "send":
+        made.add_client_input_filter(RestoreWithheld(state_dir=STATE_DIR), tasks=[TRAIN])
+        made.add_client_output_filter(
+            Withhold(batch_norm=job.batch_norm, state_dir=STATE_DIR), tasks=[TRAIN]
+        )
+    if job.target_epsilon is not None:
+        for name, plan in plans.items():
+            declared = plan.declaration(job.local_epochs)
+            budget = PrivacyBudget(
+                planned="dp_sgd:" + ",".join(f"{k}={v!r}" for k, v in declared.items()),
+                target_epsilon=job.target_epsilon,
+                target_delta=job.target_delta,
+            )
+            made.add_client_input_filter(budget, tasks=[TRAIN], clients=[name])
+    if not plans:
+        return
+    metrics = "pass" if job.share_metrics else "drop"
+    made.add_client_output_filter(DeclareDPSGD(metrics=metrics), tasks=[TRAIN])
+    made.add_client_output_filter(
+        PrivacyLedger(target_delta=job.target_delta, target_epsilon=job.target_epsilon),
+        tasks=[TRAIN],
+    )
+
+
+def _client_args(job: Job, site: Site, plan: "DPSGD | None") -> str:
     options: dict[str, Any] = {
         "batch_size": site.batch_size,
         "local_epochs": job.local_epochs,
@@ -159,12 +261,18 @@ def _client_args(job: Job, site: Site) -> str:
     }
     if job.scale is not None:
         options["scale"] = job.scale
-    return " ".join(f"--{name} {value}" for name, value in options.items())
+    if job.batch_norm != "send":
+        options["withheld"] = f"{{WORKSPACE}}/{STATE_DIR}/{{JOB_ID}}/withheld"
+    if plan is not None:
+        options |= {"network": job.network, **asdict(plan)}
+    if plan is not None and job.share_metrics:
+        options["share_metrics"] = ""
+    return " ".join(f"--{name} {value}".rstrip() for name, value in options.items())
 
 
 def _recorder(job: Job, network: dict[str, Any]) -> UpdateRecorder:
     return UpdateRecorder(
-        model_path="medleak.custom.networks.resnet18",
+        model_path=f"medleak.custom.networks.{job.network}",
         model_args=network,
         task={"criterion": "cross_entropy", "num_classes": len(job.classes)},
         input={
@@ -195,6 +303,16 @@ def export(job: Job, folder: Path) -> Path:
     return folder / job.name
 
 
+_OPTIONS = {
+    **dict.fromkeys(("num_rounds", "local_epochs", "spatial_size", "seed", "every_n_rounds"), int),
+    **dict.fromkeys(("lr", "scale", "sigma0", "percentile", "disk_budget_mb"), float),
+    **dict.fromkeys(("max_grad_norm", "noise_multiplier"), float),
+    **dict.fromkeys(("target_epsilon", "target_delta"), float),
+    "weights": str,
+}
+_OF_DP_SGD = ("max_grad_norm", "noise_multiplier", "target_epsilon", "target_delta")
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run or export a job from the command line."""
     parser = argparse.ArgumentParser(
@@ -206,18 +324,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--workspace", type=Path, default=Path("workspace"), help="of --env sim")
     parser.add_argument("--threads", type=int, help="sites at a time in --env sim; default: all")
     parser.add_argument("--startup_kit", help="admin startup kit of --env prod")
-    for field, kind in (
-        ("num_rounds", int),
-        ("local_epochs", int),
-        ("lr", float),
-        ("scale", float),
-    ):
+    for field, kind in _OPTIONS.items():
         parser.add_argument(f"--{field}", type=kind)
-    for field, kind in (("spatial_size", int), ("sigma0", float), ("percentile", float)):
-        parser.add_argument(f"--{field}", type=kind)
-    for field, kind in (("weights", str), ("seed", int), ("every_n_rounds", int)):
-        parser.add_argument(f"--{field}", type=kind)
-    parser.add_argument("--disk_budget_mb", type=float)
+    parser.add_argument("--batch_norm", choices=get_args(BatchNorm))
+    parser.add_argument("--share_metrics", action="store_true", default=None)
     parser.add_argument(
         "--table",
         type=parse_table,
@@ -243,6 +353,13 @@ def _configured(job: Job, args: argparse.Namespace) -> Job:
     given.pop("name", None)
     if "sigma0" in given and job.sigma0 is None:
         raise ValueError(f"--sigma0 has no filter to go to in {job.name}; take cxr_dp.")
+    for name in (*_OF_DP_SGD, "share_metrics"):
+        if name in given and job.max_grad_norm is None:
+            raise ValueError(f"--{name} is of DP-SGD, which {job.name} has not; take cxr_dpsgd.")
+    if "batch_norm" in given and job.batch_norm == "send":
+        raise ValueError(f"--batch_norm has no filter to go to in {job.name}; take cxr_fedbn.")
+    if "noise_multiplier" in given and "target_epsilon" not in given:
+        given["target_epsilon"] = None  # fixed noise: the job's own target was for its own noise
     return replace(job, **given)
 
 

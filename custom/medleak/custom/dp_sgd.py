@@ -14,7 +14,8 @@ Opacus computes per-image gradients, clips and sums them; three things are done 
 
 **Guarantee.** Clip, Gaussian noise, Poisson sampling: the event and relation of
 :func:`medleak.filters.accounting.dp_sgd`, for one *record*, added or removed. It covers the weights
-that leave after training. A patient with several images loses more: at worst, all of them together.
+that leave after training. A patient with several images loses more, and so does an image that two
+sites hold.
 
 **Not covered.** The number of images, the sampling rate and the number of steps are sent in clear;
 they count as public. Metrics and losses have no noise. Norms are float32: the clipping bound holds

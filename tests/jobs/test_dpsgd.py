@@ -1,0 +1,127 @@
+"""cxr_dpsgd and cxr_fedbn in NVFlare's simulator, a new process for every site and round."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from medleak.custom import networks, training
+from medleak.custom.datalist import load_datalist
+from medleak.custom.record import read_info, read_manifest, read_record, verify
+from medleak.custom.transforms import IMAGENET_MEAN, IMAGENET_STD, load_images
+from medleak.filters import accounting, ledger, storage
+from tests.jobs.simulation import Simulation, export, simulate
+
+pytestmark = [pytest.mark.simulator, pytest.mark.timeout(300)]
+
+SITES = ("site-1", "site-9")
+OPTIONS = ("--table", "site-1:4:8:8,site-9:1:1:8:site-1", "--num_rounds", "2", "--scale", "1")
+LR = 0.01
+
+
+def run(name, folder) -> Simulation:
+    done = simulate(export(name, folder, *OPTIONS), folder / "workspace", threads=1)
+    assert done.returncode == 0, done.log[-3000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def dpsgd(tmp_path_factory) -> Simulation:
+    return run("cxr_dpsgd", tmp_path_factory.mktemp("dpsgd"))
+
+
+@pytest.fixture(scope="module")
+def fedbn(tmp_path_factory) -> Simulation:
+    return run("cxr_fedbn", tmp_path_factory.mktemp("fedbn"))
+
+
+def test_the_ledger_of_each_site_outlives_its_processes_and_ends_at_the_target(dpsgd):
+    found = {path.parent.name: ledger.read(path) for path in ledger.find(dpsgd.workspace)}
+    assert sorted(found) == list(SITES)
+    for name, verified in found.items():
+        assert not verified.torn
+        assert [e.spend.round for e in verified.entries] == [0, 1]
+        declared = read_info(dpsgd.server / "records", 1, name).defences[0]["args"]
+        both = [accounting.dp_sgd(**declared).event] * 2
+        assert verified.entries[-1].epsilons[0] == pytest.approx(accounting.epsilon(both, 1e-5))
+        (balance,) = ledger.balances(verified.entries)
+        assert (balance.unit, balance.relation) == ("record", "add_or_remove")
+        assert balance.epsilon is not None
+        assert 7.9 < balance.epsilon <= 8
+
+
+@pytest.mark.parametrize(
+    ("site", "rate", "steps", "batch_size"), [("site-1", 0.5, 2, 4), ("site-9", 1.0, 1, 1)]
+)
+def test_the_record_says_how_the_site_trained(dpsgd, site, rate, steps, batch_size):
+    records = dpsgd.server / "records"
+    info = read_info(records, 0, site)
+    assert (info.n_steps, info.batch_size, info.optimizer) == (steps, batch_size, "dp_sgd")
+    (defence,) = info.defences
+    assert defence["name"] == "dp_sgd"
+    assert (defence["args"]["sample_rate"], defence["args"]["steps"]) == (rate, steps)
+    assert read_manifest(records).model.path == "medleak.custom.networks.resnet18_groupnorm"
+    assert [problem for *_, problem in verify(records)] == [None] * 4
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_what_leaves_is_noise_of_the_declared_scale_fresh_in_every_round(dpsgd, site):
+    updates = []
+    for round in (0, 1):
+        found = read_record(dpsgd.server / "records", round, site)
+        args = found.info.defences[0]["args"]
+        flat = np.concatenate([v.ravel() for v in found.update.values()]).astype(np.float64)
+        # Signal: clipped to norm 1 over 11 million entries, so it is nothing beside the noise.
+        scale = LR * args["noise_multiplier"] * args["steps"] ** 0.5 / found.info.batch_size
+        assert flat.std() == pytest.approx(scale, rel=0.01)
+        updates.append(flat)
+    assert abs(np.corrcoef(*updates)[0, 1]) < 0.01
+
+
+def test_no_loss_and_no_accuracy_of_training_sites_reaches_the_server(dpsgd):
+    assert "validation metric not existing in site-9" in dpsgd.log
+    assert not list(dpsgd.server.glob("tb_events/*/*"))
+    results = json.loads((dpsgd.server / "cross_site_val" / "cross_val_results.json").read_text())
+    # The best model is unknown without them: the last one is tested, on images of no site.
+    assert list(results["site-1"]) == ["SRV_FL_global_model.pt"]
+
+
+def test_batch_norm_statistics_stay_at_the_site(fedbn):
+    records = fedbn.server / "records"
+    initial = networks.resnet18(2).state_dict()
+    for round in (0, 1):
+        for site in SITES:
+            found = read_record(records, round, site)
+            assert found.info.defences[0]["name"] == "withhold"
+            statistics = {n for n in found.global_state if "running_" in n or "num_batches" in n}
+            assert len(statistics) == 60
+            assert set(found.update) == set(found.global_state) - statistics
+            for name in statistics:
+                np.testing.assert_array_equal(found.global_state[name], initial[name].numpy())
+
+
+@pytest.mark.parametrize(("site", "steps"), [("site-1", 2), ("site-9", 1)])
+def test_a_site_goes_on_from_its_own_statistics_in_the_next_round(fedbn, site, steps):
+    kept = withheld(fedbn, site)
+    assert kept["features.bn1.num_batches_tracked"] == 2 * steps
+
+
+def test_the_site_that_tests_does_so_with_its_own_statistics(fedbn):
+    results = json.loads((fedbn.server / "cross_site_val" / "cross_val_results.json").read_text())
+    (measured,) = results["site-1"].values()
+    saved = torch.load(fedbn.server / "app_server" / "best_FL_global_model.pt", weights_only=True)
+    network = networks.resnet18(2)
+    state = {**saved["model"], **withheld(fedbn, "site-1")}
+    network.load_state_dict({n: torch.as_tensor(v) for n, v in state.items()})
+    folder = fedbn.workspace / "site-1" / "simulate_job"
+    items = load_datalist(folder / "datalist.json", num_classes=2)["test"]
+    images, labels = load_images(items, spatial_size=(64, 64), channels=1)
+    norm = training.Normalisation(IMAGENET_MEAN, IMAGENET_STD)
+    expected = training.evaluate(network, images, labels, norm)
+    assert measured["test_loss"] == pytest.approx(expected["loss"], rel=1e-3)
+
+
+def withheld(run: Simulation, site: str):
+    folder = run.workspace / site / "medleak_state" / "simulate_job" / "withheld"
+    return storage.before_round(folder, 2)
