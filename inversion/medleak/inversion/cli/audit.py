@@ -194,27 +194,42 @@ def _print(plan: "Plan", outcomes: "list[Outcome]") -> None:
     from medleak.inversion.plan import NO_DEFENCE
     from medleak.inversion.results import summarise
 
-    table = Table("round", "site", "defence", "seed", "n", "SSIM", "best", "prior", "RDLV", "s", "")
-    for outcome in outcomes:
-        rows, case = outcome.rows, outcome.case
-        if not rows:
-            continue
-        ssim = [r.ssim for r in rows]
-        notes = ("stuck" if rows[0].stuck else "", "kept" if outcome.kept else "")
-        cells = (
-            *(case.round, case.site, case.defence, case.seed, len(rows)),
-            *(_mean(ssim), _mean([max((v for v in ssim if v is not None), default=None)])),
-            *(_mean([r.ssim_prior for r in rows]), _mean([r.rdlv for r in rows])),
-            *(f"{rows[0].seconds:.1f}", " ".join(filter(None, notes))),
-        )
-        table.add_row(*(Text(str(cell)) for cell in cells))
-    if table.row_count:
+    lines = [_figures(outcome) for outcome in outcomes if outcome.rows]
+    # A terminal has 80 columns: what is the same in all lines, and no result, is left out.
+    dropped = {k for k in ("defence", "seed", "n") if len({line[k] for line in lines}) == 1}
+    dropped |= {"best"} if all(line["n"] == "1" for line in lines) else set()
+    dropped |= {"note"} if not any(line["note"] for line in lines) else set()
+    if lines:
+        shown = [name for name in lines[0] if name not in dropped]
+        table = Table(*shown)
+        for line in lines:
+            table.add_row(*(Text(line[name]) for name in shown))
         Console().print(table)
     for group in summarise([row for o in outcomes for row in o.rows], [])["sites"]:
         protections = (("sent under", group["declared"]), ("with", group["defence"]))
         under = "".join(f", {how} {what}" for how, what in protections if what != NO_DEFENCE)
         typer.echo(f"{group['site']}{under}: {group['verdict']}")
     typer.echo(f"Prior: {plan.prior}. Pictures, figures: {plan.out}")
+
+
+def _figures(outcome: "Outcome") -> dict[str, str]:
+    """One line of the table."""
+    rows, case = outcome.rows, outcome.case
+    ssim = [r.ssim for r in rows]
+    notes = ("stuck" if rows[0].stuck else "", "kept" if outcome.kept else "")
+    return {
+        "round": str(case.round),
+        "site": case.site,
+        "defence": case.defence,
+        "seed": str(case.seed),
+        "n": str(len(rows)),
+        "SSIM": _mean(ssim),
+        "best": _mean([max((v for v in ssim if v is not None), default=None)]),
+        "prior": _mean([r.ssim_prior for r in rows]),
+        "RDLV": _mean([r.rdlv for r in rows]),
+        "CPU s": f"{rows[0].seconds:.1f}",
+        "note": " ".join(filter(None, notes)),
+    }
 
 
 def _mean(values: Sequence[float | None]) -> str:
