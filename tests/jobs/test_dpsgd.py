@@ -1,6 +1,9 @@
 """cxr_dpsgd and cxr_fedbn in NVFlare's simulator, a new process for every site and round."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from medleak.custom.datalist import load_datalist
 from medleak.custom.record import read_info, read_manifest, read_record, verify
 from medleak.custom.transforms import IMAGENET_MEAN, IMAGENET_STD, load_images
 from medleak.filters import accounting, ledger, storage
-from tests.jobs.simulation import Simulation, export, simulate
+from tests.jobs.simulation import ROOT, Simulation, export, simulate
 
 pytestmark = [pytest.mark.simulator, pytest.mark.timeout(300)]
 
@@ -125,3 +128,52 @@ def test_the_site_that_tests_does_so_with_its_own_statistics(fedbn):
 def withheld(run: Simulation, site: str):
     folder = run.workspace / site / "medleak_state" / "simulate_job" / "withheld"
     return storage.before_round(folder, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["cxr_clean", "--max_grad_norm", "1"], "take cxr_dpsgd"),
+        (["cxr_dp", "--batch_norm", "withhold_all"], "take cxr_fedbn"),
+        (["cxr_dpsgd", "--max_grad_norm", "0"], "max_grad_norm"),
+        (["cxr_dpsgd", "--target_epsilon", "nan"], "target_epsilon"),
+        (["cxr_dpsgd", "--target_delta", "1"], "delta"),
+        (["cxr_dpsgd", "--noise_multiplier", "-1"], "noise_multiplier"),
+    ],
+)
+def test_a_setting_without_a_guarantee_or_a_filter_is_one_line(tmp_path, options, message):
+    command = [sys.executable, str(ROOT / "jobs" / "job.py"), *options, "--env", "export"]
+    done = subprocess.run(
+        [*command, "--folder", str(tmp_path)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode != 0
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def client_config(job: Path, site="site-1"):
+    return json.loads((job / f"app_{site}" / "config" / "config_fed_client.json").read_text())
+
+
+def test_fixed_noise_is_counted_without_a_limit_unless_one_is_given(tmp_path):
+    fixed = ("--noise_multiplier", "1.5", "--max_grad_norm", "0.5")
+    config = client_config(export("cxr_dpsgd", tmp_path, *fixed))
+    assert config["task_data_filters"] == []
+    *_, book = config["task_result_filters"][0]["filters"]
+    assert book["args"]["target_epsilon"] is None
+    args = config["executors"][0]["executor"]["args"]["task_script_args"]
+    assert "--noise_multiplier 1.5 --max_grad_norm 0.5 --sample_rate 0.5" in args
+    limited = client_config(export("cxr_dpsgd", tmp_path, *fixed, "--target_epsilon", "3"))
+    (budget,) = limited["task_data_filters"][0]["filters"]
+    assert budget["args"]["planned"] == "dp_sgd:noise_multiplier=1.5,sample_rate=0.5,steps=2"
+    assert budget["args"]["target_epsilon"] == 3
+
+
+def test_metrics_are_shared_under_dp_sgd_only_if_asked_for(tmp_path):
+    for options, metrics in (((), "drop"), (("--share_metrics",), "pass")):
+        job = export("cxr_dpsgd", tmp_path, "--noise_multiplier", "1", *options)
+        config = client_config(job)
+        assert config["task_result_filters"][0]["filters"][0]["args"]["metrics"] == metrics
+        args = config["executors"][0]["executor"]["args"]["task_script_args"]
+        assert args.endswith("--share_metrics") == bool(options)
