@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from medleak.inversion.client import Schedule, batch_gradient, epochs_of, simulate
+from medleak.inversion.client import Schedule, epochs_of, simulate
 from medleak.inversion.losses import Criterion, task_loss
 
 
@@ -177,15 +177,14 @@ def test_checkpointing_keeps_less_than_the_graph_of_all_steps():
     assert saved_bytes(True) < 0.25 * saved_bytes(False)
 
 
-def test_statistics_are_the_mean_and_unbiased_variance_of_the_layers_input():
-    network = make_network()
-    images, labels = images_and_labels(3)
-    weights = dict(network.named_parameters())
-    _, statistics = batch_gradient(network, weights, images, labels, "cross_entropy")
-    entering = network[0](images).detach()
-    flat = entering.transpose(0, 1).flatten(1)
-    torch.testing.assert_close(statistics["1"][0], flat.mean(1))
-    torch.testing.assert_close(statistics["1"][1], flat.var(1, unbiased=True))
+def test_dropout_is_off_and_restored():
+    network = nn.Sequential(make_network(), nn.Dropout(0.9))
+    images, labels = images_and_labels(2)
+    schedule = Schedule(batches=epochs_of(2, 2), lr=0.1)
+    first, second = (simulated(network, images, labels, schedule) for _ in range(2))
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], rtol=0, atol=0)
+    assert network[1].training
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from medleak.inversion.client import Schedule, epochs_of, mixed_statistics, simulate
+from medleak.inversion.client import Schedule, epochs_of, simulate
 from medleak.inversion.surrogate import surrogate_statistics, surrogate_update
 
 
@@ -100,26 +100,6 @@ def test_gradients_reach_images_labels_and_positions():
         return torch.stack([v.square().sum() for v in values]).sum()
 
     assert torch.autograd.gradcheck(loss, (images, soft, positions), fast_mode=True)
-
-
-def test_mixed_statistics_of_one_step_are_the_batchs_own():
-    network, images, labels, schedule = problem(3, 3)
-    update = simulate(network, images, labels, schedule)
-    entering = network[0](images).transpose(0, 1).flatten(1)
-    mean, variance = mixed_statistics(network, update.buffers, 1)["1"]
-    torch.testing.assert_close(mean, entering.mean(1))
-    torch.testing.assert_close(variance, entering.var(1, unbiased=True))
-
-
-def test_mixed_statistics_weigh_late_steps_more():
-    """Notes section 4.2: w_k = m (1-m)^(K-1-k) / (1 - (1-m)^K)."""
-    network, images, labels, schedule = problem(3, 1)
-    frozen = Schedule(batches=schedule.batches, lr=1e-12)
-    update = simulate(network, images, labels, frozen)
-    entering = network[0](images).flatten(2).mean(2)  # [step, channel], the weights never move
-    weights = torch.tensor([0.1 * 0.9**2, 0.1 * 0.9, 0.1], dtype=torch.float64) / (1 - 0.9**3)
-    mean, _ = mixed_statistics(network, update.buffers, 3)["1"]
-    torch.testing.assert_close(mean, (weights[:, None] * entering).sum(0))
 
 
 def test_positions_must_be_one_a_step():

@@ -8,14 +8,21 @@ statistics. The network is never changed, so a second simulation starts where th
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from medleak.inversion.losses import Criterion, Statistics, task_loss
 from medleak.inversion.recompute import recomputed
+from medleak.inversion.running_statistics import (
+    buffer_updates,
+    moved_statistics,
+    recorded_statistics,
+    running_statistics,
+)
 
 Batches = tuple[tuple[int, ...], ...]
 
@@ -111,38 +118,52 @@ def simulate(
     _check(inputs, labels, schedule)
     weights = {name: w.detach() for name, w in network.named_parameters()}
     start = running_statistics(network)
-    n, momentum = len(weights), schedule.momentum
-    # Deltas, velocities (none without momentum), running statistics: flat, to be recomputed.
     zeros = [torch.zeros_like(w) for w in weights.values()]
-    state: Sequence[Tensor] = (*zeros, *(zeros if momentum else ()), *start.values())
-
+    state = (*zeros, *(zeros if schedule.momentum else ()), *start.values())
     for k, batch in enumerate(schedule.batches):
-
-        def step(x: Tensor, y: Tensor, *state: Tensor, seen: int = k) -> tuple[Tensor, ...]:
-            deltas, velocity = state[:n], state[n : 2 * n if momentum else n]
-            running = dict(zip(start, state[n + len(velocity) :], strict=True))
-            at = {name: w + d for (name, w), d in zip(weights.items(), deltas, strict=True)}
-            gradient, statistics = batch_gradient(network, at, x, y, criterion)
-            if schedule.weight_decay:
-                gradient = [
-                    g + schedule.weight_decay * w
-                    for g, w in zip(gradient, at.values(), strict=True)
-                ]
-            if momentum:
-                gradient = [momentum * v + g for v, g in zip(velocity, gradient, strict=True)]
-            moved = [d - schedule.lr * g for d, g in zip(deltas, gradient, strict=True)]
-            running = moved_statistics(network, running, statistics, seen)
-            return (*moved, *(gradient if momentum else ()), *running.values())
-
+        step = partial(_step, network, weights, schedule, criterion, k)
         index = torch.tensor(batch, device=inputs.device)
         arguments = (inputs[index], labels[index], *state)
         state = recomputed(step, *arguments) if checkpoint else step(*arguments)
+    deltas, _, running = _unpacked(state, weights, schedule, start)
+    return SimulatedUpdate(deltas, buffer_updates(network, running, len(schedule.batches)))
 
-    running = dict(zip(start, state[len(state) - len(start) :], strict=True))
-    return SimulatedUpdate(
-        parameters=dict(zip(weights, state[:n], strict=True)),
-        buffers=buffer_updates(network, running, len(schedule.batches)),
-    )
+
+def _step(
+    network: nn.Module,
+    weights: Mapping[str, Tensor],
+    schedule: Schedule,
+    criterion: Criterion,
+    number: int,
+    inputs: Tensor,
+    labels: Tensor,
+    *state: Tensor,
+) -> tuple[Tensor, ...]:
+    """One step of SGD: deltas, velocities (none without momentum) and running statistics, flat."""
+    deltas, velocity, running = _unpacked(state, weights, schedule, running_statistics(network))
+    at = {name: w + deltas[name] for name, w in weights.items()}
+    gradient, statistics = batch_gradient(network, at, inputs, labels, criterion)
+    if schedule.weight_decay:
+        gradient = [
+            g + schedule.weight_decay * w for g, w in zip(gradient, at.values(), strict=True)
+        ]
+    if velocity:
+        gradient = [schedule.momentum * v + g for v, g in zip(velocity, gradient, strict=True)]
+    moved = [d - schedule.lr * g for d, g in zip(deltas.values(), gradient, strict=True)]
+    running = moved_statistics(network, running, statistics, number)
+    return (*moved, *(gradient if velocity else ()), *running.values())
+
+
+def _unpacked(
+    state: Sequence[Tensor],
+    weights: Mapping[str, Tensor],
+    schedule: Schedule,
+    norms: Mapping[str, Tensor],
+) -> tuple[dict[str, Tensor], Sequence[Tensor], dict[str, Tensor]]:
+    n, end = len(weights), len(state) - len(norms)
+    velocity = state[n:end] if schedule.momentum else ()
+    deltas = dict(zip(weights, state[:n], strict=True))
+    return deltas, velocity, dict(zip(norms, state[end:], strict=True))
 
 
 def batch_gradient(
@@ -162,7 +183,7 @@ def batch_gradient(
         its input, what the running statistics are made of.
     """
     keep_graph = torch.is_grad_enabled()
-    with torch.enable_grad(), training_mode(network), _recorded(network) as statistics:
+    with torch.enable_grad(), training_mode(network), recorded_statistics(network) as statistics:
         at = {n: w if w.requires_grad else w.detach().requires_grad_() for n, w in weights.items()}
         # Batch norm writes to the buffers that it is given: copies.
         buffers = {n: b.detach().clone() for n, b in network.named_buffers()}
@@ -178,7 +199,7 @@ def batch_statistics(
     network: nn.Module, weights: Mapping[str, Tensor], inputs: Tensor
 ) -> Statistics:
     """Batch-norm statistics of :func:`batch_gradient` without its gradient: a fifth of the time."""
-    with training_mode(network), _recorded(network) as statistics:
+    with training_mode(network), recorded_statistics(network) as statistics:
         buffers = {n: b.detach().clone() for n, b in network.named_buffers()}
         functional_call(network, {**weights, **buffers}, (inputs,))
     return statistics
@@ -186,108 +207,20 @@ def batch_statistics(
 
 @contextmanager
 def training_mode(network: nn.Module) -> Iterator[None]:
-    """Put every module into training mode, and afterwards into the mode that it had."""
+    """Put every module into training mode, and afterwards into the mode that it had.
+
+    But for dropout, which is off: nobody knows which units the client dropped.
+    """
     before = {module: module.training for module in network.modules()}
     network.train()
+    for module in network.modules():
+        if isinstance(module, _DropoutNd):
+            module.eval()
     try:
         yield
     finally:
         for module, mode in before.items():
             module.training = mode
-
-
-@contextmanager
-def _recorded(network: nn.Module) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
-    """Collect the statistics of every batch-norm layer's input; native batch norm has no graph."""
-    found: dict[str, tuple[Tensor, Tensor]] = {}
-
-    def recorder(name: str):
-        def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-            x = arguments[0]
-            dims = [d for d in range(x.dim()) if d != 1]
-            variance, mean = torch.var_mean(x, dims, unbiased=True)
-            found[name] = (mean, variance)
-
-        return hook
-
-    handles = [
-        layer.register_forward_pre_hook(recorder(name)) for name, layer in _tracking(network)
-    ]
-    try:
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _tracking(network: nn.Module) -> Iterator[tuple[str, _BatchNorm]]:
-    for name, module in network.named_modules():
-        if isinstance(module, _BatchNorm) and module.track_running_stats:
-            yield name, module
-
-
-def running_statistics(network: nn.Module) -> dict[str, Tensor]:
-    """Running means and variances before the round, by buffer name."""
-    return {
-        f"{name}.{key}": getattr(layer, key).detach()
-        for name, layer in _tracking(network)
-        for key in ("running_mean", "running_var")
-    }
-
-
-def moved_statistics(
-    network: nn.Module, running: Mapping[str, Tensor], statistics: Statistics, seen: int
-) -> dict[str, Tensor]:
-    """Running statistics, by buffer name, after one more batch than the ``seen`` of this round."""
-    moved = {}
-    for name, layer in _tracking(network):
-        factor = layer.momentum
-        if factor is None:  # PyTorch's cumulative average
-            factor = 1 / (float(_counter(layer)) + seen + 1)
-        for key, value in zip(("running_mean", "running_var"), statistics[name], strict=True):
-            buffer = f"{name}.{key}"
-            moved[buffer] = (1 - factor) * running[buffer] + factor * value
-    return moved
-
-
-def buffer_updates(
-    network: nn.Module, running: Mapping[str, Tensor], steps: int
-) -> dict[str, Tensor]:
-    """What the client would send of its batch-norm buffers after ``steps`` steps."""
-    before = running_statistics(network)
-    counters = {
-        f"{name}.num_batches_tracked": torch.full_like(_counter(layer), steps)
-        for name, layer in _tracking(network)
-    }
-    return {name: running[name] - before[name] for name in before} | counters
-
-
-def mixed_statistics(
-    network: nn.Module, buffers: Mapping[str, Tensor], steps: int
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """The weighted mean of the steps' batch statistics that updated ``buffers`` amount to.
-
-    What an observation's ``bn_statistics`` are to a real update: r_0 + (r_K - r_0) / (1 - kept),
-    with ``kept`` the share of r_0 that K = ``steps`` leave, (1 - m)^K for momentum m.
-    """
-    before = running_statistics(network)
-    found = {}
-    for name, layer in _tracking(network):
-        if layer.momentum is None:
-            seen = float(_counter(layer))
-            kept = seen / (seen + steps)
-        else:
-            kept = (1 - layer.momentum) ** steps
-        mean, variance = (
-            before[key] + buffers[key] / (1 - kept)
-            for key in (f"{name}.running_mean", f"{name}.running_var")
-        )
-        found[name] = (mean, variance)
-    return found
-
-
-def _counter(layer: _BatchNorm) -> Tensor:
-    return layer.num_batches_tracked  # type: ignore[return-value]
 
 
 def _check(inputs: Tensor, labels: Tensor, schedule: Schedule) -> None:

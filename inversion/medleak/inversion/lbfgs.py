@@ -50,7 +50,7 @@ class LBFGSSettings:
     coordinates: Literal["spectral", "pixels"] = "spectral"
     line_search: bool = True
     tolerance: float = 2e-6
-    solved: float = 2e-3
+    solved: float = 1e-3
     seconds: float | None = None
 
     def __post_init__(self) -> None:

@@ -10,12 +10,12 @@ from medleak.inversion.client import (
     Schedule,
     SimulatedUpdate,
     epochs_of,
-    mixed_statistics,
     simulate,
 )
 from medleak.inversion.labels import classes_of, head, label_counts, label_of_one, soft_labels
 from medleak.inversion.losses import Statistics
 from medleak.inversion.observation import Observation
+from medleak.inversion.running_statistics import mixed_statistics
 from medleak.inversion.surrogate import surrogate_statistics, surrogate_update
 
 

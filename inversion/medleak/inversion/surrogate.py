@@ -18,12 +18,14 @@ from medleak.inversion.client import (
     SimulatedUpdate,
     batch_gradient,
     batch_statistics,
+)
+from medleak.inversion.losses import Criterion
+from medleak.inversion.recompute import recomputed
+from medleak.inversion.running_statistics import (
     buffer_updates,
     moved_statistics,
     running_statistics,
 )
-from medleak.inversion.losses import Criterion
-from medleak.inversion.recompute import recomputed
 
 _MEAN = ".running_mean"
 

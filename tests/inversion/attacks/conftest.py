@@ -81,6 +81,7 @@ def observed() -> Observe:
         knowledge: Knowledge | None = None,
         change: Callable[[str, Tensor], Tensor] | None = None,
         drift: float = 0.0,
+        dtype: torch.dtype = torch.float32,
         **network: Any,
     ) -> Observation:
         model = ModelSpec(path=model.path, args={**model.args, **network})
@@ -90,6 +91,7 @@ def observed() -> Observe:
             for p in local.parameters():  # a global model that is not the factory's
                 p.add_(drift * p.std() * torch.randn(p.shape, generator=noise) if drift else 0)
         before = {n: v.clone() for n, v in local.state_dict().items()}
+        local = local.to(dtype)
         knowledge = knowledge or Knowledge()
         per_channel = torch.tensor([mean, std])[..., None, None]
         optimizer = torch.optim.SGD(
@@ -98,13 +100,13 @@ def observed() -> Observe:
         batch_size, steps = batch_size or len(images), 0
         for _ in range(epochs):
             for batch in torch.arange(len(images)).split(batch_size):
-                x = images[batch].expand(-1, 3, -1, -1)
+                x = images[batch].expand(-1, 3, -1, -1).to(dtype)
                 optimizer.zero_grad()
                 logits = local((x - per_channel[0]) / per_channel[1])
                 task_loss(criterion, logits, labels[batch]).backward()
                 optimizer.step()
                 steps += 1
-        update = {n: v - before[n] for n, v in local.state_dict().items()}
+        update = {n: (v - before[n]).to(before[n].dtype) for n, v in local.state_dict().items()}
         if change:
             update = {n: change(n, v) for n, v in update.items()}
         channels = images.shape[1]

@@ -1,5 +1,6 @@
 """Tests of InvertingGradients, GradInversion and EpochwiseBN on problems whose answer is known."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +26,14 @@ ATTACKS: list[Any] = [
     ),
     pytest.param(epochwise_bn, BN, "resnet", id="epochwise_bn"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> Iterator[None]:
+    """MONAI's networks draw their weights from the global generator."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from medleak.inversion.client import Schedule, running_statistics
+from medleak.inversion.client import Schedule
 from medleak.inversion.gradient_losses import MATCHES, Match
 from medleak.inversion.labels import head, labels_without_repeats
 from medleak.inversion.losses import Statistics, total_variation
@@ -26,6 +26,7 @@ from medleak.inversion.pixel_descent import (
     require_weights,
 )
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
+from medleak.inversion.running_statistics import running_statistics
 from medleak.inversion.simulation import (
     Labels,
     Simulation,
