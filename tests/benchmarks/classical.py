@@ -44,6 +44,7 @@ from medleak.inversion.reconstruction import Reconstruction
 SIZE, SUCCESS = 32, 0.9
 _SHARED = Path(os.environ.get("MEDLEAK_SHARED", Path(__file__).parents[3] / "shared"))
 _SETS = ("cxr", "melanoma", "brain_mri")
+_WITH_PATIENTS = ("cxr", "fundus")
 _COLOUR = ("melanoma", "fundus", "cifar10")
 _OURS = ("medleak.custom.small_networks.",)
 _HALF = (0.5, 0.5, 0.5)
@@ -143,16 +144,28 @@ def _with(run: Attack, settings: Any) -> Attack:
     return lambda *args, **kwargs: run(settings, *args, **kwargs)
 
 
+def _files(data: DataSet, split: Split) -> list[tuple[Path, int]]:
+    """As ``data.files``; file by file for the sets whose names hold no patient."""
+    if data.root.name in _WITH_PATIENTS:
+        return data.files(split)
+    low, high = {"public": (0.0, 0.4), "tune": (0.4, 0.7), "report": (0.7, 1.0)}[split]
+    chosen = []
+    for label, name in enumerate(data.classes):
+        files = sorted((data.root / name).iterdir())
+        chosen += [(f, label) for f in files[round(low * len(files)) : round(high * len(files))]]
+    return chosen
+
+
 def _draw(data: DataSet, n: int, split: Split, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     """(image [1, C, 32, 32], label [1]), without replacement."""
-    files = data.files(split)
+    files = _files(data, split)
     generator = torch.Generator().manual_seed(seed)
     for i in torch.randperm(len(files), generator=generator)[:n].tolist():
         yield load(files[i][0], SIZE, _channels(data))[None], torch.tensor([files[i][1]])
 
 
 def _public(data: DataSet) -> list[tuple[Tensor, int]]:
-    return [(load(file, SIZE, _channels(data)), label) for file, label in data.files("public")]
+    return [(load(file, SIZE, _channels(data)), label) for file, label in _files(data, "public")]
 
 
 def _channels(data: DataSet) -> int:

@@ -24,7 +24,7 @@ def test_finds_the_minimum_of_images_and_other_unknowns(coordinates):
     torch.testing.assert_close(found.images, TARGET, atol=1e-4, rtol=0)
     torch.testing.assert_close(found.others[0], torch.full((3,), 2.0).double(), atol=1e-4, rtol=0)
     assert found.attempts == 1
-    result = found.reconstruction(LBFGSSettings(), torch.tensor([0]))
+    result = found.reconstruction(torch.tensor([0]))
     assert not result.stuck
     assert result.iterations == len(result.history)
 
@@ -40,7 +40,7 @@ def test_the_best_attempt_is_kept_not_the_last():
     found = search(settings, distance_to_the_start, worse_from_the_second_on, device=CPU)
     assert found.attempts == 3
     assert found.loss == pytest.approx(1.5)
-    assert found.reconstruction(settings, torch.tensor([0])).stuck
+    assert found.reconstruction(torch.tensor([0])).stuck
 
 
 def test_nan_ends_an_attempt_and_the_next_one_goes_on():
@@ -56,12 +56,25 @@ def test_nan_ends_an_attempt_and_the_next_one_goes_on():
     assert found.loss < 1e-3
 
 
+@pytest.mark.parametrize(("floor", "attempts", "stuck"), [(0.0, 3, True), (0.02, 1, False)])
+def test_at_the_floor_that_rounding_leaves_no_further_start_is_tried(floor, attempts, stuck):
+    found = search(
+        LBFGSSettings(iterations=20),
+        lambda x, o: x.sum() * 0 + 0.02,
+        lambda a: (gray(0)[0], []),
+        device=CPU,
+        floor=floor,
+    )
+    assert found.attempts == attempts
+    assert found.reconstruction(torch.tensor([0])).stuck is stuck
+
+
 def test_nothing_but_nan_returns_the_start_marked_as_stuck():
     settings = LBFGSSettings(iterations=20, attempts=2)
     found = search(
         settings, lambda x, o: x.sum() * float("nan"), lambda a: (gray(0)[0], []), device=CPU
     )
-    result = found.reconstruction(settings, torch.tensor([0]))
+    result = found.reconstruction(torch.tensor([0]))
     assert result.stuck
     assert result.losses["gradient"] == float("inf")
     torch.testing.assert_close(result.images, gray(0)[0])

@@ -7,13 +7,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from medleak.inversion.gradient_losses import MATCHES, Match
+from medleak.inversion.gradient_losses import MATCHES
 from medleak.inversion.reconstruction import (
     Ending,
     Progress,
     ProgressCallback,
     Reconstruction,
 )
+from medleak.inversion.single_step import StepMatch
 from medleak.inversion.spectral import Spectral
 from medleak.inversion.stopwatch import Stopwatch
 
@@ -22,6 +23,8 @@ Objective = Callable[[Tensor, Sequence[Tensor]], Tensor]
 
 _CHUNK = 20  # iterations between two looks at the loss and the clock
 _PATIENCE = 8  # chunks without progress that end an attempt
+_AT_FLOOR = 1.5  # times the expected distance: no start explains the update better
+_HOPELESS = 0.05  # distance above which an image is none, whatever rounding has left
 _PROGRESS = 0.97  # factor that counts as progress within that patience
 
 
@@ -35,18 +38,20 @@ class LBFGSSettings:
     Attributes:
         iterations: Of L-BFGS in one attempt.
         attempts: Starts to try at most; the first one that solves the problem ends the search.
-        match: Distance of gradients.
+        match: Distance of gradients; ``weighted`` trusts each entry as far as the client's
+            rounding lets it be known.
         coordinates: ``spectral`` looks for smooth changes of the start first; ``pixels``.
         line_search: Strong Wolfe; without it every step has length 1, as published.
         tolerance: Distance at which an attempt has arrived.
-        solved: Distance up to which an attempt counts as a success: above, another is made, and
-            the result is marked stuck if none is better.
+        solved: Distance up to which an attempt counts as a success (or the distance that
+            rounding leaves, if that is larger): above, another is made, and the result is marked
+            stuck if none is better.
         seconds: Budget of all attempts, None for none.
     """
 
     iterations: int = 1000
     attempts: int = 3
-    match: Match = "relative"
+    match: StepMatch = "weighted"
     coordinates: Literal["spectral", "pixels"] = "spectral"
     line_search: bool = True
     tolerance: float = 2e-6
@@ -61,8 +66,10 @@ class LBFGSSettings:
         for name in ("tolerance", "solved"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
-        if self.match not in MATCHES:
-            raise ValueError(f"match must be one of {', '.join(MATCHES)}, got {self.match!r}.")
+        if self.match not in ("weighted", *MATCHES):
+            raise ValueError(
+                f"match must be weighted or one of {', '.join(MATCHES)}, got {self.match!r}."
+            )
         if self.coordinates not in ("spectral", "pixels"):
             raise ValueError(f"coordinates must be spectral or pixels, got {self.coordinates!r}.")
         if self.seconds is not None and not self.seconds > 0:
@@ -80,8 +87,9 @@ class Search:
     attempts: int
     seconds: float
     ending: Ending
+    solved: float
 
-    def reconstruction(self, settings: LBFGSSettings, labels: Tensor) -> Reconstruction:
+    def reconstruction(self, labels: Tensor) -> Reconstruction:
         """As a result, images clamped to [0, 1]; ``labels`` [N] of those images."""
         finite = self.images.nan_to_num(0.5).clamp(0, 1)
         return Reconstruction(
@@ -92,7 +100,7 @@ class Search:
             iterations=len(self.history),
             seconds=self.seconds,
             attempts=self.attempts,
-            stuck=not self.loss <= settings.solved,
+            stuck=not self.loss <= min(self.solved, _HOPELESS),
             ending=self.ending,
         )
 
@@ -103,6 +111,7 @@ def search(
     starts: Callable[[int], tuple[Tensor, Sequence[Tensor]]],
     *,
     device: torch.device,
+    floor: float = 0.0,
     on_progress: ProgressCallback | None = None,
 ) -> Search:
     """Minimise ``objective`` over images and other unknowns.
@@ -112,6 +121,7 @@ def search(
         objective: To minimise; its values are what ``tolerance`` and ``solved`` speak of.
         starts: Number of an attempt, from 0 -> images [N, C, H, W] and other unknowns.
         device: Where the work is done, for the clock.
+        floor: Value of ``objective`` that the true images have, because of rounding.
         on_progress: Called after every few iterations.
 
     Returns:
@@ -120,7 +130,8 @@ def search(
     """
     watch = Stopwatch(device, settings.seconds)
     images, others = starts(0)
-    best = Search(images, others, float("inf"), [], 0, 0.0, "finished")
+    solved = max(settings.solved, _AT_FLOOR * floor)
+    best = Search(images, others, float("inf"), [], 0, 0.0, "finished", solved)
     try:
         for attempt in range(settings.attempts):
             best.attempts += 1
@@ -132,7 +143,7 @@ def search(
                 watch,
                 on_progress,
             )
-            if best.loss <= settings.solved or best.ending == "budget":
+            if best.loss <= solved or best.ending == "budget":
                 break
     except KeyboardInterrupt:
         best.ending = "interrupted"

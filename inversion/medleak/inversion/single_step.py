@@ -2,14 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from medleak.inversion.client import batch_gradient
+from medleak.inversion.gradient_losses import MATCHES, Match
 from medleak.inversion.labels import head, label_counts, label_of_one, soft_labels
 from medleak.inversion.losses import Criterion
 from medleak.inversion.observation import Observation
+from medleak.inversion.rounding import Precision, precision
+
+StepMatch = Match | Literal["weighted"]
+"""``weighted``: relative, each entry as far as rounding lets it be known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -21,12 +27,14 @@ class SingleStep:
     Attributes:
         network: Global weights.
         gradient: Observed, in the order of ``named_parameters()``.
+        precision: How well each entry of it is known.
         shape: [N, C, H, W] of the images to find.
         observation: Where all this comes from.
     """
 
     network: nn.Module
     gradient: Sequence[Tensor]
+    precision: Precision
     shape: tuple[int, int, int, int]
     observation: Observation
 
@@ -35,6 +43,16 @@ class SingleStep:
         weights = {name: p.detach() for name, p in self.network.named_parameters()}
         inputs = self.observation.normalise(images)
         return batch_gradient(self.network, weights, inputs, labels, self.criterion)[0]
+
+    def distance(self, match: StepMatch, images: Tensor, labels: Tensor) -> Tensor:
+        """Distance of the gradient of ``images`` to the observed one, with a graph."""
+        measure = self.precision.distance if match == "weighted" else MATCHES[match]
+        return measure(self.gradient_of(images, labels), self.gradient)
+
+    @property
+    def floor(self) -> float:
+        """The ``weighted`` distance that the client's rounding leaves at the true images."""
+        return self.precision.floor
 
     def outputs_of(self, images: Tensor) -> Tensor:
         """Softmax or sigmoid of the logits [N, C] of ``images``, with a graph to them."""
@@ -88,17 +106,17 @@ def single_step(observation: Observation) -> SingleStep:
             "gradient of one: it would match a gradient that nobody computed. Use row_space, "
             "epochwise_bn or inverting_gradients."
         )
-    network = observation.network().double()
-    decay = observation.weight_decay
-    gradient = [
-        observed.double() - decay * weight.detach()
-        for observed, weight in zip(
-            observation.gradient.values(), network.parameters(), strict=True
-        )
-    ]
+    network = observation.network()
+    weights = [w.detach() for w in network.parameters()]
+    update = list(observation.parameter_update.values())
+    lr, decay = observation.lr, observation.weight_decay
+    gradient = [-u.double() / lr - decay * w.double() for w, u in zip(weights, update, strict=True)]
+    known = precision(weights, update, gradient, lr)
+    network = network.double()
     return SingleStep(
         network=network,
         gradient=gradient,
+        precision=known,
         shape=(
             observation.n_images,
             observation.image_channels,

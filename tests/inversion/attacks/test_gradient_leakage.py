@@ -9,7 +9,6 @@ from medleak.inversion.attacks import cpl, dlg, idlg
 from medleak.inversion.attacks.cpl import CPL
 from medleak.inversion.attacks.dlg import DLG
 from medleak.inversion.attacks.idlg import IDLG
-from medleak.inversion.gradient_losses import MATCHES
 from medleak.inversion.metrics import assign, ssim
 from medleak.inversion.observation import Knowledge, KnowledgeError
 from medleak.inversion.single_step import single_step
@@ -83,11 +82,29 @@ def test_at_the_true_image_the_distance_is_zero(module, settings, observed, smoo
     start: dict[str, Any] = {"starts": ("prior",)} if module is cpl else {"start": "prior"}
     step = single_step(observation)
     images = truth.double().requires_grad_()
-    loss = MATCHES["relative"](step.gradient_of(images, label), step.gradient)
-    assert loss.requires_grad
-    assert float(loss.detach()) < 1e-5
+    for match in ("relative", "weighted"):
+        loss = step.distance(match, images, label)
+        assert loss.requires_grad
+        assert float(loss.detach()) < 1e-5
     found = attack(module, settings(iterations=100, attempts=1, **start), observation, truth)
     assert float(ssim(truth, found.images)) > 0.999
+
+
+def test_an_update_that_rounding_has_nearly_swallowed_still_leaks(observed, smooth_images):
+    """Small learning rate, sure network: the weights' spacing is a tenth of the update."""
+    truth = smooth_images(seed=3)
+    observation = observed(truth, torch.tensor([0]), lr=1e-3, seed=4)
+    step = single_step(observation)
+    plain = float(step.distance("relative", truth.double(), torch.tensor([0])).detach())
+    weighted = float(step.distance("weighted", truth.double(), torch.tensor([0])).detach())
+    assert plain > 0.02
+    assert weighted == pytest.approx(step.floor, rel=0.5)
+    found, unweighted = (
+        attack(idlg, IDLG(match=m, **SHORT), observation) for m in ("weighted", "relative")
+    )
+    assert not found.stuck
+    assert unweighted.stuck
+    assert float(ssim(truth, found.images)) > float(ssim(truth, unweighted.images)) + 0.01
 
 
 @pytest.mark.parametrize(("module", "settings"), ATTACKS)
@@ -228,7 +245,7 @@ def test_an_interrupted_attack_returns_the_best_so_far(observed, smooth_images):
         ({"tolerance": 0.0}, "tolerance must be positive"),
         ({"solved": float("nan")}, "solved must be positive"),
         ({"seconds": -1.0}, "seconds must be positive or None"),
-        ({"match": "cosin"}, "match must be one of squared"),
+        ({"match": "cosin"}, "match must be weighted or one of squared"),
         ({"coordinates": "wavelets"}, "coordinates must be spectral or pixels"),
     ],
 )

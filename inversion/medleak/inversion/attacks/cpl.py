@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medleak.inversion.gradient_losses import MATCHES
 from medleak.inversion.lbfgs import LBFGSSettings, search
 from medleak.inversion.observation import Observation
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
@@ -78,11 +77,12 @@ def run(
     wanted = one_hot if observation.num_classes > 1 else one_hot[:, 1:]
 
     def mismatch(images: Tensor, others: Sequence[Tensor]) -> Tensor:
-        distance = MATCHES[attack.match](step.gradient_of(images, labels), step.gradient)
+        distance = step.distance(attack.match, images, labels)
         if attack.label_weight == 0:
             return distance
         miss = (step.outputs_of(images) - wanted).square().sum()
         return distance + attack.label_weight * miss
 
-    found = search(attack, mismatch, starts, device=device, on_progress=on_progress)
-    return found.reconstruction(attack, labels)
+    floor = step.floor if attack.match == "weighted" else 0.0
+    found = search(attack, mismatch, starts, device=device, floor=floor, on_progress=on_progress)
+    return found.reconstruction(labels)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medleak.inversion.gradient_losses import MATCHES
 from medleak.inversion.labels import classes_of, soft_labels
 from medleak.inversion.lbfgs import LBFGSSettings, search
 from medleak.inversion.observation import Observation
@@ -64,7 +63,8 @@ def run(
 
     def mismatch(images: Tensor, others: Sequence[Tensor]) -> Tensor:
         labels = soft_labels(others[0], observation.criterion)
-        return MATCHES[attack.match](step.gradient_of(images, labels), step.gradient)
+        return step.distance(attack.match, images, labels)
 
-    found = search(attack, mismatch, starts, device=device, on_progress=on_progress)
-    return found.reconstruction(attack, classes_of(found.others[0]))
+    floor = step.floor if attack.match == "weighted" else 0.0
+    found = search(attack, mismatch, starts, device=device, floor=floor, on_progress=on_progress)
+    return found.reconstruction(classes_of(found.others[0]))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medleak.inversion.gradient_losses import MATCHES
 from medleak.inversion.lbfgs import LBFGSSettings, search
 from medleak.inversion.observation import Observation
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
@@ -60,7 +59,8 @@ def run(
         return start(step.shape, prior, generator).to(device), []
 
     def mismatch(images: Tensor, others: Sequence[Tensor]) -> Tensor:
-        return MATCHES[attack.match](step.gradient_of(images, label), step.gradient)
+        return step.distance(attack.match, images, label)
 
-    found = search(attack, mismatch, starts, device=device, on_progress=on_progress)
-    return found.reconstruction(attack, label)
+    floor = step.floor if attack.match == "weighted" else 0.0
+    found = search(attack, mismatch, starts, device=device, floor=floor, on_progress=on_progress)
+    return found.reconstruction(label)
