@@ -104,3 +104,13 @@ STARTS: Mapping[StartName, Start] = {
     "fundus": fundus,
 }
 """Starts by the names that settings and results use."""
+
+
+def require_starts(*names: str) -> None:
+    """Refuse names that are no start.
+
+    Raises:
+        ValueError: With the names that are.
+    """
+    if unknown := [n for n in names if n not in STARTS]:
+        raise ValueError(f"start must be one of {', '.join(STARTS)}, got {unknown[0]!r}.")

@@ -256,7 +256,12 @@ def test_settings_that_cannot_run_are_refused(settings: dict[str, Any], message)
 
 
 def test_cpl_refuses_unknown_starts_and_negative_weights():
-    with pytest.raises(ValueError, match="starts must be some of"):
+    with pytest.raises(ValueError, match="start must be one of normal"):
         CPL(starts=("dark",))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="starts is empty"):
+        CPL(starts=())
+    for kind in (DLG, IDLG):
+        with pytest.raises(ValueError, match="start must be one of normal"):
+            kind(start="dark")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"label_weight must be at least 0, got -1\.0"):
         CPL(label_weight=-1.0)

@@ -172,6 +172,9 @@ def test_progress_is_told_and_a_budget_kept(
     ("kind", "settings", "message"),
     [
         (InvertingGradients, {"variation": -1.0}, "variation must be at least 0 and finite"),
+        (InvertingGradients, {"start": "dark"}, "start must be one of normal"),
+        (GradInversion, {"start": "dark"}, "start must be one of normal"),
+        (EpochwiseBN, {"start": "dark"}, "start must be one of normal"),
         (InvertingGradients, {"match": "l3"}, "match must be one of"),
         (GradInversion, {"seeds": 0}, "seeds must be at least 1, got 0"),
         (GradInversion, {"group_weight": float("inf")}, "group_weight must be at least 0"),

@@ -15,7 +15,7 @@ from medleak.inversion.lbfgs import LBFGSSettings, search
 from medleak.inversion.observation import Observation
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
 from medleak.inversion.single_step import single_step
-from medleak.inversion.starts import STARTS, StartName
+from medleak.inversion.starts import STARTS, StartName, require_starts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +38,9 @@ class CPL(LBFGSSettings):
     def __post_init__(self) -> None:
         """Reject settings that cannot run."""
         LBFGSSettings.__post_init__(self)
-        if not self.starts or not set(self.starts) <= STARTS.keys():
-            raise ValueError(f"starts must be some of {', '.join(STARTS)}, got {self.starts}.")
+        if not self.starts:
+            raise ValueError("starts is empty: there must be an image to start from.")
+        require_starts(*self.starts)
         if not self.label_weight >= 0:
             raise ValueError(f"label_weight must be at least 0, got {self.label_weight}.")
 

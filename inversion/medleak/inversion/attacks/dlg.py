@@ -14,7 +14,7 @@ from medleak.inversion.lbfgs import LBFGSSettings, search
 from medleak.inversion.observation import Observation
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
 from medleak.inversion.single_step import single_step
-from medleak.inversion.starts import STARTS, StartName
+from medleak.inversion.starts import STARTS, StartName, require_starts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,11 @@ class DLG(LBFGSSettings):
     """
 
     start: StartName = "constant"
+
+    def __post_init__(self) -> None:
+        """Reject settings that cannot run."""
+        LBFGSSettings.__post_init__(self)
+        require_starts(self.start)
 
 
 def run(

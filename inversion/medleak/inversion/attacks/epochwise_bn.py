@@ -26,7 +26,7 @@ from medleak.inversion.pixel_descent import (
 )
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
 from medleak.inversion.simulation import image_shape, labels_of, simulation_of
-from medleak.inversion.starts import STARTS, StartName
+from medleak.inversion.starts import STARTS, StartName, require_starts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,7 @@ class EpochwiseBN(PixelSettings):
     def __post_init__(self) -> None:
         """Reject settings that cannot run."""
         PixelSettings.__post_init__(self)
+        require_starts(self.start)
         require_weights(self, "bn_weight", "gradient_weight", "l2")
         if not all(0 <= v < float("inf") for v in self.variation):
             raise ValueError(f"variation must be at least 0 and finite, got {self.variation}.")

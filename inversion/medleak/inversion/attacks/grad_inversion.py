@@ -34,7 +34,7 @@ from medleak.inversion.simulation import (
     labels_of,
     simulation_of,
 )
-from medleak.inversion.starts import STARTS, StartName
+from medleak.inversion.starts import STARTS, StartName, require_starts
 
 _REGROUP = 50  # iterations between two looks at which image of a seed is which
 
@@ -72,6 +72,7 @@ class GradInversion(PixelSettings):
     def __post_init__(self) -> None:
         """Reject settings that cannot run."""
         PixelSettings.__post_init__(self)
+        require_starts(self.start)
         require_weights(self, "gradient_weight", "bn_weight", "group_weight", "variation", "l2")
         if self.seeds < 1:
             raise ValueError(f"seeds must be at least 1, got {self.seeds}.")

@@ -24,7 +24,7 @@ from medleak.inversion.pixel_descent import (
 )
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
 from medleak.inversion.simulation import image_shape, labels_of, simulation_of
-from medleak.inversion.starts import STARTS, StartName
+from medleak.inversion.starts import STARTS, StartName, require_starts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,7 @@ class InvertingGradients(PixelSettings):
     def __post_init__(self) -> None:
         """Reject settings that cannot run."""
         PixelSettings.__post_init__(self)
+        require_starts(self.start)
         require_weights(self, "variation")
         if self.match not in MATCHES:
             raise ValueError(f"match must be one of {', '.join(MATCHES)}, got {self.match!r}.")
