@@ -1,6 +1,6 @@
 """The client as an attacker imagines it: schedule, labels, and its update for candidate images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,12 +27,14 @@ class Simulation:
         observation: The update to explain.
         network: Where training starts: the global model, or a stand-in.
         schedule: Of the local steps.
+        observed: The update, local - global by parameter.
         unrolled_steps: Longer schedules are not unrolled; see :mod:`medleak.inversion.surrogate`.
     """
 
     observation: Observation
     network: nn.Module
     schedule: Schedule
+    observed: Mapping[str, Tensor]
     unrolled_steps: int = 8
 
     def update(self, images: Tensor, labels: Tensor) -> tuple[list[Tensor], Statistics]:
@@ -52,7 +54,7 @@ class Simulation:
         else:
             update = surrogate_update(
                 self.network,
-                self.observation.parameter_update,
+                self.observed,
                 inputs,
                 labels,
                 self.schedule,
@@ -68,7 +70,7 @@ class Simulation:
         """
         buffers = surrogate_statistics(
             self.network,
-            self.observation.parameter_update,
+            self.observed,
             self._inputs(images),
             self.schedule,
         )
@@ -93,6 +95,7 @@ def simulation_of(
         observation=observation,
         network=network,
         schedule=schedule_of(observation),
+        observed=observation.parameter_update,
         unrolled_steps=unrolled_steps,
     )
 
@@ -185,7 +188,7 @@ def labels_of(simulation: Simulation, stand_in: Tensor, generator: torch.Generat
             "The network's last linear layer has no bias: labels cannot be inferred from the "
             "update. Use Knowledge(labels='optimised') or known ones."
         )
-    update = observation.parameter_update[name]
+    update = simulation.observed[name]
     if n == 1:
         return Labels(label_of_one(-update), ())
     with torch.no_grad():

@@ -61,7 +61,7 @@ class EpochwiseBN(PixelSettings):
     gray: bool = True
     global_model: bool = True
     unrolled_steps: int = 8
-    solved: float = 0.1
+    solved: float = 0.02
 
     def __post_init__(self) -> None:
         """Reject settings that cannot run."""
@@ -107,7 +107,7 @@ def run(
     client = simulation_of(
         observation, global_model=attack.global_model, unrolled_steps=attack.unrolled_steps
     )
-    observed = list(observation.parameter_update.values())
+    observed = list(client.observed.values())
     statistics = observation.bn_statistics if attack.bn_weight else {}
     n, channels, height, width = image_shape(observation)
     shape = (n, channels if attack.gray else max(channels, 3), height, width)

@@ -109,7 +109,7 @@ def run(
         ValueError: Labels are to be inferred and cannot be.
     """
     client = simulation_of(observation, unrolled_steps=attack.unrolled_steps)
-    observed = list(observation.parameter_update.values())
+    observed = list(client.observed.values())
     natural = _natural_statistics(client)
     shape, device = image_shape(observation), observation.device
     n, seeds = shape[0], attack.seeds
@@ -203,7 +203,7 @@ def _labels(client: Simulation, stand_in: Tensor, generator: torch.Generator) ->
     few = 1 < len(stand_in) < observation.num_classes
     if observation.knowledge.labels != "inferred" or not few:
         return labels_of(client, stand_in, generator)
-    weight = observation.parameter_update[f"{head(client.network)}.weight"]
+    weight = client.observed[f"{head(client.network)}.weight"]
     return Labels(labels_without_repeats(-weight, len(stand_in)), ())
 
 

@@ -86,7 +86,7 @@ def run(
         ValueError: Labels are to be inferred and cannot be.
     """
     client = simulation_of(observation, unrolled_steps=attack.unrolled_steps)
-    observed = list(observation.parameter_update.values())
+    observed = list(client.observed.values())
     shape, device = image_shape(observation), observation.device
     labels = labels_of(client, torch.full(shape, 0.5, device=device), generator)
     meter = Meter(
