@@ -77,7 +77,7 @@ def report(rows: dict[str, list[Row]], picture: Path, seconds: float) -> None:
     """Say what came back, and what to do next."""
     table = Table(title=f"What the update of {SITE} in round {ROUND} gives away")
     for name in ("job", "filter of the site", "SSIM prior", "SSIM reconstruction", "PSNR", "RDLV"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for job, (row, *_) in rows.items():
         figures = (row.ssim_prior, row.ssim, row.psnr, row.rdlv)
         table.add_row(job, row.declared, *("-" if v is None else f"{v:.3f}" for v in figures))

@@ -1,6 +1,8 @@
 """Tests of medleak.inversion.client."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
@@ -161,18 +163,25 @@ def test_checkpointing_keeps_less_than_the_graph_of_all_steps():
     images, labels = torch.rand(8, 3, 32, 32), torch.zeros(8, dtype=torch.int64)
     schedule = Schedule(batches=epochs_of(8, 1), lr=0.1)
 
+    class Kept:
+        def __init__(self, tensor):
+            self.tensor = tensor
+
     def saved_bytes(checkpoint):
-        sizes = {}
+        alive: weakref.WeakSet[Kept] = weakref.WeakSet()
 
         def pack(tensor):
-            sizes[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
-            return tensor
+            kept = Kept(tensor)
+            alive.add(kept)
+            return kept
 
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor):
             x = images.clone().requires_grad_()
             update = simulated(network, x, labels, schedule, checkpoint=checkpoint)
         assert update
-        return sum(sizes.values())
+        gc.collect()
+        tensors = {kept.tensor.data_ptr(): kept.tensor for kept in alive}
+        return sum(t.numel() * t.element_size() for t in tensors.values())
 
     assert saved_bytes(True) < 0.25 * saved_bytes(False)
 
