@@ -1,6 +1,7 @@
 """Tests of medleak.inversion.plan."""
 
 import dataclasses
+import inspect
 from dataclasses import dataclass
 
 import pytest
@@ -120,3 +121,11 @@ def test_a_cases_name_is_a_plain_file_name_and_its_stream_a_seed(r, site, attack
     assert 0 <= case.stream < 2**63
     assert case.stream == Case(r, site, attack, text, know, seed).stream
     assert case.stream != Case(r, site, attack, text, know, seed + 1).stream
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_every_attack_of_the_table_can_be_had_by_name(name):
+    kind, settings = attack_of(name)
+    assert isinstance(settings, kind.settings)
+    parameters = list(inspect.signature(kind.run).parameters)
+    assert parameters[1:] == ["observation", "prior", "generator", "on_progress"]

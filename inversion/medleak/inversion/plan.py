@@ -47,7 +47,18 @@ def _module(name: str, settings: str) -> Callable[[], AttackKind]:
     return load
 
 
-ATTACKS: dict[str, Callable[[], AttackKind]] = {"row_space": _module("row_space", "RowSpace")}
+ATTACKS: dict[str, Callable[[], AttackKind]] = {
+    name: _module(name, settings)
+    for name, settings in {
+        "row_space": "RowSpace",
+        "epochwise_bn": "EpochwiseBN",
+        "inverting_gradients": "InvertingGradients",
+        "grad_inversion": "GradInversion",
+        "dlg": "DLG",
+        "idlg": "IDLG",
+        "cpl": "CPL",
+    }.items()
+}
 """Attacks by name. Each is imported when it is asked for."""
 
 
