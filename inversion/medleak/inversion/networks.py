@@ -8,7 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-ALLOWED_PREFIXES = ("medleak.custom.networks.", "monai.networks.nets.", "torchvision.models.")
+ALLOWED_PREFIXES = (
+    "medleak.custom.networks.",
+    "medleak.custom.small_networks.",
+    "monai.networks.nets.",
+    "torchvision.models.",
+)
 """Where model factories may come from: a record may be a stranger's, and its model is called."""
 
 _RUNNING = ("running_mean", "running_var", "num_batches_tracked")
