@@ -274,3 +274,7 @@ def _seed(seed: int, site: str, round: int) -> int:
     """A seed of its own for each site and round, the same in every process."""
     digest = hashlib.sha256(f"{seed}/{site}/{round}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
+
+
+if __name__ == "__main__":
+    main()
