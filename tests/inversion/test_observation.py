@@ -184,3 +184,31 @@ def test_knowledge_describes_itself():
     assert found == "without bn_statistics+lr, labels known"
     with pytest.raises(ValueError, match="guessed"):
         Knowledge(labels="guessed")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_stale_global_model_takes_the_place_of_the_rounds_own():
+    record = make_record()
+    stale = {k: np.full_like(v, 3.0) for k, v in record.global_state.items()}
+    observation = observe(record, Knowledge(model_round="previous"), stale_global=stale)
+    assert all(float(p.detach().min()) == 3.0 for p in observation.network().parameters())
+    name = observation.parameter_names[0]
+    assert float(observation.parameter_update[name].max()) == 0.5
+
+
+@pytest.mark.parametrize("age", ["previous", "initial"])
+def test_a_stale_global_model_is_given_if_and_only_if_knowledge_says_so(age):
+    record = make_record()
+    with pytest.raises(ValueError, match="stale global model is missing"):
+        observe(record, Knowledge(model_round=age))
+    with pytest.raises(ValueError, match="stale global model is given"):
+        observe(record, Knowledge(), stale_global=record.global_state)
+
+
+def test_knowledge_says_what_is_stale_or_wrong_and_refuses_other_words():
+    assert Knowledge().describe() == "all, labels inferred"
+    wrong = Knowledge(model_round="previous", prior_image="gray", labels="known")
+    assert wrong.describe() == "all, labels known, prior gray, model previous"
+    with pytest.raises(ValueError, match="current, previous or initial"):
+        Knowledge(model_round="next")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="given, gray or other"):
+        Knowledge(prior_image="best")  # pyright: ignore[reportArgumentType]

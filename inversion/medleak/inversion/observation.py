@@ -1,9 +1,9 @@
 """What an attacker may see of one recorded update, and nothing beside it."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from medleak.inversion.losses import Criterion, Statistics
 from medleak.inversion.networks import build_network, load_global_state
 
 LabelKnowledge = Literal["known", "inferred", "optimised"]
+ModelRound = Literal["current", "previous", "initial"]
+PriorImage = Literal["given", "gray", "other"]
 
 
 class KnowledgeError(ValueError):
@@ -43,6 +45,10 @@ class Knowledge:
         n_images: Images in the client's training set.
         prior: A mean image of public data.
         channels: Whether images are gray; without it the attack looks for colour images.
+        model_round: Which global model the attacker takes for the round's own: ``current`` (it is),
+            or, stale, that of the ``previous`` or of the first (``initial``) recorded round.
+        prior_image: The prior that the attack gets: the ``given`` one, or a wrong one: ``gray``, or
+            of an ``other`` kind of image. Measures stay relative to the given one.
     """
 
     global_model: bool = True
@@ -53,16 +59,23 @@ class Knowledge:
     n_images: bool = True
     prior: bool = True
     channels: bool = True
+    model_round: ModelRound = "current"
+    prior_image: PriorImage = "given"
 
     def __post_init__(self) -> None:
-        """Reject a kind of label knowledge that no attack implements."""
+        """Reject kinds of knowledge that nothing implements."""
         if self.labels not in ("known", "inferred", "optimised"):
             raise ValueError(f"labels must be known, inferred or optimised, got {self.labels!r}.")
+        for name, kinds in (("model_round", ModelRound), ("prior_image", PriorImage)):
+            if (value := getattr(self, name)) not in get_args(kinds):
+                raise ValueError(f"{name} must be {_or(get_args(kinds))}, got {value!r}.")
 
     def describe(self) -> str:
-        """One line for a result: ``all, labels inferred``, or what is withheld."""
+        """One line for a result: ``all, labels inferred``, or what is withheld or wrong."""
         off = [f.name for f in fields(self) if getattr(self, f.name) is False]
-        return f"{'without ' + '+'.join(off) if off else 'all'}, labels {self.labels}"
+        text = f"{'without ' + '+'.join(off) if off else 'all'}, labels {self.labels}"
+        text += "" if self.prior_image == "given" else f", prior {self.prior_image}"
+        return text + ("" if self.model_round == "current" else f", model {self.model_round}")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -247,6 +260,7 @@ def observe(
     *,
     device: torch.device | str = "cpu",
     labels: Tensor | None = None,
+    stale_global: Mapping[str, np.ndarray] | None = None,
     allowed_prefixes: Sequence[str] = (),
 ) -> Observation:
     """Show ``record`` to an attacker with ``knowledge``.
@@ -257,24 +271,33 @@ def observe(
         device: Where the attack will run.
         labels: [N] classes of the client's images, if and only if ``knowledge.labels`` is
             ``known``.
+        stale_global: The earlier round's global model that the attacker has instead of this
+            round's, if and only if ``knowledge.model_round`` is not ``current``.
         allowed_prefixes: Origins of model factories that the caller trusts beside the usual
             (:func:`medleak.inversion.networks.build_network`).
 
     Raises:
         ValueError: The network cannot be built, the record is of another model, the update lacks
-            a parameter, or ``labels`` and ``knowledge`` disagree.
+            a parameter, or ``labels`` or ``stale_global`` disagree with ``knowledge``.
     """
     if (knowledge.labels == "known") != (labels is not None):
         raise ValueError(
             f"labels are {'given' if labels is not None else 'missing'} while the attacker's "
             f"labels are {knowledge.labels!r}: results would state a wrong knowledge."
         )
+    if (knowledge.model_round == "current") != (stale_global is None):
+        raise ValueError(
+            f"A stale global model is {'missing' if stale_global is None else 'given'} while the "
+            f"attacker's model_round is {knowledge.model_round!r}: results would state a wrong "
+            "knowledge."
+        )
     target, manifest = torch.device(device), record.manifest
     network = build_network(
         manifest.model.path, manifest.model.args, allowed_prefixes=allowed_prefixes
     ).to(target)
     untrained = copy.deepcopy(network)
-    state, update = (_tensors(s, target) for s in (record.global_state, record.update))
+    known = record.global_state if stale_global is None else stale_global
+    state, update = (_tensors(s, target) for s in (known, record.update))
     load_global_state(network, state)
     names = tuple(name for name, _ in network.named_parameters())
     if missing := [n for n in names if n not in update or update[n].shape != state[n].shape]:
@@ -303,7 +326,11 @@ def observe(
     )
 
 
-def _tensors(arrays: dict[str, np.ndarray], device: torch.device) -> dict[str, Tensor]:
+def _or(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _tensors(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[str, Tensor]:
     return {
         name: torch.from_numpy(np.array(a, dtype=np.float32)).to(device)
         for name, a in arrays.items()
