@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 
 from medleak.custom.datalist import Item, save_datalist
-from medleak.custom.record import ModelSpec, RecordError, read_record
+from medleak.custom.record import ModelSpec, RecordError, read_manifest, read_record
 from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import defence
 from medleak.inversion.audit import audit
-from medleak.inversion.evaluation import rows_of
+from medleak.inversion.evaluation import Evaluator
 from medleak.inversion.metrics import ssim
 from medleak.inversion.observation import Knowledge
 from medleak.inversion.plan import AttackKind, Case, Plan
@@ -140,7 +140,8 @@ def test_the_attack_gets_what_knowledge_grants_and_never_the_truth(make_run, tmp
     run = make_run()
     opened = []
     monkeypatch.setattr(
-        "medleak.inversion.audit.load_truth", lambda *a: opened.append(a) or pytest.fail("opened")
+        "medleak.inversion.evaluation.load_truth",
+        lambda *a: opened.append(a) or pytest.fail("opened"),
     )
     calls = []
 
@@ -440,7 +441,9 @@ def test_figures_of_more_reconstructions_than_images_are_left_empty(make_run, tm
     assert plan.cases()
     (outcome,) = outcomes(plan, {"fake": lambda: kind})
     assert [row.ssim is None for row in outcome.rows].count(True) == 1
-    assert rows_of(case, _found(), None, torch.zeros(1, 1, 16, 16), ())[0].ssim is None
+    spec = read_manifest(run.records).input
+    evaluator = Evaluator({"site-9": None}, spec, torch.zeros(1, 1, 16, 16))
+    assert evaluator.rows(case, _found(), ())[0].ssim is None
 
 
 def _found():

@@ -295,7 +295,7 @@ def test_a_defect_is_one_line_too_and_debug_shows_it_all(make_run, monkeypatch):
     def broken(*args):
         raise TypeError("unsupported operand")
 
-    monkeypatch.setattr("medleak.inversion.audit.rows_of", broken)
+    monkeypatch.setattr("medleak.inversion.evaluation.Evaluator.rows", broken)
     line = refused(medleak("audit", "--attack", "flat", "--out", "a"), 1)
     assert "Unexpected TypeError: unsupported operand" in line
     result = medleak("--debug", "audit", "--attack", "flat", "--out", "a")

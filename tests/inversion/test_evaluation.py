@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from medleak.filters.registry import declaration, defence
-from medleak.inversion.evaluation import as_channels, defence_text
+from medleak.inversion.evaluation import defence_text
+from medleak.inversion.metrics import as_channels
 
 
 @pytest.mark.parametrize(

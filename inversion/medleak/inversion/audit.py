@@ -14,7 +14,8 @@ from medleak.custom.record import Manifest, Record, read_manifest, read_record
 from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import defence
 from medleak.inversion.audit_config import begin
-from medleak.inversion.evaluation import as_channels, rows_of
+from medleak.inversion.evaluation import Evaluator
+from medleak.inversion.metrics import as_channels
 from medleak.inversion.observation import Observation, observe
 from medleak.inversion.panels import PRIOR_PICTURE, save_case
 from medleak.inversion.pictures import save_png, to_picture
@@ -37,7 +38,7 @@ from medleak.inversion.results import (
     write_json,
     write_rows,
 )
-from medleak.inversion.truth import find_truth, load_truth, training_items
+from medleak.inversion.truth import find_truth, training_items
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,18 +137,15 @@ class _Run:
         self.datalists = _datalists(plan, sites)
         size, channels = manifest.input.spatial_size, manifest.input.channels
         self.prior = load_prior(plan.prior, size, channels)
+        self.evaluator = Evaluator(self.datalists, manifest.input, self.prior, device=plan.device)
 
     def attack(self, case: Case, on_progress: ProgressCallback | None) -> list[Row]:
         """Attack, then measure, then write the pictures."""
         record = self._record(case)
         found = self._reconstruct(case, record, on_progress)
         # The attack is over: from here on, and only here, truth may be looked at.
-        datalist = self.datalists[case.site]
-        truth = None
-        if datalist is not None:
-            items = training_items(datalist, case.site)
-            truth = load_truth(items, self.input.spatial_size, self.input.channels)
-        rows = rows_of(case, found, truth, self.prior, record.info.defences)
+        truth = self.evaluator.truth(case.site)
+        rows = self.evaluator.rows(case, found, record.info.defences)
         save_case(self.plan.out, case, rows, found, truth)
         if found.ending == "interrupted":  # to be looked at, but not counted
             raise KeyboardInterrupt

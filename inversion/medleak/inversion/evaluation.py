@@ -2,42 +2,189 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from medleak.inversion import metrics
+from medleak.custom.datalist import Item
+from medleak.custom.record import InputSpec
+from medleak.inversion import metrics, nulls
+from medleak.inversion.gallery import Gallery, build_gallery
+from medleak.inversion.metrics import as_channels
 from medleak.inversion.plan import NO_DEFENCE, Case
 from medleak.inversion.reconstruction import Reconstruction
-from medleak.inversion.results import Row
-from medleak.inversion.truth import Truth
+from medleak.inversion.results import Row, six_digits
+from medleak.inversion.truth import Truth, load_truth, training_items
 
 
-def rows_of(
-    case: Case,
-    found: Reconstruction,
-    truth: Truth | None,
-    prior: Tensor,
-    declared: Sequence[Mapping[str, Any]],
-) -> list[Row]:
-    """Measure ``found`` against the site's images, each assigned to one of them.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Site:
+    """A site's truth, and what does not depend on any attack: figures [M] of each image."""
 
-    Args:
-        case: What was attacked.
-        found: Images [N, C, H, W]; see `as_channels` where the truth has other channels.
-        truth: The site's training images; None: there is nothing to compare with.
-        prior: [1, C, H, W], for SSIM(T, P) and RDLV.
-        declared: Defences as the site declared them.
+    truth: Truth
+    patients: Sequence[int]
+    baselines: Mapping[str, Tensor]
 
-    Returns:
-        A row a reconstruction; without figures for those that no image was left for.
 
-    Raises:
-        ValueError: Images and truth cannot be compared.
+class Evaluator:
+    """Measures reconstructions of one audit against the sites' images.
+
+    Built once an audit. Images are read at the first use: the gallery once, the truth of one site
+    at a time, so that memory does not grow with the number of sites.
     """
-    rows = [
+
+    def __init__(
+        self,
+        datalists: Mapping[str, Path | None],
+        input: InputSpec,
+        prior: Tensor,
+        *,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """Prepare to measure; nothing is read yet.
+
+        Args:
+            datalists: Every client of the federation (not only the attacked ones: all their images
+                are the gallery) to its list; None where its images are not known.
+            input: Size and channels of the record's images.
+            prior: [1, C, H, W] in [0, 1], for SSIM(T, P) and RDLV.
+            device: Where figures are computed.
+
+        Raises:
+            ValueError: The prior is not of the size or channels of the record's images.
+        """
+        expected = (1, input.channels, *input.spatial_size)
+        if tuple(prior.shape) != expected:
+            raise ValueError(
+                f"The prior has shape {tuple(prior.shape)}, the record's images {expected}: RDLV "
+                "compares them pixel by pixel. Load it with `medleak.inversion.prior.load_prior`."
+            )
+        self._datalists, self._input, self._prior = dict(datalists), input, prior
+        self._device = torch.device(device)
+        self._last: tuple[str, _Site | None] | None = None
+
+    def truth(self, site: str) -> Truth | None:
+        """The training images of ``site``; None where they are not known.
+
+        Raises:
+            DataError: The list or an image cannot be read.
+            ValueError: The list has no training images, or is not known to this evaluator.
+        """
+        found = self._site(site)
+        return None if found is None else found.truth
+
+    def rows(
+        self, case: Case, found: Reconstruction, declared: Sequence[Mapping[str, Any]]
+    ) -> list[Row]:
+        """Measure ``found`` against the site's images, each assigned to one of them.
+
+        Args:
+            case: What was attacked.
+            found: Images [N, C, H, W]; see `metrics.as_channels` where the truth has other
+                channels.
+            declared: Defences as the site declared them.
+
+        Returns:
+            A row a reconstruction; without figures for those that no image was left for, and where
+            the truth is not known.
+
+        Raises:
+            ValueError: Images and truth cannot be compared.
+            DataError: An image cannot be read.
+        """
+        rows = _bare_rows(case, found, declared)
+        site = self._site(case.site)
+        if site is None:
+            return rows
+        truth = site.truth
+        images = as_channels(found.images, truth.images.shape[1])
+        pairs = metrics.assign(images.to(self._device), truth.images.to(self._device))
+        figures = self._figures(site, pairs, images)
+        for pair, (k, t) in enumerate(torch.stack([pairs.reconstruction, pairs.truth], 1).tolist()):
+            rows[k] = replace(
+                rows[k],
+                truth_image=truth.names[t],
+                truth_label=int(truth.labels[t]),
+                truth_picture=truth_picture(case.site, t),
+                patient=site.patients[t],
+                site_images=len(truth.images),
+                **{name: six_digits(values[pair]) for name, values in figures.items()},
+            )
+        return rows
+
+    def _figures(self, site: _Site, pairs: metrics.Assignment, images: Tensor) -> dict[str, Tensor]:
+        true = site.truth.images[pairs.truth].to(self._device)
+        best = images[pairs.reconstruction].to(self._device)
+        baselines = {name: values[pairs.truth] for name, values in site.baselines.items()}
+        return {
+            "ssim": pairs.ssim,
+            "ssim_tmi": metrics.ssim_tmi(true, best),
+            "psnr": metrics.psnr(true, best),
+            "mse": metrics.mse(true, best),
+            "rdlv": metrics.rdlv(pairs.ssim, baselines["ssim_prior"]),
+            **baselines,
+        }
+
+    def _site(self, site: str) -> _Site | None:
+        if self._last is None or self._last[0] != site:
+            self._last = None  # first let go of one site's pixels, then load another's
+            self._last = (site, self._load(site))
+        return self._last[1]
+
+    def _load(self, site: str) -> _Site | None:
+        if site not in self._datalists:
+            raise ValueError(
+                f"The evaluator knows no list of {site}, only of {', '.join(self._datalists)}: "
+                "build it with the lists of all clients, None where there is none."
+            )
+        path = self._datalists[site]
+        if path is None:
+            return None
+        items = training_items(path, site)
+        truth = load_truth(items, self._input.spatial_size, self._input.channels)
+        prior = self._prior.expand_as(truth.images)
+        baselines = {
+            "ssim_prior": metrics.ssim(truth.images, prior),
+            "psnr_prior": metrics.psnr(truth.images, prior),
+            "ssim_class_mean": nulls.ssim_of_class_mean(
+                self.gallery, site, truth.images, truth.labels
+            ),
+            "ssim_nonmember": nulls.ssim_of_nonmember(
+                self.gallery, site, truth.images, self._input
+            ),
+        }
+        return _Site(truth, _numbered(items), baselines)
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        """All training and validation images of all clients; read at the first use."""
+        return build_gallery(self._datalists, self._input)
+
+
+def truth_picture(site: str, index: int) -> str:
+    """Where an audit directory keeps training image ``index`` of ``site``."""
+    return f"images/truth_{site}_{index}.png"
+
+
+def defence_text(declared: Mapping[str, Any]) -> str:
+    """A record's ``{"name", "args"}`` as ``name:key=value,…``, the form that `--defence` takes."""
+    name, args = declared.get("name"), declared.get("args")
+    if not isinstance(name, str) or not isinstance(args, Mapping):
+        return json.dumps(dict(declared), sort_keys=True)  # not ours: quoted as it is
+    pairs = ",".join(f"{key}={_argument(value)}" for key, value in args.items())
+    text = f"{name}:{pairs}" if pairs else name
+    # A site's own word ends up in terminals: no escape sequences.
+    return text if text.isprintable() else json.dumps(text)
+
+
+def _bare_rows(
+    case: Case, found: Reconstruction, declared: Sequence[Mapping[str, Any]]
+) -> list[Row]:
+    return [
         Row(
             round=case.round,
             site=case.site,
@@ -57,61 +204,15 @@ def rows_of(
         )
         for k in range(len(found.images))
     ]
-    if truth is None:
-        return rows
-    images = as_channels(found.images, truth.images.shape[1])
-    pairs = metrics.assign(images, truth.images)
-    true, best = truth.images[pairs.truth], images[pairs.reconstruction]
-    of_prior = metrics.ssim(true, as_channels(prior, true.shape[1]).expand_as(true))
-    figures = {
-        "ssim": pairs.ssim,
-        "ssim_tmi": metrics.ssim_tmi(true, best),
-        "psnr": metrics.psnr(true, best),
-        "mse": metrics.mse(true, best),
-        "ssim_prior": of_prior,
-        "rdlv": metrics.rdlv(pairs.ssim, of_prior),
-    }
-    for pair, (k, t) in enumerate(torch.stack([pairs.reconstruction, pairs.truth], 1).tolist()):
-        rows[k] = replace(
-            rows[k],
-            truth_image=truth.names[t],
-            truth_label=int(truth.labels[t]),
-            truth_picture=truth_picture(case.site, t),
-            **{name: _six_digits(values[pair]) for name, values in figures.items()},
-        )
-    return rows
 
 
-def truth_picture(site: str, index: int) -> str:
-    """Where an audit directory keeps training image ``index`` of ``site``."""
-    return f"images/truth_{site}_{index}.png"
-
-
-def as_channels(images: Tensor, channels: int) -> Tensor:
-    """Images with ``channels`` channels: colour is averaged to gray, gray repeated to colour."""
-    if images.shape[1] == channels:
-        return images
-    return images.mean(1, keepdim=True) if channels == 1 else images.expand(-1, channels, -1, -1)
-
-
-def defence_text(declared: Mapping[str, Any]) -> str:
-    """A record's ``{"name", "args"}`` as ``name:key=value,…``, the form that `--defence` takes."""
-    name, args = declared.get("name"), declared.get("args")
-    if not isinstance(name, str) or not isinstance(args, Mapping):
-        return json.dumps(dict(declared), sort_keys=True)  # not ours: quoted as it is
-    pairs = ",".join(f"{key}={_argument(value)}" for key, value in args.items())
-    text = f"{name}:{pairs}" if pairs else name
-    # A site's own word ends up in terminals: no escape sequences.
-    return text if text.isprintable() else json.dumps(text)
+def _numbered(items: Sequence[Item]) -> list[int]:
+    """The patient of each item as a number: a list may hold ids, and no result may."""
+    numbers: dict[str, int] = {}
+    return [numbers.setdefault(item.patient, len(numbers)) for item in items]
 
 
 def _argument(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "|".join(map(_argument, value))
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _six_digits(value: Tensor) -> float | None:
-    """As results.csv keeps it, so that a resumed audit counts with the same numbers; NaN: None."""
-    number = float(value)
-    return None if number != number else float(f"{number:.6g}")

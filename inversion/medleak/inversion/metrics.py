@@ -147,6 +147,13 @@ def best_of_any(reconstructions: Tensor, truths: Tensor) -> Assignment:
     return Assignment(torch.arange(len(reconstructions)), best.indices, best.values)
 
 
+def as_channels(images: Tensor, channels: int) -> Tensor:
+    """Images with ``channels`` channels: colour is averaged to gray, gray repeated to colour."""
+    if images.shape[1] == channels:
+        return images
+    return images.mean(1, keepdim=True) if channels == 1 else images.expand(-1, channels, -1, -1)
+
+
 @dataclass(frozen=True, slots=True)
 class _Windows:
     """Images [N, C, H, W] in float64, and mean and sample variance of their windows."""

@@ -4,12 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
-from medleak.custom.datalist import open_image
+from medleak.inversion.nulls import picture
 from medleak.inversion.pictures import Tile, panel, save_png, to_picture
 from medleak.inversion.plan import NO_DEFENCE, Case
 from medleak.inversion.reconstruction import Reconstruction
@@ -69,15 +67,17 @@ def side_by_side(columns: Mapping[str, tuple[Path, Sequence[Row]]]) -> Image.Ima
 
 
 def _tiles(row: Row, out: Path, columns: Mapping[str, tuple[Path, Sequence[Row]]]) -> list[Tile]:
-    tiles = [Tile("prior", _read(out / PRIOR_PICTURE), _similarity(row.ssim_prior))]
+    tiles = [Tile("prior", picture(out / PRIOR_PICTURE), _similarity(row.ssim_prior))]
     if row.truth_picture is not None:
-        tiles.insert(0, Tile("original", _read(out / row.truth_picture), row.truth_image or ""))
+        tiles.insert(0, Tile("original", picture(out / row.truth_picture), row.truth_image or ""))
     for title, (folder, others) in columns.items():
         match = next((other for other in others if _same_image(other, row)), None)
         if match is not None:
             leak = "" if match.rdlv is None else f"RDLV {match.rdlv:+.2f}"
             notes = (_similarity(match.ssim), leak, "stuck" if match.stuck else "")
-            tiles.append(Tile(title, _read(folder / match.picture), ", ".join(filter(None, notes))))
+            tiles.append(
+                Tile(title, picture(folder / match.picture), ", ".join(filter(None, notes)))
+            )
         else:
             blank = Tile(title, torch.ones_like(tiles[0].image), "no reconstruction of this image")
             tiles.append(blank)
@@ -93,8 +93,3 @@ def _same_image(a: Row, b: Row) -> bool:
 
 def _similarity(value: float | None) -> str:
     return "" if value is None else f"SSIM {value:.3f}"
-
-
-def _read(path: Path) -> Tensor:
-    pixels = np.asarray(open_image(path), dtype=np.float32) / 255
-    return torch.from_numpy(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1).copy())

@@ -7,12 +7,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 from medleak.custom.atomic import write_atomic
 from medleak.inversion.plan import Case
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no patient, no nulls but the prior, and no neighbours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +23,23 @@ class Row:
         declared: Defences that the site says it applied before sending.
         reconstruction: Index among the case's reconstructions.
         truth_image: Place in the site's datalist of the image that it was assigned to.
+        patient: Number of that image's patient within the site, by first appearance; never an id.
+        site_images: Training images of the site, attacked or not: the denominator of IIP.
         ssim: And `ssim_tmi`, `psnr` (dB), `mse`, `rdlv`: see `medleak.inversion.metrics`.
-        ssim_prior: SSIM of the same truth and the prior.
-        iip_match: Whether the nearest neighbour is the truth (IIP); None: not computed.
+        lpips: Learned perceptual distance; None: the extra is not installed, or not asked for.
+        ssim_prior: SSIM of the same truth and the prior; `psnr_prior` likewise.
+        ssim_class_mean: And `ssim_nonmember`, `ssim_other`: SSIM of the same truth with images that
+            the update cannot have leaked; see `medleak.inversion.nulls`.
+        cosine: Of the embeddings of the reconstruction and the truth.
+        iip_match: Whether the truth is among the nearest neighbours (IIP); None: not computed.
+        iip_site_match: Whether a training image of the site is, and no reconstruction before this
+            one of the same case found the same image.
+        neighbours: Places in the gallery of the nearest neighbours, joined by spaces; ``-`` is one
+            of another class than the truth.
+        class_mates: Images in the gallery of the truth's class, itself included.
+        gallery: Images in the gallery.
+        embedding: Network behind the last six, and the first digits of its SHA-256; ``none: why``
+            where there is none.
         seconds: CPU seconds of the whole case.
         attempts: Starts that the attack needed.
         stuck: The attack knows by its own loss that it failed.
@@ -45,13 +59,26 @@ class Row:
     seed: int
     reconstruction: int
     truth_image: str | None = None
+    patient: int | None = None
+    site_images: int | None = None
     ssim: float | None = None
     ssim_tmi: float | None = None
     psnr: float | None = None
     mse: float | None = None
+    lpips: float | None = None
     ssim_prior: float | None = None
+    psnr_prior: float | None = None
     rdlv: float | None = None
+    ssim_class_mean: float | None = None
+    ssim_nonmember: float | None = None
+    ssim_other: float | None = None
+    cosine: float | None = None
     iip_match: bool | None = None
+    iip_site_match: bool | None = None
+    neighbours: str | None = None
+    class_mates: int | None = None
+    gallery: int | None = None
+    embedding: str | None = None
     seconds: float
     iterations: int
     attempts: int
@@ -69,9 +96,15 @@ class Row:
 
 
 COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
-_WHOLE = {"round", "seed", "reconstruction", "label", "truth_label", "iterations", "attempts"}
-_YES_NO = {"stuck", "iip_match"}
-_OPTIONAL_WORDS = {"truth_image", "truth_picture"}
+_WHOLE = {"round", "seed", "reconstruction", "iterations", "attempts", "label", "truth_label"} | {
+    "patient",
+    "site_images",
+    "class_mates",
+    "gallery",
+}
+_YES_NO = {"stuck", "iip_match", "iip_site_match"}
+_OPTIONAL_WORDS = {"truth_image", "truth_picture", "neighbours", "embedding"}
+_WORDS = {"truth_image", "truth_picture"}
 _WORDS = {"site", "attack", "defence", "declared", "knowledge", "losses", "picture"}
 
 
@@ -204,6 +237,12 @@ def _figures(rows: Sequence[Row]) -> dict[str, Any]:
     figures["stuck"] = sum(r.stuck for r in cases)
     figures["verdict"] = verdict(rows)
     return figures
+
+
+def six_digits(value: SupportsFloat) -> float | None:
+    """As results.csv keeps it, so that a resumed audit counts with the same numbers; NaN: None."""
+    number = float(value)
+    return None if number != number else float(f"{number:.6g}")
 
 
 def _text(value: Any) -> str:
