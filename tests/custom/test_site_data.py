@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from medleak.custom.datalist import DataError
+from medleak.custom.masks import load_masks
 from medleak.custom.site_data import Source, site_lists
 from medleak.custom.sites import Site
 
@@ -102,3 +103,54 @@ def test_a_label_beyond_the_classes_is_refused_by_its_place(tmp_path, folder):
     source = Source(classes=CLASSES, dataset_json=tmp_path / "own.json")
     with pytest.raises(DataError, match=r"training\[0\]"):
         site_lists(source, "a", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("modality", "classes", "mode"),
+    [
+        ("fundus", ("normal", "glaucoma"), "RGB"),
+        ("brain_mri", ("glioma", "meningioma", "notumor", "pituitary"), "L"),
+        ("dermoscopy", ("malignant", "benign"), "RGB"),
+    ],
+)
+def test_phantoms_show_the_modality_and_the_classes_that_are_asked_for(
+    tmp_path, modality, classes, mode
+):
+    source = Source(classes=classes, table=TABLE, scale=1, modality=modality, spatial_size=(32, 32))
+    lists = site_lists(source, "a", tmp_path / "a")
+    assert not any(item.mask for item in lists["training"])
+    for item in lists["training"] + lists["test"]:
+        assert item.image.split("/")[-2] == classes[item.label]
+        with Image.open(item.image) as image:
+            assert (image.mode, image.size) == (mode, (32, 32))
+
+
+def test_phantoms_come_with_masks_where_they_are_asked_for(tmp_path):
+    source = Source(classes=("glioma",), table=TABLE, scale=1, modality="brain_mri", masks=True)
+    items = site_lists(source, "a", tmp_path / "a")["training"]
+    masks = load_masks(items, spatial_size=(64, 64))
+    assert (masks.mean((1, 2, 3)) > 0.005).all()
+
+
+def test_a_folder_of_images_and_masks_is_split_with_its_masks(tmp_path):
+    for part in ("images", "masks"):
+        (tmp_path / "data" / part).mkdir(parents=True)
+        for k in range(16):
+            Image.new("L", (8, 8), 200).save(tmp_path / "data" / part / f"{k:03d}_00.png")
+    source = Source(classes=("all",), table=TABLE, scale=1, masks=True, data_root=tmp_path / "data")
+    lists = site_lists(source, "a", tmp_path / "a")
+    assert [len(lists[section]) for section in ("training", "validation", "test")] == [4, 4, 8]
+    for item in lists["training"]:
+        assert item.mask == item.image.replace("/images/", "/masks/")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"modality": "mri"}, "no phantoms of modality 'mri'"),
+        ({"masks": True}, "cxr phantoms have no masks"),
+    ],
+)
+def test_phantoms_that_do_not_exist_are_refused(tmp_path, change, message):
+    with pytest.raises(DataError, match=message):
+        site_lists(Source(classes=CLASSES, **change), "a", tmp_path / "run")

@@ -32,11 +32,15 @@ class DataError(ValueError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Item:
-    """One image: its file (relative to a data root, or absolute), class index, patient."""
+    """One image: its file (relative to a data root, or absolute), class index, patient.
+
+    ``mask`` is the file of a segmentation's mask, likewise; empty where there is none.
+    """
 
     image: str
     label: int
     patient: str
+    mask: str = ""
 
 
 def patient_of(image: str, pattern: str = PATIENT_PATTERN) -> str:
@@ -115,6 +119,22 @@ def read_folders(
             )
         items += [Item(image, label, patient_of(image, patient_pattern)) for image in images]
     return items, names
+
+
+def read_images(folder: str | Path, patient_pattern: str = PATIENT_PATTERN) -> list[Item]:
+    """All images in and below ``folder``, sorted by name, of class 0 and relative to it.
+
+    Raises:
+        DataError: It is no folder or holds no image, or as `read_folders`.
+    """
+    root = Path(folder)
+    found = sorted(path.relative_to(root).as_posix() for path in _images(root, ()))
+    if not found:
+        raise DataError(
+            f"Folder {str(root)!r} holds no image ({_KNOWN}): there is nothing to use. Name "
+            "another folder."
+        )
+    return [Item(image, 0, patient_of(image, patient_pattern)) for image in found]
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:
@@ -239,7 +259,8 @@ def load_datalist(
     """Read a decathlon-style datalist: ``{"training": [{"image", "label"}, …], …}``.
 
     Sections are training, validation and test; all but the first may be absent. A label is an
-    integer or a list of one; an entry's ``"patient"`` is optional.
+    integer or a list of one; an entry's ``"patient"`` and ``"mask"`` are optional. A label that is
+    a file name, as decathlon's segmentation tasks have it, is the mask of an image of class 0.
 
     Args:
         path: The JSON file; keys other than the three sections are passed over.
@@ -295,9 +316,16 @@ def _item(entry: Any, where: str, root: Path, num_classes: int | None, pattern: 
             f"{where} names no image file: it cannot be loaded. Give every entry an 'image' (a "
             "file name) and a 'label' (a class index)."
         )
-    label = entry.get("label")
+    label, mask = entry.get("label"), entry.get("mask", "")
     if isinstance(label, list) and len(label) == 1:
         label = label[0]
+    if isinstance(label, str) and PurePath(label).suffix and not mask:
+        label, mask = 0, label
+    if not isinstance(mask, str) or "\0" in mask:
+        raise DataError(
+            f"{where} ({image!r}) has mask {mask!r}: it names no file. Give the mask's file name, "
+            "or leave it out."
+        )
     if not isinstance(label, int) or isinstance(label, bool):
         raise DataError(
             f"{where} ({image!r}) has label {label!r}: a class index is one integer, or a list of "
@@ -316,7 +344,8 @@ def _item(entry: Any, where: str, root: Path, num_classes: int | None, pattern: 
             "patient. Give a string or a number, or leave it out."
         )
     joined = str(root / image)
-    return Item(joined, label, patient_of(joined, pattern) if patient is None else str(patient))
+    who = patient_of(joined, pattern) if patient is None else str(patient)
+    return Item(joined, label, who, str(root / mask) if mask else "")
 
 
 def save_datalist(path: str | Path, lists: Mapping[str, Sequence[Item]]) -> None:
@@ -333,7 +362,11 @@ def save_datalist(path: str | Path, lists: Mapping[str, Sequence[Item]]) -> None
             f"{', '.join(SECTIONS)}."
         )
     content = {
-        section: [{"image": i.image, "label": i.label, "patient": i.patient} for i in items]
+        section: [
+            {"image": i.image, "label": i.label, "patient": i.patient}
+            | ({"mask": i.mask} if i.mask else {})
+            for i in items
+        ]
         for section, items in lists.items()
     }
     write_atomic(Path(path), json.dumps(content, indent=1).encode() + b"\n")

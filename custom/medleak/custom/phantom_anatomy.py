@@ -9,10 +9,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-Map = NDArray[np.floating]
+from medleak.custom.phantom_canvas import Map, smooth_noise
+from medleak.custom.phantom_canvas import step as _step
 
 _SURNAMES = (
     "ABEL BRANDT CASTRO DUVAL EKMAN FABER GRECO HOLM IVES JANSEN KOVAC LINDEN MARLOW NOVAK "
@@ -86,11 +86,6 @@ def attenuation(a: Anatomy, x: Map, y: Map, opacity: float) -> Map:
     if opacity:
         density += opacity * air * _consolidations(a, x, y)
     return density
-
-
-def _step(distance: Map, softness: float) -> Map:
-    """0 outside to 1 inside along a signed distance; the edge is ``softness`` wide."""
-    return np.clip(distance / softness + 0.5, 0, 1, dtype=np.float32)
 
 
 def _air(a: Anatomy, x: Map, y: Map) -> Map:
@@ -194,9 +189,3 @@ def _consolidations(a: Anatomy, x: Map, y: Map) -> Map:
         cloud += np.exp(falloff * ((x - px) ** 2 + (y - py) ** 2))
     cloud *= 0.5 + smooth_noise(rng, 24, x.shape)
     return 1 - np.exp(-1.1 * np.clip(cloud, 0, None))
-
-
-def smooth_noise(rng: np.random.Generator, cells: int, shape: tuple[int, ...]) -> Map:
-    """Noise in about [0, 1] of ``cells`` cells along each side, of ``shape`` (H, W)."""
-    coarse = Image.fromarray(rng.random((cells, cells), dtype=np.float32))
-    return np.asarray(coarse.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))

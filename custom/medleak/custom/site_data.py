@@ -7,6 +7,7 @@ from pathlib import Path
 from medleak.custom import phantoms
 from medleak.custom.datalist import DataError, Item, load_datalist, read_folders, save_datalist
 from medleak.custom.environment import DATA_VARIABLE, path_variable
+from medleak.custom.masks import read_masked
 from medleak.custom.sites import TMI_TABLE_II, Site, images_needed, largest_scale, scaled, split
 
 DATALIST = "datalist.json"
@@ -25,6 +26,9 @@ class Source:
         classes: Class names, label k is the k-th.
         scale: Share of the table's numbers of images; None: 1/8 for phantoms, for a folder the
             largest that it allows.
+        modality: What phantoms show: a key of `phantoms.MODALITIES`.
+        masks: Items carry masks for segmentation: ``data_root`` has ``images/`` and ``masks/`` (see
+            `masks.read_masked`), the datalist names them, phantoms come with them.
         spatial_size: Height and width of the phantoms.
         seed: Of the split and the phantoms.
     """
@@ -34,6 +38,8 @@ class Source:
     dataset_json: Path | None = None
     data_root: Path | None = None
     scale: float | None = None
+    modality: str = "cxr"
+    masks: bool = False
     spatial_size: tuple[int, int] = (64, 64)
     seed: int = 0
 
@@ -65,22 +71,49 @@ def _decide(source: Source, site: str, run_dir: Path) -> dict[str, list[Item]]:
         )
     data_root = source.data_root or path_variable(DATA_VARIABLE)
     if data_root is not None:
-        items, _ = read_folders(data_root, source.classes)
+        read = read_masked if source.masks else read_folders
+        items, _ = read(data_root, source.classes)
         scale = source.scale or largest_scale(source.table, items, source.seed)
         return _share(items, scale, site, source, data_root.resolve())
-    if not set(source.classes) <= set(phantoms.CLASS_NAMES):
+    return _phantoms(source, site, run_dir)
+
+
+def _phantoms(source: Source, site: str, run_dir: Path) -> dict[str, list[Item]]:
+    """The phantoms of ``site``, drawn below ``run_dir``."""
+    modality = phantoms.MODALITIES.get(source.modality)
+    if modality is None:
         raise DataError(
-            f"There are phantoms of {list(phantoms.CLASS_NAMES)}, not of {list(source.classes)}. "
-            f"Name your data: {DATA_VARIABLE}=/path/to/folders, or --dataset_json."
+            f"There are no phantoms of modality {source.modality!r}: nothing could be drawn. Use "
+            f"one of {', '.join(phantoms.MODALITIES)}."
+        )
+    if not set(source.classes) <= set(modality.classes):
+        raise DataError(
+            f"There are {source.modality} phantoms of {list(modality.classes)}, not of "
+            f"{list(source.classes)}. Name your data: {DATA_VARIABLE}=/path/to/folders, or "
+            "--dataset_json."
+        )
+    if source.masks and not modality.masks:
+        raise DataError(
+            f"{source.modality} phantoms have no masks: a segmentation cannot learn from them. Use "
+            f"one of {', '.join(n for n, m in phantoms.MODALITIES.items() if m.masks)}, or name "
+            f"your data by {DATA_VARIABLE}."
         )
     scale = source.scale or PHANTOM_SCALE
     table = scaled(source.table, scale, len(source.classes))
     # Room for a test set as large as the validation set of some sites.
     n = images_needed(table) + 3 * max(s.validation for s in table)
-    listing = phantoms.listing(n, source.seed)
+    listing = phantoms.listing(n, source.seed, source.modality, source.classes)
     lists = _share(listing, scale, site, source, Path())
     wanted = [item for items in lists.values() for item in items]
-    root = phantoms.render(wanted, run_dir, source.spatial_size, source.seed).resolve()
+    root = phantoms.render(
+        wanted, run_dir, source.spatial_size, source.seed, source.modality
+    ).resolve()
+    if source.masks:
+        drawn = phantoms.mask_root(root)
+        lists = {
+            name: [replace(item, mask=str(drawn / item.image)) for item in items]
+            for name, items in lists.items()
+        }
     return {name: [_at(root, item) for item in items] for name, items in lists.items()}
 
 
@@ -93,4 +126,6 @@ def _share(
 
 
 def _at(root: Path, item: Item) -> Item:
-    return replace(item, image=str(root / item.image))
+    return replace(
+        item, image=str(root / item.image), mask=str(root / item.mask) if item.mask else ""
+    )

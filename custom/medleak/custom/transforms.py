@@ -4,7 +4,7 @@ torch and MONAI (seconds to import) wait until a function is called.
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -76,27 +76,22 @@ def image_transform(spatial_size: tuple[int, int], channels: Literal[1, 3] = 1) 
             f"Images cannot be made {channels} channels of size {spatial_size}: the network takes "
             "gray or RGB images. Set channels to 1 or 3 and spatial_size to (height, width)."
         )
-    from monai.data.image_reader import PILReader
     from monai.transforms.compose import Compose
     from monai.transforms.intensity.dictionary import ScaleIntensityRanged
-    from monai.transforms.io.dictionary import LoadImaged
-    from monai.transforms.utility.dictionary import EnsureChannelFirstd, EnsureTyped, SelectItemsd
-    from monai.utils.enums import MetaKeys
+    from monai.transforms.utility.dictionary import (
+        EnsureChannelFirstd,
+        EnsureTyped,
+        Lambdad,
+        SelectItemsd,
+    )
 
-    class Reader(PILReader):
-        """Decodes in `get_data`: LoadImage tries all its other readers after a failing `read`."""
-
-        def read(self, data: Any, **kwargs: Any) -> Any:
-            return data
-
-        def get_data(self, img: Any) -> tuple[np.ndarray, dict[str, Any]]:
-            (path,) = img
-            return decode(path, spatial_size, channels), {MetaKeys.ORIGINAL_CHANNEL_DIM: -1}
-
+    # Not LoadImaged: it sets up every reader that is installed, and pydicom's warns of missing
+    # plugins wherever it is; nor would it stop at the first that refuses a file.
+    read = partial(decode, spatial_size=spatial_size, channels=channels)
     return Compose(
         [
-            LoadImaged(keys=("image",), reader=Reader, expanduser=False),
-            EnsureChannelFirstd(keys=("image",)),
+            Lambdad(keys=("image",), func=read, track_meta=False),
+            EnsureChannelFirstd(keys=("image",), channel_dim=-1),
             ScaleIntensityRanged(keys=("image",), a_min=0, a_max=255, b_min=0, b_max=1, clip=True),
             EnsureTyped(keys=("image",), track_meta=False),
             SelectItemsd(keys=("image", "label"), allow_missing_keys=True),
