@@ -1,0 +1,130 @@
+"""RDLV with test accuracy, and k-IIP with cosine, against the strength of a defence."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from medleak.inversion.figures.audit_data import AuditData, Utility, case_text
+from medleak.inversion.figures.protection import DEFAULT_PARAMETER, dose
+from medleak.inversion.figures.strength_curves import (
+    BANDS,
+    curve,
+    finish,
+    kinds_of,
+    panels_of,
+    points_of,
+    xy,
+)
+from medleak.inversion.figures.style import DASHES, GRAY, INK, label, line_style
+from medleak.inversion.figures.trade_off import utility_text
+from medleak.inversion.plan import NO_DEFENCE
+from medleak.inversion.results import Row
+
+
+def rdlv_by_strength(
+    audit: AuditData,
+    *,
+    parameter: str = DEFAULT_PARAMETER,
+) -> Figure:
+    """RDLV of every site against ``parameter``, test accuracy on a second axis (TMI Fig. 8, 9).
+
+    Raises:
+        MissingData: Fewer than two strengths of any defence were audited.
+    """
+    chosen = audit.one_attacker()
+    kinds = kinds_of(chosen, parameter)
+    caption = (
+        "Relative data leakage: above 0 the reconstruction shows more of the image than the prior "
+        f"does. {BANDS} {case_text(chosen.rows)}"
+    )
+    accuracies = _accuracies(audit.utility, kinds, parameter)
+    if accuracies:
+        sources = dict.fromkeys(u.source for u in audit.utility if u.source)
+        caption += (
+            " Test accuracy: gray, right axis, dashed as the defence; one federation a point"
+            f"{'; ' * bool(sources)}{', '.join(sources)}."
+        )
+    figure, panels = panels_of(chosen.sites, caption)
+    for site, axes in panels.items():
+        rows = [r for r in chosen.rows if r.site == site]
+        axes.axhline(0, color=INK, linewidth=0.8)
+        for k, kind in enumerate(kinds):
+            curve(axes, points_of(rows, kind, parameter, lambda r: r.rdlv), k, kind)
+        if accuracies:
+            _accuracy_axis(axes, accuracies)
+    finish(
+        figure,
+        panels,
+        kinds,
+        parameter,
+        "RDLV",
+        crosses="test accuracy (right axis)" if accuracies else "",
+    )
+    return figure
+
+
+def iip_by_strength(
+    audit: AuditData,
+    *,
+    parameter: str = DEFAULT_PARAMETER,
+) -> Figure:
+    """IIP, solid, and cosine of matched embeddings, dotted, against ``parameter`` (TMI Fig. 11).
+
+    Raises:
+        MissingData: No IIP was computed, or fewer than two strengths were audited.
+    """
+    chosen = audit.one_attacker()
+    chosen = chosen.where(lambda r: r.iip_match is not None)
+    if not chosen.rows:
+        raise audit.missing("IIP (column iip_match)", "medleak audit RUN --embedding FILE")
+    kinds = kinds_of(chosen, parameter)
+    caption = (
+        "IIP: share of reconstructions whose nearest neighbour among the images of all sites is "
+        "the very training image. Dotted: cosine of the matched embeddings. "
+        f"{BANDS} {case_text(chosen.rows)}"
+    )
+    figure, panels = panels_of(chosen.sites, caption)
+    for site, axes in panels.items():
+        rows = [r for r in chosen.rows if r.site == site]
+        for k, kind in enumerate(kinds):
+            curve(axes, points_of(rows, kind, parameter, _identified), k, kind)
+            similarity = points_of(rows, kind, parameter, _matched_cosine)
+            style = line_style(k) | {"linestyle": ":", "marker": "", "linewidth": 1.2}
+            axes.plot(*xy(similarity), label=f"cosine {label(kind)}", **style)
+        axes.set_ylim(-0.05, 1.05)
+    finish(figure, panels, kinds, parameter, "IIP", dotted="cosine of matches")
+    return figure
+
+
+def _identified(row: Row) -> float | None:
+    return None if row.iip_match is None else float(row.iip_match)
+
+
+def _matched_cosine(row: Row) -> float | None:
+    return getattr(row, "cosine", None) if row.iip_match else None
+
+
+def _accuracies(
+    utility: Sequence[Utility], kinds: Sequence[str], parameter: str
+) -> dict[str, list[tuple[float, Utility]]]:
+    found: dict[str, list[tuple[float, Utility]]] = {kind: [] for kind in kinds}
+    for line in utility:
+        at = dose(utility_text(line, parameter), parameter)
+        for kind in kinds:
+            if at is not None and at.family in (kind, NO_DEFENCE):
+                found[kind].append((at.strength, line))
+    # A federation without a defence alone is a point, and no curve of any kind.
+    return {k: sorted(v, key=lambda p: p[0]) for k, v in found.items() if len(v) > 1}
+
+
+def _accuracy_axis(axes: Axes, accuracies: dict[str, list[tuple[float, Utility]]]) -> None:
+    right = axes.twinx()
+    right.grid(visible=False)
+    right.set_ylim(0, 1)
+    right.set_yticks([0, 0.5, 1])
+    right.tick_params(axis="y", colors=GRAY, labelsize=6.5)
+    for k, points in enumerate(accuracies.values()):
+        x, y = [p[0] for p in points], [p[1].accuracy for p in points]
+        style = {"color": GRAY, "linestyle": DASHES[k % len(DASHES)], "linewidth": 1.0}
+        right.plot(x, y, marker="x", markersize=3.5, label=f"accuracy {k}", **style)

@@ -1,0 +1,247 @@
+"""Grids of pictures: reconstructions by round, by noise level, and an attack as it goes."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from medleak.inversion.figures.audit_data import AuditData, case_text
+from medleak.inversion.figures.protection import (
+    DEFAULT_PARAMETER,
+    dose,
+    families,
+    protection,
+    short_names,
+)
+from medleak.inversion.figures.style import (
+    LABEL_CHARACTERS,
+    WIDTH_IN,
+    label,
+    new_figure,
+    picture_axes,
+    show_picture,
+)
+from medleak.inversion.panels import PRIOR_PICTURE
+from medleak.inversion.plan import NO_DEFENCE
+from medleak.inversion.results import Row
+
+_MOST_COLUMNS = 8
+_MOST_ROWS = 9
+_NARROWEST_IN = 4.0
+_Number = TypeVar("_Number", int, float)
+_ITERATION = re.compile(r"_it(\d+)\.png$")
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    picture: np.ndarray | None
+    note: str = ""
+
+
+def reconstructions_by_round(audit: AuditData) -> Figure:
+    """An image of each site, the prior, and what each round gave away of it (TMI Fig. 4, 5).
+
+    Of each site the image that came back best is shown, the same one in all rounds.
+
+    Raises:
+        MissingData: There is no measured reconstruction, or its picture is gone.
+    """
+    chosen = audit.one_attacker().unprotected()
+    rounds = _thinned(chosen.rounds)
+    lines = []
+    for site in chosen.sites:
+        rows = [r for r in chosen.measured if r.site == site]
+        if not rows:
+            continue
+        best = max(rows, key=lambda r: r.ssim or 0.0)
+        same = [r for r in rows if r.truth_image == best.truth_image]
+        cells = [_best_of([r for r in same if r.round == n], audit) for n in rounds]
+        lines.append((label(site, 16), [*_known(best, audit), *cells]))
+    return _grid(
+        lines,
+        ["original", "prior", *(f"round {n}" for n in rounds)],
+        "The image of each site that came back best. Below each picture: its SSIM with the "
+        f"original. {case_text(chosen.rows)}",
+        audit,
+    )
+
+
+def noise_levels(
+    audit: AuditData,
+    *,
+    parameter: str = DEFAULT_PARAMETER,
+) -> Figure:
+    """One image a site under each strength of a defence (MedPFL Fig. 10, 11; TMI Fig. 6c).
+
+    Raises:
+        MissingData: No defence with ``parameter`` was audited.
+    """
+    chosen = audit.one_attacker()
+    kinds = families((protection(r) for r in chosen.measured), parameter)
+    if not kinds:
+        raise audit.missing(
+            f"a defence with {parameter}",
+            "medleak audit RUN --defence none --defence percentile_gaussian:sigma0=10",
+        )
+    found = {d for r in chosen.measured if (d := dose(protection(r), parameter))}
+    strengths = _thinned(sorted({d.strength for d in found}))
+    names = short_names(kinds)
+    sites = _most_leaking(chosen, _MOST_ROWS // len(kinds))
+    fewer = len(sites) < len(chosen.sites)
+    which = f"the {len(sites)} sites that leak most" if fewer else "each site"
+    lines = []
+    for site in sites:
+        for kind in kinds:
+            rows = [r for r in chosen.measured if r.site == site and _is_of(r, kind, parameter)]
+            if not rows:
+                continue
+            first = min(rows, key=lambda r: (_strength(r, parameter), -(r.ssim or 0.0)))
+            same = [r for r in rows if r.truth_image == first.truth_image]
+            cells = [
+                _best_of([r for r in same if _strength(r, parameter) == s], audit)
+                for s in strengths
+            ]
+            name = label(site, 14) if len(kinds) == 1 else f"{label(site)}\n{label(names[kind])}"
+            lines.append((name, [*_known(first, audit), *cells]))
+    sigma = "σ₀" if parameter == DEFAULT_PARAMETER else parameter
+    return _grid(
+        lines,
+        ["original", "prior", *("no defence" if s == 0 else f"{sigma} = {s:g}" for s in strengths)],
+        f"One image of {which} under {' and '.join(kinds)}; {sigma} above each column, SSIM with "
+        f"the original below each picture. {case_text(chosen.rows)}",
+        audit,
+    )
+
+
+def iteration_strips(audit: AuditData) -> Figure:
+    """What an attack's image looked like on the way to its end (MedPFL Fig. 5-7).
+
+    Raises:
+        MissingData: The audit kept no iterations.
+    """
+    chosen = audit.unprotected()
+    strips: dict[tuple[str, str], Row] = {}
+    for row in sorted(chosen.measured, key=lambda r: -(r.ssim or 0.0)):
+        if _iterations(row, audit):
+            strips.setdefault((row.site, row.attack), row)
+    if not strips:
+        raise audit.missing(
+            "pictures of iterations (images/*_it*.png)", "medleak audit RUN --keep-iterations 50"
+        )
+    shown = [strips[key] for key in sorted(strips)][:_MOST_ROWS]
+    counts = sorted({n for row in shown for n in _iterations(row, audit)})
+    counts = _thinned(counts)
+    lines = []
+    for row in shown:
+        files = _iterations(row, audit)
+        cells = [
+            _Cell(audit.picture(files[n]) if n in files else None, "" if n in files else "ended")
+            for n in counts
+        ]
+        original = _known(row, audit)[:1]
+        end = _Cell(audit.picture(row.picture), _similarity(row))
+        lines.append((f"{label(row.site, 14)}\n{label(row.attack, 16)}", [*original, *cells, end]))
+    return _grid(
+        lines,
+        ["original", *(f"iteration {n}" for n in counts), "end"],
+        f"Best image of each site and attack as the attack went on. {case_text(shown)}",
+        audit,
+    )
+
+
+def _grid(
+    lines: Sequence[tuple[str, Sequence[_Cell]]],
+    titles: Sequence[str],
+    caption: str,
+    audit: AuditData,
+) -> Figure:
+    if not lines:
+        raise audit.missing("measured reconstructions", "medleak audit RUN --truth LISTS")
+    left_out = len(lines) - _MOST_ROWS
+    if left_out > 0:
+        lines = lines[:_MOST_ROWS]
+        caption += f" The first {_MOST_ROWS} lines; {left_out} more are in the audit."
+    columns = len(titles)
+    names = max(len(part) for name, _ in lines for part in name.split("\n"))
+    margin = 0.1 + 0.062 * min(names, LABEL_CHARACTERS)
+    side = min((WIDTH_IN - margin) / columns, 1.1)
+    figure = new_figure(
+        (side + 0.12) * len(lines) + 0.25, caption, max(margin + side * columns, _NARROWEST_IN)
+    )
+    grid = figure.subplots(len(lines), columns, squeeze=False)
+    for k, (name, cells) in enumerate(lines):
+        for axes, cell, title in zip(grid[k], cells, titles, strict=True):
+            _draw(axes, cell, title if k == 0 else "")
+        grid[k][0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=4)
+    return figure
+
+
+def _draw(axes: Axes, cell: _Cell, title: str) -> None:
+    picture_axes(axes, title, cell.note)
+    if cell.picture is not None:
+        show_picture(axes, cell.picture)
+    else:
+        axes.set_aspect("equal")
+        axes.text(0.5, 0.5, "-", ha="center", va="center", transform=axes.transAxes)
+
+
+def _known(row: Row, audit: AuditData) -> list[_Cell]:
+    """The original and the prior of a row."""
+    truth = _Cell(audit.picture(row.truth_picture) if row.truth_picture else None)
+    prior = "" if row.ssim_prior is None else f"SSIM {row.ssim_prior:.2f}"
+    return [truth, _Cell(audit.picture(PRIOR_PICTURE), prior)]
+
+
+def _best_of(rows: Sequence[Row], audit: AuditData) -> _Cell:
+    if not rows:
+        return _Cell(None, "not found")
+    best = max(rows, key=lambda r: r.ssim or 0.0)
+    return _Cell(audit.picture(best.picture), _similarity(best))
+
+
+def _similarity(row: Row) -> str:
+    stuck = ", stuck" if row.stuck else ""
+    return "" if row.ssim is None else f"SSIM {row.ssim:.2f}{stuck}"
+
+
+def _strength(row: Row, parameter: str) -> float:
+    found = dose(protection(row), parameter)
+    return found.strength if found else float("inf")
+
+
+def _most_leaking(audit: AuditData, most: int) -> list[str]:
+    """Sites in their order; of too many those whose images came back best."""
+    best = {
+        s: max((r.ssim or 0.0 for r in audit.measured if r.site == s), default=0.0)
+        for s in audit.sites
+    }
+    kept = sorted(audit.sites, key=lambda s: -best[s])[: max(1, most)]
+    return [s for s in audit.sites if s in kept]
+
+
+def _is_of(row: Row, kind: str, parameter: str) -> bool:
+    found = dose(protection(row), parameter)
+    return found is not None and found.family in (kind, NO_DEFENCE)
+
+
+def _iterations(row: Row, audit: AuditData) -> dict[int, str]:
+    """Pictures kept on the way to ``row``, by iteration."""
+    stem = row.picture.removesuffix(".png")
+    folder, _, prefix = stem.rpartition("/")
+    return {
+        int(found[1]): f"{folder}/{path.name}"
+        for path in sorted((audit.path / folder).glob("*_it*.png"))
+        if path.name.startswith(f"{prefix}_it") and (found := _ITERATION.search(path.name))
+    }
+
+
+def _thinned(values: Sequence[_Number], most: int = _MOST_COLUMNS - 3) -> list[_Number]:
+    """At most ``most`` of ``values``, evenly spread, the first and the last among them."""
+    if len(values) <= most:
+        return list(values)
+    at = np.linspace(0, len(values) - 1, most).round().astype(int)
+    return [values[k] for k in at]
