@@ -6,9 +6,11 @@ import typer
 
 from medleak.inversion.cli.audit import audit
 from medleak.inversion.cli.doctor import doctor
+from medleak.inversion.cli.figures import figures
 from medleak.inversion.cli.ledger import ledger
 from medleak.inversion.cli.prior import prior
 from medleak.inversion.cli.records import records
+from medleak.inversion.cli.report import report
 
 app = typer.Typer(
     help="Measure what federated medical-imaging training leaks, and audit it offline.",
@@ -22,6 +24,8 @@ app.add_typer(records)
 app.command()(prior)
 app.command()(ledger)
 app.command()(doctor)
+app.command()(figures)
+app.command()(report)
 
 
 def _version(asked: bool) -> None:

@@ -1,0 +1,169 @@
+"""``medleak report``: an audit as one HTML file, and a gate for CI."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medleak.inversion.cli.errors import one_line_errors
+from medleak.inversion.cli.runs import Json, printable
+
+if TYPE_CHECKING:
+    from medleak.inversion.report.fail_if import Failure
+    from medleak.inversion.report.frames import Originals
+    from medleak.inversion.report.page import Report
+
+LEAKS = 3
+"""Exit code where ``--fail-if`` holds or cannot be decided."""
+
+
+@one_line_errors
+def report(
+    ctx: typer.Context,
+    audit: Annotated[Path, typer.Argument(metavar="AUDIT", help="Directory of an audit.")],
+    after: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[AFTER]", show_default=False, help="A second audit, under a defence."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File. Default: report.html in AUDIT.")
+    ] = None,
+    originals: Annotated[
+        str | None,
+        typer.Option(
+            help="hidden: in the file, shown at a click. shown: at once. redacted: not in the "
+            "file. Default: a question; redacted where nobody can answer."
+        ),
+    ] = None,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="The same as --originals redacted.")
+    ] = False,
+    no_pictures: Annotated[
+        bool,
+        typer.Option(
+            "--no-pictures", help="Leave out what was rebuilt, too: it shows the patient."
+        ),
+    ] = False,
+    ledger: Annotated[
+        list[Path] | None,
+        typer.Option(help="Ledger, site's folder or workspace to take ε from; may be repeated."),
+    ] = None,
+    fail_if: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Exit code 3 if a site meets it or it is undefined, e.g. 'rdlv.upper95 > 0'; "
+            "joined by and, or.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make one self-contained HTML file of an audit: verdict, pictures, curves, annex.
+
+    Two audits are compared, before and after a defence; verdict and --fail-if are of the second.
+
+    Examples: medleak report AUDIT
+    · medleak report AUDIT --redact -o report.html
+    · medleak report before/ after/ --originals hidden
+    · medleak report AUDIT --redact --fail-if "rdlv.upper95 > 0 or asr.mean > 0" --json
+    """
+    from medleak.custom.atomic import write_atomic
+    from medleak.inversion.report.fail_if import failures, parse
+    from medleak.inversion.report.page import render
+    from medleak.inversion.report.reading import read_audit
+
+    condition = None if fail_if is None else parse(fail_if)
+    audits = [read_audit(folder, ledger or ()) for folder in (audit, after) if folder is not None]
+    choice = _originals(originals, redact, ask=not as_json and not no_pictures)
+    target = out or audits[-1].folder / "report.html"
+    made = render(audits, originals=choice, pictures=not no_pictures)
+    write_atomic(target, made.html)
+    failed = None if condition is None else failures(audits[-1], condition)
+    if as_json:
+        typer.echo(json.dumps(_content(target, choice, made, fail_if, failed), indent=2))
+    else:
+        _print(target, made)
+    for failure in failed or ():
+        typer.echo(f"medleak: {_words(failure)}", err=True)
+    if failed:
+        raise typer.Exit(LEAKS)
+
+
+def choose_originals(given: str | None, redact: bool) -> "Originals | None":
+    """What the options say, None if nothing.
+
+    Raises:
+        ValueError: An unknown choice, or two that contradict each other.
+    """
+    choices: dict[str, Originals] = {"hidden": "hidden", "shown": "shown", "redacted": "redacted"}
+    if given is None:
+        return "redacted" if redact else None
+    found = choices.get(given)
+    if found is None:
+        raise ValueError(f"--originals {given!r} is unknown; choose {', '.join(choices)}.")
+    if redact and found != "redacted":
+        raise ValueError(f"--redact and --originals {given} contradict each other; give one.")
+    return found
+
+
+def _originals(given: str | None, redact: bool, *, ask: bool) -> "Originals":
+    chosen = choose_originals(given, redact)
+    if chosen is not None:
+        return chosen
+    if not ask or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        typer.echo(
+            "medleak: the original images were left out, as nobody was asked; "
+            "--originals hidden or shown puts them in.",
+            err=True,
+        )
+        return "redacted"
+    answer = typer.prompt(
+        "Are the original images to go into the file? They may be patients'.\n"
+        "  redacted: no; hidden: yes, shown at a click; shown: yes",
+        default="redacted",
+        err=True,
+    )
+    return choose_originals(answer.strip(), False) or "redacted"
+
+
+def _print(target: Path, made: "Report") -> None:
+    for verdict in made.verdicts:
+        typer.echo(printable(f"{verdict.site}: {verdict.light.value}; {verdict.why}"))
+    for note in made.notes:
+        typer.echo(note)
+    typer.echo(f"{target} ({len(made.html) / 1e6:.1f} MB)")
+
+
+def _content(
+    target: Path,
+    originals: str,
+    made: "Report",
+    condition: str | None,
+    failed: "list[Failure] | None",
+) -> dict[str, Any]:
+    import dataclasses
+
+    content: dict[str, Any] = {
+        "report": str(target),
+        "bytes": len(made.html),
+        "originals": originals,
+        "sites": [{"site": v.site, "light": v.light.value, "why": v.why} for v in made.verdicts],
+        "notes": list(made.notes),
+    }
+    if failed is not None:
+        content["fail_if"] = {
+            "condition": condition,
+            "failed": bool(failed),
+            "failures": [dataclasses.asdict(f) for f in failed],
+        }
+    return content
+
+
+def _words(failure: "Failure") -> str:
+    where = failure.site if failure.round is None else f"{failure.site}, round {failure.round}"
+    under = f", {failure.defence} replayed" if failure.defence not in ("", "none") else ""
+    return printable(f"{where}{under}: {failure.why}")

@@ -1,0 +1,307 @@
+"use strict";
+(() => {
+  const $ = (id) => document.getElementById(id);
+  const data = JSON.parse($("payload").textContent);
+  const base64 = $("pictures").textContent.split("\n");
+  const { columns, words, frames, priors, stops } = data;
+  const place = Object.fromEntries(columns.map((name, k) => [name, k + 1]));
+  const PICTURE = columns.length + 1, ORIGINAL = PICTURE + 1, ITERATIONS = PICTURE + 2;
+  let revealed = data.originals === "shown";
+
+  // Every text of the audit ends up in textContent, an attribute or a file, never in markup.
+  const make = (name, properties = {}, ...children) => {
+    const element = Object.assign(document.createElement(name), properties);
+    element.append(...children);
+    return element;
+  };
+  const cut = (text, longest = 60) => text.length > longest ? text.slice(0, longest - 1) + "…" : text;
+  const value = (frame, name) => {
+    const v = frame[place[name]];
+    return v !== null && words[name] && typeof v === "number" ? words[name][v] : v;
+  };
+  const source = (k) => {
+    if (base64[k]) return "data:image/png;base64," + base64[k];
+    const shown = document.querySelector(`img[data-place="${k}"]`);
+    return shown ? shown.src : "";
+  };
+  const number = (v, digits = 3) => v === null || v === undefined ? "not known" : v.toFixed(digits);
+
+  // Pictures -----------------------------------------------------------------------------------
+  const zoom = $("zoom"), large = $("zoom-picture"), size = $("zoom-size");
+  const resize = () => { large.width = large.naturalWidth * Number(size.value); };
+  const enlarge = (title, url) => {
+    $("zoom-title").textContent = title;
+    large.onload = () => {
+      const room = Math.min(innerWidth * 0.85, innerHeight * 0.7);
+      size.value = Math.max(1, Math.floor(room / Math.max(large.naturalWidth, large.naturalHeight) * 2) / 2);
+      resize();
+    };
+    large.alt = title;
+    large.src = url;
+    zoom.showModal();
+  };
+  size.addEventListener("input", resize);
+  $("zoom-close").addEventListener("click", () => zoom.close());
+  document.addEventListener("click", (event) => {
+    const frame = event.target.closest("button.frame");
+    if (!frame) return;
+    const inner = frame.firstElementChild;
+    enlarge(frame.dataset.enlarge, inner.tagName === "CANVAS" ? inner.toDataURL() : inner.src);
+  });
+  const framed = (inner, title) => {
+    const button = make("button", { type: "button", className: "frame" }, inner);
+    button.dataset.enlarge = title;
+    return button;
+  };
+  const image = (k, title) => framed(make("img", { src: source(k), alt: title }), title);
+  const tile = (heading, body, note = "") => {
+    const parts = [make("h3", { textContent: heading }), body];
+    if (note) parts.push(make("p", { className: "small", textContent: note }));
+    return make("div", { className: "tile" }, ...parts);
+  };
+  const loaded = (url) => new Promise((done, failed) => {
+    const picture = new Image();
+    picture.onload = () => done(picture);
+    picture.onerror = failed;
+    picture.src = url;
+  });
+  const difference = (original, rebuilt, title) => {
+    const canvas = make("canvas", { width: 1, height: 1 });
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", title);
+    Promise.all([loaded(source(original)), loaded(source(rebuilt))]).then((pair) => {
+      const [width, height] = [pair[1].naturalWidth, pair[1].naturalHeight];
+      Object.assign(canvas, { width, height });
+      const context = canvas.getContext("2d", { willReadFrequently: true });
+      const pixels = pair.map((picture) => {
+        context.drawImage(picture, 0, 0, width, height);
+        return context.getImageData(0, 0, width, height);
+      });
+      const [a, b] = pixels;
+      for (let k = 0; k < a.data.length; k += 4) {
+        for (let c = 0; c < 3; c++) a.data[k + c] = Math.abs(a.data[k + c] - b.data[k + c]);
+        a.data[k + 3] = 255;
+      }
+      context.putImageData(a, 0, 0);
+      canvas.dataset.ready = "true";
+    });
+    return framed(canvas, title);
+  };
+
+  // Gallery ------------------------------------------------------------------------------------
+  const GAP = "\u001f";
+  const last = priors.length - 1;
+  const attackOf = (f) => value(f, "attack") + GAP + value(f, "knowledge");
+  const imageOf = (f) => value(f, "truth_image") ?? `reconstruction ${value(f, "reconstruction")}`;
+  const key = (which, site, round, attack, defence, seed, picture) =>
+    [which, site, round, attack, defence, seed, picture].join("\u001e");
+  const index = new Map();
+  for (const f of frames) {
+    const k = key(f[0], value(f, "site"), value(f, "round"), attackOf(f), value(f, "defence"), value(f, "seed"), imageOf(f));
+    if (!index.has(k)) index.set(k, f);
+  }
+  const distinct = (list, of) => [...new Set(list.map(of))];
+  const natural = new Intl.Collator("en", { numeric: true }).compare;
+  const fill = (select, values, label = (v) => v) => {
+    const before = select.selectedIndex >= 0 ? select.options[select.selectedIndex]._value : undefined;
+    select.replaceChildren(...values.map((v, k) => Object.assign(make("option", { textContent: cut(String(label(v)), 70), value: k }), { _value: v })));
+    select.selectedIndex = Math.max(0, values.indexOf(before));
+    select.closest("label").hidden = values.length < 2;
+  };
+  const chosen = (select) => select.options[select.selectedIndex]?._value;
+  const slide = (slider, count) => {
+    slider.max = Math.max(0, count - 1);
+    if (Number(slider.value) >= count) slider.value = Math.max(0, count - 1);
+    slider.closest("label").hidden = count < 2;
+  };
+  const note = (f) => {
+    const parts = [];
+    if (value(f, "ssim") !== null) parts.push(`similarity ${number(value(f, "ssim"))}`);
+    if (value(f, "rdlv") !== null) parts.push(`RDLV ${number(value(f, "rdlv"))}`);
+    if (value(f, "stuck")) parts.push("the attack stopped short");
+    return parts.join(", ") || "not measured";
+  };
+
+  const viewer = $("viewer");
+  const draw = () => {
+    const site = chosen($("pick-site")), attack = chosen($("pick-attack")), seed = chosen($("pick-seed"));
+    const family = stops[$("pick-family").selectedIndex];
+    const here = frames.filter((f) => f[0] === last && value(f, "site") === site);
+    const rounds = distinct(here, (f) => value(f, "round")).sort((a, b) => a - b);
+    slide($("slide-round"), rounds.length);
+    slide($("slide-strength"), family.stops.length);
+    const round = rounds[Number($("slide-round").value)];
+    const stop = family.stops[Number($("slide-strength").value)];
+    $("say-round").textContent = round;
+    $("say-strength").textContent = cut(stop.label, 40);
+    $("slide-round").setAttribute("aria-valuetext", `round ${round}`);
+    $("slide-strength").setAttribute("aria-valuetext", stop.label);
+    const images = distinct(here.filter((f) => value(f, "round") === round && attackOf(f) === attack), imageOf);
+    fill($("pick-image"), images.sort(natural));
+    const which = chosen($("pick-image"));
+    const find = (audit) => index.get(key(audit, site, round, attack, stop.defence, seed, which));
+    const frame = find(last), before = last ? find(0) : undefined;
+    const tiles = [];
+    const steps = frame ? frame[ITERATIONS] : [];
+    slide($("slide-iteration"), steps.length ? steps.length + 1 : 0);
+    if (!frame || frame[PICTURE] === null) {
+      $("tiles").replaceChildren();
+      $("caption").textContent = frame
+        ? "The picture is not in this file (see “About this file”): " + note(frame)
+        : "This combination is not in this file: it was not attacked, or was refused or left out.";
+      return;
+    }
+    const under = Number($("slide-iteration").value);
+    const step = steps.length && under < steps.length ? steps[under] : null;
+    $("say-iteration").textContent = step ? `iteration ${step[0]}` : "the end";
+    $("slide-iteration").setAttribute("aria-valuetext", $("say-iteration").textContent);
+    const name = cut(site, 40);
+    const original = frame[ORIGINAL];
+    if (original !== null && revealed) tiles.push(tile("Original", image(original, `original of ${name}`)));
+    else if (original !== null) tiles.push(tile("Original", hiddenOriginal()));
+    if (priors[last] !== null) tiles.push(tile("Guess", image(priors[last], "guess from public images"), value(frame, "ssim_prior") === null ? "" : `similarity ${number(value(frame, "ssim_prior"))}`));
+    if (before && before[PICTURE] !== null) tiles.push(tile("Rebuilt, before", image(before[PICTURE], `image of ${name} rebuilt in the first audit`), note(before)));
+    const rebuilt = step ? step[1] : frame[PICTURE];
+    tiles.push(tile(last ? "Rebuilt, after" : "Rebuilt", image(rebuilt, `image rebuilt from the update of ${name}, round ${round}`), step ? `iteration ${step[0]}` : note(frame)));
+    if (original !== null && revealed) tiles.push(tile("Difference", difference(original, rebuilt, "difference of original and rebuilt image"), "black: the same"));
+    $("tiles").replaceChildren(...tiles);
+    const sent = value(frame, "declared") === "none" ? "no protection" : value(frame, "declared");
+    $("caption").textContent = `${name}, round ${round}, ${cut(imageOf(frame), 30)}, sent under ${cut(sent, 80)}, replayed: ${cut(stop.defence, 80)}. ${note(frame)}.`;
+  };
+  const hiddenOriginal = () => {
+    const button = make("button", { type: "button", className: "reveal" }, make("span", { textContent: "Hidden. Show the originals" }));
+    button.addEventListener("click", () => reveal(true));
+    return button;
+  };
+  const reveal = (yes) => {
+    revealed = yes;
+    const box = $("reveal-all");
+    if (box) box.checked = yes;
+    for (const button of document.querySelectorAll(".telling .reveal")) {
+      if (yes) button.replaceWith(image(Number(button.dataset.place), button.dataset.words));
+    }
+    if (viewer) draw();
+  };
+  for (const button of document.querySelectorAll(".telling .reveal")) button.addEventListener("click", () => reveal(true));
+
+  if (viewer && frames.length) {
+    const own = frames.filter((f) => f[0] === last);
+    const best = own.reduce((a, b) => ((value(b, "ssim") ?? -1) > (value(a, "ssim") ?? -1) && value(b, "defence") === "none" ? b : a), own[0]);
+    fill($("pick-site"), distinct(own, (f) => value(f, "site")).sort(natural));
+    fill($("pick-attack"), distinct(own, attackOf), (v) => v.split(GAP).join(", knowing "));
+    fill($("pick-seed"), distinct(own, (f) => value(f, "seed")));
+    fill($("pick-family"), stops.map((s) => s.family));
+    const choose = (id, v) => { const k = [...$(id).options].findIndex((o) => o._value === v); if (k >= 0) $(id).selectedIndex = k; };
+    choose("pick-site", value(best, "site"));
+    choose("pick-attack", attackOf(best));
+    choose("pick-seed", value(best, "seed"));
+    slide($("slide-iteration"), 1e6);
+    $("slide-iteration").value = 1e6; // start at the end of the attack
+    const rounds = distinct(own.filter((f) => value(f, "site") === value(best, "site")), (f) => value(f, "round")).sort((a, b) => a - b);
+    $("slide-round").max = rounds.length - 1;
+    $("slide-round").value = rounds.indexOf(value(best, "round"));
+    viewer.hidden = false;
+    for (const id of ["pick-site", "pick-attack", "pick-image", "pick-seed", "pick-family", "slide-round", "slide-strength", "slide-iteration"]) $(id).addEventListener("input", draw);
+    $("smooth").addEventListener("input", (event) => document.body.classList.toggle("pixels", !event.target.checked));
+    $("reveal-all")?.addEventListener("input", (event) => reveal(event.target.checked));
+    draw();
+
+    const bySite = new Map();
+    for (const f of own) {
+      if (f[PICTURE] === null) continue;
+      const site = value(f, "site"), known = bySite.get(site);
+      const rank = (g) => (value(g, "defence") === "none" ? 10 : 0) + (value(g, "ssim") ?? -1);
+      if (!known || rank(f) > rank(known)) bySite.set(site, f);
+    }
+    const sheet = [...bySite.keys()].sort(natural).slice(0, 60).map((site) => {
+      const f = bySite.get(site), name = cut(site, 40);
+      const pair = make("div", { className: "pair" });
+      if (priors[last] !== null) pair.append(image(priors[last], "guess from public images"));
+      pair.append(image(f[PICTURE], `closest image rebuilt from updates of ${name}`));
+      const against = value(f, "ssim_prior") === null ? "" : ` (guess ${number(value(f, "ssim_prior"), 2)})`;
+      return make("div", {}, pair, make("p", { className: "small" }, make("bdi", { textContent: name }), `, round ${value(f, "round")}: ` + (value(f, "ssim") === null ? "not measured" : number(value(f, "ssim"), 2) + against)));
+    });
+    $("sheet").append(...sheet);
+  }
+
+  // Tables and files ---------------------------------------------------------------------------
+  const cell = (v) => {
+    if (v === null || v === undefined) return "";
+    let text = String(v);
+    // A spreadsheet must not take a site's name for a formula.
+    if (typeof v === "string" && /^[=+\-@\t\r]/.test(text)) text = "'" + text;
+    return /[",\n\r]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
+  };
+  const save = (name, lines) => {
+    const text = lines.map((line) => line.map(cell).join(",")).join("\r\n") + "\r\n";
+    const url = URL.createObjectURL(new Blob(["\ufeff" + text], { type: "text/csv;charset=utf-8" }));
+    const link = make("a", { href: url, download: name.replace(/[^A-Za-z0-9_-]+/g, "-").slice(0, 60) + ".csv" });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(url), 1000);
+  };
+  $("all-csv").addEventListener("click", () => {
+    const head = last ? ["audit", ...columns] : columns;
+    save(data.job + "-images", [head, ...frames.map((f) => {
+      const line = columns.map((name) => value(f, name));
+      return last ? [f[0] ? "after" : "before", ...line] : line;
+    })]);
+  });
+  const shown = (td) => {
+    const text = td.textContent.trim().replace(/\s+/g, " ");
+    return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
+  };
+  for (const button of document.querySelectorAll("button.csv")) {
+    button.addEventListener("click", () => {
+      const table = button.parentElement.previousElementSibling.querySelector("table");
+      save(button.dataset.name, [...table.rows].map((row) => [...row.cells].map(shown)));
+    });
+  }
+  const sortable = (td) => {
+    const raw = td.dataset.value ?? td.textContent.trim();
+    return raw !== "" && Number.isFinite(Number(raw)) ? Number(raw) : raw;
+  };
+  const compare = (a, b) => {
+    if (typeof a === "number" && typeof b === "number") return a - b;
+    if (typeof a === "number") return -1;
+    if (typeof b === "number") return 1;
+    return natural(a, b);
+  };
+  for (const table of document.querySelectorAll("table.sortable")) {
+    for (const head of table.tHead.rows[0].cells) {
+      const button = make("button", { type: "button" }, ...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const up = head.getAttribute("aria-sort") !== "ascending";
+        for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", up ? "ascending" : "descending");
+        const rows = [...table.tBodies[0].rows];
+        const keyed = rows.map((row) => [sortable(row.cells[head.cellIndex] ?? row.cells[0]), row]);
+        keyed.sort((x, y) => (up ? 1 : -1) * compare(x[0], y[0]));
+        table.tBodies[0].append(...keyed.map((pair) => pair[1]));
+      });
+    }
+  }
+  for (const button of document.querySelectorAll("button.copy")) {
+    button.addEventListener("click", () => {
+      const range = document.createRange();
+      range.selectNodeContents(button.previousElementSibling);
+      getSelection().removeAllRanges();
+      getSelection().addRange(range);
+      // The clipboard API asks for a permission that a file from a disk may not get.
+      button.textContent = document.execCommand("copy") ? "Copied" : "Press Ctrl+C";
+    });
+  }
+
+  // Values under the pointer -------------------------------------------------------------------
+  const tip = $("tip");
+  document.addEventListener("pointerover", (event) => {
+    const mark = event.target.closest("[data-tip]");
+    tip.hidden = !mark;
+    if (!mark) return;
+    tip.textContent = mark.dataset.tip;
+    const box = mark.getBoundingClientRect();
+    tip.style.left = `${Math.max(4, Math.min(box.x + scrollX, innerWidth - tip.offsetWidth - 8))}px`;
+    tip.style.top = `${box.y + scrollY - tip.offsetHeight - 8}px`;
+  });
+  addEventListener("beforeprint", () => { for (const d of document.querySelectorAll("details")) d.open = true; });
+})();

@@ -1,0 +1,80 @@
+"""Two audits beside each other: before and after a defence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from medleak.inversion.report.model import Audit, Group
+from medleak.inversion.report.verdicts import Light, SiteVerdict, light_of, site_verdicts
+
+_Key = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """The same site, attack, knowledge and replayed defence in both audits; None: not in one."""
+
+    site: str
+    attack: str
+    defence: str
+    knowledge: str
+    before: Group | None
+    after: Group | None
+    light_before: Light | None
+    light_after: Light | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What changed, and whether the two may be compared at all (``warnings``: why not)."""
+
+    before: Sequence[SiteVerdict]
+    after: Sequence[SiteVerdict]
+    changes: Sequence[Change]
+    warnings: Sequence[str]
+
+
+def compare(before: Audit, after: Audit) -> Comparison:
+    """Pair the groups of two audits."""
+    old, new = _groups(before), _groups(after)
+    changes = [
+        Change(
+            site=key[0],
+            attack=key[1],
+            defence=key[2],
+            knowledge=key[3],
+            before=old.get(key),
+            after=new.get(key),
+            light_before=_light(before, old.get(key)),
+            light_after=_light(after, new.get(key)),
+        )
+        for key in dict.fromkeys([*old, *new])
+    ]
+    return Comparison(
+        before=site_verdicts(before),
+        after=site_verdicts(after),
+        changes=changes,
+        warnings=_warnings(before, after),
+    )
+
+
+def _groups(audit: Audit) -> dict[_Key, Group]:
+    return {(g.site, g.attack, g.defence, g.knowledge): g for g in audit.overall}
+
+
+def _light(audit: Audit, group: Group | None) -> Light | None:
+    return None if group is None else light_of(group, audit.health)[0]
+
+
+def _warnings(before: Audit, after: Audit) -> list[str]:
+    found = []
+    for key, what in (("prior", "priors"), ("attacks", "settings of the attacks")):
+        if before.config.get(key) != after.config.get(key):
+            found.append(
+                f"The two audits have different {what}, so a part of the difference is not the "
+                "defence's."
+            )
+    if {r.round for r in before.rows} != {r.round for r in after.rows}:
+        found.append("The two audits are of different rounds.")
+    if set(before.sites) != set(after.sites):
+        found.append("The two audits are of different sites.")
+    return found

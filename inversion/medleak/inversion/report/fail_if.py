@@ -1,0 +1,160 @@
+"""A gate for CI: a condition on figures, such as ``rdlv.upper95 > 0``, that fails closed.
+
+Grammar, without any evaluation of code::
+
+    condition = all { "or" all } ;  all = test { "and" test } ;
+    test = metric "." field op number ;  op = ">" | ">=" | "<" | "<=" | "==" | "!=" ;
+"""
+
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from medleak.inversion.report.model import METRICS, Audit, Group
+
+FIELDS = ("mean", "lower95", "upper95", "min", "max", "n")
+_OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_TEST = re.compile(rf"\s*([a-z_]+)\.([a-z0-9]+)\s*(>=|<=|==|!=|>|<)\s*({_NUMBER})\s*", re.ASCII)
+_LONGEST = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Test:
+    """One comparison of a group's figure with a number."""
+
+    metric: str
+    field: str
+    op: str
+    number: float
+
+    def __str__(self) -> str:
+        """As it is written in a condition."""
+        return f"{self.metric}.{self.field} {self.op} {self.number:g}"
+
+
+Condition = Sequence[Sequence[Test]]
+"""An "or" of "and"s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A group that meets the condition, or for which it cannot be decided."""
+
+    site: str
+    round: int | None
+    attack: str
+    defence: str
+    knowledge: str
+    why: str
+
+
+def parse(text: str) -> Condition:
+    """Read a condition.
+
+    Raises:
+        ValueError: It is not of the grammar, or names an unknown metric or field.
+    """
+    if len(text) > _LONGEST:
+        raise ValueError(f"The condition has {len(text)} characters, more than {_LONGEST}.")
+    return [
+        [_test(part) for part in re.split(r"\band\b", clause)]
+        for clause in re.split(r"\bor\b", text)
+    ]
+
+
+def _test(text: str) -> Test:
+    match = _TEST.fullmatch(text)
+    if match is None:
+        raise ValueError(
+            f"Condition {text.strip()!r} is not of the form metric.field op number, such as "
+            "'rdlv.upper95 > 0'; join several by 'and' and 'or'."
+        )
+    metric, field, op, number = match.groups()
+    if metric not in METRICS or field not in FIELDS:
+        raise ValueError(
+            f"Condition {text.strip()!r}: there is no {metric}.{field}. Metrics are "
+            f"{', '.join(METRICS)}; fields are {', '.join(FIELDS)}."
+        )
+    return Test(metric=metric, field=field, op=op, number=float(number))
+
+
+def failures(audit: Audit, condition: Condition) -> list[Failure]:
+    """All groups that meet ``condition``, or where it is undefined: a gate must not let those by.
+
+    Cases that could not be attacked count as undefined, and so does an audit without any group.
+    Groups by round count where the audit has them, so that no round hides behind the mean.
+    """
+    found = [_failure(g, why) for g in audit.groups if (why := _meets(g, condition)) is not None]
+    for refused in audit.refused:
+        case = refused["case"]
+        round_ = case.get("round")
+        found.append(
+            Failure(
+                site=str(case["site"]),
+                round=round_ if isinstance(round_, int) else None,
+                attack=str(case.get("attack", "")),
+                defence=str(case.get("defence", "")),
+                knowledge=str(case.get("knowledge", "")),
+                why=f"undefined: it could not be attacked ({refused.get('why', 'not said')})",
+            )
+        )
+    if not audit.groups and not audit.refused:
+        why = "undefined: the audit attacked nothing"
+        found.append(
+            Failure(site="(none)", round=None, attack="", defence="", knowledge="", why=why)
+        )
+    return found
+
+
+def _failure(group: Group, why: str) -> Failure:
+    return Failure(
+        site=group.site,
+        round=group.round,
+        attack=group.attack,
+        defence=group.defence,
+        knowledge=group.knowledge,
+        why=why,
+    )
+
+
+def _meets(group: Group, condition: Condition) -> str | None:
+    """Why the group fails; None if it passes. Undefined "or" true is true, "and" false is false."""
+    undecided = None
+    for clause in condition:
+        results = [(test, _value(group, test)) for test in clause]
+        if any(v is not None and not _OPERATORS[t.op](v, t.number) for t, v in results):
+            continue
+        undefined = [t for t, v in results if v is None]
+        if not undefined:
+            said = ", ".join(f"{t.metric}.{t.field} = {v:.4g}" for t, v in results)
+            return f"{' and '.join(map(str, clause))} ({said})"
+        undecided = undecided or _undefined(group, undefined[0])
+    return undecided
+
+
+def _value(group: Group, test: Test) -> float | None:
+    figure = group.figure(test.metric)
+    value = getattr(figure, test.field)
+    single = figure.n == 1 and figure.mean is not None and test.field in ("min", "max")
+    return figure.mean if value is None and single else value
+
+
+def _undefined(group: Group, test: Test) -> str:
+    figure = group.figure(test.metric)
+    if not group.figure("ssim").defined:
+        reason = "there is no original to compare with"
+    elif figure.mean is None:
+        reason = f"the audit has no {test.metric} for it"
+    else:
+        images = "image" if figure.n == 1 else "images"
+        reason = f"no interval was computed from {figure.n} {images}"
+    return f"undefined: {test.metric}.{test.field}, as {reason}"

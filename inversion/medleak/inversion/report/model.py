@@ -1,0 +1,139 @@
+"""What a report says, as records: `reading` fills, `verdicts` judges, `page` shows them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medleak.inversion.results import Row
+
+METRICS = ("ssim", "ssim_tmi", "rdlv", "mse", "psnr", "asr", "iip", "iip_site", "ssim_prior")
+"""Figures that a group may have; any may be missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One figure of a group: its mean, 95 % bootstrap interval and extremes; None: unknown.
+
+    Attributes:
+        n: Images that it is defined for.
+    """
+
+    mean: float | None = None
+    lower95: float | None = None
+    upper95: float | None = None
+    min: float | None = None
+    max: float | None = None
+    n: int = 0
+
+    @property
+    def defined(self) -> bool:
+        """Whether there is a figure at all."""
+        return self.mean is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Figures of one site under one attack, knowledge and defence; ``round`` None: of all rounds.
+
+    Attributes:
+        declared: What the site says it applied before sending.
+        defence: What the audit replayed on top; ``none``: the update as it was sent.
+        n: Reconstructions; ``seeds``: runs of the attack.
+        figures: By name, see `METRICS`.
+        asr_sweep: Success rate by threshold on SSIM.
+        nulls: What chance and public knowledge reach, by name.
+        stuck: Cases whose attack knew by its own loss that it failed.
+    """
+
+    site: str
+    round: int | None
+    attack: str
+    declared: str
+    defence: str
+    knowledge: str
+    n: int
+    seeds: int
+    figures: Mapping[str, Figure]
+    asr_sweep: Mapping[str, float] = field(default_factory=dict)
+    nulls: Mapping[str, float] = field(default_factory=dict)
+    stuck: int = 0
+    verdict: str = ""
+
+    def figure(self, name: str) -> Figure:
+        """The figure called ``name``; an undefined one where the audit has none."""
+        return self.figures.get(name, Figure())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """The least strength that held for a site, as calibration.json says it."""
+
+    site: str
+    defence: str
+    scope: str
+    strength: float | None
+    why: str
+    privacy_json: Any
+    searched: Sequence[Mapping[str, Any]]
+    utility: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """State of one privacy ledger, in words; ``error``: why it cannot be trusted."""
+
+    place: str
+    releases: int
+    spent: str
+    head: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """An audit directory, read.
+
+    Attributes:
+        folder: Where it is.
+        rows: One an attacked image.
+        groups: Over all rounds and, where the audit has them, by round.
+        refused: ``case`` and ``why`` of what could not be attacked.
+        health: By ``attack|knowledge``: did the attack succeed on an easy case?
+        missing: What the directory lacks, a sentence each; said in the report.
+    """
+
+    folder: Path
+    job: str
+    rows: Sequence[Row]
+    groups: Sequence[Group]
+    refused: Sequence[Mapping[str, Any]]
+    health: Mapping[str, Any]
+    definitions: Mapping[str, Any]
+    config: Mapping[str, Any]
+    calibrations: Sequence[Calibration]
+    utility: Sequence[Mapping[str, Any]]
+    ledgers: Sequence[Ledger]
+    missing: Sequence[str]
+
+    @property
+    def sites(self) -> list[str]:
+        """Sites in the order of the table, refused ones included."""
+        seen = [g.site for g in self.groups] + [r.site for r in self.rows]
+        seen += [str(r["case"]["site"]) for r in self.refused]
+        return sorted(set(seen), key=_natural)
+
+    @property
+    def overall(self) -> list[Group]:
+        """The groups over all rounds."""
+        return [g for g in self.groups if g.round is None]
+
+
+def _natural(text: str) -> list[tuple[int, int, str]]:
+    """site-2 before site-10."""
+    parts: list[str] = [""]
+    for c in text[:200]:
+        if parts[-1] and c.isdecimal() != parts[-1][-1].isdecimal():
+            parts.append("")
+        parts[-1] += c
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts] + [(1, 0, text)]

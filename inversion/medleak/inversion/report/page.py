@@ -1,0 +1,247 @@
+"""The report as HTML: everything that the template needs, and the file as a whole."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from medleak.custom.record import utc_now
+from medleak.inversion.report import annex, wording
+from medleak.inversion.report.album import Album
+from medleak.inversion.report.charts import Drawing, draw
+from medleak.inversion.report.compare import compare
+from medleak.inversion.report.curves import charts
+from medleak.inversion.report.frames import Frames, Originals, gallery
+from medleak.inversion.report.model import Audit
+from medleak.inversion.report.telling import telling
+from medleak.inversion.report.verdicts import (
+    RULES,
+    Light,
+    SiteVerdict,
+    advice,
+    headline,
+    light_of,
+    site_verdicts,
+)
+
+LARGEST_FILE = 25_000_000
+"""Bytes that a report may have; pictures are reduced, then left out, to stay within it."""
+
+MOST_LINES = 600
+"""Lines of a table in the page; the CSV has all."""
+
+# Places of its pictures in a frame's line, and words that depend on what was left out.
+_BYTES_A_FRAME, _SLACK = 24, 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The finished file, and what had to be left out of it, a sentence each."""
+
+    html: bytes
+    verdicts: Sequence[SiteVerdict]
+    notes: Sequence[str]
+
+
+def render(
+    audits: Sequence[Audit],
+    *,
+    originals: Originals = "redacted",
+    pictures: bool = True,
+    largest: int = LARGEST_FILE,
+) -> Report:
+    """One self-contained HTML file about an audit, or about two: before and after.
+
+    Args:
+        audits: One or two; the verdict is that of the last.
+        originals: ``hidden``: in the file, shown at a click. ``redacted``: no byte of them in it.
+        pictures: False: no picture at all, reconstructions included.
+        largest: Bytes that the file may have.
+
+    Raises:
+        ValueError: Other than one or two audits.
+    """
+    if len(audits) not in (1, 2):
+        raise ValueError(f"A report is about one audit or compares two, got {len(audits)}.")
+    verdicts = site_verdicts(audits[-1])
+    page = _Page(audits, verdicts, originals, pictures)
+    # Everything but the pictures first: they get what room is left.
+    frames = sum(len(audit.rows) for audit in audits)
+    room = max(0, largest - len(page.html(Album(0))) - _BYTES_A_FRAME * frames - _SLACK)
+    album = Album(room)
+    html = page.html(album)
+    if album.left_out:
+        album = Album(room, reduced=True)
+        html = page.html(album, reduced=True)
+    return Report(html=html, verdicts=verdicts, notes=page.notes)
+
+
+class _Page:
+    """What all passes over the same page share."""
+
+    def __init__(
+        self,
+        audits: Sequence[Audit],
+        verdicts: Sequence[SiteVerdict],
+        originals: Originals,
+        pictures: bool,
+    ) -> None:
+        self.audits, self.verdicts = audits, verdicts
+        self.originals: Originals = originals
+        self.pictures = pictures
+        self.notes: list[str] = []
+        self.drawings = [_drawings(audit) for audit in audits]
+        self.comparison = compare(*audits) if len(audits) == 2 else None
+        self.made = utc_now()
+
+    def html(self, album: Album, *, reduced: bool = False) -> bytes:
+        """The page with as many pictures as ``album`` takes."""
+        audit = self.audits[-1]
+        show = telling(audit, self.verdicts, album, self.originals) if self.pictures else None
+        frames = gallery(self.audits, album, self.originals, pictures=self.pictures)
+        self.notes = _notes(frames, album, self.originals, self.pictures, reduced)
+        embedded = {show.prior, show.reconstruction} if show else set()
+        if show and self.originals == "shown":
+            embedded.add(show.original)
+        # Pictures of the first page stand in the HTML; the script takes them from there.
+        rest = ["" if k in embedded else text for k, text in enumerate(album.pictures)]
+        context = {
+            "audits": self.audits,
+            "audit": audit,
+            "verdicts": self.verdicts,
+            "headline": headline(self.verdicts),
+            "telling": show,
+            "album": album.pictures,
+            "rules": RULES,
+            "Light": Light,
+            "advice": advice(audit, self.verdicts),
+            "unknown": wording.unknown(audit),
+            "knowledge": {g.knowledge: wording.knew(audit, g.knowledge) for g in audit.groups},
+            "drawings": self.drawings,
+            "comparison": self.comparison,
+            "frames": frames,
+            "payload": _json({**frames.payload, "originals": self.originals, "job": audit.job}),
+            "pictures": "\n".join(rest),
+            "originals": self.originals,
+            "notes": self.notes,
+            "annex": annex.annex(audit),
+            "made": self.made,
+            "version": version("medleak"),
+            "most_lines": MOST_LINES,
+            "limits": wording.LIMITS,
+            "references": wording.REFERENCES,
+        }
+        return _fill(context)
+
+
+def _drawings(audit: Audit) -> list[Drawing]:
+    return [draw(chart) for chart in charts(audit)]
+
+
+def _notes(
+    frames: Frames, album: Album, originals: Originals, pictures: bool, reduced: bool
+) -> list[str]:
+    notes = []
+    if not pictures:
+        notes.append("All pictures were left out, as asked. Figures count all images.")
+    elif frames.pictured < frames.rows and album.left_out:
+        notes.append(
+            f"Of {frames.rows} reconstructions {frames.pictured} are shown, the most similar of "
+            "each case first, so that the file stays small enough to open. Figures count all; the "
+            "audit directory holds every picture."
+        )
+    if reduced and pictures:
+        notes.append("Pictures are reduced in size. The audit directory holds them as they were.")
+    if frames.kept < frames.rows:
+        notes.append(
+            f"The table of single images inside this file has {frames.kept} of {frames.rows} lines;"
+            " results.csv of the audit has all."
+        )
+    if album.unreadable:
+        notes.append(f"{album.unreadable} pictures are missing or damaged in the audit directory.")
+    if album.withheld:
+        notes.append(
+            f"{album.withheld} reconstructions were left out with the originals, as they are equal "
+            "to an original pixel by pixel."
+        )
+    if originals == "redacted" and pictures:
+        notes.append(
+            "Originals were left out. Reconstructions remain, and one that leaks shows the "
+            "patient: handle this file as patient data, or make it anew with --no-pictures."
+        )
+    elif pictures:
+        notes.append(
+            "This file holds the original images. Handle it as patient data if they are patients'."
+        )
+    return notes
+
+
+def _json(content: Mapping[str, Any]) -> Markup:
+    """JSON that cannot end the script element that it stands in."""
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # escaped above
+
+
+def _plain(value: Any) -> str:
+    """A value from a JSON file, for a cell."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _lines(value: Any) -> str:
+    """A value from a JSON file as lines to copy."""
+    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("medleak.inversion.report", "assets"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "figure": wording.figure,
+        "short": wording.short,
+        "capitalize_first": lambda text: text[:1].upper() + text[1:],
+        "plain": _plain,
+        "lines": _lines,
+    }
+    environment.globals |= {"light_of": light_of, "zip": zip}
+    return environment
+
+
+def _asset(name: str) -> str:
+    return (files("medleak.inversion.report") / "assets" / name).read_text(encoding="utf-8")
+
+
+def _fill(context: Mapping[str, Any]) -> bytes:
+    style, script = _asset("report.css"), _asset("report.js")
+    policy = "; ".join(
+        [
+            "default-src 'none'",
+            "img-src data:",
+            f"style-src {_hash(style)}",
+            f"script-src {_hash(script)}",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+    template = _environment().get_template("report.html.jinja")
+    own = {"style": Markup(style), "script": Markup(script)}  # files of ours
+    return template.render(**context, **own, policy=policy).encode()
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,212 @@
+"""Read an audit directory: everything but the images, and each piece as if a stranger wrote it."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medleak.filters import ledger as ledgers
+from medleak.inversion.plan import NO_DEFENCE
+from medleak.inversion.report.model import METRICS, Audit, Calibration, Figure, Group, Ledger
+from medleak.inversion.results import DEFINITIONS, Row, read_rows, summarise
+
+SUCCESS_SSIM = 0.9
+"""An image with at least this SSIM counts as recovered (MedPFL, attack success rate)."""
+
+_KEY = ("site", "attack", "defence", "declared", "knowledge")
+_LONGEST_LEDGER = 64 * 2**20
+
+
+def read_audit(folder: Path, ledger: Sequence[Path] = ()) -> Audit:
+    """Read the audit in ``folder``; what is missing is listed, not an error.
+
+    Args:
+        folder: An audit directory.
+        ledger: Ledgers, sites' folders or workspaces to take ε from, beside those in ``folder``.
+
+    Raises:
+        ValueError: It is no audit directory, or a file in it is damaged.
+    """
+    if not (folder / "results.csv").is_file() and not (folder / "summary.json").is_file():
+        raise ValueError(
+            f"{str(folder)!r} is no audit directory: it has neither results.csv nor summary.json. "
+            "Name the directory that `medleak audit` wrote."
+        )
+    rows = read_rows(folder / "results.csv")
+    found = _json(folder / "summary.json")
+    missing = [] if found is not None else ["summary.json: figures are computed anew, no intervals"]
+    summary = found if isinstance(found, dict) else summarise(rows, [])
+    config = _json(folder / "config.json")
+    if not isinstance(config, dict):
+        missing.append("config.json: settings, versions, hashes and the command are not known")
+        config = {}
+    calibration = _json(folder / "calibration.json")
+    utility = _json(folder / "utility.json")
+    health = summary.get("health")
+    return Audit(
+        folder=folder,
+        job=_text(_mapping(config.get("record")).get("job")) or folder.resolve().name,
+        rows=rows,
+        groups=_groups(summary, rows),
+        refused=[r for r in _list(summary.get("refused")) if _is_refusal(r)],
+        health=health if isinstance(health, dict) else {},
+        definitions=_mapping(summary.get("definitions")) or DEFINITIONS,
+        config=config,
+        calibrations=_calibrations(calibration),
+        utility=[u for u in _list(utility) if isinstance(u, dict)],
+        ledgers=_ledgers([folder, *ledger]),
+        missing=missing,
+    )
+
+
+def number(value: Any) -> float | None:
+    """``value`` if it is a finite number, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _groups(summary: Mapping[str, Any], rows: Sequence[Row]) -> list[Group]:
+    members: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        key = tuple(getattr(row, name) for name in _KEY)
+        for round_ in (None, row.round):
+            members.setdefault((*key, round_), []).append(row)
+    listed = [g for g in _list(summary.get("sites")) if isinstance(g, dict) and g.get("site")]
+    return [_group(g, members) for g in listed]
+
+
+def _group(raw: Mapping[str, Any], rows: Mapping[tuple[Any, ...], list[Row]]) -> Group:
+    round_ = raw.get("round") if isinstance(raw.get("round"), int) else None
+    key = {name: _text(raw.get(name)) or NO_DEFENCE for name in _KEY}
+    members = rows.get((*key.values(), round_), [])
+    figures = {m: f for m in METRICS if (f := _figure(raw.get(m))).defined}
+    ssim = [r.ssim for r in members if r.ssim is not None]
+    if "asr" not in figures and ssim:
+        share = sum(v >= SUCCESS_SSIM for v in ssim) / len(ssim)
+        figures["asr"] = Figure(mean=share, n=len(ssim))
+    figures = {m: _completed(f, m, members) for m, f in figures.items()}
+    return Group(
+        **key,
+        round=round_,
+        n=int(number(raw.get("n")) or len(members)),
+        seeds=int(number(raw.get("seeds")) or len({r.seed for r in members}) or 1),
+        figures=figures,
+        asr_sweep=_numbers(raw.get("asr_sweep")),
+        nulls=_numbers(raw.get("nulls")),
+        stuck=int(number(raw.get("stuck")) or 0),
+        verdict=_text(raw.get("verdict")),
+    )
+
+
+def _figure(raw: Any) -> Figure:
+    if (mean := number(raw)) is not None:
+        return Figure(mean=mean)
+    raw = _mapping(raw)
+    values = {k: number(raw.get(k)) for k in ("mean", "lower95", "upper95", "min", "max")}
+    return Figure(**values, n=int(number(raw.get("n")) or 0))
+
+
+def _completed(figure: Figure, name: str, rows: Sequence[Row]) -> Figure:
+    """With the number of images, which some summaries leave out where it is all of them."""
+    if figure.n or not rows:
+        return figure
+    values = [v for r in rows if (v := getattr(r, name, None)) is not None]
+    return Figure(
+        mean=figure.mean,
+        lower95=figure.lower95,
+        upper95=figure.upper95,
+        min=figure.min,
+        max=figure.max,
+        n=len(values) or len(rows),
+    )
+
+
+def _calibrations(raw: Any) -> list[Calibration]:
+    """One a site; a site may hold one result or a list of them."""
+    found = []
+    for site, entries in _mapping(raw).items():
+        for entry in entries if isinstance(entries, list) else [entries]:
+            if not isinstance(entry, dict) or "defence" not in entry:
+                continue
+            found.append(
+                Calibration(
+                    site=site,
+                    defence=_text(entry.get("defence")),
+                    scope=_text(entry.get("scope")),
+                    strength=number(entry.get("strength")),
+                    why=_text(entry.get("why")),
+                    privacy_json=entry.get("privacy_json"),
+                    searched=[s for s in _list(entry.get("searched")) if isinstance(s, dict)],
+                    utility=[u for u in _list(entry.get("utility")) if isinstance(u, dict)],
+                )
+            )
+    return found
+
+
+def _ledgers(places: Sequence[Path]) -> list[Ledger]:
+    paths = dict.fromkeys(path for place in places for path in ledgers.find(place))
+    if empty := [p for p in places[1:] if not p.exists() or not ledgers.find(p)]:
+        raise ValueError(
+            f"No privacy ledger at {str(empty[0])!r}: the report could not say what ε was spent. "
+            "Name a ledger, a site's folder or a workspace; or leave the option out."
+        )
+    return [_ledger(path) for path in paths]
+
+
+def _ledger(path: Path) -> Ledger:
+    try:
+        if path.stat().st_size > _LONGEST_LEDGER:
+            raise ledgers.LedgerError(f"The ledger is larger than {_LONGEST_LEDGER} bytes.")
+        verified = ledgers.read(path)
+    except ledgers.LedgerError as error:
+        why = str(error).replace(str(path), path.name)
+        return Ledger(place=path.name, releases=0, spent="not known", head="", error=why)
+    spent = [
+        f"ε = {b.epsilon:.4g} at δ = {b.delta:g} for a {b.unit} ({b.relation})"
+        if b.epsilon is not None
+        else f"ε: none for a {b.unit}, as a release had no such guarantee"
+        for b in ledgers.balances(verified.entries)
+    ]
+    names = sorted({entry.spend.site for entry in verified.entries})
+    return Ledger(
+        place=", ".join(names) or path.name,
+        releases=len(verified.entries),
+        spent="; ".join(spent) or "ε: none (heuristic)",
+        head=verified.head,
+    )
+
+
+def _json(path: Path) -> Any:
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): its figures cannot be shown. Restore it, or repeat the "
+            "command that wrote it."
+        ) from None
+
+
+def _is_refusal(raw: Any) -> bool:
+    return isinstance(raw, dict) and isinstance(raw.get("case"), dict) and "site" in raw["case"]
+
+
+def _mapping(raw: Any) -> Mapping[str, Any]:
+    return raw if isinstance(raw, dict) else {}
+
+
+def _list(raw: Any) -> list[Any]:
+    return raw if isinstance(raw, list) else []
+
+
+def _numbers(raw: Any) -> dict[str, float]:
+    """Plain numbers by name; a figure with an interval counts with its mean."""
+    pairs = ((str(k), _figure(v).mean) for k, v in _mapping(raw).items())
+    return {k: v for k, v in pairs if v is not None}
+
+
+def _text(raw: Any) -> str:
+    return raw if isinstance(raw, str) else "" if raw is None else json.dumps(raw)

@@ -1,0 +1,142 @@
+"""The words of the report for people who have not read the papers."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from medleak.inversion.plan import ATTACKS, NO_DEFENCE
+from medleak.inversion.report.model import Audit, Figure
+from medleak.inversion.report.verdicts import reached_easy_case
+
+KNOWLEDGE = {
+    "global_model": "the model that was sent to the site",
+    "bn_statistics": "its batch-norm statistics, before and after",
+    "batch_size": "how many images go into a training step",
+    "lr": "the learning rate",
+    "n_images": "how many images the site has",
+    "prior": "a mean picture made of public images",
+    "channels": "whether the images are gray or in colour",
+}
+"""Fields of `medleak.inversion.observation.Knowledge`."""
+
+_LABELS = {
+    "known": "the diagnosis (label) of each image",
+    "inferred": "no diagnoses: they were worked out from the update",
+    "optimised": "no diagnoses: they were searched for together with the images",
+}
+
+ATTACK_SOURCES = {
+    "row_space": "medleak (docs/attacks.md): row spaces of convolutions and batch statistics",
+    "epochwise_bn": "Hatamizadeh et al., IEEE TMI 2023, arXiv:2202.06924, eq. 1-5",
+    "inverting_gradients": "Geiping et al., NeurIPS 2020, arXiv:2003.14053",
+    "grad_inversion": "Yin et al., CVPR 2021, arXiv:2104.07586",
+    "dlg": "Zhu et al., NeurIPS 2019, arXiv:1906.08935",
+    "idlg": "Zhao et al. 2020, arXiv:2001.02610",
+    "cpl": "Wei et al., ESORICS 2020, arXiv:2004.10397",
+}
+
+REFERENCES = (
+    "Hatamizadeh et al., Do Gradient Inversion Attacks Make Federated Learning Unsafe? IEEE TMI "
+    "2023, arXiv:2202.06924 (RDLV, IIP, percentile noise, the attack epochwise_bn).",
+    "Das et al., In-depth Analysis of Privacy Threats in Federated Learning for Medical Data, "
+    "arXiv:2409.18907 (MedPFL: attack success rate).",
+    "Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity, IEEE "
+    "TIP 2004 (SSIM).",
+    "Regulation (EU) 2016/679 (GDPR), Article 35(7): what an impact assessment contains.",
+)
+
+LIMITS = (
+    "A leak that is shown is a fact. A leak that is not shown is no fact: a stronger attack, more "
+    "knowledge or more computing may find it. Nothing here certifies anything.",
+    "SSIM compares structure, not meaning: a picture of low SSIM may still show a finding, an "
+    "implant or a burned-in name. Look at the pictures.",
+    "Only what the recorder kept was attacked. Logs, metrics, the final model and what other "
+    "software sends are not covered.",
+    "A simulation on other images than the site's own says little about the site's own.",
+)
+
+
+def knew(audit: Audit, knowledge: str) -> tuple[list[str], list[str]]:
+    """What the attacker knew and what was withheld, a phrase each."""
+    settings = audit.config.get("knowledge")
+    fields = settings.get(knowledge) if isinstance(settings, Mapping) else None
+    if not isinstance(fields, Mapping):
+        return [knowledge], []
+    granted = [_knowledge(k, v) for k, v in fields.items() if k != "labels" and v is not False]
+    withheld = [KNOWLEDGE.get(str(k), str(k)) for k, v in fields.items() if v is False]
+    labels = _LABELS.get(str(fields.get("labels")))
+    return ([*granted, labels] if labels else granted), withheld
+
+
+def _knowledge(name: str, value: Any) -> str:
+    words = KNOWLEDGE.get(name, name.replace("_", " "))
+    return words if value is True else f"{words}: {value}"
+
+
+def unknown(audit: Audit) -> list[str]:
+    """What this audit does not tell, a sentence each."""
+    found = list(_gaps(audit))
+    tried = {g.attack.partition(":")[0] for g in audit.groups}
+    if untried := sorted(set(ATTACKS) - tried):
+        found.append(f"Attacks of medleak that were not tried: {', '.join(untried)}.")
+    found.append("What attacks would find that nobody has published yet.")
+    return [*found, *(f"The audit lacks {m}." for m in audit.missing)]
+
+
+def _gaps(audit: Audit) -> Iterator[str]:
+    groups = audit.overall or list(audit.groups)
+    if no_truth := _sites(g.site for g in groups if not g.figure("ssim").defined):
+        yield f"How close the pictures of {no_truth} are: there is no original to compare with."
+    undefined = [g for g in groups if g.figure("ssim").defined and not g.figure("rdlv").defined]
+    if sites := _sites(g.site for g in undefined):
+        yield (
+            f"The relative leakage (RDLV) of {sites}: undefined, as the guess from public images "
+            "resembles the originals too little (SSIM below 0.05)."
+        )
+    if one := _sites(g.site for g in groups if g.figure("ssim").n == 1):
+        yield f"How much {one} would leak with other images: only one was measured, so no interval."
+    if groups and max(g.seeds for g in groups) == 1:
+        yield "How much luck is in it: each attack ran once (one seed)."
+    if len({g.knowledge for g in groups}) == 1 and groups:
+        yield "What an attacker with more or less knowledge would get: one case was tried."
+    unchecked = {g.attack for g in groups if reached_easy_case(g, audit.health) is None}
+    if unchecked:
+        yield (
+            f"Whether {', '.join(sorted(unchecked))} works at all on this model: it was not tried "
+            "on an easy case (health check). This matters where nothing came back."
+        )
+    if stuck := _sites(g.site for g in groups if g.stuck):
+        yield f"The most that {stuck} leaks: the attack stopped short there by its own measure."
+    if audit.refused:
+        yield f"Whatever is in {len(audit.refused)} cases that could not be attacked (see annex)."
+    if not audit.utility and not any(c.utility for c in audit.calibrations):
+        yield "What protection costs in accuracy: no such runs were given (utility.json)."
+
+
+def figure(value: Figure, digits: int = 2) -> str:
+    """``0.71 [0.60, 0.80]``; in words where there is no figure or no interval."""
+    if value.mean is None:
+        return "undefined"
+    text = f"{value.mean:.{digits}f}"
+    if value.lower95 is not None and value.upper95 is not None:
+        return f"{text} [{value.lower95:.{digits}f}, {value.upper95:.{digits}f}]"
+    return f"{text} (one image)" if value.n == 1 else f"{text} (no interval)"
+
+
+def defence(text: str) -> str:
+    """A defence for a sentence."""
+    return "nothing" if text == NO_DEFENCE else text
+
+
+def short(text: str, longest: int = 80) -> str:
+    """``text``, cut where it is too long to be read."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def listed(words: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def _sites(names: Iterable[str]) -> str:
+    shown = [short(n, 60) for n in dict.fromkeys(names)]
+    return listed(shown if len(shown) <= 9 else [*shown[:8], f"{len(shown) - 8} more sites"])

@@ -1,0 +1,135 @@
+"""The light follows its rule, and nothing is ever called safe."""
+
+import pytest
+from tests.inversion.report.directories import KNOWLEDGE, a_figure, a_group, a_row, grid
+
+from medleak.inversion.report.reading import read_audit
+from medleak.inversion.report.verdicts import Light, advice, headline, light_of, site_verdicts
+
+REACHED = {f"row_space|{KNOWLEDGE}": {"ssim": 0.97, "reached": True, "seconds": 1.0}}
+FAILED = {f"row_space|{KNOWLEDGE}": {"ssim": 0.3, "reached": False, "seconds": 1.0}}
+NOTHING = {"rdlv": a_figure(-0.3), "ssim": a_figure(0.3)}
+ONE = a_figure(0.1, n=1)
+ONE_CLOSER = {"mean": -0.3, "lower95": -0.35, "upper95": -0.25, "max": 0.02, "n": 4}
+
+
+def judge(directory, health=None, **fields):
+    folder = directory.write([], [a_group("site-1", **fields)], health=health, pictures=False)
+    audit = read_audit(folder)
+    return light_of(audit.groups[0], audit.health)[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "health", "light"),
+    [
+        ({}, None, Light.LEAKS),
+        ({"rdlv": a_figure(-0.1), "ssim": {"mean": 0.6, "max": 0.9, "n": 4}}, REACHED, Light.LEAKS),
+        ({"rdlv": ONE, "ssim": a_figure(0.5, n=1)}, None, Light.LEAKS),
+        ({"rdlv": a_figure(0.01)}, REACHED, Light.MAY_LEAK),
+        ({"rdlv": {"mean": -0.2, "max": -0.1, "n": 4}}, REACHED, Light.MAY_LEAK),
+        ({"rdlv": ONE_CLOSER}, REACHED, Light.MAY_LEAK),
+        ({"rdlv": None}, REACHED, Light.NOT_KNOWN),
+        ({"rdlv": None, "ssim": None}, REACHED, Light.NOT_KNOWN),
+        (NOTHING, None, Light.NOT_KNOWN),
+        (NOTHING, FAILED, Light.NOT_KNOWN),
+        (NOTHING | {"stuck": 1}, REACHED, Light.NOT_KNOWN),
+        (NOTHING, REACHED, Light.NONE_FOUND),
+    ],
+)
+def test_the_light_of_a_group_is_set_by_the_rule_beside_it(directory, fields, health, light):
+    assert judge(directory, health, **fields) is light
+
+
+def test_the_worst_attack_on_what_was_sent_decides_and_a_replayed_defence_does_not(directory):
+    weak = a_group("site-1", attack="dlg", rdlv=a_figure(-0.5), ssim=a_figure(0.2))
+    protected = a_group("site-1", defence="percentile_gaussian:sigma0=10", **NOTHING)
+    folder = directory.write([], [weak, protected, a_group("site-1")], pictures=False)
+    (verdict,) = site_verdicts(read_audit(folder))
+    assert verdict.light is Light.LEAKS
+    assert verdict.group is not None
+    assert (verdict.group.attack, verdict.replayed) == ("row_space", None)
+
+
+def test_an_audit_of_replayed_defences_alone_says_which_one_was_judged(directory):
+    stronger = a_group("s", defence="percentile_gaussian:sigma0=10", **NOTHING)
+    weaker = a_group("s", defence="percentile_gaussian:sigma0=2")
+    folder = directory.write([], [stronger, weaker], pictures=False)
+    (verdict,) = site_verdicts(read_audit(folder))
+    assert verdict.replayed == "percentile_gaussian:sigma0=2"
+
+
+def test_a_refused_case_takes_no_leak_found_away_but_leaves_a_leak(directory):
+    case = {"round": 1, "site": "site-1", "attack": "row_space"}
+    refused = [{"case": case, "why": "hashes differ"}]
+    folder = directory.write(
+        [], [a_group("site-1", **NOTHING)], refused=refused, health=REACHED, pictures=False
+    )
+    assert site_verdicts(read_audit(folder))[0].light is Light.NOT_KNOWN
+    folder = directory.write([], [a_group("site-1")], refused=refused, pictures=False)
+    assert site_verdicts(read_audit(folder))[0].light is Light.LEAKS
+
+
+def test_a_site_that_was_only_refused_is_listed_with_the_reason(directory):
+    refused = [{"case": {"round": 0, "site": "site-4"}, "why": "hashes differ"}]
+    (verdict,) = site_verdicts(read_audit(directory.write([], [], refused=refused)))
+    assert (verdict.site, verdict.light) == ("site-4", Light.NOT_KNOWN)
+    assert "hashes differ" in verdict.why
+
+
+def test_sites_stand_worst_first_and_in_natural_order(directory):
+    groups = [a_group(f"site-{k}", **({} if k in (10, 2) else NOTHING)) for k in (1, 10, 2)]
+    folder = directory.write([], groups, health=REACHED, pictures=False)
+    assert [v.site for v in site_verdicts(read_audit(folder))] == ["site-2", "site-10", "site-1"]
+
+
+@pytest.mark.parametrize(
+    ("sites", "words"),
+    [
+        ({"site-9": 0.2}, "site-9 leaks its patients' images."),
+        ({"a": 0.2, "b": 0.2}, "a and b leak their patients' images."),
+        ({c: 0.2 for c in "abcd"} | {"e": -0.5}, "4 of 5 sites leak their patients' images."),
+        ({"a": 0.01}, "a may leak: a leak is neither shown nor excluded."),
+        ({"a": -0.5}, "No leak was found by the attacks that were tried."),
+        ({"a": None}, "What leaks is not known: the measurement is incomplete."),
+        ({}, "Nothing was attacked, so nothing is known."),
+    ],
+)
+def test_the_headline_names_what_is_worst(directory, sites, words):
+    groups = [a_group(s, rdlv=None if m is None else a_figure(m)) for s, m in sites.items()]
+    folder = directory.write([], groups, health=REACHED, pictures=False)
+    assert headline(site_verdicts(read_audit(folder))) == words
+
+
+def test_a_leak_without_calibration_is_answered_by_the_command_that_finds_one(directory):
+    audit = read_audit(directory.write([], [a_group("site-9")], pictures=False))
+    said = advice(audit, site_verdicts(audit))
+    assert any("medleak calibrate RUN --site site-9" in a.copy for a in said)
+
+
+def test_the_command_quotes_what_a_shell_would_obey(directory):
+    audit = read_audit(directory.write([], [a_group("x; rm -rf /")], pictures=False))
+    said = advice(audit, site_verdicts(audit))
+    assert any("--site 'x; rm -rf /'" in a.copy for a in said)
+
+
+def test_a_calibrated_leak_is_answered_by_the_lines_to_paste(directory):
+    folder = directory.write([], [a_group("site-9")], pictures=False)
+    lines = '{"path": "medleak.filters.adapters.PercentileGaussian"}'
+    content = (
+        '{"site-9": {"defence": "percentile_gaussian", "scope": "group", "strength": 4,'
+        f' "why": "", "privacy_json": {lines}, "searched": [], "utility": []}}}}'
+    )
+    (folder / "calibration.json").write_text(content)
+    audit = read_audit(folder)
+    said = advice(audit, site_verdicts(audit))
+    assert any("PercentileGaussian" in a.copy for a in said)
+    assert not any("calibrate" in a.copy for a in said)
+
+
+def test_the_best_reconstruction_of_a_site_is_the_most_similar_as_sent(directory):
+    rows = grid(["site-1"], rounds=2, defences=["none", "top_k:fraction=0.1"], images=2)
+    rows.append(a_row("site-1", seed=4, ssim=0.99, defence="top_k:fraction=0.1"))
+    (verdict,) = site_verdicts(read_audit(directory.write(rows, pictures=False)))
+    assert verdict.best is not None
+    assert verdict.best.defence == "none"
+    assert verdict.best.ssim == max(r.ssim or 0 for r in rows if r.defence == "none")
