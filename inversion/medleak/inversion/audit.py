@@ -1,43 +1,28 @@
 """Attack every update of a plan, measure, and keep what was found in an audit directory."""
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from medleak.custom.record import Manifest, Record, read_manifest, read_record
-from medleak.filters.noise import NoiseSource
-from medleak.filters.registry import defence
+from medleak.custom.record import list_updates, read_info, read_manifest
+from medleak.inversion import schedule
+from medleak.inversion.audit_case import Attacker, EasyCase, Task
 from medleak.inversion.audit_config import begin
+from medleak.inversion.audit_journal import Journal
 from medleak.inversion.evaluation import Evaluator
-from medleak.inversion.metrics import as_channels
-from medleak.inversion.observation import Observation, observe
+from medleak.inversion.health import Health, key
 from medleak.inversion.panels import PRIOR_PICTURE, save_case
 from medleak.inversion.pictures import save_png, to_picture
-from medleak.inversion.plan import (
-    ATTACKS,
-    NO_DEFENCE,
-    AttackKind,
-    AttackTable,
-    Case,
-    Plan,
-    attack_of,
-)
+from medleak.inversion.plan import ATTACKS, AttackTable, Case, Plan, attack_of
 from medleak.inversion.prior import load_prior
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
-from medleak.inversion.results import (
-    Row,
-    read_refused,
-    read_rows,
-    summarise,
-    write_json,
-    write_rows,
-)
+from medleak.inversion.results import Row, read_rows
+from medleak.inversion.schedule_estimate import Estimate, estimate, require_disk
 from medleak.inversion.truth import find_truth, training_items
 
 
@@ -62,7 +47,9 @@ def audit(
     plan: Plan,
     *,
     attacks: AttackTable = ATTACKS,
-    watch: Callable[[Case], ProgressCallback] | None = None,
+    jobs: int = 1,
+    health: bool = True,
+    watch: Callable[[Task], ProgressCallback] | None = None,
     command: Sequence[str] = (),
 ) -> Iterator[Outcome]:
     """Run ``plan`` case by case, yielding each outcome when it is on disk.
@@ -75,121 +62,130 @@ def audit(
     Args:
         plan: What to try.
         attacks: Names that the plan may use.
+        jobs: Cases at the same time, each in a process of its own; 1: in this one. ``attacks`` goes
+            to them by pickle. On ``cuda`` without a number, they share all GPUs that there are.
+        health: Have every attack invert an easy case first, once an audit directory for each kind
+            of knowledge (`medleak.inversion.health`).
         watch: Makes the callback that follows the attack on a case.
         command: For config.json, so that a reader can repeat the audit.
 
     Yields:
-        One outcome a case, in the order of ``plan.cases()``.
+        One outcome a case: first those that are kept, then the others as they end (with one job,
+        in the order of ``plan.cases()``).
 
     Raises:
-        ValueError: The plan is unusable, or its directory holds another audit.
+        ValueError: The plan is unusable or larger than the disk, or its directory holds another
+            audit.
         OSError: The disk refuses a file.
         KeyboardInterrupt: An attack was interrupted; its case is not counted.
     """
-    manifest = read_manifest(plan.records)
-    cases = plan.cases()
-    run = _Run(plan, manifest, {spec: attack_of(spec, attacks) for spec in plan.attacks}, cases)
-    begin(
-        plan,
-        cases,
-        {spec: settings for spec, (_, settings) in run.attacks.items()},
-        run.prior,
-        run.datalists,
-        command,
-    )
-    save_png(plan.out / PRIOR_PICTURE, to_picture(run.prior[0]))
-    rows = read_rows(plan.out / "results.csv")
-    refused = [r for r in read_refused(plan.out) if Case(**r["case"]) not in cases]
-    done = {row.case for row in rows}
-    for case in cases:
-        if case in done:
-            yield Outcome(case=case, rows=[r for r in rows if r.case == case], kept=True)
-            continue
-        try:
-            found = run.attack(case, watch(case) if watch else None)
-        except (ValueError, ArithmeticError, RuntimeError) as error:
-            outcome = Outcome(case=case, refused=" ".join(str(error).split()))
-            refused.append({"case": dataclasses.asdict(case), "why": outcome.refused})
-        else:
-            outcome = Outcome(case=case, rows=found)
-            rows += found
-            write_rows(plan.out / "results.csv", rows)
-        write_json(plan.out / "summary.json", summarise(rows, refused))
-        yield outcome
-    # Also when nothing was left to do: a kill between the two files leaves an older summary.
-    write_json(plan.out / "summary.json", summarise(rows, refused))
+    session = _Session(plan, attacks)
+    require_disk(session.cost(jobs), plan.out)
+    begin(plan, session.cases, session.settings, session.prior, session.datalists, command)
+    save_png(plan.out / PRIOR_PICTURE, to_picture(session.prior[0]))
+    with closing(Journal(plan.out, session.cases)) as journal:
+        for case in session.cases:
+            if rows := journal.found(case):
+                yield Outcome(case=case, rows=rows, kept=True)
+        left = [case for case in session.cases if not journal.found(case)]
+        tasks = _with_easy_cases(left, journal.health) if health else left
+        with closing(session.do(tasks, jobs, watch)) as done:
+            for end in done:
+                if isinstance(end.task, EasyCase):
+                    journal.add_health(key(end.task.attack, end.task.knowledge), end.result)
+                else:
+                    yield session.keep(end, journal)
 
 
-class _Run:
-    """A plan with what all its cases share, read and checked once."""
+def cost(plan: Plan, *, attacks: AttackTable = ATTACKS, jobs: int = 1) -> Estimate:
+    """What ``plan`` will take; nothing is written.
 
-    def __init__(
-        self,
-        plan: Plan,
-        manifest: Manifest,
-        attacks: dict[str, tuple[AttackKind, Any]],
-        cases: Sequence[Case],
-    ) -> None:
+    Raises:
+        ValueError: As `audit`.
+    """
+    return _Session(plan, attacks).cost(jobs)
+
+
+class _Session:
+    """A plan with what all its cases share, read and checked once; the one who sees truth."""
+
+    def __init__(self, plan: Plan, table: AttackTable) -> None:
+        manifest = read_manifest(plan.records)
+        self.plan, self._table = plan, table
+        self.cases = plan.cases()
+        self.settings: dict[str, Any] = {a: attack_of(a, table)[1] for a in plan.attacks}
         _check_device(plan.device)
-        self.plan, self.attacks, self.input = plan, attacks, manifest.input
-        self.knowledge = {k.describe(): k for k in plan.knowledge}
-        sites = sorted({case.site for case in cases})
-        self.datalists = _datalists(plan, sites)
+        self.datalists = _datalists(plan, sorted({case.site for case in self.cases}))
         size, channels = manifest.input.spatial_size, manifest.input.channels
         self.prior = load_prior(plan.prior, size, channels)
-        self.evaluator = Evaluator(self.datalists, manifest.input, self.prior, device=plan.device)
+        lists = _all_datalists(plan, self.datalists)
+        self._evaluator = Evaluator(lists, manifest.input, self.prior, device=plan.device)
 
-    def attack(self, case: Case, on_progress: ProgressCallback | None) -> list[Row]:
-        """Attack, then measure, then write the pictures."""
-        record = self._record(case)
-        found = self._reconstruct(case, record, on_progress)
+    def cost(self, jobs: int) -> Estimate:
+        rows = read_rows(self.plan.out / "results.csv")
+        return estimate(self.plan, self.cases, self.settings, rows, jobs=jobs)
+
+    def do(
+        self, tasks: Sequence[Task], jobs: int, watch: schedule.Watch | None
+    ) -> Generator[schedule.Done[Task]]:
+        """What the attacks make of ``tasks``; truth has no part in it."""
+        make = functools.partial(
+            _make_attacker, self.plan, self._table, self.datalists, torch.get_num_threads()
+        )
+        if jobs > 1 and len(tasks) > 1:
+            return schedule.at_once(tasks, make, jobs, watch=watch)
+        return schedule.one_by_one(tasks, make, watch=watch)
+
+    def keep(self, end: schedule.Done[Task], journal: Journal) -> Outcome:
+        """Measure what an attack found, and write it down."""
+        case, why = end.task, end.refused
+        assert isinstance(case, Case)
+        if why is None:
+            try:
+                rows = self._measure(case, end.result)
+            except schedule.REFUSED as error:
+                why = " ".join(str(error).split())
+            else:
+                journal.add(case, rows)
+                return Outcome(case=case, rows=rows)
+        journal.refuse(case, why)
+        return Outcome(case=case, refused=why)
+
+    def _measure(self, case: Case, found: Reconstruction) -> list[Row]:
         # The attack is over: from here on, and only here, truth may be looked at.
-        truth = self.evaluator.truth(case.site)
-        rows = self.evaluator.rows(case, found, record.info.defences)
+        truth = self._evaluator.truth(case.site)
+        declared = read_info(self.plan.records, case.round, case.site).defences
+        rows = self._evaluator.rows(case, found, declared)
         save_case(self.plan.out, case, rows, found, truth)
         if found.ending == "interrupted":  # to be looked at, but not counted
             raise KeyboardInterrupt
         return rows
 
-    def _record(self, case: Case) -> Record:
-        """The record as the attacker gets it: recorded, then the replayed defence."""
-        record = read_record(self.plan.records, case.round, case.site)
-        if case.defence == NO_DEFENCE:
-            return record
-        # Not of the attack or its knowledge: all attackers of a seed see the same noise.
-        rng = NoiseSource.seeded(case.seed, case.round, case.site, case.defence)
-        protected = defence(case.defence)(record.update, rng=rng, global_state=record.global_state)
-        arrays = {name: np.asarray(value) for name, value in protected.items()}
-        return dataclasses.replace(record, update=arrays)
 
-    def _reconstruct(
-        self, case: Case, record: Record, on_progress: ProgressCallback | None
-    ) -> Reconstruction:
-        kind, settings = self.attacks[case.attack]
-        observation = self._observe(case, record)
-        prior = None
-        if observation.knowledge.prior:
-            prior = as_channels(self.prior, observation.image_channels).to(observation.device)
-        generator = torch.Generator().manual_seed(case.stream)
-        return kind.run(settings, observation, prior, generator=generator, on_progress=on_progress)
+def _make_attacker(
+    plan: Plan,
+    table: AttackTable,
+    datalists: Mapping[str, Path | None],
+    threads: int,
+    number: int,
+) -> Attacker:
+    torch.set_num_threads(threads)
+    device = plan.device
+    if device == "cuda" and (gpus := torch.cuda.device_count()) > 1:
+        device = f"cuda:{number % gpus}"
+    return Attacker(plan, table, datalists, device)
 
-    def _observe(self, case: Case, record: Record) -> Observation:
-        knowledge = self.knowledge[case.knowledge]
-        labels: Tensor | None = None
-        if knowledge.labels == "known":
-            if (datalist := self.datalists[case.site]) is None:
-                raise ValueError(
-                    f"Knowledge says that the labels of {case.site} are known, but there is no "
-                    "truth list to take them from. Give --truth, or have them inferred."
-                )
-            labels = torch.tensor([i.label for i in training_items(datalist, case.site)])
-        return observe(
-            record,
-            knowledge,
-            device=self.plan.device,
-            labels=labels,
-            allowed_prefixes=self.plan.allowed_prefixes,
-        )
+
+def _with_easy_cases(cases: Sequence[Case], known: Mapping[str, Health]) -> list[Task]:
+    """``cases``, and before the first of each attack and knowledge its easy case, if not known."""
+    tasks: list[Task] = []
+    checked = set(known)
+    for case in cases:
+        if (name := key(case.attack, case.knowledge)) not in checked:
+            checked.add(name)
+            tasks.append(EasyCase(case.round, case.site, case.attack, case.knowledge))
+        tasks.append(case)
+    return tasks
 
 
 def _check_device(device: str) -> None:
@@ -215,4 +211,18 @@ def _datalists(plan: Plan, sites: Sequence[str]) -> dict[str, Path | None]:
     for site, datalist in found.items():
         if datalist is not None:
             training_items(datalist, site)
+    return found
+
+
+def _all_datalists(plan: Plan, attacked: Mapping[str, Path | None]) -> dict[str, Path | None]:
+    """Also of the sites that are not attacked: their images are in the gallery of IIP."""
+    found: dict[str, Path | None] = dict(attacked)
+    for site in {site for _, site in list_updates(plan.records)} - set(attacked):
+        if plan.truth is not None and plan.truth.is_file():
+            found[site] = None
+            continue
+        try:
+            found[site] = find_truth(plan.truth, plan.records, site)
+        except ValueError:  # no list is asked for: the gallery is smaller, and says so
+            found[site] = None
     return found

@@ -35,6 +35,7 @@ def begin(
         ValueError: The directory holds another audit, or is something else.
         OSError: The disk refuses the file.
     """
+    updates = dict.fromkeys((case.round, case.site) for case in cases)
     config = {
         "format_version": FORMAT_VERSION,
         "record": {"job": read_manifest(plan.records).job, "manifest_sha256": _manifest(plan)},
@@ -42,7 +43,7 @@ def begin(
             "source": plan.prior,
             "sha256": hashlib.sha256(prior.numpy().tobytes()).hexdigest(),
         },
-        "updates": {f"{c.round}/{c.site}": _hashes(plan, c) for c in cases},
+        "updates": {f"{r}/{s}": _hashes(plan, r, s) for r, s in updates},
         "attacks": {spec: _plain(dataclasses.asdict(s)) for spec, s in attacks.items()},
         "knowledge": {k.describe(): dataclasses.asdict(k) for k in plan.knowledge},
         "truth": {
@@ -80,7 +81,9 @@ def _merged(old: dict[str, Any] | None, new: dict[str, Any], path: Path) -> dict
         merged[key] = {**old[key], **new[key]}
     for key in ("defences", "seeds"):
         merged[key] = sorted({*old[key], *new[key]})
-    merged["runs"] = [*old["runs"], *new["runs"]]
+    merged["runs"] = old["runs"]
+    if {**old["runs"][-1], "started": ""} != {**new["runs"][0], "started": ""}:
+        merged["runs"] = [*old["runs"], *new["runs"]]  # the same again is no news
     return merged
 
 
@@ -120,9 +123,9 @@ def _manifest(plan: Plan) -> str:
     return hashlib.sha256(manifest.model_dump_json().encode()).hexdigest()
 
 
-def _hashes(plan: Plan, case: Case) -> dict[str, str] | None:
+def _hashes(plan: Plan, round: int, site: str) -> dict[str, str] | None:
     try:
-        hashes = read_info(plan.records, case.round, case.site).sha256
+        hashes = read_info(plan.records, round, site).sha256
     except RecordError:
         return None  # refused by name when its turn comes
     return None if hashes is None else hashes.model_dump(by_alias=True)

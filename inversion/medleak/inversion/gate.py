@@ -7,18 +7,17 @@ Named in a site's policy as ``"measure": "medleak.inversion.gate:measure"`` of t
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from medleak.custom.record import InputSpec, Manifest, ModelSpec, Record, TaskSpec, UpdateInfo
 from medleak.custom.record import utc_now as now
-from medleak.custom.transforms import network_input
 from medleak.inversion.attacks.row_space import RowSpace, run
+from medleak.inversion.health import easy_record
 from medleak.inversion.metrics import assign, rdlv, ssim
-from medleak.inversion.networks import build_network, load_global_state
 from medleak.inversion.observation import Knowledge, observe
 from medleak.inversion.prior import load_prior
 from medleak.inversion.truth import Truth, load_truth, training_items
@@ -87,7 +86,7 @@ def measure(
     )
     record = Record(manifest, info, dict(global_state), dict(update))
     first = Truth(truth.images[:1], truth.labels[:1], truth.names[:1])
-    easy = _worst_rdlv(_easy_case(record, first), first, mean_image, seconds)
+    easy = _worst_rdlv(easy_record(record, first.images, first.labels), first, mean_image, seconds)
     worst = _worst_rdlv(record, truth, mean_image, seconds)
     return {"rdlv": worst, "healthy": easy > 0, "easy_rdlv": easy}
 
@@ -105,19 +104,3 @@ def _worst_rdlv(record: Record, truth: Truth, prior: Tensor, seconds: float) -> 
             "name a prior of the same kind of image."
         )
     return float(values[~values.isnan()].max())
-
-
-def _easy_case(record: Record, one: Truth) -> Record:
-    """The unprotected update of one plain step on one image, from the same global model."""
-    spec, manifest = record.manifest.model, record.manifest
-    network = build_network(spec.path, spec.args)
-    state: dict[str, Any] = {k: torch.as_tensor(v) for k, v in record.global_state.items()}
-    load_global_state(network, state)
-    network.train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=record.info.lr)
-    x = network_input(one.images, manifest.input.mean, manifest.input.std)
-    nn.functional.cross_entropy(network(x), one.labels).backward()
-    optimizer.step()
-    update = {k: (v - state[k]).numpy() for k, v in network.state_dict().items()}
-    schedule = {"n_images": 1, "n_steps": 1, "batch_size": 1, "local_epochs": 1}
-    return Record(manifest, record.info.model_copy(update=schedule), record.global_state, update)

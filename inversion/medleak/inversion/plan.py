@@ -1,12 +1,13 @@
 """What an audit is to try: every combination of update, attack, defence, knowledge and seed."""
 
 import dataclasses
+import functools
 import hashlib
 import importlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,9 @@ from medleak.inversion.reconstruction import Reconstruction
 NO_DEFENCE = "none"
 """The update is attacked as it was recorded; what the site declared is in it already."""
 
+AVERAGE = "average/"
+"""Before an attack's name: it joins all rounds of the site up to the case's own."""
+
 _Settings = TypeVar("_Settings")
 
 
@@ -30,25 +34,27 @@ class AttackKind:
 
     ``run(settings, observation, prior, *, generator, on_progress)``, with ``prior`` [1, C, H, W]
     or None where the attacker's knowledge withholds it, returns a `Reconstruction`.
+
+    ``run_average`` takes a sequence of observations of one site in the place of the one, oldest
+    first. An item is made when it is asked for and not kept: hold what is needed of it. None: the
+    attack cannot join rounds.
     """
 
     settings: type[Any]
     run: Callable[..., Reconstruction]
+    run_average: Callable[..., Reconstruction] | None = None
 
 
 AttackTable = Mapping[str, Callable[[], AttackKind]]
 
 
-def _module(name: str, settings: str) -> Callable[[], AttackKind]:
-    def load() -> AttackKind:
-        module = importlib.import_module(f"medleak.inversion.attacks.{name}")
-        return AttackKind(getattr(module, settings), module.run)
-
-    return load
+def _load(name: str, settings: str) -> AttackKind:
+    module = importlib.import_module(f"medleak.inversion.attacks.{name}")
+    return AttackKind(getattr(module, settings), module.run, getattr(module, "run_average", None))
 
 
 ATTACKS: dict[str, Callable[[], AttackKind]] = {
-    name: _module(name, settings)
+    name: functools.partial(_load, name, settings)  # not a closure: it goes to other processes
     for name, settings in {
         "row_space": "RowSpace",
         "epochwise_bn": "EpochwiseBN",
@@ -72,6 +78,11 @@ class Case:
     defence: str
     knowledge: str
     seed: int
+
+    @property
+    def averages(self) -> bool:
+        """Whether the attack joins the rounds up to this one."""
+        return self.attack.startswith(AVERAGE)
 
     @property
     def name(self) -> str:
@@ -99,7 +110,8 @@ class Plan:
         out: Audit directory; one that holds the same audit is gone on with.
         rounds: Rounds to audit; None: all that are recorded.
         sites: Likewise.
-        attacks: ``name`` or ``name:key=value,…``; see `settings_of`.
+        attacks: ``name`` or ``name:key=value,…``; see `settings_of`. After `AVERAGE` the attack
+            joins a site's recorded rounds; it has one case a site, at the last round to audit.
         defences: Replayed on the recorded update: `NO_DEFENCE`, or as `medleak.filters` names them.
         knowledge: What the attackers know.
         seeds: One run a seed: attack starts and replayed noise depend on it.
@@ -123,7 +135,7 @@ class Plan:
     allowed_prefixes: Sequence[str] = ()
 
     def cases(self) -> list[Case]:
-        """All cases, in order of round and site.
+        """All cases, each once, in order of round and site.
 
         Raises:
             ValueError: A round or site is not recorded, or a defence is unknown or unusable.
@@ -133,13 +145,21 @@ class Plan:
                 defence(spec)
         knowledge = [k.describe() for k in self.knowledge]
         grid = (self.attacks, self.defences, knowledge, self.seeds)
-        return [
+        updates = self.updates()
+        last = {site: round for round, site in updates}
+        cases = (
             Case(round, site, *combination)
-            for round, site in self._updates()
+            for round, site in updates
             for combination in itertools.product(*grid)
-        ]
+        )
+        return list(dict.fromkeys(c for c in cases if not c.averages or c.round == last[c.site]))
 
-    def _updates(self) -> Iterator[tuple[int, str]]:
+    def updates(self) -> list[tuple[int, str]]:
+        """(round, site) of the recorded updates that the plan is about, in order.
+
+        Raises:
+            ValueError: A round or site is not recorded.
+        """
         recorded = list_updates(self.records)
         if not recorded:
             raise ValueError(
@@ -166,20 +186,27 @@ class Plan:
                 f"{_listed(self.rounds)}, sites {_listed(self.sites)}. `medleak records ls` shows "
                 "which site sent in which round."
             )
-        return iter(chosen)
+        return chosen
 
 
 def attack_of(spec: str, table: AttackTable = ATTACKS) -> tuple[AttackKind, Any]:
     """The attack that ``name`` or ``name:key=value,…`` means, and its settings.
 
     Raises:
-        ValueError: Unknown name, or see `settings_of`.
+        ValueError: Unknown name, `AVERAGE` before an attack that cannot join rounds, or see
+            `settings_of`.
     """
-    name, _, rest = spec.partition(":")
-    if name.strip() not in table:
-        raise ValueError(f"Unknown attack {name.strip()!r}; known are {', '.join(sorted(table))}.")
-    kind = table[name.strip()]()
-    return kind, settings_of(kind.settings, rest, f"Attack {name.strip()}")
+    name, _, rest = spec.removeprefix(AVERAGE).partition(":")
+    name = name.strip()
+    if name not in table:
+        raise ValueError(f"Unknown attack {name!r}; known are {', '.join(sorted(table))}.")
+    kind = table[name]()
+    if spec.startswith(AVERAGE) and kind.run_average is None:
+        raise ValueError(
+            f"Attack {name} cannot join several rounds, so {spec!r} would be the attack on one. "
+            "Leave the averaging out, or choose an attack whose module defines run_average."
+        )
+    return kind, settings_of(kind.settings, rest, f"Attack {name}")
 
 
 def knowledge_of(text: str) -> Knowledge:
