@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -20,6 +21,7 @@ from medleak.inversion.report.compare import compare
 from medleak.inversion.report.curves import charts
 from medleak.inversion.report.frames import Frames, Originals, gallery
 from medleak.inversion.report.model import Audit
+from medleak.inversion.report.reading import read_audit
 from medleak.inversion.report.telling import telling
 from medleak.inversion.report.verdicts import (
     RULES,
@@ -139,6 +141,25 @@ class _Page:
             "references": wording.REFERENCES,
         }
         return _fill(context)
+
+
+def index(folders: Mapping[str, Path], originals: Originals) -> bytes:
+    """A page that lists audits by number, worst first as far as they can be read."""
+    entries = [_entry(number, folder) for number, folder in folders.items()]
+    entries.sort(key=lambda e: e["light"].severity if e["light"] else -1)
+    template = _environment().get_template("index.html.jinja")
+    style = Markup(_asset("report.css"))  # a file of ours
+    return template.render(entries=entries, style=style, originals=originals, album=[]).encode()
+
+
+def _entry(number: str, folder: Path) -> dict[str, Any]:
+    try:
+        verdicts = site_verdicts(read_audit(folder))
+    except (ValueError, OSError):
+        words = "It cannot be read; medleak report says why."
+        return {"number": number, "name": folder.name, "light": None, "words": words}
+    worst = verdicts[0].light if verdicts else Light.NOT_KNOWN
+    return {"number": number, "name": folder.name, "light": worst, "words": headline(verdicts)}
 
 
 def _drawings(audit: Audit) -> list[Drawing]:
