@@ -5,12 +5,14 @@ from typing import Annotated
 import typer
 
 from medleak.inversion.cli.audit import audit
+from medleak.inversion.cli.data import data
 from medleak.inversion.cli.doctor import doctor
 from medleak.inversion.cli.figures import figures
 from medleak.inversion.cli.ledger import ledger
 from medleak.inversion.cli.prior import prior
 from medleak.inversion.cli.records import records
 from medleak.inversion.cli.report import report
+from medleak.inversion.cli.serve import serve
 
 app = typer.Typer(
     help="Measure what federated medical-imaging training leaks, and audit it offline.",
@@ -21,11 +23,13 @@ app = typer.Typer(
 )
 app.command()(audit)
 app.add_typer(records)
+app.add_typer(data)
 app.command()(prior)
 app.command()(ledger)
 app.command()(doctor)
 app.command()(figures)
 app.command()(report)
+app.command()(serve)
 
 
 def _version(asked: bool) -> None:

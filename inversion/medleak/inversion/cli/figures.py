@@ -28,14 +28,21 @@ def figures(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="rounds, schedule, ssim, rdlv, embeddings, iip, iterations, noise, front or "
-            "table; may be repeated. Default: all that the audit has data for."
+            help="rounds, attacks, schedule, ssim, rdlv, embeddings, iip, iterations, noise, "
+            "front or table; may be repeated. Default: all that the audit has data for."
         ),
     ] = None,
     format: Annotated[Format, typer.Option(help="Of the files.")] = "png",
     run: Annotated[
         Path | None,
         typer.Option(help="The audit's run: how sites trained, for the figure schedule."),
+    ] = None,
+    embedding: Annotated[
+        str | None,
+        typer.Option(
+            help="ResNet-18 for the figure embeddings: a file of weights, or imagenet (default) "
+            "where torch's cache has it."
+        ),
     ] = None,
     attack: Annotated[
         str | None, typer.Option(help="As in results.csv. Default: the strongest.")
@@ -54,6 +61,7 @@ def figures(
     · medleak figures AUDIT --only rdlv --format svg
     · medleak figures AUDIT --run simulator_workspace
     """
+    from medleak.inversion.embedding import load_embedding
     from medleak.inversion.figures import FIGURES, AuditData, Drawn, draw_all, table
 
     names = list(dict.fromkeys(only or [*FIGURES, "table"]))
@@ -66,7 +74,8 @@ def figures(
     target = out or audit / "figures"
     # `table` alone must not mean "all", as no names do.
     charts = [n for n in names if n in FIGURES]
-    drawn = list(draw_all(data, target, charts, format)) if charts else []
+    embed = load_embedding(embedding) if embedding is not None else None
+    drawn = list(draw_all(data, target, charts, format, embed)) if charts else []
     if "table" in names:
         drawn += [Drawn("table", path) for path in table(data, target)]
     _report(drawn, as_json)

@@ -11,6 +11,7 @@ from medleak.inversion.figures.audit_data import AuditData, MissingData
 from medleak.inversion.figures.embeddings import Embed, embedding_map
 from medleak.inversion.figures.leakage import iip_by_strength, rdlv_by_strength
 from medleak.inversion.figures.pictures import (
+    attacks_compared,
     iteration_strips,
     noise_levels,
     reconstructions_by_round,
@@ -34,6 +35,7 @@ class Kind:
 
 FIGURES: Mapping[str, Kind] = {
     "rounds": Kind(reconstructions_by_round, "TMI Fig. 4, 5"),
+    "attacks": Kind(attacks_compared, "TMI Fig. 3, MedPFL Fig. 8, 9"),
     "schedule": Kind(ssim_by_schedule, "TMI Fig. 6a, b"),
     "ssim": Kind(ssim_by_strength, "TMI Fig. 6c"),
     "rdlv": Kind(rdlv_by_strength, "TMI Fig. 8, 9"),

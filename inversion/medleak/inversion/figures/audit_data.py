@@ -159,9 +159,10 @@ def case_text(rows: Iterable[Row]) -> str:
     rounds = sorted({r.round for r in rows})
     attacks, knowledge = ({getattr(r, k): None for r in rows} for k in ("attack", "knowledge"))
     when = f"round {rounds[0]}" if len(rounds) == 1 else f"{len(rounds)} rounds"
+    by = " and ".join(attacks) if len(attacks) < 4 else f"{len(attacks)} attacks"
     return (
         f"{_count(len(images), 'image')} of {_count(len(sites), 'site')}, {when}, "
-        f"{_count(len(seeds), 'seed')}; attack {' and '.join(attacks)}; the attacker knows: "
+        f"{_count(len(seeds), 'seed')}; {'attack ' * (len(attacks) < 4)}{by}; the attacker knows: "
         f"{' or '.join(knowledge)}."
     )
 

@@ -3,17 +3,20 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch import Tensor
 
-from medleak.inversion.figures.audit_data import AuditData, case_text
+from medleak.inversion.embedding import EmbeddingError, load_embedding
+from medleak.inversion.figures.audit_data import AuditData, MissingData, case_text
 from medleak.inversion.figures.protection import DEFAULT_PARAMETER, dose, protection
-from medleak.inversion.figures.style import INK, new_figure
+from medleak.inversion.figures.style import COLOURS, new_figure
 from medleak.inversion.results import Row
 
-Embed = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
-"""Pictures, uint8 [H, W] or [H, W, 3], to features [N, D]."""
+Embed = Callable[[Tensor], Tensor]
+"""Images [N, 3, H, W] in [0, 1] to features [N, D]; see `medleak.inversion.embedding`."""
 
 _FEWEST = 4
 _MOST = 2000
@@ -30,14 +33,12 @@ def embedding_map(
 
     Args:
         audit: Its pictures are read.
-        embed: The network.
+        embed: The network; None: ResNet-18 with ImageNet weights, where torch's cache has them.
         parameter: Strength of the defence.
 
     Raises:
         MissingData: There is no network, or there are fewer than four pictures.
     """
-    if embed is None:
-        raise audit.missing("a network that embeds pictures", "medleak figures --embedding FILE")
     chosen = audit.one_attacker()
     rows = [
         r for r in chosen.measured if r.truth_picture and dose(protection(r), parameter) is not None
@@ -45,11 +46,10 @@ def embedding_map(
     truths = list(dict.fromkeys(r.truth_picture for r in rows if r.truth_picture))
     if len(truths) + len(rows) < _FEWEST:
         raise audit.missing(
-            f"pictures for a map (at least {_FEWEST})", "medleak audit RUN --truth LISTS"
+            f"{_FEWEST} or more pictures for a map", "medleak audit RUN --truth LISTS"
         )
     pictures = [audit.picture(name) for name in (*truths, *(r.picture for r in rows))]
-    features = embed(pictures)
-    places = project(features)
+    places = project((embed or _imagenet())(_batch(pictures)).numpy())
     shown = chosen.where(lambda r: r in rows)
     return _draw(places, len(truths), [_strength(r, parameter) for r in rows], shown)
 
@@ -66,6 +66,19 @@ def project(features: NDArray[np.float32]) -> NDArray[np.float64]:
         n_components=2, metric="cosine", init="random", perplexity=perplexity, random_state=_SEED
     )
     return np.asarray(map_.fit_transform(features.astype(np.float64)), dtype=np.float64)
+
+
+def _imagenet() -> Embed:
+    try:
+        return load_embedding()
+    except EmbeddingError as error:
+        raise MissingData(str(error)) from None
+
+
+def _batch(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """[N, 3, H, W] in [0, 1]; an audit's pictures are of one size."""
+    colour = [p if p.ndim == 3 else np.repeat(p[..., None], 3, axis=2) for p in pictures]
+    return torch.from_numpy(np.stack(colour)).permute(0, 3, 1, 2).float() / 255
 
 
 def _draw(
@@ -85,6 +98,8 @@ def _draw(
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(True)
     top = max(strengths, default=0.0)
     dots = axes.scatter(
         *places[originals:].T,
@@ -99,10 +114,11 @@ def _draw(
     axes.scatter(
         *places[:originals].T,
         marker="*",
-        s=70,
-        facecolors="none",
-        edgecolors=INK,
-        linewidths=0.9,
+        s=80,
+        facecolors=COLOURS[1],
+        edgecolors="white",
+        linewidths=0.6,
+        zorder=3,
         label="original",
     )
     if top > 0:

@@ -1,8 +1,9 @@
 """Grids of pictures: reconstructions by round, by noise level, and an attack as it goes."""
 
 import re
+import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -29,9 +30,10 @@ from medleak.inversion.panels import PRIOR_PICTURE
 from medleak.inversion.plan import NO_DEFENCE
 from medleak.inversion.results import Row
 
-_MOST_COLUMNS = 8
+_MOST_COLUMNS = 7
 _MOST_ROWS = 9
 _NARROWEST_IN = 4.0
+_LINE_IN = 0.14
 _Number = TypeVar("_Number", int, float)
 _ITERATION = re.compile(r"_it(\d+)\.png$")
 
@@ -40,6 +42,7 @@ _ITERATION = re.compile(r"_it(\d+)\.png$")
 class _Cell:
     picture: np.ndarray | None
     note: str = ""
+    title: str = ""
 
 
 def reconstructions_by_round(audit: AuditData) -> Figure:
@@ -117,6 +120,47 @@ def noise_levels(
     )
 
 
+def attacks_compared(audit: AuditData) -> Figure:
+    """One image of each site as different attacks, or attackers, found it (TMI Fig. 3).
+
+    Raises:
+        MissingData: There was one attacker alone.
+    """
+    chosen = audit.unprotected()
+    attackers = list(dict.fromkeys((r.attack, r.knowledge) for r in chosen.measured))
+    if len(attackers) < 2:
+        raise audit.missing(
+            "a second attack or kind of knowledge",
+            "medleak audit RUN --attack row_space --attack epochwise_bn",
+        )
+    same_attack = len({a for a, _ in attackers}) == 1
+    names = [_wrapped(k if same_attack else a) for a, k in attackers]
+    lines = []
+    for site in chosen.sites:
+        rows = [r for r in chosen.measured if r.site == site]
+        if not rows:
+            continue
+        first = max(rows, key=lambda r: r.ssim or 0.0)
+        same = [r for r in rows if (r.truth_image, r.round) == (first.truth_image, first.round)]
+        cells = [
+            replace(cell, title=title)
+            for cell, title in zip(_known(first, audit), ("original", "prior"), strict=True)
+        ]
+        for attacker, name in zip(attackers, names, strict=True):
+            own = [r for r in same if (r.attack, r.knowledge) == attacker]
+            cells.append(replace(_best_of(own, audit), title=name))
+        # A line that is too long for the page goes on below.
+        for at in range(0, len(cells), _MOST_COLUMNS):
+            lines.append((label(site, 16) if at == 0 else "", cells[at : at + _MOST_COLUMNS]))
+    return _grid(
+        lines,
+        [""] * min(_MOST_COLUMNS, len(attackers) + 2),
+        f"The same image and update throughout. SSIM with the original below each picture. "
+        f"{case_text(chosen.rows)}",
+        audit,
+    )
+
+
 def iteration_strips(audit: AuditData) -> Figure:
     """What an attack's image looked like on the way to its end (MedPFL Fig. 5-7).
 
@@ -169,13 +213,17 @@ def _grid(
     names = max(len(part) for name, _ in lines for part in name.split("\n"))
     margin = 0.1 + 0.062 * min(names, LABEL_CHARACTERS)
     side = min((WIDTH_IN - margin) / columns, 1.1)
-    figure = new_figure(
-        (side + 0.12) * len(lines) + 0.25, caption, max(margin + side * columns, _NARROWEST_IN)
-    )
+    above = max(t.count("\n") for t in (*titles, *(c.title for _, line in lines for c in line)))
+    own_titles = any(c.title for _, line in lines for c in line)
+    height = (side + 0.12) * len(lines) + 0.25
+    height += _LINE_IN * (above + 1) * (len(lines) if own_titles else above > 0)
+    figure = new_figure(height, caption, max(margin + side * columns, _NARROWEST_IN))
     grid = figure.subplots(len(lines), columns, squeeze=False)
     for k, (name, cells) in enumerate(lines):
-        for axes, cell, title in zip(grid[k], cells, titles, strict=True):
-            _draw(axes, cell, title if k == 0 else "")
+        for axes, cell, title in zip(grid[k], cells, titles, strict=False):
+            _draw(axes, cell, cell.title or (title if k == 0 else ""))
+        for axes in grid[k][len(cells) :]:
+            axes.set_visible(False)
         grid[k][0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=4)
     return figure
 
@@ -187,6 +235,12 @@ def _draw(axes: Axes, cell: _Cell, title: str) -> None:
     else:
         axes.set_aspect("equal")
         axes.text(0.5, 0.5, "-", ha="center", va="center", transform=axes.transAxes)
+
+
+def _wrapped(text: str, width: int = 15) -> str:
+    """An attack's text in lines that fit above a picture; at most three."""
+    parts = textwrap.wrap(re.sub(r"([:,_+])", r"\1 ", label(text, 3 * width)), width)
+    return "\n".join(p.replace(": ", ":").replace(", ", ",").replace("_ ", "_") for p in parts[:3])
 
 
 def _known(row: Row, audit: AuditData) -> list[_Cell]:
@@ -239,7 +293,7 @@ def _iterations(row: Row, audit: AuditData) -> dict[int, str]:
     }
 
 
-def _thinned(values: Sequence[_Number], most: int = _MOST_COLUMNS - 3) -> list[_Number]:
+def _thinned(values: Sequence[_Number], most: int = _MOST_COLUMNS - 2) -> list[_Number]:
     """At most ``most`` of ``values``, evenly spread, the first and the last among them."""
     if len(values) <= most:
         return list(values)
