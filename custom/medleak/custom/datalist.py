@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -23,11 +23,20 @@ PATIENT_PATTERN = r"(p?\d+)_(?:\d{1,4}|left|right)"
 SECTIONS = ("training", "validation", "test")
 IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp"}
+# As repr writes a string; an apostrophe within a word opens none.
+_QUOTED = re.compile(r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
 _KNOWN = "PNG, JPEG, BMP, TIFF, GIF or WebP"
 
 
 class DataError(ValueError):
-    """The data cannot be used as they are; the message is one line for the user."""
+    """The data cannot be used as they are; the message is one line for the user at the site.
+
+    It may name files, and so patients: what leaves the site, a job's log say, takes `for_log`.
+    """
+
+    def for_log(self) -> str:
+        """The message without anything that it quotes: names of files, folders, classes, sites."""
+        return _QUOTED.sub("'…'", str(self))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -121,7 +130,9 @@ def read_folders(
     return items, names
 
 
-def read_images(folder: str | Path, patient_pattern: str = PATIENT_PATTERN) -> list[Item]:
+def read_images(
+    folder: str | Path, patient_pattern: str = PATIENT_PATTERN, *, may_be_empty: bool = False
+) -> list[Item]:
     """All images in and below ``folder``, sorted by name, of class 0 and relative to it.
 
     Raises:
@@ -129,7 +140,7 @@ def read_images(folder: str | Path, patient_pattern: str = PATIENT_PATTERN) -> l
     """
     root = Path(folder)
     found = sorted(path.relative_to(root).as_posix() for path in _images(root, ()))
-    if not found:
+    if not found and not may_be_empty:
         raise DataError(
             f"Folder {str(root)!r} holds no image ({_KNOWN}): there is nothing to use. Name "
             "another folder."
@@ -240,7 +251,7 @@ def open_image(path: str | Path) -> Image.Image:
     )
 
 
-def verify(items: Sequence[Item], data_root: str | Path = "") -> None:
+def verify(items: Iterable[Item], data_root: str | Path = "") -> None:
     """Decode every image of ``items`` once.
 
     Raises:

@@ -84,7 +84,11 @@ def _with_mask(item: Item, masks: dict[str, list[str]], root: Path) -> Item:
 
 
 def load_masks(
-    items: Sequence[Item], *, spatial_size: tuple[int, int], data_root: str | Path = ""
+    items: Sequence[Item],
+    *,
+    spatial_size: tuple[int, int],
+    data_root: str | Path = "",
+    section: str = "",
 ) -> "Tensor":
     """The masks of ``items``: float32 [N, 1, H, W] of 0 and 1, in their order.
 
@@ -94,6 +98,7 @@ def load_masks(
         items: Items with masks, relative to ``data_root`` or absolute.
         spatial_size: (H, W) of the result.
         data_root: Folder of relative files.
+        section: As of `transforms.load_images`.
 
     Raises:
         DataError: An item has no mask, the mask is no sound image, or its size is not the image's.
@@ -102,17 +107,23 @@ def load_masks(
 
     masks = torch.empty((len(items), 1, *spatial_size))
     for k, item in enumerate(items):
-        if not item.mask:
-            raise DataError(
-                f"Image {item.image!r} has no mask: a segmentation cannot learn from it. Add "
-                "'mask' to its entry in the datalist, or leave it out."
-            )
-        image, mask = Path(data_root) / item.image, Path(data_root) / item.mask
-        masks[k, 0] = torch.from_numpy(_decode(mask, image, spatial_size)).float()
+        try:
+            mask = _decode(item, Path(data_root), spatial_size)
+        except DataError as error:
+            if section:
+                raise DataError(f"{section}[{k}]: {error.for_log()}") from None
+            raise
+        masks[k, 0] = torch.from_numpy(mask).float()
     return masks
 
 
-def _decode(mask: Path, image: Path, spatial_size: tuple[int, int]) -> NDArray[np.bool_]:
+def _decode(item: Item, root: Path, spatial_size: tuple[int, int]) -> NDArray[np.bool_]:
+    if not item.mask:
+        raise DataError(
+            f"Image {item.image!r} has no mask: a segmentation cannot learn from it. Add 'mask' to "
+            "its entry in the datalist, or leave it out."
+        )
+    image, mask = root / item.image, root / item.mask
     opened, shown = open_image(mask), open_image(image)
     if opened.size != shown.size:
         raise DataError(

@@ -5,18 +5,16 @@ image, so that two visits of one patient look alike but not the same. A modality
 `MODALITIES` and one module with what it draws.
 """
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from medleak.custom import phantom_brain, phantom_chest, phantom_fundus, phantom_skin
-from medleak.custom.atomic import write_atomic
 from medleak.custom.datalist import Item
+from medleak.custom.images import save_image
 from medleak.custom.phantom_canvas import Phantom, generator
 
 # Part of the folder name that `render` writes to: raise it whenever a pixel changes.
@@ -122,8 +120,8 @@ def render(
         drawn = phantom(modality, item.image, (height, width), seed)
         # The mask first: an image that exists is taken to be complete.
         if masks is not None and drawn.mask is not None:
-            write_atomic(masks / item.image, _png(drawn.mask))
-        write_atomic(path, _png(drawn.image))
+            save_image(masks / item.image, drawn.mask)
+        save_image(path, drawn.image)
     return data_root
 
 
@@ -200,10 +198,3 @@ def _size(spatial_size: int | tuple[int, int]) -> tuple[int, int]:
             "Use 64 or 224."
         )
     return size
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    """``pixels`` as a PNG without metadata."""
-    png = io.BytesIO()
-    Image.fromarray(pixels).save(png, format="PNG")
-    return png.getvalue()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from medleak.custom import phantoms
 from medleak.custom.datalist import DataError, Item, load_datalist, read_folders, save_datalist
+from medleak.custom.datasets.prepare import prepared_lists
 from medleak.custom.environment import DATA_VARIABLE, path_variable
 from medleak.custom.masks import read_masked
 from medleak.custom.sites import TMI_TABLE_II, Site, images_needed, largest_scale, scaled, split
@@ -20,8 +21,9 @@ class Source:
 
     Attributes:
         dataset_json: The site's own decathlon-style datalist (a real federation).
-        data_root: A folder-per-class set, split over the sites of the table (a simulated one);
-            also what relative paths of ``dataset_json`` start from. None: phantoms.
+        data_root: What ``medleak data`` prepared, or a folder-per-class set, split over the sites
+            of the table (a simulated one); also what relative paths of ``dataset_json`` start
+            from. None: phantoms.
         table: The simulated sites and their numbers of images.
         classes: Class names, label k is the k-th.
         scale: Share of the table's numbers of images; None: 1/8 for phantoms, for a folder the
@@ -71,6 +73,9 @@ def _decide(source: Source, site: str, run_dir: Path) -> dict[str, list[Item]]:
         )
     data_root = source.data_root or path_variable(DATA_VARIABLE)
     if data_root is not None:
+        prepared = prepared_lists(Path(data_root), site, source.classes)
+        if prepared is not None:
+            return prepared
         read = read_masked if source.masks else read_folders
         items, _ = read(data_root, source.classes)
         scale = source.scale or largest_scale(source.table, items, source.seed)

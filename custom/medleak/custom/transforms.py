@@ -29,6 +29,7 @@ def load_images(
     spatial_size: tuple[int, int],
     channels: Literal[1, 3] = 1,
     data_root: str | Path = "",
+    section: str = "",
 ) -> "tuple[Tensor, Tensor]":
     """The pixels that a client trains on, and that an audit compares with.
 
@@ -37,6 +38,8 @@ def load_images(
         spatial_size: (H, W) of the result.
         channels: 1 for gray (colour becomes luminance), 3 for RGB (gray is repeated).
         data_root: Folder of relative images.
+        section: Name of the list; an image that cannot be used is then told by its place, such as
+            ``training[3]``, and not by its file, so that a job's log names no patient.
 
     Returns:
         Images, float32 [N, C, H, W] in [0, 1], and labels, int64 [N], in the order of ``items``.
@@ -53,9 +56,12 @@ def load_images(
             sample: Any = transform({"image": str(Path(data_root) / item.image)})
         except RuntimeError as error:
             # Compose wraps whatever a transform raises.
-            if isinstance(error.__cause__, DataError):
-                raise error.__cause__ from None
-            raise
+            cause = error.__cause__
+            if not isinstance(cause, DataError):
+                raise
+            if section:
+                raise DataError(f"{section}[{k}]: {cause.for_log()}") from None
+            raise cause from None
         images[k] = sample["image"]
     return images, torch.tensor([item.label for item in items], dtype=torch.int64)
 
@@ -108,16 +114,15 @@ def decode(
     Resized by Pillow's Lanczos filter, which averages when it shrinks: MONAI's ``Resized`` blurs
     by a Gaussian first, and fine marks, which an attack may or may not find, would be gone.
 
+    Unsigned 16-bit gray is divided by 257, as the PNG standard asks for.
+
     Raises:
-        DataError: The file holds no single sound image, or one of more than 8 bits a channel.
+        DataError: The file holds no single sound image, or one of more than 8 bits a channel of
+            which black and white are unknown: signed, 32-bit, or not using what 16 bits can hold.
     """
     image = open_image(path)
     if image.mode.startswith(("I", "F")):
-        raise DataError(
-            f"Image {str(path)!r} has more than 8 bits a channel (mode {image.mode!r}): which "
-            "values are black and white is unknown. Convert it to 8 bits with the window that "
-            "the reader would use."
-        )
+        image = _eight_bits(image, path)
     image = _upright(image)
     if image.has_transparency_data:
         ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
@@ -129,6 +134,19 @@ def decode(
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     return np.array(image, np.uint8).reshape(height, width, channels)
+
+
+def _eight_bits(image: Image.Image, path: str | Path) -> Image.Image:
+    """16-bit gray over its full range; a detector's 12 bits in 16 would come out black."""
+    values = np.asarray(image)
+    # Pillow opens some 16-bit PNG and TIFF as 32-bit integers.
+    if image.mode != "F" and values.min() >= 0 and 4096 <= values.max() < 65536:
+        return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+    raise DataError(
+        f"Image {str(path)!r} has more than 8 bits a channel (mode {image.mode!r}, values "
+        f"{values.min():g} to {values.max():g}): which values are black and white is unknown. Say "
+        "so once by `medleak data folder DIR --window BLACK:WHITE`."
+    )
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -1,0 +1,34 @@
+"""Rotterdam EyePACS AIROGS train set, TMI's data set B: fundus, referable glaucoma or not."""
+
+from pathlib import Path
+
+from medleak.custom.datalist import Item
+from medleak.custom.datasets.dataset import DataSet, FormError
+from medleak.custom.datasets.layouts import labelled
+
+_TABLE = "train_labels.csv"
+
+
+def _read(root: Path) -> list[Item]:
+    for table in (root / _TABLE, root.parent / _TABLE):
+        if table.is_file():
+            return labelled(
+                root, table, name="challenge_id", label="class", values={"NRG": 0, "RG": 1}
+            )
+    raise FormError(f"has no {_TABLE}")
+
+
+SET = DataSet(
+    name="airogs",
+    title="Rotterdam EyePACS AIROGS train set",
+    use="TMI data set B",
+    modality="fundus",
+    classes=("normal", "glaucoma"),
+    channels=3,
+    counts={"normal": 98172, "glaucoma": 3270},
+    source="https://doi.org/10.5281/zenodo.5793241 (access on request)",
+    licence="CC BY-NC-ND 4.0",
+    form="train_labels.csv (challenge_id, class: NRG or RG) and the folders 0 to 5 of TRAIN*.jpg",
+    patients="not published: each image counts as one patient",
+    read=_read,
+)

@@ -1,0 +1,28 @@
+"""NIH ChestX-ray14, the source of TMI's prior for chest X-rays."""
+
+from pathlib import Path
+
+from medleak.custom.datalist import Item
+from medleak.custom.datasets.dataset import DataSet
+from medleak.custom.datasets.layouts import named_files
+
+
+def _read(root: Path) -> list[Item]:
+    return named_files(root, r"(\d{8})_\d{3}")
+
+
+SET = DataSet(
+    name="chestxray14",
+    title="NIH ChestX-ray14",
+    use="TMI's prior for data set A",
+    modality="cxr",
+    classes=("public",),
+    channels=1,
+    counts={"public": 112120},
+    source="https://nihcc.app.box.com/v/ChestXray-NIHCC",
+    licence="no restriction; name the NIH Clinical Center, the link and Wang et al. 2017",
+    form="images_*/images/<patient>_<visit>.png, at any depth",
+    patients="the eight digits before '_' in the file name",
+    read=_read,
+    prior=True,
+)

@@ -1,0 +1,169 @@
+"""MedMNIST in 64, 128 and 224 px: the sets that download by themselves, as folders of PNG.
+
+A file ``<name>_<size>.npz`` holds ``{train,val,test}_{images,labels}``. MedMNIST publishes no
+patients, so each image counts as one; its own split is not kept.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medleak.custom.datalist import DataError
+
+SIZES = (64, 128, 224)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subset:
+    """One of MedMNIST's sets (Yang et al. 2023, doi:10.1038/s41597-022-01721-8).
+
+    Attributes:
+        title: What its authors call it.
+        modality: As of the phantoms.
+        classes: Label k is the k-th.
+        channels: 1 or 3.
+        licence: Of the images.
+        findings: Labels are a row of 0 and 1 for findings: any finding is class 1.
+    """
+
+    title: str
+    modality: str
+    classes: tuple[str, ...]
+    channels: int
+    licence: str = "CC BY 4.0"
+    findings: bool = False
+
+
+SUBSETS = {
+    "pneumoniamnist": Subset(
+        title="PneumoniaMNIST", modality="cxr", classes=("normal", "pneumonia"), channels=1
+    ),
+    "chestmnist": Subset(
+        title="ChestMNIST",
+        modality="cxr",
+        classes=("no_finding", "finding"),
+        channels=1,
+        findings=True,
+    ),
+    "retinamnist": Subset(
+        title="RetinaMNIST",
+        modality="fundus",
+        classes=("grade_0", "grade_1", "grade_2", "grade_3", "grade_4"),
+        channels=3,
+    ),
+    "dermamnist": Subset(
+        title="DermaMNIST",
+        modality="dermoscopy",
+        classes=(
+            "actinic_keratoses",
+            "basal_cell_carcinoma",
+            "benign_keratosis",
+            "dermatofibroma",
+            "melanoma",
+            "nevi",
+            "vascular_lesions",
+        ),
+        channels=3,
+        licence="CC BY-NC 4.0",
+    ),
+}
+SOURCE = "https://medmnist.com"
+
+
+def find(name: str) -> Subset:
+    """The subset called ``name``, in any case.
+
+    Raises:
+        DataError: There is none.
+    """
+    if name.lower() not in SUBSETS:
+        raise DataError(
+            f"There is no MedMNIST set {name!r} here: its classes are unknown. Use one of "
+            f"{', '.join(SUBSETS)}."
+        )
+    return SUBSETS[name.lower()]
+
+
+def download(name: str, size: int, folder: Path) -> Path:
+    """The file of ``name`` in ``size`` px below ``folder``, downloaded unless it is there.
+
+    Raises:
+        DataError: The extra ``medmnist`` is missing, the size unknown, or the download failed.
+    """
+    find(name)
+    if size not in SIZES:
+        raise DataError(f"MedMNIST has no {size} px: use one of {', '.join(map(str, SIZES))}.")
+    path = folder / f"{name.lower()}_{size}.npz"
+    if path.is_file():
+        return path
+    try:
+        import medmnist
+    except ImportError:
+        raise DataError(
+            "MedMNIST's downloader is not installed. Run pip install 'medleak[medmnist]', or get "
+            f"{path.name} from {SOURCE} and name it by --npz."
+        ) from None
+    folder.mkdir(parents=True, exist_ok=True)
+    info: dict[str, Any] = medmnist.INFO[name.lower()]
+    make = getattr(medmnist, info["python_class"])
+    try:
+        make(split="val", download=True, root=str(folder), size=size)
+    except Exception as error:  # whatever the network, the server or a check of the hash raises
+        raise DataError(
+            f"{path.name} could not be downloaded ({' '.join(str(error).split())[:200]}): there "
+            f"are no images. Try again, or get it from {SOURCE} on another machine and name it by "
+            "--npz."
+        ) from None
+    return path
+
+
+def pictures(path: Path, subset: Subset) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
+    """Class, patient and pixels of every image in the npz file ``path``.
+
+    Raises:
+        DataError: The file is missing, damaged or of another form.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            for part in ("train", "val", "test"):
+                images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
+                _check(path, part, images, labels, subset)
+                classes = (labels.any(1) if subset.findings else labels[:, 0]).astype(int)
+                for k, (pixels, label) in enumerate(zip(images, classes, strict=True)):
+                    yield subset.classes[label], f"{part}/{k}", pixels
+    except (OSError, KeyError, ValueError, EOFError) as error:
+        if isinstance(error, DataError):
+            raise
+        why = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"{str(path)!r} is no MedMNIST file ({why}): its images cannot be read. Download it "
+            "anew."
+        ) from None
+
+
+def _check(
+    path: Path,
+    part: str,
+    images: NDArray[np.generic],
+    labels: NDArray[np.generic],
+    subset: Subset,
+) -> None:
+    gray = subset.channels == 1
+    fits = (
+        images.dtype == np.uint8
+        and images.ndim == (3 if gray else 4)
+        and (gray or images.shape[3] == 3)
+        and labels.ndim == 2
+        and len(labels) == len(images)
+        and labels.min(initial=0) >= 0
+        and labels.max(initial=0) < (2 if subset.findings else len(subset.classes))
+    )
+    if not fits:
+        raise DataError(
+            f"{str(path)!r} holds {part} images {images.dtype} {list(images.shape)} and labels "
+            f"{list(labels.shape)}, which are not {subset.title}'s. Name the file of this set."
+        )

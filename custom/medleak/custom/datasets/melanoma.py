@@ -1,0 +1,33 @@
+"""Melanoma Skin Cancer Dataset of 10000 Images, of MedPFL: dermoscopy."""
+
+from pathlib import Path
+
+from medleak.custom.datalist import Item
+from medleak.custom.datasets.dataset import DataSet
+from medleak.custom.datasets.layouts import class_folders, halves
+
+_LAYOUTS = halves(
+    {"benign": "benign", "malignant": "malignant"}, "train", "test", "melanoma_cancer_dataset"
+)
+
+
+def _read(root: Path) -> list[Item]:
+    return class_folders(root, _LAYOUTS)
+
+
+SET = DataSet(
+    name="melanoma",
+    title="Melanoma Skin Cancer Dataset of 10000 Images",
+    use="MedPFL",
+    modality="dermoscopy",
+    classes=("benign", "malignant"),
+    channels=3,
+    counts={"benign": 5500, "malignant": 5105},
+    source=(
+        "https://www.kaggle.com/datasets/hasnainjaved/melanoma-skin-cancer-dataset-of-10000-images"
+    ),
+    licence="CC0 on its page; the images come from the ISIC archive (CC BY-NC 4.0 or CC0)",
+    form="benign/ and malignant/, below train/ and test/ (pooled and split anew) or by themselves",
+    patients="not published: each image counts as one patient",
+    read=_read,
+)

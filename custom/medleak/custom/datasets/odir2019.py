@@ -1,0 +1,28 @@
+"""ODIR-2019 (ODIR-5K), the source of TMI's prior for fundus images."""
+
+from pathlib import Path
+
+from medleak.custom.datalist import Item
+from medleak.custom.datasets.dataset import DataSet
+from medleak.custom.datasets.layouts import named_files
+
+
+def _read(root: Path) -> list[Item]:
+    return named_files(root, r"(\d+)_(?:left|right)")
+
+
+SET = DataSet(
+    name="odir2019",
+    title="ODIR-2019 training images",
+    use="TMI's prior for data set B",
+    modality="fundus",
+    classes=("public",),
+    channels=3,
+    counts={"public": 7000},
+    source="https://odir2019.grand-challenge.org/dataset/ (registration)",
+    licence="as the challenge grants at registration: research, no redistribution",
+    form="<patient>_left.jpg and <patient>_right.jpg, at any depth",
+    patients="the number before '_left' or '_right' in the file name",
+    read=_read,
+    prior=True,
+)

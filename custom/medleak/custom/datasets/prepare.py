@@ -1,0 +1,283 @@
+"""From images to one datalist a site, and back: the folder that ``medleak data`` writes.
+
+``dataset.json`` says what was prepared, ``<site>.json`` names each site's images. The latter name
+files, and so may name patients: they stay on the machine that holds the images.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medleak.custom.atomic import write_atomic
+from medleak.custom.datalist import DataError, Item, load_datalist, save_datalist
+from medleak.custom.datasets.dataset import count
+from medleak.custom.sites import (
+    TMI_TABLE_II,
+    Site,
+    format_table,
+    largest_scale,
+    scaled,
+    split,
+)
+
+DESCRIPTION = "dataset.json"
+PUBLIC = "public.json"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What the images are, as ``dataset.json`` keeps it.
+
+    Attributes:
+        name: Of the set, or of the folder.
+        modality: As of the phantoms, or "".
+        classes: Label k is the k-th.
+        channels: 1 for gray, 3 for RGB, None where it was not looked at.
+        source: Where the images came from, or "".
+        licence: Of the images, or "".
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    modality: str = ""
+    channels: int | None = None
+    source: str = ""
+    licence: str = ""
+
+
+def prepare(
+    items: Sequence[Item],
+    root: Path,
+    out: Path,
+    content: Content,
+    *,
+    table: Sequence[Site] = TMI_TABLE_II,
+    scale: float | None = None,
+    seed: int = 0,
+    test: int | None = None,
+) -> dict[str, Any]:
+    """Split ``items`` over the sites of ``table`` by patient and write their lists to ``out``.
+
+    Equal arguments write equal files. Each site gets the table's numbers (times the scale), as even
+    over the classes as they allow; all get the same test list, of patients that no site has.
+
+    Args:
+        items: Images relative to ``root``.
+        root: Their folder; the lists name images by their absolute paths.
+        out: Folder to write to; made if missing.
+        content: What the images are.
+        table: Sites, by default TMI Table II.
+        scale: Share of the table's numbers; None: the largest up to 1 that the images allow.
+        seed: Of the split.
+        test: Images of the test list at most; None: as many as the largest validation list.
+
+    Returns:
+        What was written to ``dataset.json``.
+
+    Raises:
+        DataError: The images do not suffice, or ``out`` holds the lists of other images.
+        OSError: ``out`` cannot be written.
+    """
+    if scale is None:
+        scale = largest_scale(table, items, seed)
+    sites = scaled(table, scale, len(content.classes))
+    dealt = split(items, sites, seed)
+    most = max(site.validation for site in sites) if test is None else test
+    kept = _even(dealt.test, most)
+    description = _description(items, content) | {
+        "seed": seed,
+        "scale": scale,
+        "table": format_table(sites),
+        "sites": {
+            name: {section: len(part) for section, part in lists.items()}
+            for name, lists in dealt.sites.items()
+        },
+        "test": len(kept),
+    }
+    _claim(out, description)
+    for name, lists in dealt.sites.items():
+        save_datalist(out / f"{name}.json", _absolute({**lists, "test": kept}, root))
+    _describe(out, description)
+    return description
+
+
+def choose(items: Sequence[Item], limit: int | None, seed: int = 0) -> list[Item]:
+    """``items`` by name, or ``limit`` of them drawn by ``seed``; the same in any order of them."""
+    ordered = sorted(items)
+    if limit is None or limit >= len(ordered):
+        return ordered
+    picked = np.random.default_rng(seed).permutation(len(ordered))[:limit]
+    return [ordered[k] for k in sorted(picked)]
+
+
+def prepare_public(
+    items: Sequence[Item], root: Path, out: Path, content: Content, *, seed: int = 0
+) -> dict[str, Any]:
+    """Write the list of public images that ``medleak prior --data OUT/public.json`` averages.
+
+    Args:
+        items: Images relative to ``root``, as `choose` took them.
+        root: Their folder.
+        out: Folder to write to; made if missing.
+        content: What the images are.
+        seed: By which they were chosen.
+
+    Returns:
+        What was written to ``dataset.json``.
+
+    Raises:
+        DataError: ``out`` holds the lists of other images.
+    """
+    description = _description(items, content) | {"seed": seed, "public": len(items)}
+    _claim(out, description)
+    save_datalist(out / PUBLIC, _absolute({"training": items}, root))
+    _describe(out, description)
+    return description
+
+
+def prepared_lists(out: Path, site: str, classes: Sequence[str]) -> dict[str, list[Item]] | None:
+    """The lists of ``site`` that `prepare` wrote to ``out``, or None where it wrote nothing.
+
+    Raises:
+        DataError: ``out`` was prepared with other classes or has nothing for ``site``.
+    """
+    path = out / DESCRIPTION
+    if not path.is_file():
+        return None
+    found = tuple(_read(path).get("classes", ()))
+    if found != tuple(classes):
+        raise DataError(
+            f"{str(out)!r} was prepared with the classes {list(found)}, the job has "
+            f"{list(classes)}: labels would mean something else. Give the job these classes."
+        )
+    lists = out / f"{site}.json"
+    if not lists.is_file():
+        raise DataError(
+            f"{str(out)!r} has no {site}.json: there are no images for this site. Prepare it with "
+            "a table that names the site, or run the sites that it has."
+        )
+    return load_datalist(lists, num_classes=len(classes))
+
+
+def check_patients(lists: Mapping[str, Mapping[str, Sequence[Item]]]) -> None:
+    """Check that no patient is in two sites' lists, nor in two sections of one site.
+
+    Test lists may be shared among sites, and a site may share training images with another only
+    where it shares its validation list too, as TMI's high-risk client does.
+
+    Args:
+        lists: Site to section to items.
+
+    Raises:
+        DataError: The first patient that is, by the place of one of its images.
+    """
+    seen: dict[str, tuple[str, str, str]] = {}
+    for site, sections in lists.items():
+        for section, items in sections.items():
+            for k, item in enumerate(items):
+                where = f"{site}: {section}[{k}]"
+                first = seen.setdefault(item.patient, (site, section, where))
+                if not _apart(first, site, section, lists):
+                    raise DataError(
+                        f"{where} is of the same patient as {first[2]}: what one learns there is "
+                        "known here, so results would flatter. Keep all images of a patient in one "
+                        "list of one site."
+                    )
+
+
+def _apart(
+    first: tuple[str, str, str],
+    site: str,
+    section: str,
+    lists: Mapping[str, Mapping[str, Sequence[Item]]],
+) -> bool:
+    """Whether an image in ``section`` of ``site`` may be of the patient first seen in ``first``."""
+    if section != first[1]:
+        return False
+    if site == first[0] or section == "test":
+        return True
+    shared = (lists[name].get("validation", []) for name in (site, first[0]))
+    here, there = (sorted(item.image for item in items) for items in shared)
+    return bool(here) and here == there
+
+
+def _even(items: Sequence[Item], most: int) -> list[Item]:
+    """Up to ``most`` of ``items``, as even over the classes as they allow, in their order."""
+    left: Counter[int] = Counter(item.label for item in items)
+    take: Counter[int] = Counter()
+    while take.total() < most and any(left.values()):
+        for label in sorted(left):
+            if left[label] and take.total() < most:
+                left[label] -= 1
+                take[label] += 1
+    kept = []
+    for item in items:
+        if take[item.label]:
+            take[item.label] -= 1
+            kept.append(item)
+    return kept
+
+
+def _description(items: Sequence[Item], content: Content) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "name": content.name,
+        "modality": content.modality,
+        "classes": list(content.classes),
+        "channels": content.channels,
+        "source": content.source,
+        "licence": content.licence,
+        "images": count(items, content.classes),
+        "patients": len({item.patient for item in items}),
+        "masks": any(item.mask for item in items),
+    }
+
+
+def _claim(out: Path, description: Mapping[str, Any]) -> None:
+    """Refuse a folder with lists of something else: some of them would stay behind."""
+    path = out / DESCRIPTION
+    if path.is_file() and _read(path) != description:
+        raise DataError(
+            f"{str(out)!r} holds lists of other images or settings: old ones would stay among the "
+            "new. Name another folder by --out, or remove that one."
+        )
+
+
+def _describe(out: Path, description: Mapping[str, Any]) -> None:
+    """Written last: a folder with it has all lists."""
+    write_atomic(out / DESCRIPTION, json.dumps(description, indent=1).encode() + b"\n")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{str(path)!r} cannot be read ({error}): what its folder holds is unknown. Prepare "
+            "the data anew in another folder."
+        ) from None
+    if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
+        raise DataError(
+            f"{str(path)!r} is no description of format version {FORMAT_VERSION}: what its folder "
+            "holds is unknown. Prepare the data anew in another folder."
+        )
+    return content
+
+
+def _absolute(lists: Mapping[str, Sequence[Item]], root: Path) -> dict[str, list[Item]]:
+    base = root.resolve()
+    return {
+        section: [
+            replace(
+                item, image=str(base / item.image), mask=str(base / item.mask) if item.mask else ""
+            )
+            for item in items
+        ]
+        for section, items in lists.items()
+    }
