@@ -15,7 +15,7 @@ from medleak.inversion.audit_case import Attacker, EasyCase, Task
 from medleak.inversion.audit_config import begin
 from medleak.inversion.audit_journal import Journal
 from medleak.inversion.evaluation import Evaluator
-from medleak.inversion.health import Health, key
+from medleak.inversion.health import Health, failed, key
 from medleak.inversion.panels import PRIOR_PICTURE, save_case
 from medleak.inversion.pictures import save_png, to_picture
 from medleak.inversion.plan import ATTACKS, AttackTable, Case, Plan, attack_of
@@ -35,12 +35,14 @@ class Outcome:
         rows: Its figures; empty if it was refused.
         refused: Why it could not be attacked.
         kept: The rows were in the audit directory already.
+        crashed: It was refused for a reason of the machine (memory, a killed process).
     """
 
     case: Case
     rows: Sequence[Row] = ()
     refused: str | None = None
     kept: bool = False
+    crashed: bool = False
 
 
 def audit(
@@ -49,6 +51,7 @@ def audit(
     attacks: AttackTable = ATTACKS,
     jobs: int = 1,
     health: bool = True,
+    nulls: bool = True,
     watch: Callable[[Task], ProgressCallback] | None = None,
     command: Sequence[str] = (),
 ) -> Iterator[Outcome]:
@@ -66,6 +69,8 @@ def audit(
             to them by pickle. On ``cuda`` without a number, they share all GPUs that there are.
         health: Have every attack invert an easy case first, once an audit directory for each kind
             of knowledge (`medleak.inversion.health`).
+        nulls: At the end, compare each truth with the reconstructions from other sites' updates; to
+            be left out where other audits of the same directory follow at once.
         watch: Makes the callback that follows the attack on a case.
         command: For config.json, so that a reader can repeat the audit.
 
@@ -92,9 +97,12 @@ def audit(
         with closing(session.do(tasks, jobs, watch)) as done:
             for end in done:
                 if isinstance(end.task, EasyCase):
-                    journal.add_health(key(end.task.attack, end.task.knowledge), end.result)
+                    checked = end.result or failed(end.task.round, str(end.refused))
+                    journal.add_health(key(end.task.attack, end.task.knowledge), checked)
                 else:
                     yield session.keep(end, journal)
+        if nulls:
+            journal.finish()
 
 
 def cost(plan: Plan, *, attacks: AttackTable = ATTACKS, jobs: int = 1) -> Estimate:
@@ -149,7 +157,7 @@ class _Session:
                 journal.add(case, rows)
                 return Outcome(case=case, rows=rows)
         journal.refuse(case, why)
-        return Outcome(case=case, refused=why)
+        return Outcome(case=case, refused=why, crashed=end.crashed)
 
     def _measure(self, case: Case, found: Reconstruction) -> list[Row]:
         # The attack is over: from here on, and only here, truth may be looked at.

@@ -22,6 +22,7 @@ from medleak.inversion.observation import Observation, observe
 from medleak.inversion.plan import NO_DEFENCE, AttackTable, Case, Plan, attack_of
 from medleak.inversion.prior import load_prior
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
+from medleak.inversion.strips import keep_iterations
 from medleak.inversion.truth import training_items
 
 
@@ -75,6 +76,8 @@ class Attacker:
             last = self._observed(task, task.round)
             run = functools.partial(kind.run, settings, last)
         prior = self._start(last)
+        if (kept := self._plan.keep_iterations) > 0:
+            on_progress = keep_iterations(self._plan.out, task, kept, on_progress)
         return run(prior, generator=generator, on_progress=on_progress)
 
     def _easy(self, task: EasyCase, on_progress: ProgressCallback | None) -> Health:
@@ -93,7 +96,7 @@ class Attacker:
                 on_progress=health.stop_late(then=on_progress),
             )
         except (ValueError, ArithmeticError, RuntimeError, OutOfTimeError) as error:
-            return health.failed(task.round, error)
+            return health.failed(task.round, str(error))
         if found.ending == "interrupted":
             raise KeyboardInterrupt
         images = as_channels(found.images, image.shape[1])

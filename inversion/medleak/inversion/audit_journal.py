@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medleak.inversion import nulls
 from medleak.inversion.health import Health
 from medleak.inversion.plan import Case
 from medleak.inversion.results import (
@@ -46,7 +47,7 @@ class Journal:
         for row in read_rows(out / "results.csv"):
             self._rows.setdefault(row.case, []).append(row)
         self._refused = {Case(**r["case"]): r["why"] for r in read_refused(out)}
-        self.health = _read_health(out / HEALTH)
+        self.health = read_health(out)
         self._wrote = self._cost = 0.0
         if self._take_up():
             self.write()
@@ -83,6 +84,12 @@ class Journal:
     def close(self) -> None:
         """Leave the tables complete."""
         self.write()
+
+    def finish(self) -> None:
+        """Fill in the figures that need all cases."""
+        self.write()
+        for row in nulls.finish(self._out):
+            self._rows[row.case][row.reconstruction] = row
 
     def write(self) -> None:
         """Write results.csv and summary.json, and let go of the journal."""
@@ -132,7 +139,13 @@ class Journal:
         return True
 
 
-def _read_health(path: Path) -> dict[str, Health]:
+def read_health(out: Path) -> dict[str, Health]:
+    """What became of the easy cases in the audit directory ``out``, by `health.key`.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    path = out / HEALTH
     if not path.exists():
         return {}
     try:

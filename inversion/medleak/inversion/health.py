@@ -152,9 +152,9 @@ def judge(round: int, found: Reconstruction, image: Tensor, prior: Tensor) -> He
     )
 
 
-def failed(round: int, error: Exception) -> Health:
-    """The health of an attack that ``error`` stopped."""
-    return Health(reached=False, round=round, why=" ".join(str(error).split()))
+def failed(round: int, why: str) -> Health:
+    """The health of an attack that was stopped."""
+    return Health(reached=False, round=round, why=" ".join(why.split()))
 
 
 def key(attack: str, knowledge: str) -> str:

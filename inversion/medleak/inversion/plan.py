@@ -119,6 +119,8 @@ class Plan:
         truth: A site's datalist, or a folder with one a site; None: look beside the records.
         device: Where attacks run.
         allowed_prefixes: Origins of model factories that the caller trusts beside the usual.
+        only: Of the grid, the (site, defence, seed) that are wanted; None: all.
+        keep_iterations: Iterations of each attack to keep as pictures; 0: none.
     """
 
     records: Path
@@ -133,6 +135,8 @@ class Plan:
     truth: Path | None = None
     device: str = "cpu"
     allowed_prefixes: Sequence[str] = ()
+    only: frozenset[tuple[str, str, int]] | None = None
+    keep_iterations: int = 0
 
     def cases(self) -> list[Case]:
         """All cases, each once, in order of round and site.
@@ -152,7 +156,14 @@ class Plan:
             for round, site in updates
             for combination in itertools.product(*grid)
         )
-        return list(dict.fromkeys(c for c in cases if not c.averages or c.round == last[c.site]))
+        return list(
+            dict.fromkeys(
+                case
+                for case in cases
+                if (not case.averages or case.round == last[case.site])
+                and (self.only is None or (case.site, case.defence, case.seed) in self.only)
+            )
+        )
 
     def updates(self) -> list[tuple[int, str]]:
         """(round, site) of the recorded updates that the plan is about, in order.

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
@@ -35,11 +35,15 @@ _TOLD_EVERY = 0.5  # seconds between messages of a process about its progress
 
 @dataclass(frozen=True, slots=True)
 class Done(Generic[T]):
-    """What became of ``task``: its result, or why it was refused."""
+    """What became of ``task``: its result, or why it was refused.
+
+    ``crashed``: for a reason of the machine (memory, device, a killed process), not of the task.
+    """
 
     task: T
     result: Any = None
     refused: str | None = None
+    crashed: bool = False
 
 
 def one_by_one(
@@ -51,7 +55,8 @@ def one_by_one(
         try:
             result = worker(task, watch(task) if watch else None)
         except REFUSED as error:
-            yield Done(task, refused=" ".join(str(error).split()))
+            why, crashed = " ".join(str(error).split()), isinstance(error, RuntimeError)
+            yield Done(task, refused=why, crashed=crashed)
         else:
             yield Done(task, result)
 
@@ -129,12 +134,12 @@ class _Process:
         task, self.task = self.task, None
         if kind == "broken":
             raise RuntimeError(content)
-        if kind == "refused":
-            return Done(task, refused=content)
+        if kind in ("refused", "crashed"):
+            return Done(task, refused=content, crashed=kind == "crashed")
         if kind == "died":
             self.dead = True
             self._process.join()
-            return Done(task, refused=_death(self._process.exitcode))
+            return Done(task, refused=_death(self._process.exitcode), crashed=True)
         return Done(task, pickle.loads(content))  # noqa: S301 -- from our own process
 
     def end(self) -> None:
@@ -169,7 +174,8 @@ def _serve(pipe: Connection, make: MakeWorker, number: int) -> None:
             # As bytes: torch would else pass tensors by shared memory, which containers lack.
             message = "result", pickle.dumps(result)
         except REFUSED as error:
-            message = "refused", " ".join(str(error).split())
+            kind = "crashed" if isinstance(error, RuntimeError) else "refused"
+            message = kind, " ".join(str(error).split())
         except Exception as error:
             message = "broken", f"{type(error).__name__}: {error}"
         try:
@@ -186,7 +192,7 @@ def _teller(pipe: Connection) -> ProgressCallback:
         if (now := time.monotonic()) - told >= _TOLD_EVERY:
             told = now
             with suppress(OSError):
-                pipe.send(("progress", state))
+                pipe.send(("progress", replace(state, images=None)))
 
     return tell
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from medleak.inversion.cli.audit import audit
+from medleak.inversion.cli.calibrate import calibrate
 from medleak.inversion.cli.data import data
 from medleak.inversion.cli.doctor import doctor
 from medleak.inversion.cli.figures import figures
@@ -22,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(audit)
+app.command()(calibrate)
 app.add_typer(records)
 app.add_typer(data)
 app.command()(prior)

@@ -2,8 +2,6 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,11 +11,47 @@ from medleak.inversion.cli.errors import INTERRUPTED, fail, one_line_errors
 from medleak.inversion.cli.runs import Json, Run, default_out, records_of
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from medleak.inversion.audit import Outcome
-    from medleak.inversion.plan import Case, Plan
-    from medleak.inversion.reconstruction import Progress, ProgressCallback
+    from medleak.inversion.ladder import Rung
+    from medleak.inversion.plan import Plan
+    from medleak.inversion.schedule_estimate import Estimate
+    from medleak.inversion.utility import Utility
+
+Jobs = Annotated[
+    int, typer.Option(min=1, help="Cases at the same time, a process each (2 GB of memory each).")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Threads = Annotated[
+    int, typer.Option(min=1, help="CPU threads a process; small images are fastest with one.")
+]
+AllowModel = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PREFIX",
+        help="Trust model factories of this package, e.g. mylab.networks., beside the usual.",
+    ),
+]
+Truth = Annotated[
+    Path | None,
+    typer.Option(
+        help="A site's datalist, or a folder with <site>.json; to measure only. "
+        "Default: what a simulated site left in its run directory."
+    ),
+]
+Prior = Annotated[
+    str | None,
+    typer.Option(
+        help="PNG (see medleak prior), gray, or phantoms (mean of made-up chest X-rays). "
+        "Default: phantoms for gray images, gray for colour."
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Audit directory. Default: workspace/audit-<job>-<time>."),
+]
+
+ESTIMATE_FROM = 60.0
+"""Seconds from which an audit says beforehand how long it will take."""
 
 
 @one_line_errors
@@ -33,10 +67,25 @@ def audit(
     attack: Annotated[
         list[str], typer.Option(help="Attack, as name or name:key=value,…; may be repeated.")
     ] = ["row_space"],  # noqa: B006 -- typer reads it, nobody changes it
+    average: Annotated[
+        bool,
+        typer.Option(
+            "--average", help="Also let each attack join all rounds of a site up to the last."
+        ),
+    ] = False,
     knowledge: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(help="What the attacker knows: all, or key=value,…; may be repeated."),
-    ] = ["all"],  # noqa: B006
+    ] = None,
+    ladder: Annotated[
+        bool,
+        typer.Option(
+            "--ladder", help="Attackers who know less and less: which knowledge buys the leak?"
+        ),
+    ] = False,
+    ladder_each: Annotated[
+        bool, typer.Option("--ladder-each", help="The same, giving up one thing at a time.")
+    ] = False,
     defence: Annotated[
         list[str],
         typer.Option(help="Replayed on the update first: none, or name:key=value,…; repeatable."),
@@ -44,35 +93,30 @@ def audit(
     seed: Annotated[
         list[int], typer.Option(min=0, help="Of attack and replayed noise; may be repeated.")
     ] = [0],  # noqa: B006
-    truth: Annotated[
-        Path | None,
-        typer.Option(
-            help="A site's datalist, or a folder with <site>.json; to measure only. "
-            "Default: what a simulated site left in its run directory."
-        ),
-    ] = None,
-    prior: Annotated[
-        str | None,
-        typer.Option(
-            help="PNG (see medleak prior), gray, or phantoms (mean of made-up chest X-rays). "
-            "Default: phantoms for gray images, gray for colour."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Audit directory. Default: workspace/audit-<job>-<time>."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    threads: Annotated[
-        int, typer.Option(min=1, help="CPU threads; small images are fastest with one.")
-    ] = 1,
-    allow_model: Annotated[
+    truth: Truth = None,
+    prior: Prior = None,
+    out: Out = None,
+    jobs: Jobs = 1,
+    health: Annotated[
+        bool,
+        typer.Option(help="Have each attack invert an easy case first: else failing proves less."),
+    ] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it will cost, and do nothing.")
+    ] = False,
+    keep_iterations: Annotated[
+        int, typer.Option(min=0, help="Keep so many iterations of each attack as pictures.")
+    ] = 0,
+    utility: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PREFIX",
-            help="Trust model factories of this package, e.g. mylab.networks., beside the usual.",
+            metavar="DEFENCE=RUN",
+            help="A federation run under a defence, for its test accuracy; may be repeated.",
         ),
     ] = None,
+    device: Device = "auto",
+    threads: Threads = 1,
+    allow_model: AllowModel = None,
     as_json: Json = False,
 ) -> None:
     """Attack recorded updates and measure how much of the training images comes back.
@@ -82,156 +126,113 @@ def audit(
 
     Examples: medleak audit
     · medleak audit simulator_workspace --site site-9 --round 2
-    · medleak audit RUN --defence none --defence percentile_gaussian:sigma0=10
-    · medleak audit RUN --knowledge bn_statistics=false --prior prior.png --out audits/fedbn
+    · medleak audit RUN --defence none --defence percentile_gaussian:sigma0=10 --jobs 4
+    · medleak audit RUN --ladder --prior prior.png --out audits/ladder
+    · medleak audit RUN --seed 0 --seed 1 --seed 2 --dry-run
     """
     import torch
 
     from medleak.custom.record import read_manifest
-    from medleak.inversion.plan import Plan, knowledge_of
+    from medleak.inversion.audit import cost
+    from medleak.inversion.ladder import rungs
+    from medleak.inversion.plan import AVERAGE, Plan, knowledge_of
+    from medleak.inversion.utility import of_text, read_utility
 
+    if (ladder or ladder_each) and (knowledge or (ladder and ladder_each)):
+        raise ValueError(
+            "--ladder, --ladder-each and --knowledge each say what attackers know, and only one of "
+            "them can: run them one after the other, into the same --out."
+        )
     torch.set_num_threads(threads)
     records = records_of(run)
     manifest = read_manifest(records)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    steps = rungs(one_at_a_time=ladder_each) if ladder or ladder_each else []
+    attacks = [*attack, *(f"{AVERAGE}{a}" for a in attack if average)]
     plan = Plan(
         records=records,
         out=out or default_out(manifest),
         rounds=round or None,
         sites=site or None,
-        attacks=list(dict.fromkeys(attack)),
+        attacks=list(dict.fromkeys(attacks)),
         defences=list(dict.fromkeys(defence)),
-        knowledge=[knowledge_of(text) for text in dict.fromkeys(knowledge)],
+        knowledge=[step.knowledge for step in steps]
+        or [knowledge_of(text) for text in dict.fromkeys(knowledge or ["all"])],
         seeds=list(dict.fromkeys(seed)),
-        prior=prior or ("phantoms" if manifest.input.channels == 1 else "gray"),
+        prior=prior or default_prior(manifest.input.channels),
         truth=truth,
-        device=device,
+        device=chosen_device(device),
         allowed_prefixes=allow_model or (),
+        keep_iterations=keep_iterations,
     )
-    _run(plan, as_json)
+    named = [of_text(text) for text in utility or ()]
+    prices = [read_utility(run, name) for name, run in named]
+    estimate = cost(plan, jobs=jobs)
+    if dry_run:
+        tell_estimate(estimate, as_json)
+        return
+    if estimate.seconds > ESTIMATE_FROM:
+        typer.echo(f"{estimate}.", err=True)
+    _run(plan, jobs, health, steps, ladder_each, prices, as_json)
 
 
-def _run(plan: "Plan", as_json: bool) -> None:
-    from rich.console import Console
+def default_prior(channels: int) -> str:
+    """What an attacker starts from if nothing better is named."""
+    return "phantoms" if channels == 1 else "gray"
 
+
+def chosen_device(name: str) -> str:
+    """``name``, with ``auto`` resolved."""
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def tell_estimate(estimate: "Estimate", as_json: bool) -> None:
+    """Print what ``--dry-run`` is about; refuse what the disk has no room for."""
+    from dataclasses import asdict
+
+    typer.echo(json.dumps(asdict(estimate), indent=2) if as_json else f"{estimate}.")
+    if estimate.bytes > estimate.free:
+        fail("The disk is too small for this audit.")
+
+
+def _run(
+    plan: "Plan",
+    jobs: int,
+    health: bool,
+    steps: "list[Rung]",
+    one_at_a_time: bool,
+    utilities: "list[Utility]",
+    as_json: bool,
+) -> None:
     from medleak.inversion.audit import audit as run_audit
+    from medleak.inversion.cli.audit_output import print_ladder, print_outcomes, progress
+    from medleak.inversion.utility import write_utilities
 
-    quiet = Console(stderr=True)
     outcomes: list[Outcome] = []
+    total = len(plan.cases())
+    command = ["medleak", *sys.argv[1:]]
     try:
-        with _progress(quiet, len(plan.cases())) as (watch, finished):
-            for outcome in run_audit(plan, watch=watch, command=["medleak", *sys.argv[1:]]):
+        with progress(total) as (watch, finished):
+            for outcome in run_audit(plan, jobs=jobs, health=health, watch=watch, command=command):
                 outcomes.append(outcome)
                 finished(outcome)
     except KeyboardInterrupt:
         fail(
-            f"Interrupted: {len(outcomes)} of {len(plan.cases())} cases are done and kept in "
-            f"{plan.out}; the same command goes on from there.",
+            f"Interrupted: {len(outcomes)} of {total} cases are done and kept in {plan.out}; the "
+            "same command goes on from there.",
             INTERRUPTED,
         )
+    if utilities:
+        write_utilities(plan.out, utilities)
     if as_json:
         summary = json.loads((plan.out / "summary.json").read_bytes())
         typer.echo(json.dumps({"out": str(plan.out), **summary}, indent=2))
     else:
-        _print(plan, outcomes)
+        print_outcomes(plan, outcomes, health=health)
+        if steps:
+            print_ladder(outcomes, steps, one_at_a_time=one_at_a_time)
     if refused := [o for o in outcomes if o.refused is not None]:
         for o in refused:
             typer.echo(f"medleak: round {o.case.round}, {o.case.site}: {o.refused}", err=True)
         fail(f"{len(refused)} of {len(outcomes)} cases could not be audited; the others were.")
-
-
-@contextmanager
-def _progress(
-    console: "Console", total: int
-) -> Iterator[tuple[Callable[["Case"], "ProgressCallback"], Callable[["Outcome"], None]]]:
-    """Two bars on the error stream: cases done, and the running attack with its loss and ETA."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bars:
-        cases = bars.add_task("cases", total=total, loss="")
-        attack = bars.add_task("", total=None, loss="", visible=False)
-
-        def watch(case: "Case") -> "ProgressCallback":
-            name = f"{case.site}, round {case.round}"
-            bars.reset(attack, description=name, total=None, loss="", visible=True)
-
-            def follow(state: "Progress") -> None:
-                bars.update(
-                    attack,
-                    completed=state.iteration,
-                    total=state.total,
-                    loss=f"loss {state.loss:.4f}",
-                )
-
-            return follow
-
-        def finished(outcome: "Outcome") -> None:
-            bars.update(attack, visible=False)
-            bars.advance(cases)
-
-        yield watch, finished
-
-
-def _print(plan: "Plan", outcomes: "list[Outcome]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from medleak.inversion.plan import NO_DEFENCE
-    from medleak.inversion.results import summarise
-
-    lines = [_figures(outcome) for outcome in outcomes if outcome.rows]
-    # A terminal has 80 columns: what is the same in all lines, and no result, is left out.
-    dropped = {k for k in ("defence", "seed", "n") if len({line[k] for line in lines}) == 1}
-    dropped |= {"best"} if all(line["n"] == "1" for line in lines) else set()
-    dropped |= {"note"} if not any(line["note"] for line in lines) else set()
-    if lines:
-        shown = [name for name in lines[0] if name not in dropped]
-        table = Table(*shown)
-        for line in lines:
-            table.add_row(*(Text(line[name]) for name in shown))
-        Console().print(table)
-    for group in summarise([row for o in outcomes for row in o.rows], [])["sites"]:
-        protections = (("sent under", group["declared"]), ("with", group["defence"]))
-        under = "".join(f", {how} {what}" for how, what in protections if what != NO_DEFENCE)
-        typer.echo(f"{group['site']}{under}: {group['verdict']}")
-    typer.echo(f"Prior: {plan.prior}. Pictures, figures: {plan.out}")
-
-
-def _figures(outcome: "Outcome") -> dict[str, str]:
-    """One line of the table."""
-    rows, case = outcome.rows, outcome.case
-    ssim = [r.ssim for r in rows]
-    notes = ("stuck" if rows[0].stuck else "", "kept" if outcome.kept else "")
-    return {
-        "round": str(case.round),
-        "site": case.site,
-        "defence": case.defence,
-        "seed": str(case.seed),
-        "n": str(len(rows)),
-        "SSIM": _mean(ssim),
-        "best": _mean([max((v for v in ssim if v is not None), default=None)]),
-        "prior": _mean([r.ssim_prior for r in rows]),
-        "RDLV": _mean([r.rdlv for r in rows]),
-        "CPU s": f"{rows[0].seconds:.1f}",
-        "note": " ".join(filter(None, notes)),
-    }
-
-
-def _mean(values: Sequence[float | None]) -> str:
-    known = [v for v in values if v is not None]
-    return f"{sum(known) / len(known):.3f}" if known else "-"

@@ -1,0 +1,281 @@
+"""``medleak calibrate``: how much of a defence is enough, and what it costs."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medleak.inversion.cli.audit import (
+    AllowModel,
+    Device,
+    Jobs,
+    Out,
+    Prior,
+    Threads,
+    Truth,
+    chosen_device,
+    default_prior,
+)
+from medleak.inversion.cli.errors import INTERRUPTED, fail, one_line_errors
+from medleak.inversion.cli.runs import Json, Run, default_out, records_of
+
+if TYPE_CHECKING:
+    from medleak.inversion.audit import Outcome
+    from medleak.inversion.calibration import Calibration
+    from medleak.inversion.calibration_search import Mechanism
+    from medleak.inversion.plan import Plan
+    from medleak.inversion.utility import Utility
+
+
+@one_line_errors
+def calibrate(
+    ctx: typer.Context,
+    run: Run = None,
+    defence: Annotated[
+        str, typer.Option(help="Its strength left out: percentile_gaussian, or name:key=value,…")
+    ] = "percentile_gaussian",
+    scope: Annotated[
+        str | None, typer.Option(help="Short for scope=… of percentile_gaussian, e.g. group.")
+    ] = None,
+    parameter: Annotated[
+        str | None, typer.Option(help="The strength's name. Default: the usual one, e.g. sigma0.")
+    ] = None,
+    low: Annotated[float | None, typer.Option(help="Least value to try.")] = None,
+    high: Annotated[float | None, typer.Option(help="Largest value to try.")] = None,
+    less_protects: Annotated[
+        bool | None,
+        typer.Option(
+            "--less-protects/--more-protects", help="What a smaller value does, if not known."
+        ),
+    ] = None,
+    site: Annotated[
+        list[str] | None, typer.Option(help="Site; may be repeated. Default: all.")
+    ] = None,
+    round: Annotated[
+        list[int] | None, typer.Option(help="Round; may be repeated. Default: the last.")
+    ] = None,
+    attack: Annotated[
+        list[str], typer.Option(help="Attack; may be repeated: the strongest counts.")
+    ] = ["row_space"],  # noqa: B006 -- typer reads it, nobody changes it
+    average: Annotated[
+        bool, typer.Option("--average", help="Also let each attack join all rounds of a site.")
+    ] = False,
+    knowledge: Annotated[
+        list[str], typer.Option(help="What the attacker knows; may be repeated.")
+    ] = ["all"],  # noqa: B006
+    seeds: Annotated[
+        int, typer.Option(min=2, help="Runs of each probe; a confirmation has as many fresh ones.")
+    ] = 3,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="CPU seconds of an attack on one update, at most.")
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(help="Ratio of the strength found to one that was seen to leak.")
+    ] = 1.25,
+    margin: Annotated[
+        float, typer.Option(min=0.0, help="RDLV up to which nothing counts as leaking.")
+    ] = 0.0,
+    utility: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STRENGTH=RUN",
+            help="A federation run at a strength (0: without), for its accuracy; repeatable.",
+        ),
+    ] = None,
+    truth: Truth = None,
+    prior: Prior = None,
+    out: Out = None,
+    jobs: Jobs = 1,
+    device: Device = "auto",
+    threads: Threads = 1,
+    allow_model: AllowModel = None,
+    as_json: Json = False,
+) -> None:
+    """Find the least strength of a defence at which nothing leaks, for each site.
+
+    Nothing leaks: the upper end of the 95 % interval of RDLV is 0 or less, under the strongest of
+    the attacks with the knowledge assumed. Probes are cases of the audit directory, so the same
+    command goes on where it was stopped. Writes calibration.json beside results.csv.
+
+    Examples: medleak calibrate RUN --scope group --site site-9 --prior prior.png
+    · medleak calibrate RUN --defence top_k --low 0.001 --high 0.5
+    · medleak calibrate RUN --scope group --utility 0=runs/clean --utility 3=runs/sigma0-3
+    """
+    import torch
+
+    from medleak.custom.record import read_manifest
+    from medleak.inversion.calibration_search import mechanism
+    from medleak.inversion.plan import AVERAGE, Plan, knowledge_of
+
+    torch.set_num_threads(threads)
+    records = records_of(run)
+    manifest = read_manifest(records)
+    bounded = [_with(a, "seconds", seconds) for a in attack]
+    chosen = mechanism(
+        _with(defence, "scope", scope),
+        parameter=parameter,
+        low=low,
+        high=high,
+        less_protects=less_protects,
+    )
+    plan = Plan(
+        records=records,
+        out=out or default_out(manifest),
+        rounds=round or None,
+        sites=site or None,
+        attacks=list(dict.fromkeys([*bounded, *(f"{AVERAGE}{a}" for a in bounded if average)])),
+        knowledge=[knowledge_of(text) for text in dict.fromkeys(knowledge)],
+        seeds=list(range(seeds)),
+        prior=prior or default_prior(manifest.input.channels),
+        truth=truth,
+        device=chosen_device(device),
+        allowed_prefixes=allow_model or (),
+    )
+    if round is None:
+        plan = _last_round(plan)
+    utilities = _utilities(utility or (), chosen)
+    answers = _run(plan, chosen, tolerance, margin, jobs, utilities)
+    if as_json:
+        from medleak.inversion.calibration_run import read_calibration
+
+        typer.echo(
+            json.dumps({"out": str(plan.out), "sites": read_calibration(plan.out)}, indent=2)
+        )
+    else:
+        _print(plan, chosen, answers, utilities)
+    if missing := [a for a in answers if a.strength is None]:
+        fail(f"{len(missing)} of {len(answers)} sites have no protecting strength; see above.")
+
+
+def _with(text: str, key: str, value: Any) -> str:
+    """``text`` with one more ``key=value`` in its last part; ``value`` None: as it is."""
+    return text if value is None else f"{text}{',' if ':' in text else ':'}{key}={value}"
+
+
+def _last_round(plan: "Plan") -> "Plan":
+    from dataclasses import replace
+
+    last = max(round for round, _ in plan.updates())
+    return replace(plan, rounds=[last])
+
+
+def _utilities(texts: "list[str] | tuple[()]", chosen: "Mechanism") -> "list[Utility]":
+    from medleak.inversion.plan import NO_DEFENCE
+    from medleak.inversion.utility import of_text, read_utility
+
+    found = []
+    for text in texts:
+        number, run = of_text(text)
+        try:
+            strength = float(number)
+        except ValueError:
+            raise ValueError(
+                f"--utility {text!r}: {number!r} is no number; give STRENGTH=RUN, with the "
+                f"{chosen.parameter} that the federation was run under."
+            ) from None
+        bare = strength == chosen.nothing
+        found.append(read_utility(run, NO_DEFENCE if bare else chosen.text(strength), strength))
+    return sorted(found, key=lambda u: u.strength or 0.0)
+
+
+def _run(
+    plan: "Plan",
+    chosen: "Mechanism",
+    tolerance: float,
+    margin: float,
+    jobs: int,
+    utilities: "list[Utility]",
+) -> "list[Calibration]":
+    from medleak.inversion.calibration_run import calibrate as run_calibration
+    from medleak.inversion.cli.audit_output import progress
+    from medleak.inversion.utility import write_utilities
+
+    answers: list[Calibration] = []
+    try:
+        with progress(None) as (watch, finished):
+
+            def finished_all(outcomes: "Sequence[Outcome]") -> None:
+                for outcome in outcomes:
+                    finished(outcome)
+
+            for answer in run_calibration(
+                plan,
+                chosen,
+                tolerance=tolerance,
+                margin=margin,
+                jobs=jobs,
+                watch=watch,
+                told=finished_all,
+                command=["medleak", *sys.argv[1:]],
+                utilities=utilities,
+            ):
+                answers.append(answer)
+    except KeyboardInterrupt:
+        fail(
+            f"Interrupted: the probes so far are kept in {plan.out}; the same command goes on "
+            "from there.",
+            INTERRUPTED,
+        )
+    if utilities:
+        write_utilities(plan.out, utilities)
+    return answers
+
+
+def _print(
+    plan: "Plan",
+    chosen: "Mechanism",
+    answers: "list[Calibration]",
+    utilities: "list[Utility]",
+) -> None:
+    from medleak.inversion.calibration_run import CALIBRATION, policy
+    from medleak.inversion.cli.audit_output import print_table
+
+    probes = [
+        {
+            "site": answer.site,
+            chosen.parameter: f"{p.strength:g}",
+            "RDLV": f"{p.rdlv_mean:+.3f}",
+            "at most (95 %)": f"{p.rdlv_upper95:+.3f}",
+            "over": f"{p.over}, n = {p.n}",
+            "above prior": f"{p.above} of {p.images}",
+            "": "fresh seeds" if p.fresh else "no defence" if p is answer.searched[0] else "",
+        }
+        for answer in answers
+        for p in sorted(answer.searched, key=lambda p: (p.strength, p.fresh))
+    ]
+    print_table(probes)
+    for answer in answers:
+        strength = "-" if answer.strength is None else f"{chosen.parameter}={answer.strength:g}"
+        typer.echo(f"{answer.site}: {strength}: {answer.why}.")
+    typer.echo("Intervals over runs are about noise and starts alone, not about other images.")
+    _print_policy(answers, chosen, policy)
+    _print_utilities(answers, chosen, utilities)
+    typer.echo(f"Probes and answers: {plan.out}, {Path(plan.out) / CALIBRATION}")
+
+
+def _print_policy(answers: "list[Calibration]", chosen: "Mechanism", policy: Any) -> None:
+    for answer in answers:
+        if answer.strength is not None:
+            typer.echo(f"local/privacy.json of {answer.site} (see docs/deploy.md):")
+            typer.echo(json.dumps(policy(chosen.text(answer.strength)), indent=2))
+
+
+def _print_utilities(
+    answers: "list[Calibration]", chosen: "Mechanism", utilities: "list[Utility]"
+) -> None:
+    for u in utilities:
+        typer.echo(
+            f"{chosen.parameter}={u.strength:g}: test accuracy {u.accuracy:.3f} "
+            f"({u.lower95:.3f} to {u.upper95:.3f}, {u.n} images, {u.source})"
+        )
+    known = {u.strength for u in utilities}
+    missing = sorted({a.strength for a in answers if a.strength is not None} - known)
+    for strength in missing:
+        typer.echo(
+            "What it costs in accuracy is not known yet. A federation under it:\n"
+            f'    python jobs/job.py cxr_clean --env sim --defence "{chosen.text(strength)}"\n'
+            f"then add: --utility {strength:g}=<its workspace>"
+        )
