@@ -11,12 +11,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from medleak.inversion.losses import Statistics, statistics_distance
+from medleak.inversion.losses import (
+    Statistics,
+    squared_statistics_distance,
+    statistics_distance,
+)
 from medleak.inversion.observation import Observation
 from medleak.inversion.probe import Probe, Trace
-from medleak.inversion.row_space import RowBasis, centre, outside_share, row_space
+from medleak.inversion.row_space import (
+    RowBasis,
+    Rows,
+    centre,
+    outside_share,
+    row_space,
+    uncovered_share,
+    weighted_rows,
+)
 from medleak.inversion.survey import ConvLayer
 
+_FULL = 0.95  # of a patch's values: with more patches than this, nearly every row is covered
 _MAX_PROBES = 8  # Each is a copy of the network; steps beyond share the nearest one.
 
 
@@ -41,19 +54,40 @@ class Span:
     space: RowBasis
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Cover:
+    """A convolution with fewer input patches than they have values, but too many for a `Span`."""
+
+    conv: ConvLayer
+    rows: Rows
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """Losses of candidate images: scalar tensors, 0 where nothing was asked for.
 
     Attributes:
         statistics: Mean over the norm layers of the relative distances of mean and variance.
+        squares: Likewise, of their squares.
         span: Mean over the convolutions of the share of patch energy outside the row space.
         span_root: Mean of the square roots of these shares: linear in the distance.
+        cover: Mean over the convolutions of the share of the update's rows that the patches do
+            not explain.
     """
 
     statistics: Tensor
+    squares: Tensor
     span: Tensor
     span_root: Tensor
+    cover: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """What one step adds to the terms: its batch statistics, and patch energies by span [2, L]."""
+
+    statistics: Statistics
+    energies: Tensor
 
 
 class Evidence:
@@ -62,6 +96,7 @@ class Evidence:
     Attributes:
         norms: Norm layers whose statistics were observed, in order of execution.
         spans: Convolutions (kernels larger than 1) with a usable row space, by name, likewise.
+        covers: Those before them whose update's rows candidate patches must explain, likewise.
         steps: The client's steps; images of one batch stand together.
         sigma: Noise on an entry of the update, by the singular values that should be zero; 0
             where no convolution tells.
@@ -102,6 +137,17 @@ class Evidence:
         }
         self.sigma = statistics.median(s.space.sigma for s in spans.values()) if spans else 0.0
         self.statistics_noise = self._statistics_noise(observation)
+        self.covers: dict[str, Cover] = {}
+        if spans:  # else there is no telling how noisy the rows are
+            others = [c for c in first.convs if c.name not in spans]
+            covers = _covers(observation.parameter_update, others, self.steps, self.sigma)
+            self.covers = {n: c for n, c in covers.items() if c.rows.noise <= max_noise}
+        self._layers = {c.name: c for c in first.convs}
+
+    def norms_before(self, convs: Collection[str]) -> tuple[str, ...]:
+        """The observed norm layers that a pass up to the last of ``convs`` runs anyway."""
+        last = max((self._layers[name].norms_before for name in convs), key=len, default=())
+        return tuple(n for n in self.norms if n in last)
 
     def terms(
         self,
@@ -109,6 +155,7 @@ class Evidence:
         *,
         norms: Collection[str] = (),
         spans: Collection[str] = (),
+        covers: Collection[str] = (),
         per_image: bool = False,
     ) -> Terms:
         """Losses of ``images`` [N, C, H, W] over the layers named.
@@ -117,21 +164,54 @@ class Evidence:
             images: In the order of ``steps``; may require grad.
             norms: Of ``self.norms``.
             spans: Of ``self.spans``.
+            covers: Of ``self.covers``.
             per_image: Centre the patches of every image by themselves: right whatever the
                 grouping of images into steps.
         """
+        convs = [*spans, *covers]
         traces = [
-            self._probes[s.progress].run(images[s.images], statistics=norms, inputs=spans)
+            self._probes[s.progress].run(images[s.images], statistics=norms, inputs=convs)
             for s in self.steps
         ]
-        zero = torch.zeros((), device=images.device)
-        moments = (
-            statistics_distance(self._mixed(traces, norms), self._statistics) if norms else zero
-        )
-        if not spans:
-            return Terms(moments, zero, zero)
-        shares = torch.stack([self._share(n, traces, per_image) for n in spans])
-        return Terms(moments, shares.mean(), (shares.clamp_min(0) + 1e-6).sqrt().mean())
+        moments = squares = span = root = cover = torch.zeros((), device=images.device)
+        if norms:
+            mixed = self._mixed([t.statistics for t in traces], norms)
+            moments = statistics_distance(mixed, self._statistics)
+            squares = squared_statistics_distance(mixed, self._statistics)
+        patches = {n: torch.cat([self._patches(t, n, per_image) for t in traces]) for n in convs}
+        if spans:
+            shares = [outside_share(patches[n], self.spans[n].space.basis) for n in spans]
+            shares = torch.stack(shares)
+            span, root = shares.mean(), (shares + 1e-6).sqrt().mean()
+        if covers:
+            missing = [uncovered_share(patches[n], self.covers[n].rows.rows) for n in covers]
+            cover = torch.stack(missing).mean()
+        return Terms(moments, squares, span, root, cover)
+
+    def part(self, step: int, images: Tensor) -> Part:
+        """What the batch ``images`` [B, C, H, W] of ``step`` adds; see `misfit`. No gradient."""
+        with torch.no_grad():
+            probe = self._probes[self.steps[step].progress]
+            trace = probe.run(images, statistics=self.norms, inputs=self.spans)
+            energies = []
+            for name, span in self.spans.items():
+                patches = self._patches(trace, name, per_image=False)
+                total = patches.square().sum()
+                energies.append(
+                    torch.stack([outside_share(patches, span.space.basis) * total, total])
+                )
+        return Part(trace.statistics, torch.stack(energies, 1) if energies else torch.zeros(2, 0))
+
+    def misfit(self, parts: Sequence[Part]) -> float:
+        """``statistics + span_root`` over all norms and spans, one part a step."""
+        loss = 0.0
+        if self.norms:
+            mixed = self._mixed([p.statistics for p in parts], self.norms)
+            loss += float(statistics_distance(mixed, self._statistics))
+        if self.spans:
+            outside, total = torch.stack([p.energies for p in parts]).sum(0)
+            loss += float((outside / total + 1e-6).sqrt().mean())
+        return loss
 
     def _statistics_noise(self, observation: Observation) -> float:
         layers = [
@@ -144,18 +224,18 @@ class Evidence:
         ]
         return sum(layers) / max(len(self._statistics), 1)
 
-    def _share(self, name: str, traces: Sequence[Trace], per_image: bool) -> Tensor:
-        span = self.spans[name]
-        patches = [centre(span.conv.patches(t.inputs[name]), per_image=per_image) for t in traces]
-        return outside_share(torch.cat(patches), span.space.basis)
+    def _patches(self, trace: Trace, name: str, per_image: bool) -> Tensor:
+        """Centred as the update's rows are, where a batch norm follows."""
+        patches = self._layers[name].patches(trace.inputs[name])
+        return centre(patches, per_image=per_image) if self._layers[name].normed else patches
 
-    def _mixed(self, traces: Sequence[Trace], norms: Collection[str]) -> Statistics:
-        if len(traces) == 1:
-            return traces[0].statistics
+    def _mixed(self, batches: Sequence[Statistics], norms: Collection[str]) -> Statistics:
+        if len(batches) == 1:
+            return batches[0]
         return {
             n: (
-                torch.stack([t.statistics[n][0] for t in traces], 1) @ self._mixing[n],
-                torch.stack([t.statistics[n][1] for t in traces], 1) @ self._mixing[n],
+                torch.stack([b[n][0] for b in batches], 1) @ self._mixing[n],
+                torch.stack([b[n][1] for b in batches], 1) @ self._mixing[n],
             )
             for n in norms
         }
@@ -228,4 +308,19 @@ def _spans(
         if not weight.any():
             continue
         found[conv.name] = Span(conv, row_space(weight, rank))
+    return found
+
+
+def _covers(
+    update: dict[str, Tensor], convs: Sequence[ConvLayer], steps: Sequence[Step], sigma: float
+) -> dict[str, Cover]:
+    """Updates with fewer patches than their rows have values."""
+    images = sum(s.images.stop - s.images.start for s in steps)
+    found = {}
+    for conv in convs:
+        weight, patches = update[f"{conv.name}.weight"], images * conv.positions
+        if conv.kernel_size == (1, 1) or patches - len(steps) >= _FULL * conv.patch_size:
+            continue
+        if weight.any():
+            found[conv.name] = Cover(conv, weighted_rows(weight, patches, sigma))
     return found

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-Criterion = Literal["cross_entropy", "bce"]
+Criterion = Literal["cross_entropy", "bce", "segmentation_cross_entropy"]
 Statistics = Mapping[str, tuple[Tensor, Tensor]]
 """Name of a norm layer -> (mean [C], unbiased variance [C]) of its input over one batch."""
 GradientLoss = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
@@ -81,13 +81,24 @@ def statistics_distance(candidate: Statistics, observed: Statistics) -> Tensor:
     Raises:
         ValueError: ``candidate`` is empty, or names a layer that was not observed.
     """
-    if not candidate or not candidate.keys() <= observed.keys():
-        raise ValueError(
-            f"Candidate layers {sorted(candidate)} must be some of the observed "
-            f"{sorted(observed)}: without a common layer the loss would be a constant."
-        )
+    _check_layers(candidate, observed)
     terms = [
         relative_distance(value, target)
+        for name, pair in candidate.items()
+        for value, target in zip(pair, observed[name], strict=True)
+    ]
+    return torch.stack(terms).sum() / len(candidate)
+
+
+def squared_statistics_distance(candidate: Statistics, observed: Statistics) -> Tensor:
+    """As `statistics_distance`, with squared relative distances: smooth at the truth.
+
+    Raises:
+        ValueError: See there.
+    """
+    _check_layers(candidate, observed)
+    terms = [
+        (value - target).square().sum() / (target.square().sum() + _TINY)
         for name, pair in candidate.items()
         for value, target in zip(pair, observed[name], strict=True)
     ]
@@ -101,9 +112,24 @@ def total_variation(images: Tensor) -> Tensor:
     ).abs().mean()
 
 
+def smooth_variation(images: Tensor, eps: float = 1e-6) -> Tensor:
+    """As `total_variation`, with sqrt(d^2 + eps) for |d|: a line search needs a derivative."""
+    return ((images[..., 1:] - images[..., :-1]).square() + eps).sqrt().mean() + (
+        (images[..., 1:, :] - images[..., :-1, :]).square() + eps
+    ).sqrt().mean()
+
+
 def outside_box(images: Tensor) -> Tensor:
     """Mean squared excess over [0, 1]; 0 inside the box."""
     return (images - images.clamp(0, 1)).square().mean()
+
+
+def _check_layers(candidate: Statistics, observed: Statistics) -> None:
+    if not candidate or not candidate.keys() <= observed.keys():
+        raise ValueError(
+            f"Candidate layers {sorted(candidate)} must be some of the observed "
+            f"{sorted(observed)}: without a common layer the loss would be a constant."
+        )
 
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:

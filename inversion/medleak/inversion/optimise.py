@@ -1,4 +1,4 @@
-"""The loop of the forward-only attacks: Adam on a pyramid, schedules, time budget, interrupts."""
+"""The loops of the forward-only attacks: Adam and L-BFGS on a pyramid, time budget, interrupts."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,13 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medleak.inversion.losses import outside_box, total_variation
+from medleak.inversion.losses import outside_box, smooth_variation, total_variation
 from medleak.inversion.pyramid import Pyramid
 from medleak.inversion.reconstruction import Ending, Progress, ProgressCallback
 from medleak.inversion.stopwatch import Stopwatch
 
 Objective = Callable[[Tensor, float], Tensor]
 """(images [N, C, H, W], progress in [0, 1)) -> scalar loss, without image priors."""
+
+
+_CHUNK = 20  # iterations of L-BFGS between two looks at the clock
+_PLATEAU = 1e-5  # of the loss: a chunk that gains less is the last
 
 
 class DivergedError(ArithmeticError):
@@ -32,6 +36,7 @@ class Descent:
         variation: Weight of total variation at the start and at the end, per 64 pixels of side:
             scaled with the image's side, so that edges cost the same at any resolution.
         box: Weight of the penalty outside of [0, 1].
+        decay: Gain from one layer of the pyramid to the next finer.
     """
 
     iterations: int
@@ -40,6 +45,7 @@ class Descent:
     variation: tuple[float, float]
     finest: float = 1.0
     box: float = 0.0
+    decay: float = 0.75
 
     def __post_init__(self) -> None:
         """Reject what cannot run."""
@@ -47,6 +53,38 @@ class Descent:
             raise ValueError(
                 f"iterations and lr must be positive, got {self.iterations} and {self.lr}: the "
                 "images would stay the start."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuasiNewton:
+    """L-BFGS (strong Wolfe) on an image pyramid, which is its preconditioner.
+
+    For smooth objectives whose minimum is near: it then needs a fifth of Adam's iterations, and
+    ends far closer. Three layers that lose 0.4 of the gain each gave 0.99 where five at 0.75
+    gave 0.97 and plain pixels 0.89 (SSIM, docs/attacks.md).
+
+    Attributes:
+        iterations: Of L-BFGS; about as many evaluations.
+        variation: Weight of smoothed total variation, per 64 pixels of side.
+        box: Weight of the penalty outside of [0, 1].
+        levels, decay: Of the pyramid.
+        history: Steps that the curvature is learnt from.
+    """
+
+    iterations: int
+    variation: float = 0.03
+    box: float = 0.0
+    levels: int = 3
+    decay: float = 0.6
+    history: int = 30
+
+    def __post_init__(self) -> None:
+        """Reject what cannot run."""
+        if self.iterations < 1:
+            raise ValueError(
+                f"iterations must be positive, got {self.iterations}: the images would stay the "
+                "start."
             )
 
 
@@ -76,26 +114,40 @@ class Meter:
         """Seconds of the budget that are left; infinite without one."""
         return math.inf if self._budget is None else max(self._budget - self.seconds, 0.0)
 
-    def count(self, loss: float) -> None:
-        """Note an iteration and report it."""
+    def count(self, loss: float, images: Tensor) -> None:
+        """Note an iteration and report it, with the images that it evaluated."""
         self.history.append(loss)
         if self._progress is not None:
-            total = max(self._total, len(self.history))
-            self._progress(Progress(len(self.history), total, loss, self.seconds))
+            done = len(self.history)
+            total = max(self._total, done)
+            self._progress(Progress(done, total, loss, self.seconds, images.detach()))
 
 
 def descend(
-    descent: Descent, objective: Objective, start: Tensor, meter: Meter, share: float = 1.0
+    descent: Descent | QuasiNewton,
+    objective: Objective,
+    start: Tensor,
+    meter: Meter,
+    share: float = 1.0,
 ) -> tuple[Tensor, Ending]:
     """Minimise ``objective`` from ``start`` [N, C, H, W]; return images, not clamped, and ending.
 
-    Schedules follow the iterations, or ``share`` of the time that ``meter`` has left if that
-    runs out first: less time gives a coarser image, not a truncated descent.
+    Adam's schedules follow the iterations, or ``share`` of the time that ``meter`` has left if
+    that runs out first: less time gives a coarser image, not a truncated descent. L-BFGS stops
+    when that time is over.
 
     Raises:
         DivergedError: The loss is not finite.
     """
-    pyramid = Pyramid(start, descent.levels, descent.finest)
+    if isinstance(descent, QuasiNewton):
+        return _lbfgs(descent, objective, start, meter, share)
+    return _adam(descent, objective, start, meter, share)
+
+
+def _adam(
+    descent: Descent, objective: Objective, start: Tensor, meter: Meter, share: float
+) -> tuple[Tensor, Ending]:
+    pyramid = Pyramid(start, descent.levels, descent.finest, descent.decay)
     optimizer = torch.optim.Adam(pyramid.layers, lr=descent.lr)
     begin, budget = meter.seconds, max(share * meter.left, 1e-9)
     scale = math.sqrt(start[0, 0].numel()) / 64
@@ -112,16 +164,59 @@ def descend(
             loss = loss + scale * (last + (first - last) * cosine) * total_variation(images)
             if descent.box:
                 loss = loss + descent.box * outside_box(images)
-            _step(pyramid.layers, loss, optimizer)
-            meter.count(loss.item())
-            if not math.isfinite(meter.history[-1]):
-                raise DivergedError(f"The loss is {meter.history[-1]} at iteration {iteration}.")
+            _differentiate(pyramid.layers, loss)
+            optimizer.step()
+            _count(meter, loss, images)
     except KeyboardInterrupt:
         return pyramid.images().detach(), "interrupted"
     return pyramid.images().detach(), "finished"
 
 
-def _step(layers: Sequence[Tensor], loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+def _lbfgs(
+    descent: QuasiNewton, objective: Objective, start: Tensor, meter: Meter, share: float
+) -> tuple[Tensor, Ending]:
+    pyramid = Pyramid(start, descent.levels, decay=descent.decay)
+    deadline = meter.seconds + share * meter.left
+    scale = math.sqrt(start[0, 0].numel()) / 64
+    optimizer = torch.optim.LBFGS(
+        pyramid.layers,
+        max_iter=_CHUNK,
+        max_eval=2 * _CHUNK,
+        history_size=descent.history,
+        tolerance_grad=0,
+        tolerance_change=0,
+        line_search_fn="strong_wolfe",
+    )
+
+    def evaluate() -> Tensor:
+        images = pyramid.images()
+        loss = objective(images, 0.0) + descent.variation * scale * smooth_variation(images)
+        if descent.box:
+            loss = loss + descent.box * outside_box(images)
+        _differentiate(pyramid.layers, loss)
+        _count(meter, loss, images)
+        return loss.detach()
+
+    last = math.inf
+    try:
+        for _ in range(-(-descent.iterations // _CHUNK)):
+            if meter.seconds >= deadline:
+                return pyramid.images().detach(), "budget"
+            reached = float(optimizer.step(evaluate))  # the loss that the chunk began with
+            if reached >= (1 - _PLATEAU) * last:
+                break
+            last = reached
+    except KeyboardInterrupt:
+        return pyramid.images().detach(), "interrupted"
+    return pyramid.images().detach(), "finished"
+
+
+def _count(meter: Meter, loss: Tensor, images: Tensor) -> None:
+    meter.count(loss.item(), images)
+    if not math.isfinite(meter.history[-1]):
+        raise DivergedError(f"The loss is {meter.history[-1]} at iteration {len(meter.history)}.")
+
+
+def _differentiate(layers: Sequence[Tensor], loss: Tensor) -> None:
     for layer, gradient in zip(layers, torch.autograd.grad(loss, list(layers)), strict=True):
         layer.grad = gradient
-    optimizer.step()

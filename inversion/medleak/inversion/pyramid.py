@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_DECAY = 0.75  # Gain from one layer to the next finer: natural images have less of it.
-
 
 class Pyramid:
     """start + sum of gain * upsampled(layer); the layers start at zero and are the unknowns.
@@ -18,10 +16,13 @@ class Pyramid:
 
     layers: list[Tensor]
 
-    def __init__(self, start: Tensor, levels: int, finest: float = 1.0) -> None:
+    def __init__(
+        self, start: Tensor, levels: int, finest: float = 1.0, decay: float = 0.75
+    ) -> None:
         """Copy ``start`` [B, C, H, W]; make ``levels`` layers, each half the side of the next.
 
-        The last layer has ``finest`` (in (0, 1]) times the side of the image.
+        The last layer has ``finest`` (in (0, 1]) times the side of the image. ``decay`` is the
+        gain from one layer to the next finer: natural images have less of fine detail.
 
         Raises:
             ValueError: No level, or ``finest`` out of range.
@@ -31,7 +32,7 @@ class Pyramid:
                 f"levels must be positive and finest in (0, 1], got {levels} and {finest}: the "
                 "pyramid would have no layer to optimise."
             )
-        self._start = start.detach().clone()
+        self._start, self._decay = start.detach().clone(), decay
         shares = [finest / 2 ** (levels - 1 - i) for i in range(levels)]
         height, width = start.shape[-2:]
         self.layers = [
@@ -50,7 +51,9 @@ class Pyramid:
         size = self._start.shape[-2:]
         images = self._start
         for i, layer in enumerate(self.layers):
-            images = images + _DECAY**i * (layer if layer.shape[-2:] == size else _up(layer, size))
+            images = images + self._decay**i * (
+                layer if layer.shape[-2:] == size else _up(layer, size)
+            )
         return images
 
 

@@ -12,12 +12,17 @@ Ending = Literal["finished", "plateau", "budget", "interrupted"]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """State of a running attack: iteration (from 1) of total, its loss, CPU seconds so far."""
+    """State of a running attack: iteration (from 1) of total, its loss, CPU seconds so far.
+
+    ``images`` [N, C, H, W] are the candidates of the iteration, not clamped, on the attack's
+    device and not to be changed; None where the attack does not show them.
+    """
 
     iteration: int
     total: int
     loss: float
     seconds: float
+    images: Tensor | None = None
 
 
 ProgressCallback = Callable[[Progress], None]

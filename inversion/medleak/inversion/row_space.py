@@ -7,6 +7,9 @@ mode, the signal sums to zero over the positions: the rows are combinations of *
 and rank(dW) <= N - 1. If N - 1 < min(C_out, D) and the signal is generic, equality holds and the
 row space *is* the span of the centred patches: known from the update, up to float noise 10^-3
 and less of the smallest singular value. K local steps add up: K (N - 1).
+
+Where N - 1 is larger than that, the row space is only a part of the span. Then the opposite can be
+asked, as long as N - 1 < D: every row of dW must be a combination of the candidate's patches.
 """
 
 from dataclasses import dataclass
@@ -15,6 +18,8 @@ import torch
 from torch import Tensor
 
 _FLOAT_NOISE = 3e-4  # singular values below this share of the largest are rounding
+_ROUNDING = 1e-3  # those that explain nothing: a direction is known less well than its size
+_RIDGE = 1e-4  # of the patches' mean energy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +79,39 @@ def row_space(update: Tensor, rank: int) -> RowBasis:
     return RowBasis(basis.float().contiguous(), gap, noise, float(variance.sqrt()))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """What an update's rows are, for :func:`uncovered_share`.
+
+    Attributes:
+        rows: [R, D] float32, right singular vectors times the root of their singular values, of
+            total energy 1: small directions count more than their size, as they know details.
+        noise: Share (0 to 1) of that energy that noise on the update is expected to have put
+            outside of the true patches' span.
+    """
+
+    rows: Tensor
+    noise: float
+
+
+def weighted_rows(update: Tensor, n_patches: int, sigma: float) -> Rows:
+    """The rows of ``update`` [C_out, ...], made of ``n_patches`` patches, under noise ``sigma``.
+
+    Raises:
+        ValueError: ``update`` is zero or not finite.
+    """
+    flat = update.flatten(1).double()
+    if not torch.isfinite(flat).all() or not flat.any():
+        raise ValueError("The update is zero or holds NaN or inf: it has no rows to explain.")
+    _, values, right = torch.linalg.svd(flat, full_matrices=False)
+    kept = values > _ROUNDING * values[0]
+    values, right = values[kept], right[kept]
+    weights = values / values.sum()
+    outside = sigma**2 * max(flat.shape[1] - n_patches, 0) / values.square()
+    noise = float((weights * (outside / (1 + outside))).sum())
+    return Rows((right * weights.sqrt()[:, None]).float().contiguous(), noise)
+
+
 def numerical_rank(update: Tensor, tolerance: float = _FLOAT_NOISE) -> int:
     """Singular values of ``update`` [C_out, ...] above ``tolerance`` times the largest."""
     values = torch.linalg.svdvals(update.flatten(1).double())
@@ -90,10 +128,29 @@ def centre(patches: Tensor, *, per_image: bool = False) -> Tensor:
 
 
 def outside_share(patches: Tensor, basis: Tensor) -> Tensor:
-    """1 - |A V|^2 / |A|^2 for (centred) patches A [B, L, D], basis V [rank, D]: scalar in [0, 1].
+    """|A - A V V^T|^2 / |A|^2 for (centred) patches A [B, L, D], basis V^T [rank, D]; in [0, 1].
 
     0 where every patch lies in the row space. Scale-free, so that it cannot be lowered by
-    darkening the image.
+    darkening the image. Not 1 - |A V|^2 / |A|^2: equal, but it cancels near the truth.
     """
-    inside = (patches @ basis.T).square().sum()
-    return 1 - inside / (patches.square().sum() + 1e-12)
+    outside = patches - (patches @ basis.T) @ basis
+    return outside.square().sum() / (patches.square().sum() + 1e-12)
+
+
+def uncovered_share(patches: Tensor, rows: Tensor) -> Tensor:
+    """Energy of ``rows`` that no combination of ``patches`` gives; scalar in [0, 1].
+
+    A ridge keeps it smooth: 0 is not quite reached, and it has no gradient to speak of far from
+    the truth.
+
+    Args:
+        patches: [B, L, D], centred; B L < D, else every row is a combination.
+        rows: [R, D] of total energy 1 (:class:`Rows`).
+    """
+    flat = patches.flatten(0, 1)
+    gram = flat @ flat.T
+    ridge = _RIDGE * gram.diagonal().mean().detach()
+    gram = gram + ridge * torch.eye(len(gram), device=gram.device)
+    factor = torch.linalg.cholesky(gram)
+    inside = torch.linalg.solve_triangular(factor, flat @ rows.T, upper=False)
+    return 1 - inside.square().sum()

@@ -14,7 +14,8 @@ from skimage.metrics import structural_similarity
 
 from medleak.custom.networks import load_weights
 from medleak.custom.record import ModelSpec
-from medleak.inversion.attacks.row_space import FINE, RowSpace, run
+from medleak.inversion.attacks.row_space import RowSpace, run
+from medleak.inversion.stages import FINE
 from medleak.inversion.observation import Knowledge, KnowledgeError
 
 NETWORK = ModelSpec(
@@ -79,7 +80,17 @@ def test_one_seed_gives_one_result(one):
     short = replace(SHORT, stages=(replace(FINE, descent=replace(FINE.descent, iterations=5)),))
     first, second = (attack(one[1], short) for _ in range(2))
     torch.testing.assert_close(first.images, second.images, rtol=0, atol=1e-6)
-    assert not torch.equal(attack(one[1], short, seed=1).images, first.images)
+
+
+def test_the_first_start_of_one_image_is_the_prior_and_later_ones_are_drawn(one):
+    hopeless = replace(FINE, descent=replace(FINE.descent, iterations=1, lr=1e-9))
+    once, again = (RowSpace(stages=(hopeless,), attempts=n) for n in (1, 2))
+    prior = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(3)) / 2
+    torch.testing.assert_close(attack(one[1], once, prior).images, prior, rtol=0, atol=1e-6)
+    found = [attack(one[1], again, one[0] * 0 + 0.5, seed=seed) for seed in (0, 1)]
+    assert [f.attempts for f in found] == [2, 2]
+    assert found[0].history[0] == found[1].history[0]
+    assert found[0].history[1] != found[1].history[1]
 
 
 def test_the_observation_is_unchanged_by_an_attack(one):

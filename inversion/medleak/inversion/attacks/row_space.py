@@ -7,81 +7,28 @@ to the truth, where distances of gradients stay flat until the last tenth of the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from medleak.inversion.contrast import guess_contrast
 from medleak.inversion.evidence import Evidence, Terms
+from medleak.inversion.grouping import regroup
 from medleak.inversion.observation import Observation
-from medleak.inversion.optimise import Descent, DivergedError, Meter, descend
+from medleak.inversion.optimise import DivergedError, Meter, descend
 from medleak.inversion.read_labels import read_labels
 from medleak.inversion.reconstruction import Ending, ProgressCallback, Reconstruction
-from medleak.inversion.starts import from_prior, smooth_noise
+from medleak.inversion.stages import JUDGED, STATISTICS, Matching, Stage, recipe
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """One descent on some of the evidence.
-
-    Attributes:
-        descent: How.
-        norms: Statistics of all norm layers, of those before the first span, or of none.
-        spans: Row spaces of all usable convolutions, of the first, of all but it, or of none.
-        span_weight: At the start and at the end, geometric between; statistics have weight 1.
-        root: Match the root of the share outside of the row space: firmer near the truth.
-        share: Of the seconds that are left, what the stage may use.
-    """
-
-    descent: Descent
-    norms: Literal["all", "shallow", "none"] = "all"
-    spans: Literal["all", "first", "deep", "none"] = "all"
-    span_weight: tuple[float, float] = (1.0, 1.0)
-    root: bool = False
-    share: float = 1.0
-
-
-COARSE = Stage(
-    descent=Descent(iterations=100, lr=0.05, variation=(1.0, 0.1), levels=4, finest=0.5),
-    spans="deep",
-    span_weight=(3.0, 3.0),
-    share=0.4,
-)
-FINE = Stage(
-    descent=Descent(iterations=500, lr=0.1, variation=(3.0, 0.1), levels=5),
-    norms="shallow",
-    spans="first",
-    span_weight=(30.0, 30.0),
-)
-FINE_LARGE = replace(FINE, descent=replace(FINE.descent, lr=0.05, variation=(1.0, 0.1)))
-"""For images above 128 px: of the rates tried, 0.05 was the best at 224 px, 0.1 at 64 px."""
-COARSE_WITHHELD = Stage(
-    descent=Descent(iterations=60, lr=0.05, variation=(0.3, 0.05), box=10.0, levels=4, finest=0.5),
-    norms="none",
-    spans="deep",
-    share=0.3,
-)
-FINE_WITHHELD = Stage(
-    descent=Descent(iterations=1000, lr=0.1, variation=(0.3, 0.01), box=10.0, levels=5),
-    norms="none",
-    spans="first",
-)
-STATISTICS = Stage(
-    descent=Descent(iterations=600, lr=0.05, variation=(1.0, 0.03), levels=5), spans="none"
-)
-BATCH = Stage(
-    descent=Descent(iterations=600, lr=0.05, variation=(1.0, 0.003), levels=1),
-    span_weight=(0.1, 3.0),
-    root=True,
-)
-
-
-# Runs that found the image end below 0.004 and 0.001, those in a wrong valley above these.
+_APART = 0.05  # standard deviation of the noise that keeps the images of a batch apart
+_RESTART = 0.1  # and attempts from repeating each other
+# (statistics, span) of a result. Those of an image that is clearly found lie below the first pair,
+# those of a wrong valley above the second; between, another way is tried and the best is kept.
 # Noise on the update adds what it makes of the losses at the truth.
-_STUCK_STATISTICS = 0.01
-_STUCK_SPAN = 0.01
+_FOUND = (0.005, 2e-4)
+_STUCK = (0.01, 0.01)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +64,7 @@ class RowSpace:
 class _Attempt:
     images: Tensor  # not clamped
     terms: Terms
+    found: bool  # no other attempt is worth its time
     stuck: bool
     ending: Ending
 
@@ -158,12 +106,16 @@ def run(
             "noise and batch size: row-space matching has nothing to match. Use an attack that "
             "matches gradients; this failure is no evidence of safety."
         )
-    stages = attack.stages or recipe(
-        evidence, observation.n_images, large=max(observation.spatial_size) > 128
-    )
+    plans = [
+        attack.stages
+        or recipe(
+            evidence, observation.n_images, large=max(observation.spatial_size) > 128, attempt=k
+        )
+        for k in range(attack.attempts)
+    ]
     meter = Meter(
         observation.device,
-        total=sum(s.descent.iterations for s in stages),
+        total=sum(s.descent.iterations for s in plans[0]),
         seconds=attack.seconds,
         progress=on_progress,
     )
@@ -173,12 +125,12 @@ def run(
         start = _start(observation, prior, generator, attempts)
         attempts += 1
         try:
-            found = _attempt(evidence, stages, start, meter)
+            found = _attempt(evidence, plans[attempts - 1], start, meter)
         except DivergedError:
             continue
         if best is None or found.loss < best.loss:
             best = found
-        if not found.stuck or found.ending != "finished":
+        if found.found or found.ending != "finished":
             break
     if best is None:
         raise ArithmeticError(
@@ -188,69 +140,48 @@ def run(
     return _report(observation, evidence, prior, best, meter, attempts)
 
 
-def recipe(evidence: Evidence, n_images: int, *, large: bool) -> tuple[Stage, ...]:
-    """The stages for what ``evidence`` holds."""
-    fine = FINE_LARGE if large else FINE
-    if not evidence.spans:
-        return (STATISTICS,)
-    if n_images > 1:
-        return (BATCH if evidence.norms else replace(BATCH, norms="none"),)
-    deep = len(evidence.spans) > 1
-    if not evidence.norms:
-        return (COARSE_WITHHELD, FINE_WITHHELD) if deep else (FINE_WITHHELD,)
-    return (COARSE, fine) if deep else (fine,)
-
-
 def _start(
     observation: Observation, prior: Tensor | None, generator: torch.Generator, attempt: int
 ) -> Tensor:
-    """The prior, with a trace of noise where images or attempts must differ."""
+    """The prior; with a trace of coarse noise where images or attempts must differ.
+
+    No grain: what the first layers hardly see stays in the image as it was put there.
+    """
     shape = (observation.n_images, observation.image_channels, *observation.spatial_size)
-    start = from_prior(shape, None if prior is None else prior.cpu(), generator)
-    if attempt:
-        start = (start + 0.1 * smooth_noise(shape, generator)).clamp(0, 1)
+    start = torch.full(shape, 0.5) if prior is None else prior.cpu().expand(shape).clone()
+    if attempt or shape[0] > 1:
+        height, width = shape[2:]
+        coarse = (*shape[:2], max(1, height // 8), max(1, width // 8))
+        noise = functional.interpolate(
+            torch.randn(coarse, generator=generator), size=(height, width), mode="bicubic"
+        )
+        start = (start + (_RESTART if attempt else _APART) * noise).clamp(0, 1)
     return start.to(observation.device)
 
 
 def _attempt(evidence: Evidence, stages: Sequence[Stage], start: Tensor, meter: Meter) -> _Attempt:
     images, ending = start, "finished"
-    matching = _Matching(evidence, stages[-1])
     for stage in stages:
-        matching = _Matching(evidence, stage)
+        matching = Matching(evidence, stage)
         images, ending = descend(stage.descent, matching.loss, images, meter, stage.share)
         if ending == "interrupted":
             break
+        if stage.regroup:
+            images = regroup(evidence, images)
     with torch.no_grad():
-        terms = matching.terms(images)
+        terms = Matching(evidence, JUDGED if evidence.spans else STATISTICS).terms(images)
+    stuck = not _below(_STUCK, terms, evidence)
+    one = evidence.steps[-1].images.stop == 1  # several images take longer, and end higher
+    found = not stuck and (not one or _below(_FOUND, terms, evidence))
+    return _Attempt(images, terms, found, stuck, ending)
+
+
+def _below(limits: tuple[float, float], terms: Terms, evidence: Evidence) -> bool:
     noise = max((s.space.noise for s in evidence.spans.values()), default=0.0)
-    stuck = (
-        float(terms.statistics) > _STUCK_STATISTICS + 1.5 * evidence.statistics_noise
-        or float(terms.span) > _STUCK_SPAN + 2 * noise
+    return (
+        float(terms.statistics) <= limits[0] + 1.5 * evidence.statistics_noise
+        and float(terms.span) <= limits[1] + 2 * noise
     )
-    return _Attempt(images, terms, stuck, ending)
-
-
-class _Matching:
-    """The loss of one stage."""
-
-    def __init__(self, evidence: Evidence, stage: Stage) -> None:
-        self._evidence, self._stage = evidence, stage
-        spans = tuple(evidence.spans)
-        self._spans = {"all": spans, "first": spans[:1], "deep": spans[1:], "none": ()}[stage.spans]
-        shallow = evidence.norms
-        if spans:
-            before = evidence.spans[spans[0]].conv.norms_before
-            shallow = tuple(n for n in evidence.norms if n in before)
-        self._norms = {"all": evidence.norms, "shallow": shallow, "none": ()}[stage.norms]
-
-    def terms(self, images: Tensor) -> Terms:
-        return self._evidence.terms(images, norms=self._norms, spans=self._spans)
-
-    def loss(self, images: Tensor, done: float) -> Tensor:
-        terms = self.terms(images)
-        low, high = self._stage.span_weight
-        span = terms.span_root if self._stage.root else terms.span
-        return terms.statistics + low * (high / low) ** done * span
 
 
 def _report(

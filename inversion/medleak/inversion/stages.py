@@ -1,0 +1,181 @@
+"""The stages of row-space matching: what each compares, how it descends, and which fit a client."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from torch import Tensor
+
+from medleak.inversion.evidence import Evidence, Terms
+from medleak.inversion.optimise import Descent, QuasiNewton
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One descent on some of the evidence.
+
+    Attributes:
+        descent: How.
+        norms: Statistics of all norm layers, of those that a pass to the last convolution used
+            here runs anyway, or of none.
+        spans: Row spaces of all usable convolutions, of the first, of all but it, or of none.
+        covers: Likewise, rows that the patches must explain.
+        span_weight: At the start and at the end, geometric between; all else has weight 1.
+        root: Match the root of the share outside of the row space: firmer near the truth.
+        squared: Match squared distances of statistics, as L-BFGS wants it.
+        per_image: Centre the patches image by image, as the grouping is not known yet.
+        regroup: Afterwards, swap images between steps where that explains the update better.
+        share: Of the seconds that are left, what the stage may use.
+    """
+
+    descent: Descent | QuasiNewton
+    norms: Literal["all", "shallow", "none"] = "all"
+    spans: Literal["all", "first", "deep", "none"] = "all"
+    covers: Literal["first", "second", "none"] = "none"
+    span_weight: tuple[float, float] = (1.0, 1.0)
+    root: bool = False
+    squared: bool = False
+    per_image: bool = False
+    regroup: bool = False
+    share: float = 1.0
+
+
+class Matching:
+    """The loss of one stage."""
+
+    def __init__(self, evidence: Evidence, stage: Stage) -> None:
+        """Choose the layers."""
+        self._evidence, self._stage = evidence, stage
+        spans, covers = tuple(evidence.spans), tuple(evidence.covers)
+        self._spans = {"all": spans, "first": spans[:1], "deep": spans[1:], "none": ()}[stage.spans]
+        self._covers = {"first": covers[:1], "second": covers[1:2], "none": ()}[stage.covers]
+        shallow = evidence.norms_before((*self._spans, *self._covers))
+        self._norms = {"all": evidence.norms, "shallow": shallow, "none": ()}[stage.norms]
+
+    def terms(self, images: Tensor) -> Terms:
+        """The stage's terms; those that it does not use are 0."""
+        return self._evidence.terms(
+            images,
+            norms=self._norms,
+            spans=self._spans,
+            covers=self._covers,
+            per_image=self._stage.per_image,
+        )
+
+    def loss(self, images: Tensor, done: float) -> Tensor:
+        """Scalar; ``done`` in [0, 1) is how far the stage has gone."""
+        terms = self.terms(images)
+        low, high = self._stage.span_weight
+        span = terms.span_root if self._stage.root else terms.span
+        moments = terms.squares if self._stage.squared else terms.statistics
+        return moments + terms.cover + low * (high / low) ** done * span
+
+
+# One image, a network that has been trained: the statistics and the first row space have one
+# valley around the mean image, and L-BFGS runs down to its floor.
+SHARP = Stage(
+    descent=QuasiNewton(iterations=250),
+    norms="shallow",
+    spans="first",
+    span_weight=(10.0, 10.0),
+    squared=True,
+)
+SHARPEST = replace(SHARP, descent=QuasiNewton(iterations=120), covers="first")
+"""With the rows of a layer before, which know finer detail; flat from further away."""
+
+JUDGED = SHARP
+"""What a result is judged by, however it was found: later layers are less exact over epochs."""
+
+# The same with Adam, which is slower and survives the rough losses of random weights.
+ROUGH = Stage(
+    descent=Descent(iterations=400, lr=0.2, variation=(3.0, 0.1), levels=5),
+    norms="shallow",
+    spans="first",
+    span_weight=(30.0, 30.0),
+)
+ROUGH_WITHHELD = Stage(
+    descent=Descent(iterations=500, lr=0.2, variation=(1.0, 0.03), box=10.0, levels=5),
+    norms="none",
+    spans="first",
+)
+COARSE = Stage(
+    descent=Descent(iterations=100, lr=0.05, variation=(1.0, 0.1), levels=4, finest=0.5),
+    spans="deep",
+    span_weight=(3.0, 3.0),
+    share=0.4,
+)
+FINE = Stage(
+    descent=Descent(iterations=500, lr=0.1, variation=(3.0, 0.1), levels=5),
+    norms="shallow",
+    spans="first",
+    span_weight=(30.0, 30.0),
+)
+FINE_LARGE = replace(FINE, descent=replace(FINE.descent, lr=0.05, variation=(1.0, 0.1)))
+"""For images above 128 px: of the rates tried, 0.05 was the best at 224 px, 0.1 at 64 px."""
+COARSE_WITHHELD = Stage(
+    descent=Descent(iterations=60, lr=0.05, variation=(0.3, 0.05), box=10.0, levels=4, finest=0.5),
+    norms="none",
+    spans="deep",
+    share=0.3,
+)
+FINE_WITHHELD = Stage(
+    descent=Descent(iterations=1000, lr=0.1, variation=(0.3, 0.01), box=10.0, levels=5),
+    norms="none",
+    spans="first",
+)
+STATISTICS = Stage(
+    descent=Descent(iterations=600, lr=0.05, variation=(1.0, 0.03), levels=5), spans="none"
+)
+# Several images: only all the evidence at once tells them apart.
+BATCH = Stage(
+    descent=Descent(iterations=150, lr=0.05, variation=(1.0, 0.003), levels=3, decay=0.6),
+    span_weight=(0.1, 3.0),
+    root=True,
+)
+GROUPING = replace(
+    BATCH,
+    descent=replace(BATCH.descent, iterations=60, variation=(1.0, 0.6)),
+    span_weight=(0.1, 0.3),
+    per_image=True,
+    regroup=True,
+    share=0.4,
+)
+BATCH_SHARP = Stage(
+    descent=QuasiNewton(iterations=300), norms="shallow", spans="none", covers="first", squared=True
+)
+BATCH_SPANS = replace(BATCH_SHARP, spans="first", covers="none", span_weight=(10.0, 10.0))
+
+
+def recipe(
+    evidence: Evidence, n_images: int, *, large: bool, attempt: int = 0
+) -> tuple[Stage, ...]:
+    """The stages for what ``evidence`` holds; for one image, each attempt goes another way."""
+    if not evidence.spans:
+        return (STATISTICS,)
+    stages = _batch(evidence) if n_images > 1 else _single(evidence, large, attempt)
+    return stages if evidence.norms else tuple(_without_statistics(s) for s in stages)
+
+
+def _single(evidence: Evidence, large: bool, attempt: int) -> tuple[Stage, ...]:
+    if attempt == 0:
+        return (SHARP, SHARPEST) if evidence.covers else (SHARP,)
+    if attempt == 1 and not large:
+        return (ROUGH,) if evidence.norms else (ROUGH_WITHHELD,)
+    deep = len(evidence.spans) > 1
+    if not evidence.norms:
+        return (COARSE_WITHHELD, FINE_WITHHELD) if deep else (FINE_WITHHELD,)
+    fine = FINE_LARGE if large else FINE
+    return (COARSE, fine) if deep else (fine,)
+
+
+def _batch(evidence: Evidence) -> tuple[Stage, ...]:
+    first = BATCH
+    sharp = BATCH_SHARP if evidence.covers else BATCH_SPANS
+    if len(evidence.steps) == 1:
+        return (first, sharp)
+    return (GROUPING, replace(first, per_image=True, regroup=True), sharp)
+
+
+def _without_statistics(stage: Stage) -> Stage:
+    """Nothing else than row spaces keeps pixels in their range: a box does."""
+    box = max(stage.descent.box, 10.0)
+    return replace(stage, norms="none", descent=replace(stage.descent, box=box))
