@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,14 +129,15 @@ def pictures(path: Path, subset: Subset) -> Iterator[tuple[str, str, NDArray[np.
         DataError: The file is missing, damaged or of another form.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # np.load leaves a file open that it cannot read.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             for part in ("train", "val", "test"):
                 images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
                 _check(path, part, images, labels, subset)
                 classes = (labels.any(1) if subset.findings else labels[:, 0]).astype(int)
                 for k, (pixels, label) in enumerate(zip(images, classes, strict=True)):
                     yield subset.classes[label], f"{part}/{k}", pixels
-    except (OSError, KeyError, ValueError, EOFError) as error:
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
         if isinstance(error, DataError):
             raise
         why = " ".join(str(error).split())[:200]
