@@ -140,7 +140,7 @@ def test_an_empty_class_is_refused_by_name(two_classes):
 def test_a_class_without_a_folder_is_refused_with_those_there_are(two_classes, classes):
     message = refusal(read_folders, two_classes, classes)
     assert repr(classes[1]) in message
-    assert "a, b" in message
+    assert "'a', 'b'" in message
 
 
 def test_a_class_named_twice_is_refused(two_classes):

@@ -116,7 +116,7 @@ def read_folders(
             what = "is named twice" if name in found else "has no folder"
             raise DataError(
                 f"Class {name!r} {what} in {str(root)!r}: its label would mean nothing. Choose "
-                f"different classes among {', '.join(found) or '(none)'}."
+                f"different classes among {', '.join(map(repr, found)) or '(none)'}."
             )
     items = []
     for label, name in enumerate(names):
