@@ -1,6 +1,7 @@
 """Tests of jobs/job.py: the committed job folders are what it exports."""
 
 import filecmp
+import importlib.util
 import json
 import subprocess
 import sys
@@ -8,13 +9,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.jobs.simulation import ROOT, export, job_command
+
 JOBS = ROOT / "jobs"
-
-
-def run(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(JOBS / "job.py"), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 def files(folder: Path) -> set[str]:
@@ -24,7 +21,8 @@ def files(folder: Path) -> set[str]:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("jobs")
-    assert run("--env", "export", "--folder", str(folder)).returncode == 0
+    command = [sys.executable, str(JOBS / "job.py"), "--env", "export", "--folder", str(folder)]
+    subprocess.run(command, check=True, timeout=100)
     return folder
 
 
@@ -77,9 +75,7 @@ def test_options_reach_the_exported_job(tmp_path):
     options = {"num_rounds": "100", "sigma0": "25", "scale": "1.0", "spatial_size": "224"}
     given = [word for name, value in options.items() for word in (f"--{name}", value)]
     table = "a:2:4:6,b:1:1:6:a"
-    done = run("cxr_dp", "--env", "export", "--folder", str(tmp_path), "--table", table, *given)
-    assert done.returncode == 0, done.stderr
-    job = tmp_path / "cxr_dp"
+    job = export("cxr_dp", tmp_path, "--table", table, *given)
     server = json.loads((job / "app_server" / "config" / "config_fed_server.json").read_text())
     assert server["workflows"][0]["args"]["num_rounds"] == 100
     assert server["workflows"][0]["args"]["num_clients"] == 2
@@ -92,6 +88,17 @@ def test_options_reach_the_exported_job(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["cxr_dp", "--defence", "top-k"], "Unknown defence 'top-k'"),
+        (["cxr_dp", "--defence", "top_k:fraction=2"], "fraction"),
+        (["cxr_clean", "--level", "100"], "take cxr_laplace"),
+        (["cxr_clean", "--error_feedback"], "no filter"),
+        (["cxr_clean", "--data", "melanoma"], "is of medpfl_fedsgd"),
+        (["cxr_clean", "--clients_per_round", "10"], "clients_per_round must be 1 to 9"),
+        (["cxr_clean", "--fedprox_mu", "1", "--server_optimizer", "sgd"], "choose one"),
+        (["cxr_clean", "--server_optimizer", "sgd:lr"], "sgd:lr=1.0,momentum=0.9"),
+        (["cxr_dpsgd", "--model", "resnet18"], "batch norm"),
+        (["medpfl_fedsgd", "--local_epochs", "2"], "one step a round"),
+        (["brain_unet", "--model_args", "{norm}"], "--model_args"),
         (["cxr_dp", "--sigma0", "-1"], "sigma0"),
         (["cxr_dp", "--sigma0", "nan"], "sigma0"),
         (["cxr_dp", "--percentile", "101"], "percentile"),
@@ -102,10 +109,148 @@ def test_options_reach_the_exported_job(tmp_path):
         ([], "name a job"),
     ],
 )
-def test_a_bad_option_is_one_line_and_nothing_is_written(tmp_path, options, message):
-    export = ["--env", "export", "--folder", str(tmp_path)] if options else []
-    done = run(*options, *export)
-    assert done.returncode != 0
-    assert message in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+def test_a_bad_option_is_one_line_and_nothing_is_written(tmp_path, capsys, options, message):
+    to = ["--env", "export", "--folder", str(tmp_path)] if options else []
+    with pytest.raises(SystemExit) as end:
+        job_command(*options, *to)
+    assert end.value.code != 0
+    assert message in capsys.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.iterdir())
+
+
+def exported_with(tmp_path, name: str, *options: str) -> tuple[dict, dict]:
+    """Server's and first site's configuration."""
+    job = export(name, tmp_path, *options)
+    configs = [
+        job / app / "config" / f"config_fed_{kind}.json"
+        for app, kind in (("app_server", "server"), ("app_site-1", "client"))
+    ]
+    server, client = (json.loads(path.read_text()) for path in configs)
+    return server, client
+
+
+def filters(config: dict) -> list[tuple[str, dict]]:
+    return [
+        (f["path"].rpartition(".")[2], f["args"])
+        for chain in config["task_result_filters"]
+        for f in chain["filters"]
+    ]
+
+
+def component(config: dict, name: str) -> dict:
+    return next(c["args"] for c in config["components"] if c["id"] == name)
+
+
+def test_every_job_says_in_about_ten_lines_what_it_is_for(exported):
+    texts = {f.name: (f / "README.md").read_text() for f in exported.iterdir()}
+    assert len(set(texts.values())) == len(texts)
+    for name, text in texts.items():
+        assert text.startswith(f"# {name}\n")
+        assert f"nvflare simulator jobs/{name}" in text
+        assert 8 <= len(text.splitlines()) <= 16
+
+
+def test_any_registered_defence_becomes_filters_in_its_order(tmp_path):
+    spec = "withhold+top_k:fraction=0.01+percentile_gaussian:sigma0=2,scope=group"
+    _, client = exported_with(tmp_path, "cxr_clean", "--defence", spec, "--error_feedback")
+    (first, _), (second, sparse), (third, noise) = filters(client)
+    assert [first, second, third] == ["Withhold", "TopK", "PercentileGaussian"]
+    assert (sparse["fraction"], sparse["error_feedback"]) == (0.01, True)
+    assert (noise["sigma0"], noise["scope"]) == (2, "group")
+    (restore,) = client["task_data_filters"][0]["filters"]
+    assert restore["path"].endswith(".RestoreWithheld")
+
+
+def test_a_defence_with_a_guarantee_is_counted_in_the_ledger(tmp_path):
+    spec = "clipped_gaussian:max_grad_norm=1,noise_multiplier=2"
+    _, client = exported_with(tmp_path, "cxr_clean", "--defence", spec)
+    assert [name for name, _ in filters(client)] == ["ClippedGaussian", "PrivacyLedger"]
+
+
+def test_parameters_of_a_defence_are_options_and_laplace_follows_the_learning_rate(tmp_path):
+    _, client = exported_with(tmp_path, "cxr_laplace", "--level", "400", "--lr", "0.1")
+    ((name, args),) = filters(client)
+    assert (name, args["level"], args["lr"]) == ("LaplacePerturbation", 400, 0.1)
+    _, client = exported_with(tmp_path, "cxr_dp", "--scope", "group")
+    assert filters(client)[0][1]["scope"] == "group"
+    _, client = exported_with(tmp_path, "cxr_dp", "--defence", "none")
+    assert filters(client) == []
+
+
+def test_any_importable_model_reaches_server_sites_and_record(tmp_path):
+    options = ("--model", "my.nets.make", "--model_args", '{"width": [8, 16], "act": "re lu"}')
+    server, client = exported_with(tmp_path, "cxr_clean", *options)
+    given = {"width": [8, 16], "act": "re lu"}
+    initial = component(server, "persistor")["model"]["args"]
+    assert (initial["model_path"], initial["model_args"]) == ("my.nets.make", given)
+    assert initial["weights"] == "random"  # MEDLEAK_WEIGHTS is of a ResNet-18
+    ((_, recorder),) = filters(server)
+    assert (recorder["model_path"], recorder["model_args"]) == ("my.nets.make", given)
+    args = client["executors"][0]["executor"]["args"]["task_script_args"]
+    assert "--model_path my.nets.make --model_args width=[8,16] act=%22re%20lu%22 --" in args
+
+
+def test_fedsgd_draws_half_of_the_sites_and_takes_one_step_on_all_images(exported):
+    job = exported / "medpfl_fedsgd"
+    server = json.loads((job / "app_server" / "config" / "config_fed_server.json").read_text())
+    assert server["workflows"][0]["args"]["num_clients"] == 4
+    meta = json.loads((job / "meta.json").read_text())
+    assert meta["min_clients"] == 8
+    for config in job.glob("app_site-*/config/config_fed_client.json"):
+        assert config.read_text().count("--full_batch") == 1
+
+
+@pytest.mark.parametrize("data", ["melanoma", "cxr", "brain_mri", "cifar10"])
+def test_medpfl_normalises_by_the_statistics_of_its_table_iv(tmp_path, data):
+    server, _ = exported_with(tmp_path, "medpfl_fedsgd", "--data", data, "--model", "lenet")
+    ((_, recorder),) = filters(server)
+    means = {"melanoma": 0.7160, "cxr": 0.4949, "brain_mri": 0.1869, "cifar10": 0.4914}
+    assert recorder["input"]["mean"][0] == means[data]
+    assert recorder["task"]["num_classes"] == len(recorder["class_names"])
+
+
+def test_a_segmentation_record_says_so(exported):
+    path = exported / "brain_unet" / "app_server" / "config" / "config_fed_server.json"
+    ((_, recorder),) = filters(json.loads(path.read_text()))
+    assert recorder["task"] == {"criterion": "segmentation_cross_entropy", "num_classes": 2}
+    assert recorder["class_names"] == ["background", "foreground"]
+
+
+def test_fedprox_and_fedopt_are_nvflares(tmp_path):
+    server, _ = exported_with(tmp_path, "cxr_clean", "--fedprox_mu", "0.1")
+    assert server["workflows"][0]["args"]["fedprox_mu"] == 0.1
+    spec = ("--server_optimizer", "sgd:lr=1.0,momentum=0.9")
+    server, _ = exported_with(tmp_path, "cxr_clean", *spec)
+    assert server["workflows"][0]["path"].endswith(".ScatterAndGather")
+    update = component(server, "shareable_generator")
+    assert update["server_args"] == {"lr": 1.0, "momentum": 0.9}
+    assert update["model_path"] == component(server, "persistor")["model"]["args"]["model_path"]
+
+
+@pytest.mark.parametrize("tracking", ["tensorboard", "none"])
+def test_tracking_is_nvflares_switch(tmp_path, tracking):
+    server, _ = exported_with(tmp_path, "cxr_clean", "--tracking", tracking)
+    paths = " ".join(c["path"] for c in server["components"])
+    assert ("tracking.tb." in paths) == (tracking == "tensorboard")
+
+
+@pytest.mark.parametrize("tracking", ["mlflow", "wandb"])
+def test_tracking_that_is_not_installed_is_one_line(tmp_path, capsys, tracking):
+    if importlib.util.find_spec(tracking) is not None:
+        server, _ = exported_with(tmp_path, "cxr_clean", "--tracking", tracking)
+        assert any(f"tracking.{tracking}." in c["path"] for c in server["components"])
+        return
+    with pytest.raises(SystemExit):
+        export("cxr_clean", tmp_path, "--tracking", tracking)
+    assert f"{tracking} is not installed" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_job_for_sites_that_forbid_code_ships_none(tmp_path):
+    _, client = exported_with(tmp_path, "cxr_dp", "--external")
+    assert not list((tmp_path / "cxr_dp").glob("**/custom"))
+    (executor,) = client["executors"]
+    args = executor["executor"]["args"]
+    assert args["execution_mode"] == "external_process"
+    assert args["command"][:4] == ["python3", "-u", "-m", "medleak.custom.client"]
+    assert "--spatial_size" in args["command"]
+    assert executor["tasks"] == ["train", "validate"]

@@ -9,12 +9,12 @@ import argparse
 import hashlib
 import logging
 import sys
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from medleak.custom.datalist import DataError
+from medleak.custom.arguments import parse
+from medleak.custom.datalist import DataError, Item
 from medleak.custom.site_data import Source, site_lists
-from medleak.custom.sites import TMI_TABLE_II, parse_table
 
 if TYPE_CHECKING:
     from nvflare.app_common.abstract.fl_model import FLModel
@@ -23,48 +23,7 @@ if TYPE_CHECKING:
     from medleak.custom.dp_sgd import DPSGD
     from medleak.custom.training import Normalisation, Schedule
 
-NETWORKS = ("resnet18", "resnet18_groupnorm")  # of medleak.custom.networks
-
-
-def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """The job's ``task_script_args``."""
-    parser = argparse.ArgumentParser(description="Train on one site of a federation.")
-    data = parser.add_argument_group("data")
-    data.add_argument("--classes", nargs="+", required=True, help="class names, in label order")
-    data.add_argument("--dataset_json", type=Path, help="the site's own datalist")
-    data.add_argument("--data_root", type=Path, help="folder per class; default: MEDLEAK_DATA")
-    data.add_argument("--table", type=parse_table, default=TMI_TABLE_II, help="simulated sites")
-    data.add_argument("--scale", type=float, help="share of the table's numbers of images")
-    data.add_argument("--spatial_size", type=int, nargs=2, default=(64, 64))
-    data.add_argument("--channels", type=int, choices=(1, 3), default=1)
-    data.add_argument("--mean", type=float, nargs=3, default=(0.0, 0.0, 0.0))
-    data.add_argument("--std", type=float, nargs=3, default=(1.0, 1.0, 1.0))
-    data.add_argument("--seed", type=int, default=0, help="of split, phantoms and shuffling")
-    data.add_argument("--run_dir", type=Path, required=True, help="the site's run directory")
-    training = parser.add_argument_group("training")
-    training.add_argument("--batch_size", type=int, required=True)
-    training.add_argument("--local_epochs", type=int, default=1)
-    training.add_argument("--lr", type=float, default=0.01)
-    training.add_argument("--lr_step", type=int, default=40, help="rounds between two decays")
-    training.add_argument("--lr_gamma", type=float, default=0.1)
-    training.add_argument("--momentum", type=float, default=0.0)
-    training.add_argument("--weight_decay", type=float, default=0.0)
-    training.add_argument("--network", choices=NETWORKS, default=NETWORKS[0])
-    training.add_argument(
-        "--withheld",
-        type=Path,
-        help="folder in which the site's Withhold filter keeps entries, for evaluation",
-    )
-    dp = parser.add_argument_group("DP-SGD, if noise_multiplier is given")
-    dp.add_argument("--noise_multiplier", type=float)
-    dp.add_argument("--max_grad_norm", type=float, default=1.0)
-    dp.add_argument("--sample_rate", type=float, help="default: from images and batch_size")
-    dp.add_argument(
-        "--share_metrics",
-        action="store_true",
-        help="send losses and accuracies, which DP-SGD does not cover, to the server",
-    )
-    return parser.parse_args(argv)
+MASK_CLASSES = ("background", "foreground")  # of the pixels, under --masks
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -100,34 +59,34 @@ class Site:
         """Validate the global model, train it locally, return it with the schedule."""
         from nvflare.app_common.abstract.fl_model import FLModel
 
-        from medleak.custom.training import Schedule, decayed
+        from medleak.custom.training import evaluate
 
         args, round = self.args, int(model.current_round or 0)
         network = self._network(model.params)
-        validation = self._evaluate(network, "validation")
-        schedule = Schedule(
-            batch_size=args.batch_size,
-            local_epochs=args.local_epochs,
-            lr=decayed(args.lr, round, step=args.lr_step, gamma=args.lr_gamma),
-            momentum=args.momentum,
-            weight_decay=args.weight_decay,
-        )
+        validation = evaluate(network, *self._load("validation"), self._normalisation())
         images, labels = self._load("training")
+        schedule = self._schedule(round, len(images))
         mechanism = self._mechanism(len(images))
-        losses = self._fit(network, images, labels, schedule, mechanism, round)
+        if mechanism is None:
+            losses = self._train(network, images, labels, schedule, round, model.meta or {})
+        else:
+            losses = self._train_dp_sgd(network, images, labels, schedule, mechanism)
         known = [loss for loss in losses if loss == loss]  # Poisson batches may be empty: NaN
         loss = sum(known) / len(known) if known else float("nan")
         print(
             f"round {round}: {len(images)} images, {len(losses)} steps, training loss {loss:.4f}, "
-            f"validation accuracy of the global model {validation['accuracy']:.3f}"
+            "validation of the global model: "
+            + ", ".join(f"{name} {value:.3f}" for name, value in validation.items())
         )
         shares_metrics = mechanism is None or args.share_metrics
         if shares_metrics:
             _track(round, {"training_loss": loss} if known else {}, validation)
+        penalised = _fedprox_mu(model.meta or {}) and len(losses) > 1
         meta = {
             # FedAvg weighs sites by this; the papers weigh them by their number of images.
             "NUM_STEPS_CURRENT_ROUND": len(images),
-            "hp": _declared(schedule, len(images), len(losses), mechanism),
+            "hp": _declared(schedule, len(images), len(losses), mechanism)
+            | ({"optimizer": "sgd_fedprox"} if penalised else {}),
         }
         if mechanism is not None:
             meta["dp_sgd"] = mechanism.declaration(schedule.local_epochs)
@@ -138,12 +97,34 @@ class Site:
         )
 
     def evaluate(self, model: "FLModel") -> "FLModel":
-        """Accuracy and loss of a selected global model on the test images."""
+        """Scores of a selected global model on the test images, and the report on them."""
         from nvflare.app_common.abstract.fl_model import FLModel
 
-        metrics = self._evaluate(self._network(model.params, self._withheld()), "test")
-        print(f"test of the best global model: {metrics}")
-        return FLModel(metrics={f"test_{name}": value for name, value in metrics.items()})
+        from medleak.custom import scores, segmentation, test_metrics
+        from medleak.custom.training import predict
+
+        network = self._network(model.params, self._withheld())
+        images, labels = self._load("test")
+        logits = predict(network, images, self._normalisation())
+        kind = scores if labels.ndim == 1 else segmentation
+        patients = [item.patient for item in self._items("test")]
+        names = self.args.classes if labels.ndim == 1 else MASK_CLASSES
+        report = kind.report(logits, labels, names, patients)
+        print(f"test of the selected global model: {report}")
+        flat = {f"test_{name}": value for name, value in kind.scores(logits, labels).items()}
+        return FLModel(metrics={**flat, test_metrics.REPORT: report})
+
+    def _schedule(self, round: int, n_images: int) -> "Schedule":
+        from medleak.custom.training import Schedule, decayed
+
+        args = self.args
+        return Schedule(
+            batch_size=n_images if args.full_batch else args.batch_size,
+            local_epochs=1 if args.full_batch else args.local_epochs,
+            lr=decayed(args.lr, round, step=args.lr_step, gamma=args.lr_gamma),
+            momentum=args.momentum,
+            weight_decay=args.weight_decay,
+        )
 
     def _mechanism(self, n_images: int) -> "DPSGD | None":
         """DP-SGD as the job asks for it; Opacus takes seconds to import, so only then."""
@@ -160,22 +141,32 @@ class Site:
             sample_rate=rate,
         )
 
-    def _fit(
+    def _train(
         self,
         network: "nn.Module",
         images: "Tensor",
         labels: "Tensor",
         schedule: "Schedule",
-        mechanism: "DPSGD | None",
         round: int,
+        meta: Mapping[str, Any],
     ) -> list[float]:
-        if mechanism is None:
-            import torch
+        import torch
 
-            from medleak.custom.training import train
+        from medleak.custom.training import train
 
-            generator = torch.Generator().manual_seed(_seed(self.args.seed, self.name, round))
-            return train(network, images, labels, schedule, self._normalisation(), generator)
+        generator = torch.Generator().manual_seed(_seed(self.args.seed, self.name, round))
+        penalty = _proximal(network, _fedprox_mu(meta))
+        norm = self._normalisation()
+        return train(network, images, labels, schedule, norm, generator, penalty)
+
+    def _train_dp_sgd(
+        self,
+        network: "nn.Module",
+        images: "Tensor",
+        labels: "Tensor",
+        schedule: "Schedule",
+        mechanism: "DPSGD",
+    ) -> list[float]:
         from medleak.custom.dp_sgd import train_dp_sgd
         from medleak.filters.noise import NoiseSource
 
@@ -198,12 +189,12 @@ class Site:
         """The network with the server's ``params``, but for entries of this site's ``own``."""
         import torch
 
-        from medleak.custom import networks
+        from medleak.custom.initial import build_network, parse_args
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if not params:
             raise ValueError("The server sent a task without a model: there is nothing to train.")
-        network = getattr(networks, self.args.network)(num_classes=len(self.args.classes))
+        network = build_network(self.args.model_path, parse_args(self.args.model_args))
         network.load_state_dict({k: torch.as_tensor(v) for k, v in (params | (own or {})).items()})
         return network.to(device)
 
@@ -212,36 +203,56 @@ class Site:
 
         return Normalisation(tuple(self.args.mean), tuple(self.args.std))
 
-    def _evaluate(self, network: "nn.Module", section: str) -> dict[str, float]:
-        from medleak.custom.training import evaluate
-
-        images, labels = self._load(section)
-        return evaluate(network, images, labels, self._normalisation())
+    def _items(self, section: str) -> list[Item]:
+        args = self.args
+        source = Source(
+            classes=args.classes,
+            dataset_json=args.dataset_json,
+            data_root=args.data_root,
+            table=args.table,
+            scale=args.scale,
+            spatial_size=tuple(args.spatial_size),
+            seed=args.seed,
+            modality=args.modality,
+            masks=args.masks,
+        )
+        items = site_lists(source, self.name, args.run_dir).get(section)
+        if not items:
+            raise DataError(
+                f"{self.name} has no {section} images: give it some in its datalist, or leave "
+                "the site out of the job."
+            )
+        return items
 
     def _load(self, section: str) -> "tuple[Tensor, Tensor]":
-        """Images [N, C, H, W] in [0, 1] and labels [N] of a section."""
+        """Images [N, C, H, W] in [0, 1] and labels [N], or masks [N, H, W], of a section."""
         if section not in self._images:
+            from medleak.custom.masks import load_masks
             from medleak.custom.transforms import load_images
 
-            source = Source(
-                classes=self.args.classes,
-                dataset_json=self.args.dataset_json,
-                data_root=self.args.data_root,
-                table=self.args.table,
-                scale=self.args.scale,
-                spatial_size=tuple(self.args.spatial_size),
-                seed=self.args.seed,
-            )
-            items = site_lists(source, self.name, self.args.run_dir).get(section)
-            if not items:
-                raise DataError(
-                    f"{self.name} has no {section} images: give it some in its datalist, or leave "
-                    "the site out of the job."
-                )
-            self._images[section] = load_images(
-                items, spatial_size=tuple(self.args.spatial_size), channels=self.args.channels
-            )
+            items, size = self._items(section), tuple(self.args.spatial_size)
+            images, labels = load_images(items, spatial_size=size, channels=self.args.channels)
+            if self.args.masks:
+                labels = load_masks(items, spatial_size=size)[:, 0].long()
+            self._images[section] = images, labels
         return self._images[section]
+
+
+def _fedprox_mu(meta: Mapping[str, Any]) -> float:
+    """The strength that NVFlare's FedProx sends along with the model; 0 without it."""
+    return float(meta.get("fedprox_mu") or 0.0)
+
+
+def _proximal(network: "nn.Module", mu: float) -> "Callable[[nn.Module], Tensor] | None":
+    """FedProx' pull towards the global model, ``mu / 2 · ||w - w_global||²``."""
+    if not mu:
+        return None
+    import copy
+
+    from nvflare.app_opt.pt.fedproxloss import PTFedProxLoss
+
+    sent, loss = copy.deepcopy(network).requires_grad_(False), PTFedProxLoss(mu)
+    return lambda network: loss(network, sent)
 
 
 def _declared(

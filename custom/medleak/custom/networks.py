@@ -1,16 +1,19 @@
-"""Networks that the jobs train, and where their first weights come from."""
+"""Networks that the jobs train: factories whose names a record keeps.
+
+A record may name any function of this module, so none of them reads files or imports by name.
+"""
 
 import math
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal, TypeVar
 
 import torch
+from monai.networks.nets.densenet import DenseNet, DenseNet121
 from monai.networks.nets.torchvision_fc import TorchVisionFCModel
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from monai.networks.nets.unet import UNet
 from torch import Tensor, nn
 
-from medleak.custom.environment import WEIGHTS_VARIABLE, path_variable
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
 class WeightsError(ValueError):
@@ -36,39 +39,75 @@ def resnet18_groupnorm(num_classes: int = 2, seed: int = 0) -> TorchVisionFCMode
     that image does. Groups as in Opacus' ``ModuleValidator.fix``: gcd(32, channels) (Wu & He 2018,
     arXiv:1803.08494v3). Parameters keep their names and values; there are no buffers.
     """
-    network = resnet18(num_classes, seed)
-    for name, layer in list(network.named_modules()):
-        if isinstance(layer, nn.BatchNorm2d):
-            parent, _, leaf = name.rpartition(".")
-            setattr(network.get_submodule(parent), leaf, _group_norm(layer))
-    return network
+    return _with_group_norm(resnet18(num_classes, seed))
 
 
-def initial_resnet18(num_classes: int = 2, weights: str = "auto", seed: int = 0) -> nn.Module:
-    """The ResNet-18 that a federation starts from; for the server's model persistor.
+def resnet18_cifar(num_classes: int = 2, seed: int = 0) -> TorchVisionFCModel:
+    """:func:`resnet18` for 32 px: the first convolution is 3x3 of stride 1, no pooling follows.
+
+    At 32 px the plain network ends in one pixel, of which batch norm has no variance when the batch
+    is one image. As in arXiv:1512.03385v1, section 4.2, and in the code of arXiv:2003.14053v2.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = TorchVisionFCModel("resnet18", num_classes=num_classes, pool=None)
+        features = network.get_submodule("features")
+        features.add_module("conv1", nn.Conv2d(3, 64, 3, padding=1, bias=False))
+        features.add_module("maxpool", nn.Identity())
+        return network
+
+
+def densenet121(num_classes: int = 2, seed: int = 0) -> DenseNet:
+    """MONAI's DenseNet-121 (arXiv:1608.06993v5) with random weights, deterministic by ``seed``.
+
+    Takes images [B, 3, H, W] in model units, H and W at least 64, and returns logits
+    [B, num_classes]. Batch norm stands before each convolution, not after it as in ResNet-18.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return DenseNet121(spatial_dims=2, in_channels=3, out_channels=num_classes)
+
+
+def densenet121_groupnorm(num_classes: int = 2, seed: int = 0) -> DenseNet:
+    """:func:`densenet121` with group norm instead of batch norm, as :func:`resnet18_groupnorm`."""
+    return _with_group_norm(densenet121(num_classes, seed))
+
+
+def unet(
+    num_classes: int = 2,
+    norm: Literal["batch", "instance", "group"] = "batch",
+    channels: Sequence[int] = (16, 32, 64, 128),
+    seed: int = 0,
+) -> UNet:
+    """MONAI's residual U-Net for masks, with random weights, deterministic by ``seed``.
+
+    Takes images [B, 3, H, W] in model units, H and W multiples of ``2 ** (len(channels) - 1)``,
+    and returns logits [B, num_classes, H, W].
 
     Args:
-        num_classes: Outputs of the new head; the head is random unless the file's fits.
-        weights: ``random``; ``imagenet`` (torchvision's, needs a network once); the path of a
-            file (see :func:`load_weights`); ``auto``: the file in ``MEDLEAK_WEIGHTS`` if that is
-            set, else random.
-        seed: Of everything random here.
+        num_classes: Kinds of pixels, background included.
+        norm: ``batch`` sends statistics of the images with each update; ``instance`` has none to
+            send; ``group`` neither, groups as in :func:`resnet18_groupnorm`.
+        channels: Of each level, the finest first, at least two.
+        seed: Of the weights.
 
     Raises:
-        WeightsError: See :func:`load_weights`; ImageNet weights cannot be downloaded.
+        ValueError: ``norm`` is none of these.
     """
-    return _with_weights(resnet18(num_classes, seed), weights)
-
-
-def initial_resnet18_groupnorm(
-    num_classes: int = 2, weights: str = "auto", seed: int = 0
-) -> nn.Module:
-    """The :func:`resnet18_groupnorm` that a federation starts from; see :func:`initial_resnet18`.
-
-    Weights of a batch-norm ResNet-18 are converted: all weights, affine ones included, are taken
-    over by name; running statistics have no counterpart and are left out.
-    """
-    return _with_weights(resnet18_groupnorm(num_classes, seed), weights)
+    if norm not in ("batch", "instance", "group"):
+        raise ValueError(f"norm must be batch, instance or group, got {norm!r}.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = UNet(
+            spatial_dims=2,
+            in_channels=3,
+            out_channels=num_classes,
+            channels=tuple(channels),
+            strides=(2,) * (len(channels) - 1),
+            num_res_units=1,
+            norm=("instance", {"affine": True}) if norm == "instance" else "batch",
+        )
+        return _with_group_norm(network) if norm == "group" else network
 
 
 def load_weights(
@@ -76,23 +115,33 @@ def load_weights(
 ) -> nn.Module:
     """Copy ``state`` into ``network``, by torchvision's parameter names or by its own.
 
-    A head of another size is left out; everything else must be there and fit.
+    A head (the last layer) of another size is left out; everything else must be there and fit.
 
     Raises:
         WeightsError: A tensor of the body is missing or has another shape.
     """
     own = network.state_dict()
+    head = next(reversed(own)).rpartition(".")[0] + "."
     given = {name if name in own else f"features.{name}": value for name, value in state.items()}
     usable = {n: v for n, v in given.items() if n in own and v.shape == own[n].shape}
-    missing = [n for n in own if n not in usable and not n.startswith("fc.")]
+    missing = [n for n in own if n not in usable and not n.startswith(head)]
     if missing:
         n = missing[0]
         what = f"has shape {tuple(given[n].shape)}" if n in given else "is missing"
         raise WeightsError(
             f"{source} do not fit the network: {n!r} {what}, needed {tuple(own[n].shape)} "
-            f"({len(missing)} tensors in all). Give weights of a ResNet-18."
+            f"({len(missing)} tensors in all). Give weights of the job's network, or "
+            "weights=random."
         )
     network.load_state_dict({**own, **usable})
+    return network
+
+
+def _with_group_norm(network: _Network) -> _Network:
+    for name, layer in list(network.named_modules()):
+        if isinstance(layer, nn.BatchNorm2d):
+            parent, _, leaf = name.rpartition(".")
+            setattr(network.get_submodule(parent), leaf, _group_norm(layer))
     return network
 
 
@@ -101,48 +150,3 @@ def _group_norm(layer: nn.BatchNorm2d) -> nn.GroupNorm:
     replaced = nn.GroupNorm(math.gcd(32, channels), channels, eps=layer.eps)
     replaced.load_state_dict({"weight": layer.weight, "bias": layer.bias})
     return replaced
-
-
-def _with_weights(network: nn.Module, weights: str) -> nn.Module:
-    if weights == "auto":
-        weights = str(path_variable(WEIGHTS_VARIABLE) or "random")
-    if weights == "imagenet":
-        return load_weights(network, _imagenet())
-    if weights != "random":
-        return load_weights(network, _read(Path(weights).expanduser()), source=weights)
-    return network
-
-
-def _imagenet() -> dict[str, Tensor]:
-    from torchvision.models import ResNet18_Weights
-
-    try:
-        return dict(ResNet18_Weights.DEFAULT.get_state_dict(progress=False, check_hash=True))
-    except OSError as error:  # URLError is one
-        raise WeightsError(
-            f"ImageNet weights cannot be downloaded ({error}). Download resnet18 from torchvision "
-            f"elsewhere and name the file in {WEIGHTS_VARIABLE}, or use weights=random."
-        ) from None
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """A state dict from ``.safetensors``, or from a torch file without running its pickle."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise WeightsError(
-            f"Initial weights {path} do not exist. Check {WEIGHTS_VARIABLE}."
-        ) from None
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
-        raise WeightsError(f"{path} holds no weights that can be read safely ({error}).") from None
-    except Exception as error:  # UnpicklingError and kin: what is not plain tensors is refused
-        raise WeightsError(
-            f"{path} holds more than tensors, and loading it could run code "
-            f"({type(error).__name__}). Save its state_dict as .safetensors."
-        ) from None
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsError(f"{path} holds no state_dict (name to tensor).")
-    return state

@@ -20,9 +20,13 @@ class ModelSpec(_Frozen):
 
 
 class TaskSpec(_Frozen):
-    """What the network is trained for."""
+    """What the network is trained for.
 
-    criterion: Literal["cross_entropy", "bce"] = "cross_entropy"
+    ``segmentation_cross_entropy``: mean over the pixels of logits [B, num_classes, H, W] against
+    masks [B, H, W].
+    """
+
+    criterion: Literal["cross_entropy", "bce", "segmentation_cross_entropy"] = "cross_entropy"
     num_classes: Annotated[int, Field(ge=1)]
 
 

@@ -1,12 +1,13 @@
 """Local training and evaluation of one site, on images in memory."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from medleak.custom import scores, segmentation
 from medleak.custom.transforms import network_input
 
 
@@ -53,16 +54,20 @@ def train(
     schedule: Schedule,
     normalisation: Normalisation,
     generator: torch.Generator,
+    penalty: Callable[[nn.Module], Tensor] | None = None,
 ) -> list[float]:
     """Train ``network`` in place, batch norm in training mode; return the loss of each step.
 
     Args:
-        network: Takes [B, 3, H, W] in model units, returns logits [B, classes].
+        network: Takes [B, 3, H, W] in model units, returns logits [B, classes], or
+            [B, classes, H, W] for masks.
         images: [N, C, H, W] in [0, 1], C 1 or 3.
-        labels: [N], class indices.
+        labels: [N], class indices, or masks of them [N, H, W]. The loss is their mean
+            cross-entropy.
         schedule: Batch size, epochs, optimiser.
         normalisation: Applied to each batch.
         generator: Shuffles each epoch.
+        penalty: Added to the loss of each step (FedProx).
 
     Raises:
         ValueError: A loss is NaN or inf: such an update would poison the federation.
@@ -80,6 +85,8 @@ def train(
         optimizer.zero_grad()
         x = network_input(images[batch].to(device), normalisation.mean, normalisation.std)
         loss = nn.functional.cross_entropy(network(x), labels[batch].to(device))
+        if penalty is not None:
+            loss = loss + penalty(network)
         if not torch.isfinite(loss):
             raise ValueError(
                 f"The training loss is {loss.item()} in step {len(losses)}: the update would hold "
@@ -92,6 +99,20 @@ def train(
 
 
 @torch.inference_mode()
+def predict(
+    network: nn.Module, images: Tensor, normalisation: Normalisation, batch_size: int = 64
+) -> Tensor:
+    """Logits of images [N, C, H, W] in [0, 1], in evaluation mode, on the CPU."""
+    device = next(network.parameters()).device
+    network.eval()
+    return torch.cat(
+        [
+            network(network_input(x.to(device), normalisation.mean, normalisation.std)).cpu()
+            for x in images.split(batch_size)
+        ]
+    )
+
+
 def evaluate(
     network: nn.Module,
     images: Tensor,
@@ -99,19 +120,9 @@ def evaluate(
     normalisation: Normalisation,
     batch_size: int = 64,
 ) -> dict[str, float]:
-    """Accuracy and mean cross-entropy on images [N, C, H, W] in [0, 1], in evaluation mode."""
-    device = next(network.parameters()).device
-    network.eval()
-    logits = torch.cat(
-        [
-            network(network_input(x.to(device), normalisation.mean, normalisation.std)).cpu()
-            for x in images.split(batch_size)
-        ]
-    )
-    return {
-        "accuracy": (logits.argmax(1) == labels).double().mean().item(),
-        "loss": nn.functional.cross_entropy(logits, labels).item(),
-    }
+    """Scores of classes [N] (:mod:`~.scores`) or of masks [N, H, W] (:mod:`~.segmentation`)."""
+    logits = predict(network, images, normalisation, batch_size)
+    return (scores if labels.ndim == 1 else segmentation).scores(logits, labels)
 
 
 def _batches(n: int, schedule: Schedule, generator: torch.Generator) -> Iterator[Tensor]:
