@@ -31,12 +31,13 @@ class Album:
         left_out: Pictures that were there, but did not fit.
         unreadable: Files that are missing, damaged, too large or outside of the audit.
         withheld: Reconstructions left out because they equal an original that may not be shown.
+        larger: Pictures that are, or were, larger than `REDUCED_SIDE`.
     """
 
     def __init__(self, budget: int, *, reduced: bool = False) -> None:
         """An empty album."""
         self.pictures: list[str] = []
-        self.left_out = self.unreadable = self.withheld = 0
+        self.left_out = self.unreadable = self.withheld = self.larger = 0
         self._budget, self._reduced = budget, reduced
         self._places: dict[bytes, int] = {}
         self._known: dict[Path, int | None] = {}
@@ -65,15 +66,13 @@ class Album:
             self.left_out += 1
             return None
         try:
-            png = read_png(folder, name)
-            if self._forbidden and _pixels_digest(png) in self._forbidden:
-                self.withheld += 1
-                return None
+            png = self._admitted(folder, name)
         except ValueError:
             self.unreadable += 1
             return None
-        if self._reduced:
-            png = _reduce(png)
+        if png is None:
+            self.withheld += 1
+            return None
         digest = hashlib.sha256(png).digest()
         if digest in self._places:
             return self._places[digest]
@@ -85,6 +84,16 @@ class Album:
         self.pictures.append(text)
         self._places[digest] = len(self.pictures) - 1
         return self._places[digest]
+
+    def _admitted(self, folder: Path, name: str) -> bytes | None:
+        """The picture as it goes into the file; None if it equals one that may not be shown."""
+        png = read_png(folder, name)
+        if self._forbidden and _pixels_digest(png) in self._forbidden:
+            return None
+        if max(_size(png)) <= REDUCED_SIDE:
+            return png
+        self.larger += 1
+        return _reduce(png) if self._reduced else png
 
 
 def read_png(folder: Path, name: str) -> bytes:
@@ -106,10 +115,15 @@ def read_png(folder: Path, name: str) -> bytes:
     png = _SIGNATURE + b"".join(whole for kind, whole in _chunks(data) if kind in _KEPT_CHUNKS)
     if len(png) < 45 or png[12:16] != b"IHDR":
         raise ValueError(f"{name!r} is no PNG.")
-    width, height = struct.unpack(">II", png[16:24])
+    width, height = _size(png)
     if not (0 < width <= _LARGEST_SIDE and 0 < height <= _LARGEST_SIDE):
         raise ValueError(f"{name!r} has {width} x {height} pixels: too many to embed.")
     return png
+
+
+def _size(png: bytes) -> tuple[int, int]:
+    width, height = struct.unpack(">II", png[16:24])
+    return width, height
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -136,10 +150,11 @@ def _pixels_digest(png: bytes) -> bytes:
 
 
 def _reduce(png: bytes) -> bytes:
-    with Image.open(io.BytesIO(png)) as picture:
-        if max(picture.size) <= REDUCED_SIDE:
-            return png
-        picture.thumbnail((REDUCED_SIDE, REDUCED_SIDE), Image.Resampling.BOX)
-        buffer = io.BytesIO()
-        picture.save(buffer, format="PNG", optimize=True)
+    try:
+        with Image.open(io.BytesIO(png)) as picture:
+            picture.thumbnail((REDUCED_SIDE, REDUCED_SIDE), Image.Resampling.BOX)
+            buffer = io.BytesIO()
+            picture.save(buffer, format="PNG", optimize=True)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"The PNG is damaged: {error}.") from None
     return buffer.getvalue()

@@ -79,7 +79,7 @@ def render(
     room = max(0, largest - len(page.html(Album(0))) - _BYTES_A_FRAME * frames - _SLACK)
     album = Album(room)
     html = page.html(album)
-    if album.left_out:
+    if album.left_out and album.larger:
         album = Album(room, reduced=True)
         html = page.html(album, reduced=True)
     return Report(html=html, verdicts=verdicts, notes=page.notes)

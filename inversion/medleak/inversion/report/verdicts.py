@@ -117,7 +117,8 @@ def reached_easy_case(group: Group, health: Mapping[str, object]) -> bool | None
 
 def site_verdicts(audit: Audit) -> list[SiteVerdict]:
     """One verdict a site, worst first: that of its worst group, as sent where that was attacked."""
-    return sorted((_site(audit, site) for site in audit.sites), key=lambda v: v.light.severity)
+    found = [_site(audit, site) for site in audit.sites]
+    return sorted(found, key=lambda v: (v.light.severity, -_leak(v.group)))
 
 
 def _site(audit: Audit, site: str) -> SiteVerdict:
@@ -139,8 +140,8 @@ def _site(audit: Audit, site: str) -> SiteVerdict:
     return SiteVerdict(site=site, light=light, why=why, group=group, best=best, replayed=replayed)
 
 
-def _leak(group: Group) -> float:
-    rdlv = group.figure("rdlv").mean
+def _leak(group: Group | None) -> float:
+    rdlv = None if group is None else group.figure("rdlv").mean
     return -1.0 if rdlv is None else rdlv
 
 
@@ -193,6 +194,7 @@ def advice(audit: Audit, verdicts: Sequence[SiteVerdict]) -> list[Advice]:
     for verdict in bad:
         if (calibration := calibrated.get(verdict.site)) is not None:
             found.append(_paste(calibration))
+    found += [a for v in bad if v.site not in calibrated and (a := _held(audit, v)) is not None]
     if open_sites := [v.site for v in bad if v.site not in calibrated]:
         found.append(
             Advice(
@@ -218,6 +220,30 @@ def advice(audit: Audit, verdicts: Sequence[SiteVerdict]) -> list[Advice]:
             )
         )
     return found
+
+
+def _held(audit: Audit, verdict: SiteVerdict) -> Advice | None:
+    """The weakest of the replayed protections at which all attacks stayed at or below a guess."""
+    groups: dict[str, list[Group]] = {}
+    for group in audit.overall:
+        if group.site == verdict.site and group.defence != NO_DEFENCE:
+            groups.setdefault(group.defence, []).append(group)
+    held = {
+        defence
+        for defence, members in groups.items()
+        if all((u := g.figure("rdlv").upper95) is not None and u <= 0 for g in members)
+    }
+    stops = [s.defence for family in families(groups).values() for s in family]
+    first = next((d for d in stops if d in held), None)
+    if first is None:
+        return None
+    group = max(groups[first], key=lambda g: g.figure("rdlv").upper95 or 0.0)
+    upper = group.figure("rdlv").upper95 or 0.0
+    return Advice(
+        text=f"For {_short(verdict.site)}, {first} is the weakest protection replayed in this "
+        f"audit under which nothing better than a guess came back (upper 95 % bound of RDLV "
+        f"{upper:.2f}, {group.n} pictures). Confirm it by calibration before relying on it."
+    )
 
 
 def calibrate_command(audit: Audit, site: str) -> str:

@@ -1,0 +1,199 @@
+"""``medleak report`` and ``serve`` as a user runs them."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from tests.inversion.report.directories import a_figure, a_group, grid
+from typer.testing import CliRunner
+
+from medleak.inversion.cli import report as cli_report
+from medleak.inversion.cli.app import app
+
+
+def medleak(*args, answer=None):
+    arguments = [str(a) for a in args]
+    return CliRunner().invoke(app, arguments, input=answer, env={"COLUMNS": "200"})
+
+
+@pytest.fixture
+def audit(directory):
+    return directory.write(grid(["site-1"], rounds=1))
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """As on a terminal, where a person can answer."""
+
+    class Terminal:
+        def isatty(self):
+            return True
+
+    class System:
+        stdin = stderr = Terminal()
+
+    monkeypatch.setattr(cli_report, "sys", System)
+
+
+def has_originals(path, audit):
+    truth = next((audit / "images").glob("truth_*.png")).read_bytes()
+    return base64.b64encode(truth) in Path(path).read_bytes()
+
+
+def test_it_says_what_it_found_and_where_the_file_is(audit):
+    result = medleak("report", audit, "--redact")
+    assert result.exit_code == 0
+    assert "site-1: leaks; an image came back almost whole" in result.stdout
+    assert str(audit / "report.html") in result.stdout
+    assert (audit / "report.html").read_bytes().startswith(b"<!doctype html>")
+
+
+def test_where_nobody_can_answer_originals_are_left_out_and_that_is_said(audit, tmp_path):
+    out = tmp_path / "r.html"
+    result = medleak("report", audit, "-o", out)
+    assert result.exit_code == 0
+    assert "original images were left out, as nobody was asked" in result.stderr
+    assert not has_originals(out, audit)
+
+
+@pytest.mark.parametrize(
+    ("answer", "inside"), [("\n", False), ("redacted\n", False), ("hidden\n", True)]
+)
+@pytest.mark.usefixtures("asked")
+def test_on_a_terminal_it_asks_in_words(audit, tmp_path, answer, inside):
+    out = tmp_path / "r.html"
+    result = medleak("report", audit, "-o", out, answer=answer)
+    assert result.exit_code == 0
+    assert "may be patients'" in result.stderr
+    assert has_originals(out, audit) is inside
+
+
+@pytest.mark.usefixtures("asked")
+def test_an_answer_that_is_none_of_them_makes_no_file(audit, tmp_path):
+    result = medleak("report", audit, "-o", tmp_path / "r.html", answer="yes\n")
+    assert result.exit_code == 2
+    assert not (tmp_path / "r.html").exists()
+
+
+@pytest.mark.parametrize("choice", ["hidden", "shown"])
+def test_originals_go_in_where_that_was_chosen(audit, tmp_path, choice):
+    out = tmp_path / "r.html"
+    assert medleak("report", audit, "-o", out, "--originals", choice).exit_code == 0
+    assert has_originals(out, audit)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--originals", "maybe"], "'maybe' is unknown; choose hidden, shown, redacted"),
+        (["--redact", "--originals", "shown"], "contradict each other"),
+        (["--redact", "--fail-if", "rdlv > 0"], "not of the form metric.field op number"),
+        (["--redact", "--ledger", "nowhere"], "No privacy ledger at 'nowhere'"),
+    ],
+)
+def test_a_request_that_cannot_be_met_is_refused_in_one_line(audit, options, words):
+    result = medleak("report", audit, *options)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (audit / "report.html").exists()
+
+
+def test_a_directory_that_is_no_audit_is_refused(tmp_path):
+    result = medleak("report", tmp_path, "--redact")
+    assert result.exit_code == 2
+    assert "is no audit directory" in result.stderr
+
+
+def test_a_damaged_file_is_named(audit):
+    (audit / "summary.json").write_text("{")
+    result = medleak("report", audit, "--redact")
+    assert result.exit_code == 2
+    assert "summary.json is damaged" in result.stderr
+
+
+def test_the_gate_names_the_sites_and_exits_with_3_after_writing_the_report(audit):
+    result = medleak("report", audit, "--redact", "--fail-if", "ssim.max > 0.9")
+    assert result.exit_code == 3
+    assert "medleak: site-1: ssim.max > 0.9 (ssim.max = 0.922)" in result.stderr
+    assert (audit / "report.html").exists()
+
+
+def test_the_gate_lets_by_what_does_not_meet_it(directory):
+    folder = directory.write([], [a_group("site-1", rdlv=a_figure(-0.5))])
+    assert medleak("report", folder, "--redact", "--fail-if", "rdlv.upper95 > 0").exit_code == 0
+
+
+def test_an_audit_without_truth_fails_the_gate_with_its_reason(directory):
+    folder = directory.write([], [a_group("site-1", ssim=None, rdlv=None)])
+    result = medleak("report", folder, "--redact", "--fail-if", "rdlv.upper95 > 0")
+    assert result.exit_code == 3
+    assert "undefined: rdlv.upper95, as there is no original to compare with" in result.stderr
+
+
+def test_json_alone_is_on_standard_output(directory):
+    folder = directory.write([], [a_group("site-1")])
+    result = medleak("report", folder, "--redact", "--fail-if", "rdlv.upper95 > 0", "--json")
+    assert result.exit_code == 3
+    content = json.loads(result.stdout)
+    assert content["sites"] == [
+        {"site": "site-1", "light": "leaks", "why": "images come back closer than the guess"}
+    ]
+    assert content["fail_if"]["failed"] is True
+    assert content["fail_if"]["failures"][0]["site"] == "site-1"
+    assert content["bytes"] == (folder / "report.html").stat().st_size
+
+
+def test_with_two_audits_file_and_gate_are_of_the_second(directory, another):
+    before = directory.write([], [a_group("site-1")])
+    after = another.write([], [a_group("site-1", rdlv=a_figure(-0.5))])
+    result = medleak("report", before, after, "--redact", "--fail-if", "rdlv.upper95 > 0")
+    assert result.exit_code == 0, result.output
+    assert b"Before and after" in (after / "report.html").read_bytes()
+    assert not (before / "report.html").exists()
+
+
+def test_a_name_cannot_write_to_the_terminal(directory):
+    folder = directory.write([], [a_group("\x1b[2Jsite")])
+    result = medleak("report", folder, "--redact", "--fail-if", "rdlv.mean > 0")
+    assert "\x1b" not in result.output
+
+
+def test_both_commands_have_help_with_examples():
+    for command in ("report", "serve"):
+        result = medleak(command, "--help")
+        assert result.exit_code == 0
+        assert f"Examples: medleak {command}" in result.output
+
+
+def test_serve_refuses_a_folder_without_audits(tmp_path):
+    result = medleak("serve", tmp_path)
+    assert result.exit_code == 2
+    assert "No audit at or below" in result.stderr
+
+
+def test_serve_prints_an_address_of_this_machine_with_a_long_token(audit):
+    command = [sys.executable, "-c", "from medleak.inversion.cli import main; main()", "serve"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(
+        [*command, str(audit)], stdout=subprocess.PIPE, text=True, env=environment
+    ) as running:
+        assert running.stdout is not None
+        line = running.stdout.readline()
+        running.terminate()
+        running.wait(timeout=20)
+    assert line.startswith("1 audits at http://127.0.0.1:")
+    assert len(line.split("/")[3]) >= 40
+
+
+def test_the_wheel_has_the_templates_style_and_script(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {Path(n).name for n in archive.namelist() if "/report/assets/" in n}
+    folder = Path(cli_report.__file__).parents[1] / "report" / "assets"
+    assert names == {path.name for path in folder.iterdir()}
+    assert {"report.css", "report.js", "report.html.jinja"} <= names

@@ -1,0 +1,57 @@
+"""Strengths are read from a defence's text, and ordered from weak to strong."""
+
+import pytest
+
+from medleak.filters.registry import DEFENCES, defence
+from medleak.inversion.report.strengths import families, strength_of
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("none", "", None),
+        ("sign", "", None),
+        ("percentile_gaussian:sigma0=10,scope=group", "sigma0", 10),
+        ("clipped_gaussian:max_grad_norm=1.0,noise_multiplier=20", "noise_multiplier", 20),
+        ("gaussian_perturbation:scale=1e-3", "scale", 0.001),
+        ("laplace_perturbation:level=.5", "level", 0.5),
+        ("top_k:fraction=0.1", "fraction", 0.1),
+        ("quantisation:bits=4", "bits", 4),
+        ("withhold+percentile_gaussian:sigma0=3,percentile=95.0", "sigma0", 3),
+        ("top_k:fraction=0.1+percentile_gaussian:sigma0=3", "sigma0", 3),
+        ("sigma0=x", "", None),
+        ("", "", None),
+    ],
+)
+def test_the_number_that_is_turned_is_found(text, key, value):
+    found = strength_of(text)
+    assert (found.key, found.value) == (key, value)
+
+
+def test_every_defence_with_a_number_to_turn_has_a_strength():
+    without = {name for name in DEFENCES if name in ("sign", "withhold")}
+    fields = {
+        name: set(cls.__dataclass_fields__) & {"sigma0", "noise_multiplier", "scale"}
+        for name, cls in DEFENCES.items()
+    }
+    for name, keys in fields.items():
+        if name in without or not keys:
+            continue
+        text = f"{name}:{keys.pop()}=2" + (",max_grad_norm=1" if "clipped" in name else "")
+        defence(text)  # it is one that an audit can replay
+        assert strength_of(text).value == 2
+
+
+def test_families_run_from_no_protection_to_the_strongest():
+    noise = [f"percentile_gaussian:sigma0={s}" for s in (10, 0.5, 2)]
+    kept = [f"top_k:fraction={f}" for f in (0.01, 0.5)]
+    found = families([*noise, "none", *kept])
+    assert [[s.label for s in stops] for stops in found.values()] == [
+        ["none", "0.5", "2", "10"],
+        ["none", "0.5", "0.01"],
+    ]
+
+
+@pytest.mark.parametrize("defences", [["none"], []])
+def test_without_any_replayed_defence_there_is_one_family_or_none(defences):
+    assert len(families(defences)) == len(defences)
