@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from medleak.inversion.row_space import centre, numerical_rank, outside_share, row_space
+from medleak.inversion.row_space import (
+    centre,
+    numerical_rank,
+    outside_share,
+    row_space,
+    uncovered_share,
+    weighted_rows,
+)
 
 
 def conv_update(n=1, normed=True, channels=(6, 40), size=5, seed=0):
@@ -91,3 +98,37 @@ def test_a_rank_that_leaves_nothing_outside_is_refused(rank):
 def test_an_update_without_information_is_refused(update):
     with pytest.raises(ValueError, match="zero or holds NaN"):
         row_space(update, 2)
+
+
+def test_more_patches_than_channels_still_explain_every_row():
+    x, gradient = conv_update(4, channels=(20, 12))  # 99 directions of 180, rank 12
+    found = weighted_rows(gradient, 4 * 25, sigma=0.0)
+    assert found.rows.shape == (12, 180)
+    assert found.rows.square().sum().item() == pytest.approx(1, abs=1e-5)
+    assert found.noise == 0
+    assert uncovered_share(centre(patches(x)), found.rows).item() < 0.01
+    other, _ = conv_update(4, channels=(20, 12), seed=1)
+    assert uncovered_share(centre(patches(other)), found.rows).item() > 0.2
+
+
+def test_noise_on_the_rows_is_foretold():
+    x, gradient = conv_update(4, channels=(20, 12))
+    sigma = 0.02 * float(torch.linalg.svdvals(gradient.flatten(1))[0])
+    generator = torch.Generator().manual_seed(0)
+    noisy = gradient + sigma * torch.randn(gradient.shape, generator=generator)
+    found = weighted_rows(noisy, 4 * 25, sigma)
+    measured = uncovered_share(centre(patches(x)), found.rows).item()
+    assert found.noise == pytest.approx(measured, rel=0.5)
+
+
+@pytest.mark.parametrize("update", [torch.zeros(4, 9), torch.full((4, 9), float("nan"))])
+def test_an_update_without_rows_is_an_error(update):
+    with pytest.raises(ValueError, match="no rows to explain"):
+        weighted_rows(update, 3, 0.0)
+
+
+def test_the_share_outside_does_not_cancel_near_the_truth():
+    x, gradient = conv_update(1)
+    basis = row_space(gradient, 24).basis
+    near = patches(x + 1e-5 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0)))
+    assert 0 < outside_share(centre(near), basis).item() < 1e-9

@@ -144,6 +144,10 @@ class Evidence:
             self.covers = {n: c for n, c in covers.items() if c.rows.noise <= max_noise}
         self._layers = {c.name: c for c in first.convs}
 
+    def order(self, conv: str) -> int:
+        """When the convolution runs, counted among all."""
+        return list(self._layers).index(conv)
+
     def norms_before(self, convs: Collection[str]) -> tuple[str, ...]:
         """The observed norm layers that a pass up to the last of ``convs`` runs anyway."""
         last = max((self._layers[name].norms_before for name in convs), key=len, default=())

@@ -6,7 +6,10 @@ from typing import Literal
 from torch import Tensor
 
 from medleak.inversion.evidence import Evidence, Terms
+from medleak.inversion.joint import JointEvidence
 from medleak.inversion.optimise import Descent, QuasiNewton
+
+AnyEvidence = Evidence | JointEvidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,7 @@ class Stage:
 class Matching:
     """The loss of one stage."""
 
-    def __init__(self, evidence: Evidence, stage: Stage) -> None:
+    def __init__(self, evidence: AnyEvidence, stage: Stage) -> None:
         """Choose the layers."""
         self._evidence, self._stage = evidence, stage
         spans, covers = tuple(evidence.spans), tuple(evidence.covers)
@@ -146,7 +149,7 @@ BATCH_SPANS = replace(BATCH_SHARP, spans="first", covers="none", span_weight=(10
 
 
 def recipe(
-    evidence: Evidence, n_images: int, *, large: bool, attempt: int = 0
+    evidence: AnyEvidence, n_images: int, *, large: bool, attempt: int = 0
 ) -> tuple[Stage, ...]:
     """The stages for what ``evidence`` holds; for one image, each attempt goes another way."""
     if not evidence.spans:
@@ -155,7 +158,7 @@ def recipe(
     return stages if evidence.norms else tuple(_without_statistics(s) for s in stages)
 
 
-def _single(evidence: Evidence, large: bool, attempt: int) -> tuple[Stage, ...]:
+def _single(evidence: AnyEvidence, large: bool, attempt: int) -> tuple[Stage, ...]:
     if attempt == 0:
         return (SHARP, SHARPEST) if evidence.covers else (SHARP,)
     if attempt == 1 and not large:
@@ -167,7 +170,7 @@ def _single(evidence: Evidence, large: bool, attempt: int) -> tuple[Stage, ...]:
     return (COARSE, fine) if deep else (fine,)
 
 
-def _batch(evidence: Evidence) -> tuple[Stage, ...]:
+def _batch(evidence: AnyEvidence) -> tuple[Stage, ...]:
     first = BATCH
     sharp = BATCH_SHARP if evidence.covers else BATCH_SPANS
     if len(evidence.steps) == 1:

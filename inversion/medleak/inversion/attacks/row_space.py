@@ -16,11 +16,12 @@ from torch.nn import functional
 from medleak.inversion.contrast import guess_contrast
 from medleak.inversion.evidence import Evidence, Terms
 from medleak.inversion.grouping import regroup
+from medleak.inversion.joint import JointEvidence
 from medleak.inversion.observation import Observation
 from medleak.inversion.optimise import DivergedError, Meter, descend
 from medleak.inversion.read_labels import read_labels
 from medleak.inversion.reconstruction import Ending, ProgressCallback, Reconstruction
-from medleak.inversion.stages import JUDGED, STATISTICS, Matching, Stage, recipe
+from medleak.inversion.stages import JUDGED, STATISTICS, AnyEvidence, Matching, Stage, recipe
 
 _APART = 0.05  # standard deviation of the noise that keeps the images of a batch apart
 _RESTART = 0.1  # and attempts from repeating each other
@@ -42,18 +43,22 @@ class RowSpace:
             diverged.
         max_noise: Row spaces noisier than this (share of the true patches' energy expected
             outside) are left out.
+        rounds: Of the averaging attack: how many of the last ones it uses. Each costs a pass an
+            iteration, and a copy of the network.
         stages: None for the recipe that fits what was observed.
     """
 
     seconds: float | None = None
     attempts: int = 3
     max_noise: float = 0.01
+    rounds: int = 10
     stages: tuple[Stage, ...] | None = None
 
     def __post_init__(self) -> None:
         """Reject settings that cannot run."""
-        if self.attempts < 1:
-            raise ValueError(f"attempts must be at least 1, got {self.attempts}.")
+        for name in ("attempts", "rounds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if self.seconds is not None and not self.seconds > 0:
             raise ValueError(f"seconds must be positive or None, got {self.seconds}.")
         if self.stages is not None and not self.stages:
@@ -100,6 +105,46 @@ def run(
             size than the images.
     """
     evidence = Evidence(observation, max_noise=attack.max_noise)
+    return _search(attack, evidence, observation, prior, generator, on_progress)
+
+
+def run_average(
+    attack: RowSpace,
+    observations: Sequence[Observation],
+    prior: Tensor | None,
+    *,
+    generator: torch.Generator,
+    on_progress: ProgressCallback | None = None,
+) -> Reconstruction:
+    """Reconstruct from several rounds of one client, whose images stay the same.
+
+    Args:
+        attack: Settings.
+        observations: Oldest first; each is looked at once. See `run` for what they must grant.
+        prior: See `run`; ``generator`` and ``on_progress`` likewise.
+
+    Returns:
+        N images; labels as the last round tells them.
+
+    Raises:
+        KnowledgeError: Something needed is withheld.
+        ValueError: See `run`; or the client makes several steps a round.
+    """
+    first = max(0, len(observations) - attack.rounds)
+    last = observations[len(observations) - 1]
+    chosen = [observations[k] for k in range(first, len(observations) - 1)]
+    evidence = JointEvidence([Evidence(o, max_noise=attack.max_noise) for o in (*chosen, last)])
+    return _search(attack, evidence, last, prior, generator, on_progress)
+
+
+def _search(
+    attack: RowSpace,
+    evidence: AnyEvidence,
+    observation: Observation,
+    prior: Tensor | None,
+    generator: torch.Generator,
+    on_progress: ProgressCallback | None,
+) -> Reconstruction:
     if not evidence.spans and not evidence.norms:
         raise ValueError(
             "The update shows neither batch-norm statistics nor a row space that stands out of "
@@ -159,14 +204,16 @@ def _start(
     return start.to(observation.device)
 
 
-def _attempt(evidence: Evidence, stages: Sequence[Stage], start: Tensor, meter: Meter) -> _Attempt:
+def _attempt(
+    evidence: AnyEvidence, stages: Sequence[Stage], start: Tensor, meter: Meter
+) -> _Attempt:
     images, ending = start, "finished"
     for stage in stages:
         matching = Matching(evidence, stage)
         images, ending = descend(stage.descent, matching.loss, images, meter, stage.share)
         if ending == "interrupted":
             break
-        if stage.regroup:
+        if stage.regroup and isinstance(evidence, Evidence):
             images = regroup(evidence, images)
     with torch.no_grad():
         terms = Matching(evidence, JUDGED if evidence.spans else STATISTICS).terms(images)
@@ -176,7 +223,7 @@ def _attempt(evidence: Evidence, stages: Sequence[Stage], start: Tensor, meter: 
     return _Attempt(images, terms, found, stuck, ending)
 
 
-def _below(limits: tuple[float, float], terms: Terms, evidence: Evidence) -> bool:
+def _below(limits: tuple[float, float], terms: Terms, evidence: AnyEvidence) -> bool:
     noise = max((s.space.noise for s in evidence.spans.values()), default=0.0)
     return (
         float(terms.statistics) <= limits[0] + 1.5 * evidence.statistics_noise
@@ -186,7 +233,7 @@ def _below(limits: tuple[float, float], terms: Terms, evidence: Evidence) -> boo
 
 def _report(
     observation: Observation,
-    evidence: Evidence,
+    evidence: AnyEvidence,
     prior: Tensor | None,
     best: _Attempt,
     meter: Meter,

@@ -1,0 +1,46 @@
+"""Tests of medleak.inversion.grouping: the true images find back to their steps."""
+
+import pytest
+import torch
+
+from medleak.inversion.evidence import Evidence
+from medleak.inversion.grouping import regroup
+
+
+@pytest.fixture
+def four(observed, smooth_images, resnet_spec):
+    """Four images in two steps of two: (truth, evidence)."""
+    truth = smooth_images(4, size=32)
+    observation = observed(truth, torch.tensor([0, 1, 1, 0]), resnet_spec, batch_size=2, lr=0.001)
+    return truth, Evidence(observation, min_gap=0.0)
+
+
+@pytest.mark.parametrize("order", [[2, 1, 0, 3], [0, 3, 2, 1], [3, 1, 2, 0]])
+def test_images_of_two_steps_find_back(four, order):
+    truth, evidence = four
+    found = regroup(evidence, truth[order])
+    for step in evidence.steps:
+        group = {int((image - truth).abs().sum((1, 2, 3)).argmin()) for image in found[step.images]}
+        assert group in ({0, 1}, {2, 3})
+    assert torch.equal(found.sort(0).values, truth.sort(0).values)
+
+
+def test_what_is_right_stays(four):
+    truth, evidence = four
+    assert torch.equal(regroup(evidence, truth), truth)
+
+
+def test_the_misfit_is_that_of_the_terms(four):
+    truth, evidence = four
+    images = truth.flip(0)
+    parts = [evidence.part(k, images[s.images]) for k, s in enumerate(evidence.steps)]
+    terms = evidence.terms(images, norms=evidence.norms, spans=evidence.spans)
+    assert evidence.misfit(parts) == pytest.approx(
+        float(terms.statistics + terms.span_root), rel=1e-4
+    )
+
+
+def test_one_step_has_nothing_to_swap(observed, smooth_images, resnet_spec):
+    truth = smooth_images(2, size=32)
+    evidence = Evidence(observed(truth, torch.tensor([0, 1]), resnet_spec))
+    assert torch.equal(regroup(evidence, truth.flip(0)), truth.flip(0))
