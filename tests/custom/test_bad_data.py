@@ -127,10 +127,10 @@ def test_images_of_all_sizes_modes_and_depths_come_in_one_size_and_range(tmp_pat
     assert loaded.amax((1, 2, 3)).min() > 0.4
 
 
-@pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_sixteen_bits_are_shown_over_their_full_range(tmp_path, suffix):
+@pytest.mark.parametrize(("suffix", "order"), [("png", "<"), ("tif", "<"), ("tif", ">")])
+def test_sixteen_bits_are_shown_over_their_full_range(tmp_path, suffix, order):
     values = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
-    path = saved(tmp_path / f"x.{suffix}", Image.fromarray(values))
+    path = saved(tmp_path / f"x.{suffix}", Image.fromarray(values.astype(f"{order}u2")))
     np.testing.assert_array_equal(decode(path, (8, 8), 1)[..., 0], np.rint(values / 257))
 
 

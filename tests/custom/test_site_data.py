@@ -154,3 +154,13 @@ def test_a_folder_of_images_and_masks_is_split_with_its_masks(tmp_path):
 def test_phantoms_that_do_not_exist_are_refused(tmp_path, change, message):
     with pytest.raises(DataError, match=message):
         site_lists(Source(classes=CLASSES, **change), "a", tmp_path / "run")
+
+
+def test_a_datalist_with_a_patient_in_two_sections_is_refused_by_place(tmp_path, folder):
+    images = sorted(folder.glob("normal/*"))[:2]
+    entries = [{"image": str(path), "label": 0, "patient": "7"} for path in images]
+    own = {"training": entries[:1], "validation": entries[1:]}
+    (tmp_path / "own.json").write_text(json.dumps(own))
+    source = Source(classes=CLASSES, dataset_json=tmp_path / "own.json")
+    with pytest.raises(DataError, match=r"validation\[0\] is of the same patient.*training\[0\]"):
+        site_lists(source, "a", tmp_path / "run")

@@ -124,7 +124,8 @@ def read_folders(
         if not images:
             raise DataError(
                 f"Class {name!r} in {str(root)!r} holds no image ({_KNOWN}): nothing can be learnt "
-                "about it. Add images or leave the class out."
+                "about it. Add images or leave the class out; convert DICOM files by `medleak data "
+                "dicom` first."
             )
         items += [Item(image, label, patient_of(image, patient_pattern)) for image in images]
     return items, names

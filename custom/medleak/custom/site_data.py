@@ -6,7 +6,7 @@ from pathlib import Path
 
 from medleak.custom import phantoms
 from medleak.custom.datalist import DataError, Item, load_datalist, read_folders, save_datalist
-from medleak.custom.datasets.prepare import prepared_lists
+from medleak.custom.datasets.prepare import check_patients, prepared_lists
 from medleak.custom.environment import DATA_VARIABLE, path_variable
 from medleak.custom.masks import read_masked
 from medleak.custom.sites import TMI_TABLE_II, Site, images_needed, largest_scale, scaled, split
@@ -68,9 +68,11 @@ def site_lists(source: Source, site: str, run_dir: Path) -> dict[str, list[Item]
 
 def _decide(source: Source, site: str, run_dir: Path) -> dict[str, list[Item]]:
     if source.dataset_json is not None:
-        return load_datalist(
+        lists = load_datalist(
             source.dataset_json, data_root=source.data_root, num_classes=len(source.classes)
         )
+        check_patients({site: lists})
+        return lists
     data_root = source.data_root or path_variable(DATA_VARIABLE)
     if data_root is not None:
         prepared = prepared_lists(Path(data_root), site, source.classes)

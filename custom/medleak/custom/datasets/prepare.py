@@ -187,7 +187,7 @@ def check_patients(lists: Mapping[str, Mapping[str, Sequence[Item]]]) -> None:
                     raise DataError(
                         f"{where} is of the same patient as {first[2]}: what one learns there is "
                         "known here, so results would flatter. Keep all images of a patient in one "
-                        "list of one site."
+                        "list of one site, or give each entry the right 'patient'."
                     )
 
 
