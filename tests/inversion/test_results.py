@@ -13,7 +13,6 @@ from medleak.inversion.results import (
     read_refused,
     read_rows,
     summarise,
-    verdict,
     write_json,
     write_rows,
 )
@@ -48,6 +47,12 @@ def measured(ssim, prior, **changes):
         Row,
         **{f.name: figures for f in dataclasses.fields(Row) if f.type == "float | None"},
         round=st.integers(0, 10**6),
+        patient=st.none() | st.integers(0, 10**6),
+        site_images=st.none() | st.integers(1, 10**6),
+        iip_site_match=st.none() | st.booleans(),
+        neighbours=st.none() | st.just("3 - 17"),
+        gallery=st.none() | st.integers(0, 10**6),
+        embedding=st.none() | words,
         site=words,
         attack=words,
         defence=words,
@@ -110,11 +115,19 @@ def test_figures_are_means_over_images_and_say_how_many_were_defined():
     ]
     summary = summarise(rows, [])
     (site,), (case,) = summary["sites"], summary["cases"]
-    assert site["ssim"] == pytest.approx({"mean": 0.7, "min": 0.5, "max": 0.9})
-    assert site["rdlv"] == pytest.approx({"mean": 0.6, "min": 0.4, "max": 0.8, "n": 2})
+    ssim = {"mean": 0.7, "min": 0.5, "max": 0.9, "n": 3}
+    assert {k: site["ssim"][k] for k in ssim} == pytest.approx(ssim)
+    rdlv = {"mean": 0.6, "min": 0.4, "max": 0.8, "n": 2}
+    assert {k: site["rdlv"][k] for k in rdlv} == pytest.approx(rdlv)
     assert (site["n"], case["n"], case["seconds"]) == (3, 3, 6.5)
     assert site["mse"] is None
-    assert json.dumps(summary)
+    assert json.dumps(summary, allow_nan=False)
+
+
+def test_a_site_is_summed_up_over_all_rounds_and_by_round():
+    summary = summarise([ROW, dataclasses.replace(ROW, round=3)], [])
+    assert [(s["round"], s["n"]) for s in summary["sites"]] == [("all", 2)]
+    assert [(s["round"], s["n"]) for s in summary["rounds"]] == [(2, 1), (3, 1)]
 
 
 def test_sites_are_kept_apart_by_defence_and_knowledge():
@@ -126,21 +139,15 @@ def test_sites_are_kept_apart_by_defence_and_knowledge():
     assert len(summary["cases"]) == 4
 
 
-def test_a_verdict_names_attack_and_knowledge_and_never_says_safe():
-    cases = (
-        ([measured(0.9, 0.4), measured(0.3, 0.4)], "leaks: 1 of 2 reconstructions"),
-        ([measured(0.3, 0.4)], "no leak found"),
-        ([measured(0.3, 0.4, stuck=True)], "inconclusive"),
-        ([ROW], "not measured"),
-        ([measured(0.5, 0.01)], "leaks"),
-    )
-    for rows, start in cases:
-        text = verdict(rows)
-        assert text.startswith(start)
-        assert "row_space:attempts=2 knowing all, labels inferred" in text
-        assert "safe" not in text
-
-
-def test_a_failure_without_a_health_check_is_called_no_evidence():
-    assert "no evidence of protection" in verdict([measured(0.3, 0.4)])
-    assert summarise([ROW], [])["health"]["easy_case"] == "not run"
+def test_health_of_an_attack_stands_beside_the_counts_and_reaches_the_verdict():
+    row = measured(0.3, 0.4, rdlv=-0.25)
+    unknown = summarise([row], [])
+    assert unknown["health"]["easy_case"] == "not run"
+    assert unknown["sites"][0]["verdict"].startswith("inconclusive")
+    key = f"{row.attack}|{row.knowledge}"
+    known = summarise([row], [], {key: {"ssim": 0.93, "reached": True, "seconds": 4.0}})
+    assert known["health"][key]["ssim"] == 0.93
+    assert known["health"]["easy_case"] == "recovered by 1 of 1 attacks"
+    assert known["sites"][0]["verdict"].startswith("no leak found")
+    other = summarise([row], [], {"dlg|all": {"ssim": 0.93, "reached": True}})
+    assert other["sites"][0]["verdict"].startswith("inconclusive")

@@ -13,7 +13,9 @@ from torch import Tensor
 from medleak.custom.datalist import Item
 from medleak.custom.record import InputSpec
 from medleak.inversion import metrics, nulls
+from medleak.inversion.embedding import Embedding, EmbeddingError, load_embedding
 from medleak.inversion.gallery import Gallery, build_gallery
+from medleak.inversion.iip import identify
 from medleak.inversion.metrics import as_channels
 from medleak.inversion.plan import NO_DEFENCE, Case
 from medleak.inversion.reconstruction import Reconstruction
@@ -43,19 +45,26 @@ class Evaluator:
         input: InputSpec,
         prior: Tensor,
         *,
+        embedding: str | None = None,
+        k: int = 1,
         device: str | torch.device = "cpu",
     ) -> None:
-        """Prepare to measure; nothing is read yet.
+        """Prepare to measure; no image is read yet.
 
         Args:
             datalists: Every client of the federation (not only the attacked ones: all their images
                 are the gallery) to its list; None where its images are not known.
             input: Size and channels of the record's images.
             prior: [1, C, H, W] in [0, 1], for SSIM(T, P) and RDLV.
+            embedding: See `medleak.inversion.embedding.load_embedding`. None: ImageNet's if it is
+                on this machine, else no IIP, and every row says why.
+            k: Nearest neighbours that IIP looks at.
             device: Where figures are computed.
 
         Raises:
-            ValueError: The prior is not of the size or channels of the record's images.
+            ValueError: The prior is not of the size or channels of the record's images, or ``k`` is
+                below 1.
+            EmbeddingError: ``embedding`` is given and cannot be used.
         """
         expected = (1, input.channels, *input.spatial_size)
         if tuple(prior.shape) != expected:
@@ -63,8 +72,18 @@ class Evaluator:
                 f"The prior has shape {tuple(prior.shape)}, the record's images {expected}: RDLV "
                 "compares them pixel by pixel. Load it with `medleak.inversion.prior.load_prior`."
             )
+        if k < 1:
+            raise ValueError(f"k-IIP looks at k neighbours, at least 1, not at {k}.")
         self._datalists, self._input, self._prior = dict(datalists), input, prior
-        self._device = torch.device(device)
+        self._k, self._device = k, torch.device(device)
+        self._embedding: Embedding | None = None
+        self._no_embedding = ""
+        try:
+            self._embedding = load_embedding(embedding, self._device)
+        except EmbeddingError as error:
+            if embedding is not None:
+                raise
+            self._no_embedding = str(error)
         self._last: tuple[str, _Site | None] | None = None
 
     def truth(self, site: str) -> Truth | None:
@@ -114,6 +133,30 @@ class Evaluator:
                 site_images=len(truth.images),
                 **{name: six_digits(values[pair]) for name, values in figures.items()},
             )
+        return self._identified(case.site, rows, pairs, images)
+
+    def embed(self, images: Tensor) -> Tensor | None:
+        """Features [N, 512] of images [N, C, H, W], say for t-SNE; None without a network."""
+        return None if self._embedding is None else self._embedding(images)
+
+    def _identified(
+        self, site: str, rows: list[Row], pairs: metrics.Assignment, images: Tensor
+    ) -> list[Row]:
+        if self._embedding is None:
+            return [replace(row, embedding=f"none: {self._no_embedding}") for row in rows]
+        features = self._embedding(images[pairs.reconstruction])
+        found = identify(self.gallery, site, features, pairs.truth.tolist(), self._k)
+        for pair, k in enumerate(pairs.reconstruction.tolist()):
+            rows[k] = replace(
+                rows[k],
+                cosine=six_digits(found.cosine[pair]),
+                iip_match=found.match[pair],
+                iip_site_match=found.site_match[pair],
+                neighbours=found.neighbours[pair],
+                class_mates=found.class_mates[pair],
+                gallery=len(self.gallery),
+                embedding=self._embedding.name,
+            )
         return rows
 
     def _figures(self, site: _Site, pairs: metrics.Assignment, images: Tensor) -> dict[str, Tensor]:
@@ -162,7 +205,7 @@ class Evaluator:
     @cached_property
     def gallery(self) -> Gallery:
         """All training and validation images of all clients; read at the first use."""
-        return build_gallery(self._datalists, self._input)
+        return build_gallery(self._datalists, self._input, self._embedding)
 
 
 def truth_picture(site: str, index: int) -> str:

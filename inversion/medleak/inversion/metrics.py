@@ -4,6 +4,7 @@ All functions take images [N, C, H, W] float in [0, 1], C = 1 (gray) or 3 (RGB),
 return float64 [N] on that device. Values outside [0, 1] are clipped before they are compared.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +14,10 @@ from torch import Tensor
 SSIM_WINDOW = 7
 RDLV_MIN_PRIOR_SSIM = 0.05
 PSNR_CAP_DB = 100.0
+ASR_THRESHOLD = 0.9
 _SAMPLE = SSIM_WINDOW**2 / (SSIM_WINDOW**2 - 1)  # sample over population variance of a window
 _IMAGES_AT_ONCE = 64  # of each side; bounds the memory of all pairs
+_PAIRS_AT_ONCE = 4  # of 224 px: what the sums of windows need still lies in a core's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,9 @@ def ssim(truth: Tensor, image: Tensor) -> Tensor:
 
     Source: Wang et al. 2004, doi:10.1109/TIP.2003.819861, eq. 13.
     """
-    truth, image = _checked_pair(truth, image)
-    return _similarity(_Windows.of(truth), _Windows.of(image), data_range=1.0)
+    return _in_parts(
+        lambda t, i: _similarity(_Windows.of(t), _Windows.of(i), data_range=1.0), truth, image
+    )
 
 
 def ssim_tmi(truth: Tensor, image: Tensor) -> Tensor:
@@ -60,17 +64,12 @@ def ssim_tmi(truth: Tensor, image: Tensor) -> Tensor:
 
     Source: Hatamizadeh et al. 2023, arXiv:2202.06924v2; window and ranges as in its public code.
     """
-    truth, image = _checked_pair(truth, image)
-    low, high = image.amin((1, 2, 3), keepdim=True), image.amax((1, 2, 3), keepdim=True)
-    stretched = torch.where(high > low, (image - low) / (high - low).clamp_min(1e-12), image)
-    # SSIM does not change when images and range are scaled alike: 0..255 at 256 is 0..1 at 256/255.
-    return _similarity(_Windows.of(truth), _Windows.of(stretched), data_range=256 / 255)
+    return _in_parts(_ssim_tmi, truth, image)
 
 
 def mse(truth: Tensor, image: Tensor) -> Tensor:
     """Mean squared error over channels and pixels; args and errors as `ssim`."""
-    truth, image = _checked_pair(truth, image)
-    return (truth - image).square().flatten(1).mean(1)
+    return _in_parts(lambda t, i: (t - i).square().flatten(1).mean(1), truth, image)
 
 
 def psnr(truth: Tensor, image: Tensor) -> Tensor:
@@ -98,6 +97,25 @@ def rdlv(ssim_image: Tensor, ssim_prior: Tensor) -> Tensor:
     image, prior = ssim_image.double(), ssim_prior.double()
     defined = prior >= RDLV_MIN_PRIOR_SSIM
     return torch.where(defined, (image - prior) / prior.clamp_min(RDLV_MIN_PRIOR_SSIM), torch.nan)
+
+
+def attack_success(ssim: Tensor, threshold: float = ASR_THRESHOLD) -> Tensor:
+    """Whether each attacked image [N] was recovered: SSIM at the threshold or above, bool [N].
+
+    The mean is the attack success rate, ASR. An undefined SSIM (NaN) is no success.
+
+    Raises:
+        ValueError: The threshold is no SSIM, which lies in [-1, 1].
+
+    Source: Das et al., "In-depth Analysis of Privacy Threats in Federated Learning for Medical
+    Data" (MedPFL), section VI: 0.9.
+    """
+    if not -1 <= threshold <= 1:
+        raise ValueError(
+            f"ASR counts SSIMs of a threshold or above, and {threshold} is none: give one in "
+            "[-1, 1], the published one is 0.9."
+        )
+    return ssim >= threshold
 
 
 def pairwise_ssim(reconstructions: Tensor, truths: Tensor) -> Tensor:
@@ -171,6 +189,13 @@ class _Windows:
         return _Windows(*(t[k : k + 1] for t in (self.images, self.mean, self.variance)))
 
 
+def _ssim_tmi(truth: Tensor, image: Tensor) -> Tensor:
+    low, high = image.amin((1, 2, 3), keepdim=True), image.amax((1, 2, 3), keepdim=True)
+    stretched = torch.where(high > low, (image - low) / (high - low).clamp_min(1e-12), image)
+    # SSIM does not change when images and range are scaled alike: 0..255 at 256 is 0..1 at 256/255.
+    return _similarity(_Windows.of(truth), _Windows.of(stretched), data_range=256 / 255)
+
+
 def _similarity(a: _Windows, b: _Windows, data_range: float) -> Tensor:
     # Own lines, not monai.metrics: MONAI divides covariances by 49 instead of 48 and computes in
     # float32, where flat regions of an X-ray cancel to an error of 2e-4.
@@ -182,17 +207,40 @@ def _similarity(a: _Windows, b: _Windows, data_range: float) -> Tensor:
 
 
 def _window_mean(x: Tensor) -> Tensor:
-    columns = torch.nn.functional.avg_pool2d(x, (SSIM_WINDOW, 1), stride=1)
-    return torch.nn.functional.avg_pool2d(columns, (1, SSIM_WINDOW), stride=1)
+    # Five times as fast on a CPU as avg_pool2d, whose float64 kernel adds all 49 pixels.
+    return _seven(_seven(x, -2), -1) / SSIM_WINDOW**2
 
 
-def _checked_pair(truth: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+def _seven(x: Tensor, axis: int) -> Tensor:
+    """Sums of seven neighbours along ``axis``, as 4 + 2 + 1."""
+    n = x.shape[axis]
+    two = x.narrow(axis, 0, n - 1) + x.narrow(axis, 1, n - 1)
+    four = two.narrow(axis, 0, n - 3) + two.narrow(axis, 2, n - 3)
+    windows = n - SSIM_WINDOW + 1
+    return (
+        four.narrow(axis, 0, windows)
+        .add(two.narrow(axis, 4, windows))
+        .add_(x.narrow(axis, 6, windows))
+    )
+
+
+def _in_parts(figure: Callable[[Tensor, Tensor], Tensor], truth: Tensor, image: Tensor) -> Tensor:
+    """``figure`` of a few pairs at a time: bounded memory, and on a CPU its cache."""
+    _check_same_shape(truth, image)
+    at_once = _IMAGES_AT_ONCE if truth.is_cuda else _PAIRS_AT_ONCE
+    parts = [
+        figure(_checked(t, "truth"), _checked(i, "image"))
+        for t, i in zip(truth.split(at_once), image.split(at_once), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+def _check_same_shape(truth: Tensor, image: Tensor) -> None:
     if truth.shape != image.shape:
         raise ValueError(
             f"Images to compare are {tuple(truth.shape)} and {tuple(image.shape)}: both must be "
             "the same [N, C, H, W]. Resize or repeat one of them first."
         )
-    return _checked(truth, "truth"), _checked(image, "image")
 
 
 def _checked(images: Tensor, name: str) -> Tensor:

@@ -11,6 +11,8 @@ from typing import Any, SupportsFloat
 
 from medleak.custom.atomic import write_atomic
 from medleak.inversion.plan import Case
+from medleak.inversion.statistics_summary import figures_of
+from medleak.inversion.statistics_verdict import RULE
 
 FORMAT_VERSION = 2  # 1 had no patient, no nulls but the prior, and no neighbours
 
@@ -159,31 +161,38 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_atomic(path, text.encode() + b"\n")
 
 
-def summarise(rows: Sequence[Row], refused: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What summary.json holds: figures and a verdict by case and by site, health, refusals."""
-    by_case: dict[Case, list[Row]] = {}
-    for row in rows:
-        by_case.setdefault(row.case, []).append(row)
-    by_site: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        key = (row.site, row.attack, row.defence, row.declared, row.knowledge)
-        by_site.setdefault(key, []).append(row)
-    names = ("site", "attack", "defence", "declared", "knowledge")
-    firsts = [members[0] for members in by_case.values()]
+def summarise(
+    rows: Sequence[Row],
+    refused: Sequence[Mapping[str, Any]],
+    health: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """What summary.json holds: figures with intervals and a verdict, health, refusals.
+
+    Args:
+        rows: Of one audit.
+        refused: See `read_refused`.
+        health: ``attack|knowledge`` to what the attack reached on an easy case: ``ssim``,
+            ``reached``.
+
+    Returns:
+        ``sites``: a group for each site, attack, defence, declared and knowledge over all rounds
+        and seeds (``round`` is "all"); ``rounds``: the same for each round; ``cases``: for each
+        round and seed. See `medleak.inversion.statistics_summary.figures_of`.
+    """
+    health = health or {}
+    group = ("site", "attack", "defence", "declared", "knowledge")
+    firsts = list({row.case: row for row in reversed(rows)}.values())
     return {
         "format_version": FORMAT_VERSION,
-        "sites": [
-            {**dict(zip(names, key, strict=True)), **_figures(members)}
-            for key, members in by_site.items()
-        ],
-        "cases": [
-            {**dataclasses.asdict(case), **_figures(members)} for case, members in by_case.items()
-        ],
+        "sites": [{"round": "all", **g} for g in _grouped(rows, group, health)],
+        "rounds": _grouped(rows, ("round", *group), health),
+        "cases": _grouped(rows, tuple(f.name for f in dataclasses.fields(Case)), health),
         "health": {
             "cases": len(firsts),
             "stuck": sum(r.stuck for r in firsts),
             "attempts": sum(r.attempts for r in firsts),
-            "easy_case": "not run",
+            "easy_case": _easy_case(health),
+            **{key: dict(value) for key, value in health.items()},
         },
         "refused": list(refused),
         "definitions": DEFINITIONS,
@@ -196,47 +205,43 @@ DEFINITIONS = {
     "psnr": "dB at peak 1, capped at 100",
     "rdlv": "(ssim - ssim_prior) / ssim_prior; undefined where ssim_prior < 0.05",
     "assignment": "Hungarian, best total SSIM over the client's training images",
+    "ssim_class_mean": "SSIM of the truth and the mean of the other clients' images of its class",
+    "ssim_nonmember": "SSIM of the truth and the most similar image the client did not train on",
+    "ssim_other": "SSIM of the truth and the reconstruction nearest to it from another client's "
+    "update of the same round, attack, defence, knowledge and seed; mean over those clients",
+    "iip": "share of the client's training images that are among the k nearest neighbours, by "
+    "cosine of embeddings, of the reconstruction assigned to them; gallery: all training and "
+    "validation images of all clients",
+    "iip_site": "share of the client's training images that are such a neighbour of any of its "
+    "reconstructions",
+    "iip.p": "permutation of the truth among the gallery's images of its class, all runs of an "
+    "image together",
+    "asr": "share of reconstructions with ssim >= 0.9",
+    "interval": "95 %: percentile bootstrap of 1000 resamples, clustered by patient; of shares of "
+    "fewer than 30 patients Wilson's; null: one image in one run",
+    "verdict": RULE,
     "seconds": "CPU seconds of the attack on the whole case (wall seconds on a GPU)",
 }
 
 
-def verdict(rows: Sequence[Row]) -> str:
-    """One sentence on the rows of a case or site; never "safe": that needs more than one attack."""
-    first = rows[0]
-    by = f"{first.attack} knowing {first.knowledge}"
-    measured = [r for r in rows if r.ssim is not None and r.ssim_prior is not None]
-    if not measured:
-        return f"not measured: no truth to compare with; look at the pictures ({by})"
-    leaking = [r for r in measured if (r.ssim or 0) > (r.ssim_prior or 0)]
-    if leaking:
-        best = max(r.ssim or 0 for r in measured)
-        return (
-            f"leaks: {len(leaking)} of {len(measured)} reconstructions are closer to the image "
-            f"than the prior is, best SSIM {best:.2f} ({by})"
-        )
-    if any(r.stuck for r in rows):
-        return f"inconclusive: the attack was stuck by its own loss ({by})"
-    return (
-        f"no leak found by {by}; the attack's health was not checked on an easy case, so this is "
-        "no evidence of protection"
-    )
+def _grouped(
+    rows: Sequence[Row], names: Sequence[str], health: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(getattr(row, name) for name in names), []).append(row)
+    return [
+        dict(zip(names, key, strict=True))
+        | figures_of(members, health.get(f"{members[0].attack}|{members[0].knowledge}"))
+        for key, members in groups.items()
+    ]
 
 
-def _figures(rows: Sequence[Row]) -> dict[str, Any]:
-    figures: dict[str, Any] = {"n": len(rows)}
-    for name in ("ssim", "ssim_tmi", "psnr", "mse", "ssim_prior", "rdlv"):
-        values = [v for r in rows if (v := getattr(r, name)) is not None]
-        figures[name] = (
-            {"mean": sum(values) / len(values), "min": min(values), "max": max(values)}
-            | ({"n": len(values)} if len(values) < len(rows) else {})
-            if values
-            else None
-        )
-    cases = {r.case: r for r in rows}.values()
-    figures["seconds"] = sum(r.seconds for r in cases)
-    figures["stuck"] = sum(r.stuck for r in cases)
-    figures["verdict"] = verdict(rows)
-    return figures
+def _easy_case(health: Mapping[str, Mapping[str, Any]]) -> str:
+    if not health:
+        return "not run"
+    reached = sum(bool(h["reached"]) for h in health.values())
+    return f"recovered by {reached} of {len(health)} attacks"
 
 
 def six_digits(value: SupportsFloat) -> float | None:

@@ -1,0 +1,129 @@
+"""What the figures of a group mean, in one sentence and by a stated rule; never "safe"."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from medleak.inversion.intervals import FEW_CLUSTERS
+
+if TYPE_CHECKING:
+    from medleak.inversion.results import Row
+
+MARGIN = 0.03
+"""Near-identical attacks scatter by about 0.02 SSIM (measured on chest X-rays at 64 px): a lead
+below this over an image that cannot have leaked means nothing."""
+
+P_IDENTIFIED = 0.01
+
+RULE = (
+    "leaks: a reconstruction has SSIM >= 0.9; or is closer to its image by 0.03 than the prior and "
+    "every null known (class mean, nearest non-member, another client's update); or RDLV and the "
+    "lead over every null known are above 0 by their lower 95 % bounds; or IIP has p <= 0.01. "
+    "no leak found: none of these, RDLV at most 0 by its upper 95 % bound (by its value where "
+    "there is one image in one run), and the attack, knowing the same, recovered an easy case. "
+    "inconclusive: all else."
+)
+
+
+def verdict(
+    rows: Sequence["Row"], figures: Mapping[str, Any], health: Mapping[str, Any] | None = None
+) -> str:
+    """One sentence on the rows of a group, by `RULE`.
+
+    Args:
+        rows: At least one, of one attack and knowledge.
+        figures: Theirs, see `medleak.inversion.statistics_summary.figures_of`.
+        health: Whether the attack, knowing the same, recovered an easy case (``reached``, and
+            ``ssim``); None: not tried.
+    """
+    by = f"{rows[0].attack} knowing {rows[0].knowledge}"
+    if figures["ssim"] is None or figures["ssim_prior"] is None:
+        return f"not measured: no truth to compare with; look at the pictures (by {by})"
+    extent = _extent(figures)
+    if leaks := _leaks(rows, figures):
+        best = figures["ssim"]["max"]
+        return f"leaks: {'; '.join(leaks)}; best SSIM {best:.2f} (by {by}; {extent})"
+    if doubts := _doubts(figures, health):
+        return f"inconclusive: {'; '.join(doubts)} (by {by}; {extent})"
+    easy = f"attack healthy: easy case SSIM {health['ssim']:.2f}" if health else ""
+    return f"no leak found by {by} (RDLV {_bound(figures['rdlv'])}; {easy}; {extent})"
+
+
+def _leaks(rows: Sequence["Row"], figures: Mapping[str, Any]) -> list[str]:
+    n, asr, iip = figures["ssim"]["n"], figures["asr"], figures["iip"]
+    found = []
+    if ahead := sum(_beyond_nulls(row) for row in rows):
+        found.append(
+            f"{ahead} of {n} reconstructions are closer to the image than the prior"
+            + ("" if not _other_nulls(figures) else " and every null")
+        )
+    if asr["successes"]:
+        found.append(f"{asr['successes']} of {n} reconstructions have SSIM >= {asr['threshold']}")
+    if not found and _above_zero(figures["rdlv"]) and _ahead_of_nulls(figures):
+        found.append(f"RDLV {figures['rdlv']['mean']:+.2f}, above 0 by its lower 95 % bound")
+    if iip and iip["matches"] and iip["p"] <= P_IDENTIFIED:
+        found.append(f"IIP {iip['mean']:.2f} of a gallery of {iip['gallery']}, p = {iip['p']:.2g}")
+    return found
+
+
+def _doubts(figures: Mapping[str, Any], health: Mapping[str, Any] | None) -> list[str]:
+    rdlv, doubts = figures["rdlv"], []
+    if rdlv is None:
+        doubts.append("RDLV is undefined, the prior resembles no image")
+    elif _above_zero(rdlv):
+        doubts.append(
+            f"closer than the prior (RDLV {rdlv['mean']:+.2f}), but not than images that the "
+            "update cannot have leaked: measure against a better prior"
+        )
+    elif (rdlv["mean"] if rdlv["upper95"] is None else rdlv["upper95"]) > 0:
+        doubts.append(f"RDLV {_bound(rdlv)}, which does not exclude a leak")
+    if figures["stuck"]:
+        doubts.append("the attack was stuck by its own loss")
+    if health is None:
+        doubts.append(
+            "the attack's health was not checked on an easy case, so this is no evidence of "
+            "protection"
+        )
+    elif not health["reached"]:
+        doubts.append(
+            f"the attack did not recover an easy case (SSIM {health['ssim']:.2f}), so its failure "
+            "is no evidence of protection"
+        )
+    return doubts
+
+
+def _beyond_nulls(row: "Row") -> bool:
+    nulls = (row.ssim_prior, row.ssim_class_mean, row.ssim_nonmember, row.ssim_other)
+    known = [value for value in nulls if value is not None]
+    return row.ssim is not None and bool(known) and row.ssim > max(known) + MARGIN
+
+
+def _above_zero(figure: Mapping[str, Any] | None) -> bool:
+    return figure is not None and figure["lower95"] is not None and figure["lower95"] > 0
+
+
+def _other_nulls(figures: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [null for name, null in figures["nulls"].items() if null and name != "prior"]
+
+
+def _ahead_of_nulls(figures: Mapping[str, Any]) -> bool:
+    return all(_above_zero(null["excess"]) for null in _other_nulls(figures))
+
+
+def _bound(figure: Mapping[str, Any]) -> str:
+    if figure["upper95"] is None:
+        return f"{figure['mean']:+.2f}, one image: no interval"
+    return f"upper 95 % {figure['upper95']:+.2f}"
+
+
+def _extent(figures: Mapping[str, Any]) -> str:
+    """How many images, patients, runs and seeds stand behind the sentence."""
+    counts = [
+        f"{figures[what]} {what if figures[what] != 1 else what[:-1]}"
+        for what in ("images", "patients", "runs", "seeds")
+    ]
+    text = ", ".join(counts)
+    if figures["over"] == "runs":
+        return f"{text}; the interval covers runs, not other images"
+    if figures["over"] == "patients" and figures["patients"] < FEW_CLUSTERS:
+        return f"{text}; few patients: the interval is narrow"
+    return text
