@@ -13,6 +13,7 @@ from medleak.inversion.cli.ledger import ledger
 from medleak.inversion.cli.prior import prior
 from medleak.inversion.cli.records import records
 from medleak.inversion.cli.report import report
+from medleak.inversion.cli.reproduce import reproduce
 from medleak.inversion.cli.serve import serve
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app.command()(prior)
 app.command()(ledger)
 app.command()(doctor)
 app.command()(figures)
+app.command()(reproduce)
 app.command()(report)
 app.command()(serve)
 

@@ -1,60 +1,66 @@
-"""Means with 95 % intervals: the one place where figures and the table get their numbers."""
+"""Means with 95 % intervals, from the very function that fills summary.json."""
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from medleak.inversion.results import Row
+from medleak.inversion.statistics_summary import figures_of
 
-RESAMPLES = 1000
-_SEED = 0
+BANDS = (
+    "95 % intervals: bootstrap over patients, or over runs where there is one patient; none where "
+    "one image was attacked once."
+)
+"""For captions: what a band is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over ``n`` rows of ``images`` images, and its 95 % bootstrap interval."""
+    """A mean over ``n`` rows and its 95 % interval; NaN limits where there is none."""
 
     mean: float
     lower95: float
     upper95: float
     n: int
-    images: int
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there is an interval."""
+        return math.isfinite(self.upper95)
 
     def text(self, digits: int = 3, signed: bool = False) -> str:
-        """``0.912 [0.905, 0.918]``."""
+        """``0.912 [0.905, 0.918]``, or the mean alone."""
         sign = "+" if signed else ""
         mean, low, high = (f"{v:{sign}.{digits}f}" for v in (self.mean, self.lower95, self.upper95))
-        return f"{mean} [{low}, {high}]"
+        return f"{mean} [{low}, {high}]" if self.bounded else mean
 
 
-def estimate(rows: Iterable[Row], value: Callable[[Row], float | None]) -> Estimate | None:
-    """Mean of ``value`` over the rows that have one, resampled by patient; None: none has.
+def estimate(rows: Sequence[Row], name: str) -> Estimate | None:
+    """Figure ``name`` of ``rows``: as in a group of summary.json, or a null's name; None: unknown.
 
-    Rows of one image (rounds, seeds) are no independent evidence, nor are images of one patient:
-    patients are resampled, or images where the patient is not known.
+    Raises:
+        KeyError: There is no such figure.
     """
-    known = [(v, _cluster(row)) for row in rows if (v := value(row)) is not None]
-    if not known:
+    return estimates(rows, name)[name]
+
+
+def estimates(rows: Sequence[Row], *names: str) -> dict[str, Estimate | None]:
+    """Several figures of the same rows."""
+    if not rows:
+        return dict.fromkeys(names)
+    found = figures_of(rows)
+    figures = found["nulls"] | found
+    return {name: _of(figures[name]) for name in names}
+
+
+def _of(figure: dict[str, float | None] | None) -> Estimate | None:
+    if figure is None or figure.get("mean") is None:
         return None
-    values = np.array([v for v, _ in known], dtype=np.float64)
-    clusters = [c for _, c in known]
-    low, high = _interval(values, clusters)
-    return Estimate(float(values.mean()), low, high, len(known), len(set(clusters)))
-
-
-def _cluster(row: Row) -> Hashable:
-    patient = getattr(row, "patient", None)
-    if patient is not None:
-        return (row.site, "patient", patient)
-    return (row.site, row.truth_image if row.truth_image is not None else row.reconstruction)
-
-
-def _interval(values: np.ndarray, clusters: Sequence[Hashable]) -> tuple[float, float]:
-    names = {c: k for k, c in enumerate(dict.fromkeys(clusters))}
-    index = np.array([names[c] for c in clusters])
-    sums, counts = np.bincount(index, values), np.bincount(index)
-    drawn = np.random.default_rng(_SEED).integers(0, len(names), (RESAMPLES, len(names)))
-    means = sums[drawn].sum(1) / counts[drawn].sum(1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(low), float(high)
+    mean, low, high = (figure.get(k) for k in ("mean", "lower95", "upper95"))
+    nothing = math.nan
+    return Estimate(
+        mean=nothing if mean is None else mean,
+        lower95=nothing if low is None else low,
+        upper95=nothing if high is None else high,
+        n=int(figure.get("n") or 0),
+    )

@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medleak.inversion.figures.audit_data import AuditData, Utility, case_text
+from medleak.inversion.figures.estimates import BANDS
 from medleak.inversion.figures.protection import DEFAULT_PARAMETER, dose
 from medleak.inversion.figures.strength_curves import (
-    BANDS,
     curve,
     finish,
     kinds_of,
@@ -19,7 +19,6 @@ from medleak.inversion.figures.strength_curves import (
 from medleak.inversion.figures.style import DASHES, GRAY, INK, label, line_style
 from medleak.inversion.figures.trade_off import utility_text
 from medleak.inversion.plan import NO_DEFENCE
-from medleak.inversion.results import Row
 
 
 def rdlv_by_strength(
@@ -50,7 +49,7 @@ def rdlv_by_strength(
         rows = [r for r in chosen.rows if r.site == site]
         axes.axhline(0, color=INK, linewidth=0.8)
         for k, kind in enumerate(kinds):
-            curve(axes, points_of(rows, kind, parameter, lambda r: r.rdlv), k, kind)
+            curve(axes, points_of(rows, kind, parameter, "rdlv"), k, kind)
         if accuracies:
             _accuracy_axis(axes, accuracies)
     finish(
@@ -87,22 +86,15 @@ def iip_by_strength(
     figure, panels = panels_of(chosen.sites, caption)
     for site, axes in panels.items():
         rows = [r for r in chosen.rows if r.site == site]
+        matched = [r for r in rows if r.iip_match]
         for k, kind in enumerate(kinds):
-            curve(axes, points_of(rows, kind, parameter, _identified), k, kind)
-            similarity = points_of(rows, kind, parameter, _matched_cosine)
+            curve(axes, points_of(rows, kind, parameter, "iip"), k, kind)
+            similarity = points_of(matched, kind, parameter, "cosine")
             style = line_style(k) | {"linestyle": ":", "marker": "", "linewidth": 1.2}
             axes.plot(*xy(similarity), label=f"cosine {label(kind)}", **style)
         axes.set_ylim(-0.05, 1.05)
     finish(figure, panels, kinds, parameter, "IIP", dotted="cosine of matches")
     return figure
-
-
-def _identified(row: Row) -> float | None:
-    return None if row.iip_match is None else float(row.iip_match)
-
-
-def _matched_cosine(row: Row) -> float | None:
-    return getattr(row, "cosine", None) if row.iip_match else None
 
 
 def _accuracies(

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from medleak.inversion.figures.audit_data import AuditData, Schedule, case_text
-from medleak.inversion.figures.estimates import Estimate, estimate
-from medleak.inversion.figures.style import GRAY, label, line_style, new_figure
+from medleak.inversion.figures.estimates import BANDS, Estimate, estimate
+from medleak.inversion.figures.style import GRAY, band, label, line_style, new_figure
 from medleak.inversion.results import Row
 
 
@@ -40,8 +40,8 @@ def ssim_by_schedule(audit: AuditData, *, image: str | None = None) -> Figure:
     of = f"Image {image} alone. " if image else ""
     figure = new_figure(
         2.5,
-        f"SSIM of reconstruction and original. {of}Gray: SSIM of the prior. Bands: 95 %, bootstrap "
-        f"over patients or images, 1000 resamples. {case_text(chosen.rows)}",
+        f"SSIM of reconstruction and original. {of}Gray: SSIM of the prior. {BANDS} "
+        f"{case_text(chosen.rows)}",
     )
     left, right = figure.subplots(1, 2, sharey=True)
     _panel(left, by_batch, "(a) images in the one local step", chosen, steps=True)
@@ -61,9 +61,7 @@ def _attacks(audit: AuditData) -> list[str]:
 def _points(audit: AuditData, attack: str, *, steps: bool) -> list[tuple[int, Estimate]]:
     rows = [r for r in audit.measured if r.attack == attack]
     return [
-        (x, e)
-        for x, own in _by_size(audit, rows, one_step=steps)
-        if (e := estimate(own, lambda r: r.ssim))
+        (x, e) for x, own in _by_size(audit, rows, one_step=steps) if (e := estimate(own, "ssim"))
     ]
 
 
@@ -101,11 +99,11 @@ def _panel(
         x = [p for p, _ in points]
         axes.plot(x, [e.mean for _, e in points], label=label(attack, 60), **style)
         low, high = ([getattr(e, s) for _, e in points] for s in ("lower95", "upper95"))
-        axes.fill_between(x, low, high, color=style["color"], alpha=0.22, linewidth=0)
+        band(axes, x, low, high, style["color"])
     prior = [
         (x, e.mean)
         for x, own in _by_size(audit, audit.measured, one_step=steps)
-        if (e := estimate(own, lambda r: r.ssim_prior))
+        if (e := estimate(own, "ssim_prior"))
     ]
     if prior:
         axes.plot(*zip(*prior, strict=True), color=GRAY, linewidth=1, linestyle=":", label="prior")

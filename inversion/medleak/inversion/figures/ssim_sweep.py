@@ -3,9 +3,9 @@
 from matplotlib.figure import Figure
 
 from medleak.inversion.figures.audit_data import AuditData, case_text
+from medleak.inversion.figures.estimates import BANDS
 from medleak.inversion.figures.protection import DEFAULT_PARAMETER
 from medleak.inversion.figures.strength_curves import (
-    BANDS,
     curve,
     finish,
     kinds_of,
@@ -33,8 +33,8 @@ def ssim_by_strength(
     for site, axes in panels.items():
         rows = [r for r in chosen.rows if r.site == site]
         for k, kind in enumerate(kinds):
-            curve(axes, points_of(rows, kind, parameter, lambda r: r.ssim), k, kind)
-            prior = points_of(rows, kind, parameter, lambda r: r.ssim_prior)
+            curve(axes, points_of(rows, kind, parameter, "ssim"), k, kind)
+            prior = points_of(rows, kind, parameter, "ssim_prior")
             axes.plot(*xy(prior), color=GRAY, linestyle=":", linewidth=1, label="_prior")
         axes.set_ylim(0, 1.02)
     finish(figure, panels, kinds, parameter, "SSIM", dotted="prior")

@@ -1,6 +1,6 @@
 """What all figures against the strength of a defence share: a panel a site, a curve a family."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +10,14 @@ from matplotlib.lines import Line2D
 from medleak.inversion.figures.audit_data import AuditData
 from medleak.inversion.figures.estimates import Estimate, estimate
 from medleak.inversion.figures.protection import DEFAULT_PARAMETER, dose, families, protection
-from medleak.inversion.figures.style import GRAY, label, line_style, new_figure, strength_axis
+from medleak.inversion.figures.style import (
+    GRAY,
+    band,
+    label,
+    line_style,
+    new_figure,
+    strength_axis,
+)
 from medleak.inversion.plan import NO_DEFENCE
 from medleak.inversion.results import Row
 
@@ -20,8 +27,6 @@ SWEEP = (
     "medleak audit RUN --defence none --defence percentile_gaussian:sigma0=1 "
     "--defence percentile_gaussian:sigma0=10"
 )
-BANDS = "Points: means; bands: 95 %, bootstrap over patients or images, 1000 resamples."
-Value = Callable[[Row], float | None]
 
 
 def kinds_of(audit: AuditData, parameter: str) -> list[str]:
@@ -39,15 +44,15 @@ def kinds_of(audit: AuditData, parameter: str) -> list[str]:
 
 
 def points_of(
-    rows: Sequence[Row], kind: str, parameter: str, value: Value
+    rows: Sequence[Row], kind: str, parameter: str, name: str
 ) -> list[tuple[float, Estimate]]:
-    """(strength, estimate), ascending; the unprotected update is strength 0 of every kind."""
+    """(strength, figure ``name``), ascending; an unprotected update is strength 0 of every kind."""
     by_strength: dict[float, list[Row]] = {}
     for row in rows:
         found = dose(protection(row), parameter)
         if found is not None and found.family in (kind, NO_DEFENCE):
             by_strength.setdefault(found.strength, []).append(row)
-    points = ((x, estimate(own, value)) for x, own in sorted(by_strength.items()))
+    points = ((x, estimate(own, name)) for x, own in sorted(by_strength.items()))
     return [(x, e) for x, e in points if e is not None]
 
 
@@ -59,7 +64,7 @@ def curve(axes: Axes, points: Sequence[tuple[float, Estimate]], k: int, kind: st
     x, y = xy(points)
     axes.plot(x, y, label=label(kind, 60), **style)
     low, high = ([getattr(e, side) for _, e in points] for side in ("lower95", "upper95"))
-    axes.fill_between(x, low, high, color=style["color"], alpha=0.22, linewidth=0)
+    band(axes, x, low, high, style["color"])
 
 
 def xy(points: Sequence[tuple[float, Estimate]]) -> tuple[list[float], list[float]]:

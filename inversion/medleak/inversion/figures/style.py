@@ -127,6 +127,14 @@ def line_style(index: int) -> dict[str, Any]:
     }
 
 
+def band(
+    axes: Axes, x: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str
+) -> None:
+    """Intervals at ``x``; NaN limits leave a gap, and a lone interval is seen as a bar."""
+    axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0)
+    axes.vlines(x, low, high, color=colour, alpha=0.6, linewidth=1.0)
+
+
 def picture_axes(axes: Axes, title: str = "", note: str = "") -> None:
     """Make ``axes`` a frame for a picture: no ticks; ``title`` above and ``note`` below."""
     axes.set_xticks([])

@@ -10,21 +10,19 @@ from pathlib import Path
 from medleak.custom.atomic import write_atomic
 from medleak.custom.record import natural_key
 from medleak.inversion.figures.audit_data import AuditData, Utility
-from medleak.inversion.figures.estimates import Estimate, estimate
+from medleak.inversion.figures.estimates import BANDS, Estimate, estimates
 from medleak.inversion.figures.protection import protection
 from medleak.inversion.figures.trade_off import utility_text
+from medleak.inversion.metrics import ASR_THRESHOLD
 from medleak.inversion.results import Row
 
-SUCCESS_SSIM = 0.9
-"""MedPFL section VI-C: an attack on an image succeeded at this SSIM or more."""
-
 NULLS = {
-    "prior": "ssim_prior",
-    "class mean": "ssim_class_mean",
-    "non-member": "ssim_nonmember",
-    "other client": "ssim_other",
+    "prior": "prior",
+    "class_mean": "class mean",
+    "nonmember": "non-member",
+    "other": "other client",
 }
-"""Similarity to the same truth of images that the update cannot have leaked: column of the rows."""
+"""Similarity to the same truth of images that the update cannot have leaked, as in summary.json."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +80,12 @@ def markdown(content: Sequence[Line]) -> str:
     """``content`` as a GitHub table, with what its columns mean below it."""
     header = (
         *("site", "defence", "attacker knows", "attack", "images x seeds", "RDLV [95 %]"),
-        *("SSIM [95 %]", "IIP", f"ASR (SSIM ≥ {SUCCESS_SSIM:g})", *(f"null: {n}" for n in NULLS)),
+        *(
+            "SSIM [95 %]",
+            "IIP [95 %]",
+            f"ASR (SSIM ≥ {ASR_THRESHOLD:g})",
+            *(f"null: {n}" for n in NULLS.values()),
+        ),
         "test accuracy [95 %]",
     )
     # A column that no line fills would only make the others narrow.
@@ -93,22 +96,18 @@ def markdown(content: Sequence[Line]) -> str:
     return "\n".join(text) + _NOTES
 
 
-_NOTES = """
+_NOTES = f"""
 
 RDLV: (SSIM - SSIM of the prior) / SSIM of the prior; above 0 the reconstruction shows more of the
-image than the prior does. Intervals: bootstrap over patients or images, 1000 resamples; with one
-image they have no width and say nothing of other images. Nulls: SSIM of the same originals with
-images that the update cannot have leaked. "Stuck": the attack knows by its own loss that it failed
-on that many reconstructions, which is no evidence of protection. Whatever stands here holds against
-these attacks with this knowledge.
+image than the prior does. {BANDS}
+Nulls: SSIM of the same originals with images that the update cannot have leaked. "Stuck": the
+attack knows by its own loss that it failed on that many reconstructions, which is no evidence of
+protection. Whatever stands here holds against these attacks with this knowledge.
 """
 
 
 def _line(rows: Sequence[Row], name: str, known: Utility | None) -> Line:
-    def mean(column: str) -> float | None:
-        found = estimate(rows, lambda r: getattr(r, column, None))
-        return None if found is None else found.mean
-
+    found = estimates(rows, "rdlv", "ssim", "iip", "asr", *NULLS)
     return Line(
         site=rows[0].site,
         protection=name,
@@ -116,11 +115,11 @@ def _line(rows: Sequence[Row], name: str, known: Utility | None) -> Line:
         attack=rows[0].attack,
         images=len({r.truth_image or r.reconstruction for r in rows}),
         seeds=len({r.seed for r in rows}),
-        rdlv=estimate(rows, lambda r: r.rdlv),
-        ssim=estimate(rows, lambda r: r.ssim),
-        iip=estimate(rows, lambda r: None if r.iip_match is None else float(r.iip_match)),
-        asr=estimate(rows, lambda r: None if r.ssim is None else float(r.ssim >= SUCCESS_SSIM)),
-        nulls={null: mean(column) for null, column in NULLS.items()},
+        rdlv=found["rdlv"],
+        ssim=found["ssim"],
+        iip=found["iip"],
+        asr=found["asr"],
+        nulls={null: e.mean if (e := found[null]) else None for null in NULLS},
         accuracy=known,
         stuck=sum(r.stuck for r in rows),
     )
@@ -138,7 +137,7 @@ def _cells(line: Line) -> list[str]:
         f"{line.images} x {line.seeds}",
         line.rdlv.text(2, signed=True) if line.rdlv else "-",
         line.ssim.text() if line.ssim else "-",
-        f"{line.iip.mean:.2f}" if line.iip else "-",
+        line.iip.text(2) if line.iip else "-",
         f"{line.asr.mean:.0%}" if line.asr else "-",
         *("-" if v is None else f"{v:.3f}" for v in line.nulls.values()),
         _accuracy(line.accuracy),
@@ -172,7 +171,7 @@ def _csv(content: Sequence[Line]) -> str:
     writer.writerow(
         ["site", "protection", "knowledge", "attack", "images", "seeds", "stuck"]
         + [f"{f}_{s}" for f in figures for s in sides]
-        + list(NULLS.values())
+        + [f"null_{n}" for n in NULLS]
         + ["accuracy", "accuracy_lower95", "accuracy_upper95"]
     )
     for line in content:
@@ -189,4 +188,4 @@ def _csv(content: Sequence[Line]) -> str:
 
 
 def _six(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
+    return "" if value is None or value != value else f"{value:.6g}"

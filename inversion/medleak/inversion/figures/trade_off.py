@@ -28,7 +28,8 @@ def privacy_utility(audit: AuditData) -> Figure:
     figure = new_figure(
         3.0,
         "Each point is a defence; left is leaking less, up is more accurate. x: upper 95 % bound "
-        "of RDLV at the site that leaks most; bars: 95 % of the accuracy. The line joins defences "
+        "of RDLV (the mean, where there is no interval) at the site that leaks most; bars: 95 % of "
+        "the accuracy. The line joins defences "
         f"that no other one beats in both. {case_text(chosen.rows)}",
     )
     axes = figure.add_subplot()
@@ -54,9 +55,9 @@ def trade_offs(audit: AuditData, utility: Sequence[Utility]) -> list[tuple[str, 
     for name in dict.fromkeys(protection(r) for r in audit.rows):
         known = next((u for u in utility if utility_text(u) == name), None)
         bounds = [
-            e.upper95
+            e.upper95 if e.bounded else e.mean
             for site in audit.sites
-            if (e := estimate(_cell(audit.rows, site, name), lambda r: r.rdlv))
+            if (e := estimate(_cell(audit.rows, site, name), "rdlv"))
         ]
         if known and bounds:
             found.append((name, max(bounds), known))

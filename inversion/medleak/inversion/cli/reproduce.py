@@ -1,0 +1,87 @@
+"""``medleak reproduce``: the tables and figures of two papers on the data at hand."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from medleak.inversion.cli.errors import one_line_errors
+
+if TYPE_CHECKING:
+    from medleak.inversion.embedding import Embedding
+
+Paper = Literal["tmi2023", "medpfl"]
+
+
+@one_line_errors
+def reproduce(
+    ctx: typer.Context,
+    paper: Annotated[Paper, typer.Argument(help="tmi2023 or medpfl.")],
+    run: Annotated[
+        Path | None,
+        typer.Option(help="tmi2023: a recorded run to audit. Default: small clients made here."),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Set with a folder a class, to train clients on; for medpfl repeatable. "
+            "Default: phantoms."
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Initial ResNet-18 (.safetensors), also for IIP maps. Default: random."),
+    ] = None,
+    prior: Annotated[
+        Path | None, typer.Option(help="With --run: PNG, see medleak prior. Default: phantoms.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Default: workspace/<paper>.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Tiny and short of time: to see that all of it works.")
+    ] = False,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+) -> None:
+    """Measure what a paper measured, on the data at hand, and set its numbers beside these.
+
+    Writes audits, figures and a markdown report that also says what cannot be had and why. Stopped,
+    the same command goes on where it was.
+
+    Examples: medleak reproduce tmi2023 --quick
+    · medleak reproduce tmi2023 --run simulator_workspace --prior prior.png
+    · medleak reproduce medpfl --data cxr --data melanoma --data brain_mri
+    """
+    import torch
+
+    from medleak.inversion.figures.papers import medpfl, tmi2023
+    from medleak.inversion.figures.papers.experiment import FULL, QUICK, Place
+
+    torch.set_num_threads(threads)
+    if run is not None and (data or paper == "medpfl"):
+        raise ValueError(
+            "--run is a federation, for tmi2023, in the place of --data: clients would be made of "
+            "two sources. Leave one of them out."
+        )
+    place = Place(
+        out=out or Path("workspace") / paper,
+        scale=QUICK if quick else FULL,
+        say=lambda line: typer.echo(line, err=True),
+        embed=_embedding(weights),
+    )
+    if paper == "medpfl":
+        report = medpfl.reproduce(place, data or (), weights)
+    elif data and len(data) > 1:
+        raise ValueError("tmi2023 takes one set: name one --data, or a --run.")
+    else:
+        subject = tmi2023.subject_of(place, run, data[0] if data else None, weights, prior)
+        report = tmi2023.reproduce(place, subject)
+    typer.echo(str(report))
+
+
+def _embedding(weights: Path | None) -> "Embedding | None":
+    if weights is None:
+        return None
+    from medleak.inversion.embedding import load_embedding
+
+    return load_embedding(str(weights))

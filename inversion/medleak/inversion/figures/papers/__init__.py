@@ -1,0 +1,1 @@
+"""The tables and figures of two papers, measured on the data at hand."""

@@ -1,0 +1,138 @@
+"""One audit of a reproduction, with its figures; and how large a reproduction is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medleak.inversion.audit import audit
+from medleak.inversion.figures import AuditData, draw_all
+from medleak.inversion.figures.embeddings import Embed
+from medleak.inversion.observation import Knowledge
+from medleak.inversion.plan import NO_DEFENCE, Plan
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How much is tried.
+
+    Attributes:
+        size: Height and width of images where no run prescribes them, px.
+        rounds: Of the small federation.
+        images: Attacked of each set (MedPFL: 100).
+        schedule: Batch sizes and numbers of local steps.
+        strengths: sigma0 of the noise sweep.
+        seeds: Of attacks and replayed noise.
+        seconds: Budget of an attack on an update, CPU seconds; None: the attack's own end.
+        iterations: Kept of an attack for a strip.
+        sites: Of the small federation, by name: (batch size, training images).
+    """
+
+    size: int
+    rounds: int
+    images: int
+    schedule: Sequence[int]
+    strengths: Sequence[float]
+    seeds: Sequence[int]
+    seconds: float | None
+    iterations: int
+    sites: Sequence[tuple[str, int, int]]
+
+
+# Sites as in TMI Table II; the large ones are left to real runs.
+FULL = Scale(
+    size=64,
+    rounds=3,
+    images=20,
+    schedule=(1, 2, 4, 8),
+    strengths=(1, 5, 10, 25, 50),
+    seeds=(0, 1, 2),
+    seconds=None,
+    iterations=6,
+    sites=(("site-1", 4, 8), ("site-5", 8, 8), ("site-9", 1, 1)),
+)
+QUICK = Scale(
+    size=48,
+    rounds=2,
+    images=2,
+    schedule=(1, 2, 4),
+    strengths=(1, 10, 25),
+    seeds=(0,),
+    seconds=3.0,
+    iterations=5,
+    sites=(("site-1", 4, 4), ("site-9", 1, 1)),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a reproduction writes, what it says on the way, and how it draws.
+
+    Attributes:
+        out: Its directory.
+        scale: How much is tried.
+        say: Told in a line what happens.
+        embed: Network for maps; None: ImageNet's, where it is at hand.
+    """
+
+    out: Path
+    scale: Scale
+    say: Say
+    embed: Embed | None = None
+
+    def audit(
+        self,
+        name: str,
+        run: Path,
+        *,
+        prior: str,
+        attacks: Sequence[str],
+        rounds: Sequence[int] | None = None,
+        sites: Sequence[str] | None = None,
+        defences: Sequence[str] = (NO_DEFENCE,),
+        knowledge: Sequence[Knowledge] = (Knowledge(),),
+        iterations: int = 0,
+    ) -> AuditData:
+        """Audit ``run`` into ``name``; what another call found there stays, and is not repeated.
+
+        Raises:
+            ValueError: The audit is unusable, or no case of it could be attacked.
+        """
+        truth = run / "truth"
+        plan = Plan(
+            records=run / "records" if truth.is_dir() else run,
+            out=self.out / name,
+            rounds=rounds,
+            sites=sites,
+            attacks=attacks,
+            defences=defences,
+            knowledge=knowledge,
+            seeds=self.scale.seeds,
+            prior=prior,
+            truth=truth if truth.is_dir() else None,
+            keep_iterations=iterations,
+        )
+        cases = len(plan.cases())
+        for k, outcome in enumerate(audit(plan, health=False), start=1):
+            found = "kept" if outcome.kept else outcome.refused or "done"
+            case = outcome.case
+            self.say(f"{name} {k}/{cases}: {case.site}, {case.attack}, {case.defence}: {found}")
+        return AuditData.open(plan.out, run)
+
+    def figures(self, data: AuditData, *names: str) -> dict[str, str]:
+        """Draw figures of an audit, and say which cannot be: name to file, relative to ``out``."""
+        found = {}
+        for drawn in draw_all(data, data.path / "figures", names, embed=self.embed):
+            if drawn.path is None:
+                self.say(f"no figure {drawn.name}: {drawn.missing}")
+            else:
+                found[drawn.name] = drawn.path.relative_to(self.out).as_posix()
+        return found
+
+
+def bounded(attack: str, seconds: float | None) -> str:
+    """``attack`` with a budget of ``seconds``."""
+    if seconds is None:
+        return attack
+    return f"{attack}{',' if ':' in attack else ':'}seconds={seconds:g}"
