@@ -124,7 +124,8 @@ def search_site(
         searched.append(_probe(strength, used, found, images, fresh))
         return searched[-1].rdlv_upper95 <= margin
 
-    candidates = least_protecting(mechanism.weak, mechanism.strong, tolerance)
+    whole = mechanism.whole
+    candidates = least_protecting(mechanism.weak, mechanism.strong, tolerance, whole=whole)
     try:
         strength = next(candidates)
         while True:
@@ -138,7 +139,8 @@ def search_site(
     while not (yield from probe(least, [s + attempt * FRESH for s in seeds], True)):
         if least == mechanism.strong:
             return _none_in_range(site, mechanism, searched)
-        least, attempt = stronger(least, mechanism.strong, tolerance), attempt + 1
+        least = stronger(least, mechanism.strong, tolerance, whole=whole)
+        attempt += 1
     why = _confirmed(searched[-1], attempt, at_end=least == mechanism.weak)
     return Calibration(site=site, strength=least, why=why, searched=tuple(searched))
 

@@ -4,6 +4,7 @@ Assumes that more protection never leaks more. Chance can break that, so the ans
 candidate until it is confirmed with fresh noise (`medleak.inversion.calibration`).
 """
 
+import dataclasses
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -43,6 +44,13 @@ class Mechanism:
                 )
         for end in (self.weak, self.strong):
             defence(self.text(end))
+
+    @property
+    def whole(self) -> bool:
+        """Whether the number is a count (bits, say)."""
+        name = self.fixed.rpartition("+")[2].partition(":")[0].strip()
+        types = {f.name: f.type for f in dataclasses.fields(DEFENCES[name])}
+        return types.get(self.parameter) in (int, "int")
 
     def text(self, strength: float) -> str:
         """The defence at ``strength``, as an audit takes it."""
@@ -119,7 +127,7 @@ def mechanism(
 
 
 def least_protecting(
-    weak: float, strong: float, tolerance: float
+    weak: float, strong: float, tolerance: float, *, whole: bool = False
 ) -> Generator[float, bool, float | None]:
     """Yield strengths to try, be sent whether each protects, and return the least that does.
 
@@ -129,6 +137,7 @@ def least_protecting(
         weak: Where to start, > 0.
         strong: Where to end; on either side of ``weak``.
         tolerance: Largest ratio, above 1, of the result and a strength that was seen to leak.
+        whole: Try whole numbers only; neighbours among them are near enough.
 
     Returns:
         None if not even ``strong`` protects; ``weak`` if that does already.
@@ -138,9 +147,9 @@ def least_protecting(
     while not (yield protects):
         if protects == strong:
             return None
-        leaks, protects = protects, stronger(protects, strong, DECADE)
+        leaks, protects = protects, stronger(protects, strong, DECADE, whole=whole)
     while leaks is not None and max(leaks / protects, protects / leaks) > tolerance:
-        middle = _rounded(math.sqrt(leaks * protects))
+        middle = _rounded(math.sqrt(leaks * protects), whole)
         if middle in (leaks, protects):
             break
         if (yield middle):
@@ -150,13 +159,13 @@ def least_protecting(
     return protects
 
 
-def stronger(strength: float, strong: float, factor: float) -> float:
+def stronger(strength: float, strong: float, factor: float, *, whole: bool = False) -> float:
     """``strength`` moved towards ``strong`` by ``factor`` > 1, no further than there."""
     if strong >= strength:
-        return min(_rounded(strength * factor), strong)
-    return max(_rounded(strength / factor), strong)
+        return min(_rounded(max(strength * factor, strength + whole), whole), strong)
+    return max(_rounded(min(strength / factor, strength - whole), whole), strong)
 
 
-def _rounded(strength: float) -> float:
+def _rounded(strength: float, whole: bool) -> float:
     """To three digits, so that it reads well in a policy; a resumed search tries the same ones."""
-    return float(f"{strength:.{_DIGITS}g}")
+    return float(round(strength)) if whole else float(f"{strength:.{_DIGITS}g}")
