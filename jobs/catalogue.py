@@ -289,6 +289,20 @@ JOBS = {
             target_epsilon=8.0,
         ),
         Job(
+            name="cxr_he",
+            about="Updates are encrypted homomorphically (CKKS, NVFlare and TenSEAL): the server "
+            "adds them up without reading them, and the recorder says that there is nothing to "
+            "audit there (the sites share a key and see every new model). LeNet, as ResNet-18 "
+            "would send a gigabyte. No final test: read the sites' validation. In the simulator "
+            "keys are made on the spot, unsafe; in POC and production they come from "
+            "provisioning (nvflare poc prepare -he; HEBuilder).",
+            table=SMALL_SITES,
+            model="lenet",
+            num_rounds=2,
+            encrypted=True,
+            tracking="none",
+        ),
+        Job(
             name="fundus_clean",
             about="Colour fundus images, normal against glaucoma, nothing protected: RGB has no "
             "gray constraint to help the attacker, and three channels to fill.",

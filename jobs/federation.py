@@ -16,6 +16,7 @@ from nvflare.app_opt.pt.recipes.fedavg import FedAvgRecipe
 from nvflare.client.config import ExchangeFormat, TransferType
 from nvflare.recipe.utils import add_experiment_tracking, set_per_site_config
 
+import encryption
 from catalogue import Job
 from medleak.custom.best_model import BestModelLocator
 from medleak.custom.client import MASK_CLASSES
@@ -59,6 +60,8 @@ class StrictFedAvgRecipe(FedAvgRecipe):
             self._job.to(runner, site, tasks=[TRAIN, TEST])
 
     def _setup_model_and_persistor(self, job: Any) -> str:
+        if self._ours.encrypted:
+            return encryption.add_to_server(job, _initial(self._ours))
         persistor_id = super()._setup_model_and_persistor(job)
         if self._ours.server_optimizer is not None:
             name, arguments = _optimizer(self._ours.server_optimizer)
@@ -70,7 +73,7 @@ class StrictFedAvgRecipe(FedAvgRecipe):
     def _create_controller(
         self, persistor_id: str, model_params: Any, model_aggregator: Any
     ) -> Any:
-        if self._ours.server_optimizer is not None:
+        if self._ours.server_optimizer is not None or self._ours.encrypted:
             return ScatterAndGather(
                 min_clients=self.min_clients,
                 num_rounds=self.num_rounds,
@@ -119,14 +122,19 @@ def recipe(job: Job) -> FedAvgRecipe:
     made._job.set_app_packages(["medleak"])
     if job.tracking != "none" and (not plans or job.share_metrics):
         add_experiment_tracking(made, job.tracking)
-    # One test set serves all sites of the simulation; its first site holds it.
-    tester = job.table[0].name
-    made._job.to_server(GlobalModelEval(model_locator_id="locator", participating_clients=[tester]))
-    made._job.to_server(TestMetrics(site=tester), id="test_metrics")
+    if not job.encrypted:  # NVFlare cannot hand out a model for tests that only sites can read
+        # One test set serves all sites of the simulation; its first site holds it.
+        tester = job.table[0].name
+        made._job.to_server(
+            GlobalModelEval(model_locator_id="locator", participating_clients=[tester])
+        )
+        made._job.to_server(TestMetrics(site=tester), id="test_metrics")
     if not job.external:
         # Server apps with a custom folder may use classes outside NVFlare's allow-list.
         made.add_server_file(SERVER_README)
     _add_filters(made, job, plans)
+    if job.encrypted:
+        encryption.add_to_sites(made, [s.name for s in job.table], _initial(job))
     made.add_server_input_filter(_recorder(job), tasks=[TRAIN])
     return made
 

@@ -15,15 +15,18 @@ def readme(job: Job) -> str:
     if job.masks:
         images = "a folder with images/ and masks/, in which the two files of one image are alike"
     site = "" if job.clients_per_round else f" --site {job.table[-1].name}"
-    audit = f"`medleak audit {_RUN}{site}`"
+    leaves = [
+        f"What the server saw: `{_RUN}/records/`; how well the model does on images of no site: "
+        "`test_metrics.json` beside it.",
+        f"What it gives away: `medleak audit {_RUN}{site}`.",
+    ]
+    if job.encrypted:
+        leaves = [f"What the server could not see is said in `{_RUN}/records/manifest.json`."]
     lines = [
         f"Run: `nvflare simulator jobs/{job.name}`, on made-up images of nobody ({len(job.table)} "
         f"sites, {job.num_rounds} rounds, {job.spatial_size} px, {network}).",
         f"Your images: `MEDLEAK_DATA`, {images}.",
-        f"What the server saw: `{_RUN}/records/`; how well the model does on images of no site: "
-        "`test_metrics.json` beside it.",
-        "What it gives away: "
-        + ("nothing that can be inverted." if job.encrypted else audit + "."),
+        *leaves,
         f"Other numbers, networks, defences; POC, production: `python jobs/job.py {job.name}` and "
         "its `--help`. Measured time, memory, accuracy and leakage: docs/jobs.md.",
     ]

@@ -147,7 +147,35 @@ def test_an_update_of_a_stale_round_stops_the_job(server):
         server.receive(round=0)
 
 
-def test_an_encrypted_or_unknown_payload_stops_the_job(server):
+@pytest.fixture
+def vector():
+    """A number that only the holder of the key can read."""
+    tenseal = pytest.importorskip("tenseal", reason="needs the extra he")
+    context = tenseal.context(tenseal.SCHEME_TYPE.CKKS, 8192, coeff_mod_bit_sizes=[60, 40, 40, 60])
+    context.global_scale = 2.0**40
+    return tenseal.ckks_vector(context, [0.5] * 4)
+
+
+def test_encrypted_updates_are_said_to_be_left_out_and_the_job_goes_on(server, vector):
+    for round, model in enumerate([MODEL, {"w": vector}]):
+        server.send(round=round, model=model)
+        reply = server.receive(round=round, update={"w": vector})
+        assert isinstance(reply, Shareable)
+    assert list_updates(server.records) == []
+    reasons = [(x.round, x.reason) for x in read_manifest(server.records).left_out]
+    nothing = "encrypted homomorphically: there is nothing to audit at the server"
+    assert reasons == [(0, nothing), (1, nothing)]
+
+
+def test_an_update_that_is_encrypted_in_part_is_not_called_unreadable(server, vector):
+    server.send()
+    server.receive(update={**UPDATE, "w": vector})
+    (left_out,) = read_manifest(server.records).left_out
+    assert left_out.reason.startswith("1 of 2 tensors are encrypted")
+    assert "nothing to audit" not in left_out.reason
+
+
+def test_an_unknown_payload_stops_the_job(server):
     server.send()
     with pytest.raises(RecordError, match="cannot be recorded"):
         server.receive(kind=DataKind.ANALYTIC)

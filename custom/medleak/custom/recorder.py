@@ -32,7 +32,9 @@ class UpdateRecorder(Filter):
     One object serves both sides of a round: as a handler of ``AFTER_TASK_DATA_FILTER`` it sees
     the model that goes out, as the server's ``task_result`` filter the update as received, after
     all filters of the site. It changes nothing. What cannot be recorded stops the job: an audit
-    of a record with silent gaps would call sites safe that nobody looked at.
+    of a record with silent gaps would call sites safe that nobody looked at. Homomorphically
+    encrypted updates are the exception: nobody at the server can read them, so the manifest says
+    that they were left out, and the job goes on.
 
     Args:
         model_path: Importable factory of the network, where the audit runs. (NVFlare would build
@@ -139,7 +141,8 @@ class UpdateRecorder(Filter):
     def _note_model(self, task_data: Shareable | None) -> None:
         if task_data is None:
             raise RecordError("The model that was sent is not visible to the recorder.")
-        sent = _arrays(from_shareable(task_data))
+        dxo = from_shareable(task_data)
+        sent = {} if _encrypted(dxo) else _arrays(dxo)
         round = task_data.get_header(AppConstants.CURRENT_ROUND)
         if round != self._sent_round:
             self._sent, self._sent_round, self._digest = sent, round, None
@@ -158,6 +161,10 @@ class UpdateRecorder(Filter):
                 f"sent (round {self._sent_round}): no attack could be judged on it."
             )
         dxo = from_shareable(shareable)
+        if encrypted := _encrypted(dxo):
+            self._leave_out(LeftOut(round=round, site=site, reason=encrypted))
+            self.log_info(fl_ctx, f"Round {round} of {site}: {encrypted}")
+            return
         update = self._update(dxo)
         if reason := self._reason_to_leave_out(round, site, update):
             self._leave_out(LeftOut(round=round, site=site, reason=reason))
@@ -219,6 +226,19 @@ def _info(round: int, site: str, dxo: DXO) -> UpdateInfo:
             f"{site} declared an unusable training schedule: {'.'.join(map(str, first['loc']))}: "
             f"{first['msg']}."
         ) from None
+
+
+def _encrypted(dxo: DXO) -> str:
+    """Why an encrypted DXO is not recorded; empty if it is in clear."""
+    hidden = [n for n, v in dxo.data.items() if type(v).__module__.startswith("tenseal")]
+    if not hidden:
+        return ""
+    if len(hidden) == len(dxo.data):
+        return "encrypted homomorphically: there is nothing to audit at the server"
+    return (
+        f"{len(hidden)} of {len(dxo.data)} tensors are encrypted homomorphically; what is in clear "
+        "beside them is not recorded, and not audited"
+    )
 
 
 def _arrays(dxo: DXO) -> dict[str, np.ndarray]:
