@@ -1,0 +1,107 @@
+"""Tests of medleak.inversion.iip."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medleak.custom.datalist import Item
+from medleak.inversion.gallery import Gallery, unit_length
+from medleak.inversion.iip import chance_test, identify
+
+
+def gallery(features, labels, training):
+    """A gallery of given features; images and owners do not matter to IIP."""
+    items = [Item(str(k), label, str(k)) for k, label in enumerate(labels)]
+    return Gallery(
+        items,
+        torch.tensor(labels),
+        [frozenset()] * len(items),
+        training,
+        torch.zeros(len(items), 1),
+        None if features is None else unit_length(torch.tensor(features)),
+        0,
+        {},
+    )
+
+
+CORNERS = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 0.0]]
+FOUR = gallery(CORNERS, [0, 1, 0, 0], {"site-1": [0, 1], "site-2": [2]})
+
+
+def test_an_image_is_identified_when_its_own_embedding_is_the_nearest():
+    found = identify(FOUR, "site-1", torch.tensor([[5.0, 0.1, 0], [0.9, 1, 0]]), [0, 1])
+    assert found.match == [True, False]
+    assert found.neighbours == ["0", "-"]
+    assert found.class_mates == [3, 1]
+    assert found.cosine.tolist() == pytest.approx([0.9998, 0.7433], abs=1e-4)
+
+
+def test_site_iip_counts_any_image_of_the_client_and_each_once():
+    near_0 = torch.tensor([[1.0, 0, 0], [1.0, 0.01, 0], [0, 0, 1.0]])
+    found = identify(FOUR, "site-1", near_0, [1, 0, 1])
+    assert found.match == [False, True, False]
+    assert found.site_match == [True, False, False]
+
+
+def test_more_neighbours_identify_more():
+    between = torch.tensor([[0.9, 1.0, 0.0]])
+    assert identify(FOUR, "site-1", between, [1], k=2).match == [True]
+    assert identify(FOUR, "site-1", between, [1], k=2).neighbours == ["- 1"]
+    assert identify(FOUR, "site-1", between, [0], k=99).match == [True]
+
+
+def test_no_neighbour_and_no_network_are_refused():
+    with pytest.raises(ValueError, match="at least 1, not at 0"):
+        identify(FOUR, "site-1", torch.eye(3)[:1], [0], k=0)
+    blind = gallery(None, [0], {"site-1": [0]})
+    with pytest.raises(ValueError, match="build it with an embedding network"):
+        identify(blind, "site-1", torch.eye(3)[:1], [0])
+
+
+def test_one_match_among_n_of_the_class_has_a_chance_of_one_in_n():
+    found = chance_test([(["17"], 50)], 1)
+    assert found.p == pytest.approx(1 / 50)
+    assert found.mean == pytest.approx(1 / 50)
+    assert (found.lower95, found.upper95) == (0, 0)
+
+
+def test_ten_runs_that_end_in_the_same_picture_are_one_finding():
+    assert chance_test([(["17"] * 10, 50)], 10).p == pytest.approx(1 / 50)
+    independent = [(["17"], 50)] * 10
+    assert chance_test(independent, 10).p == pytest.approx(50.0**-10)
+
+
+def test_the_only_image_of_its_class_proves_nothing():
+    assert chance_test([(["3"], 1)], 1).p == 1.0
+
+
+def test_a_neighbour_of_another_class_could_never_have_matched():
+    found = chance_test([(["-"], 50)], 0)
+    assert (found.p, found.mean) == (1.0, 0.0)
+
+
+@given(
+    st.lists(st.tuples(st.lists(st.sampled_from("0123-"), min_size=1, max_size=3), st.just(4)))
+    .filter(bool)
+    .map(lambda images: images[:4]),
+    st.integers(0, 12),
+)
+def test_the_law_is_that_of_all_permutations(images, matches):
+    counts = []
+    for truths in itertools.product("0123", repeat=len(images)):
+        of = zip(truths, images, strict=True)
+        counts.append(sum(row == truth for truth, (rows, _) in of for row in rows))
+    expected = sum(count >= matches for count in counts) / len(counts)
+    found = chance_test(images, matches)
+    assert found.p == pytest.approx(expected, abs=1e-12)
+    assert found.mean == pytest.approx(sum(counts) / len(counts))
+    inside = sum(found.lower95 <= count <= found.upper95 for count in counts) / len(counts)
+    assert inside >= 0.95
+
+
+def test_rows_of_two_galleries_are_not_counted_together():
+    with pytest.raises(ValueError, match="different galleries"):
+        chance_test([(["1", "2", "3"], 2)], 1)
