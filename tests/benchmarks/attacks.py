@@ -20,9 +20,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import classical
 import torch
 from clients import DataSet, Split, World, client_record, make_world
 
@@ -198,8 +200,12 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    data, worlds, results = DataSet.open(arguments.data), {}, []
+    data, worlds = DataSet.open(arguments.data), {}
+    results: list[dict[str, Any]] = []
     for name in _chosen(arguments.cases, parser):
+        if name in classical.cases():
+            _classical(name, arguments, results)
+            continue
         case = CASES[name]
         if arguments.repeats:
             case = dataclasses.replace(case, repeats=arguments.repeats)
@@ -207,21 +213,38 @@ def main() -> int:
             worlds[case.size] = make_world(data, case.size, arguments.weights)
         world = worlds[case.size]
         result = measure(name, case, world, arguments.split, arguments.seed, arguments.device)
-        results.append(result)
         _print(result)
-        if arguments.json:
-            arguments.json.write_text(
-                json.dumps([dataclasses.asdict(r) for r in results], indent=1)
-            )
-    return int(any(r.missed for r in results))
+        _keep(dataclasses.asdict(result), results, arguments.json)
+    return int(any(r.get("missed") for r in results))
+
+
+def _classical(name: str, arguments: argparse.Namespace, results: list[dict[str, Any]]) -> None:
+    """The cases at 32 px, on the sets that lie beside the one named."""
+    beside = [arguments.data.parent / other for other in classical.SETS]
+    sets = [folder for folder in beside if folder.is_dir()] or [arguments.data]
+    more = {"images": arguments.repeats} if arguments.repeats else {}
+    found = classical.cases()[name](
+        sets, split=arguments.split, seed=arguments.seed, device=arguments.device, **more
+    )
+    _keep(found, results, arguments.json)
+
+
+def _keep(result: dict[str, Any], results: list[dict[str, Any]], file: Path | None) -> None:
+    results.append(result)
+    if file:
+        file.write_text(json.dumps(results, indent=1))
 
 
 def _chosen(text: str, parser: argparse.ArgumentParser) -> list[str]:
     chosen = []
     for word in text.split(","):
-        names = [n for n in CASES if word in ("all", n) or n.startswith(f"{word}-")]
+        names = [
+            n
+            for n in (*CASES, *classical.cases())
+            if word in ("all", n) or n.startswith(f"{word}-")
+        ]
         if not names:
-            parser.error(f"unknown case {word!r}; known: {', '.join(CASES)}")
+            parser.error(f"unknown case {word!r}; known: {', '.join((*CASES, *classical.cases()))}")
         chosen += names
     return chosen
 

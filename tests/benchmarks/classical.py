@@ -43,8 +43,7 @@ from medleak.inversion.reconstruction import Reconstruction
 
 SIZE, SUCCESS = 32, 0.9
 _SHARED = Path(os.environ.get("MEDLEAK_SHARED", Path(__file__).parents[3] / "shared"))
-_SETS = ("cxr", "melanoma", "brain_mri")
-_WITH_PATIENTS = ("cxr", "fundus")
+SETS = ("cxr", "melanoma", "brain_mri")
 _COLOUR = ("melanoma", "fundus", "cifar10")
 _OURS = ("medleak.custom.small_networks.",)
 _HALF = (0.5, 0.5, 0.5)
@@ -144,28 +143,16 @@ def _with(run: Attack, settings: Any) -> Attack:
     return lambda *args, **kwargs: run(settings, *args, **kwargs)
 
 
-def _files(data: DataSet, split: Split) -> list[tuple[Path, int]]:
-    """As ``data.files``; file by file for the sets whose names hold no patient."""
-    if data.root.name in _WITH_PATIENTS:
-        return data.files(split)
-    low, high = {"public": (0.0, 0.4), "tune": (0.4, 0.7), "report": (0.7, 1.0)}[split]
-    chosen = []
-    for label, name in enumerate(data.classes):
-        files = sorted((data.root / name).iterdir())
-        chosen += [(f, label) for f in files[round(low * len(files)) : round(high * len(files))]]
-    return chosen
-
-
 def _draw(data: DataSet, n: int, split: Split, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     """(image [1, C, 32, 32], label [1]), without replacement."""
-    files = _files(data, split)
+    files = data.files(split)
     generator = torch.Generator().manual_seed(seed)
     for i in torch.randperm(len(files), generator=generator)[:n].tolist():
         yield load(files[i][0], SIZE, _channels(data))[None], torch.tensor([files[i][1]])
 
 
 def _public(data: DataSet) -> list[tuple[Tensor, int]]:
-    return [(load(file, SIZE, _channels(data)), label) for file, label in _files(data, "public")]
+    return [(load(file, SIZE, _channels(data)), label) for file, label in data.files("public")]
 
 
 def _channels(data: DataSet) -> int:
@@ -173,9 +160,7 @@ def _channels(data: DataSet) -> int:
 
 
 def _resnet(model: ModelSpec) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return build_network(model.path, model.args)
+    return build_network(model.path, model.args)
 
 
 def _trained(model: ModelSpec, data: DataSet, epochs: int = 5) -> nn.Module:
@@ -325,7 +310,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    sets = arguments.data or [_SHARED / "data" / name for name in _SETS]
+    sets = arguments.data or [_SHARED / "data" / name for name in SETS]
     chosen = arguments.cases.split(",")
     if unknown := set(chosen) - cases().keys():
         parser.error(f"unknown cases {sorted(unknown)}; known: {', '.join(cases())}")

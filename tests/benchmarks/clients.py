@@ -1,8 +1,9 @@
 """Real images, a trained global model and clients, for the benchmark of the attacks.
 
-Images of a folder-per-class set are split by patient (the name up to the first ``_``), in order of
-the names: ``public`` (40 %) trains the global model and makes the prior, ``tune`` (30 %) may be
-used to choose settings, ``report`` (30 %) is for figures alone.
+Images of a folder-per-class set are split by patient (X-rays and fundus: the name up to the first
+``_``; the names of other sets hold none), in order of the names: ``public`` (40 %) trains the
+global model and makes the prior, ``tune`` (30 %) may be used to choose settings, ``report`` (30 %)
+is for figures alone.
 """
 
 import hashlib
@@ -33,6 +34,7 @@ from medleak.custom.record import (
 
 Split = Literal["public", "tune", "report"]
 _SHARES = {"public": (0.0, 0.4), "tune": (0.4, 0.7), "report": (0.7, 1.0)}
+_WITH_PATIENTS = ("cxr", "fundus")
 _X_RAYS = ("normal", "pneumonia")  # covid films are of other hospitals: class and source would mix
 
 
@@ -57,11 +59,14 @@ class DataSet:
         chosen = []
         for label, name in enumerate(self.classes):
             files = sorted((self.root / name).iterdir())
-            patients = sorted({f.stem.split("_")[0] for f in files})
+            patients = sorted({self._patient(f) for f in files})
             first, last = round(low * len(patients)), round(high * len(patients))
             wanted = set(patients[first:last])
-            chosen += [(f, label) for f in files if f.stem.split("_")[0] in wanted]
+            chosen += [(f, label) for f in files if self._patient(f) in wanted]
         return chosen
+
+    def _patient(self, file: Path) -> str:
+        return file.stem.split("_")[0] if self.root.name in _WITH_PATIENTS else file.name
 
 
 def load(file: Path, size: int, channels: int = 1) -> Tensor:

@@ -39,7 +39,6 @@ def client(
     knowledge: Knowledge | None = None,
 ) -> Observation:
     """Real SGD on ``images``, observed."""
-    torch.manual_seed(0)
     network = build_network(NETWORK.path, NETWORK.args).train()
     for module in network.modules():  # MONAI starts norms at weight 1; give them something to say.
         if isinstance(module, nn.BatchNorm2d):

@@ -196,7 +196,8 @@ def _attempt(
         if on_progress:
             done = (best.attempts - 1) * chunks + chunk + 1
             total = settings.attempts * chunks
-            on_progress(Progress(done * _CHUNK, total * _CHUNK, best.loss, watch.seconds))
+            shown = best.images.float()
+            on_progress(Progress(done * _CHUNK, total * _CHUNK, best.loss, watch.seconds, shown))
         if not all(v == v for v in values) or min(reached) <= settings.tolerance:
             best.ending = "finished"
             return

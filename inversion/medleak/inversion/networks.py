@@ -20,7 +20,7 @@ _RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def build_network(
-    path: str, args: Mapping[str, Any], *, allowed_prefixes: Sequence[str] = ()
+    path: str, args: Mapping[str, Any], *, allowed_prefixes: Sequence[str] = (), seed: int = 0
 ) -> nn.Module:
     """Call the model factory ``path`` with ``args``; nothing is downloaded, no random state moves.
 
@@ -31,6 +31,7 @@ def build_network(
         path: Dotted name of an ``nn.Module`` class or of a function that returns one.
         args: Keyword arguments from the record's manifest.
         allowed_prefixes: Granted by the caller beside ``ALLOWED_PREFIXES``.
+        seed: Of random weights, where the factory draws any from torch's generator.
 
     Raises:
         ValueError: The name lies outside the allowed prefixes, does not exist, is not a factory of
@@ -39,6 +40,7 @@ def build_network(
     factory = _resolve(path, (*ALLOWED_PREFIXES, *allowed_prefixes))
     kwargs = {**args, **_without_weights(factory, args)}
     with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         try:
             network = factory(**kwargs)
         except (TypeError, ValueError, KeyError, RuntimeError) as error:

@@ -111,7 +111,7 @@ def descend(
                 unknown.grad = gradient.sign() if signed and gradient is not None else gradient
             optimizer.step()
             images.data.clamp_(0, 1)
-            meter.count(float(loss.detach()))
+            meter.count(float(loss.detach()), images.detach().clone())
             if not math.isfinite(meter.history[-1]):
                 raise DivergedError(f"The loss is {meter.history[-1]} at iteration {iteration}.")
     except KeyboardInterrupt:

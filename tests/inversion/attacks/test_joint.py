@@ -37,15 +37,20 @@ def test_terms_are_means_over_the_rounds(observed, smooth_images, resnet_spec):
         for drift in (0.0, 0.1)
     ]
     joint = JointEvidence(parts)
-    names = {"norms": joint.norms, "spans": tuple(joint.spans), "covers": tuple(joint.covers)}
-    assert names["norms"]
-    assert names["spans"]
-    found = joint.terms(other, **names)
-    each = [part.terms(other, **names) for part in parts]
+    assert joint.norms
+    assert joint.spans
+
+    def terms(evidence, images):
+        return evidence.terms(
+            images, norms=joint.norms, spans=tuple(joint.spans), covers=tuple(joint.covers)
+        )
+
+    found = terms(joint, other)
+    each = [terms(part, other) for part in parts]
     for name in ("statistics", "squares", "span", "span_root", "cover"):
-        mean = sum(float(getattr(terms, name)) for terms in each) / 2
+        mean = sum(float(getattr(one, name)) for one in each) / 2
         assert float(getattr(found, name)) == pytest.approx(mean, rel=1e-5), name
-    assert float(joint.terms(truth, **names).squares) < 1e-6
+    assert float(terms(joint, truth).squares) < 1e-6
 
 
 def test_fresh_noise_averages_out(rounds):
