@@ -68,7 +68,7 @@ def test_clients_are_recorded_as_a_server_would(place, small_network):
         if before.dtype.kind == "f":
             mean = (2 * one.update[name] + nine.update[name]) / 3
             assert after[name] == pytest.approx(before + mean, abs=1e-5), name
-    truth = load_datalist(place.out / "truth" / "site-1.json")["training"]
+    truth = load_datalist(place.out / "site-1" / "datalist.json")["training"]
     assert [i.image for i in truth] == [i.image for i in material.items[:2]]
 
 

@@ -26,6 +26,7 @@ from medleak.custom.record import (
 from medleak.custom.transforms import load_images, network_input
 from medleak.inversion.losses import task_loss
 from medleak.inversion.networks import build_network
+from medleak.inversion.truth import DATALIST
 
 State = Mapping[str, Tensor]
 
@@ -54,7 +55,8 @@ def federate(
     A run that is there already, of the same model and input, is left as it is.
 
     Args:
-        root: Gets ``records/``, and ``truth/<site>.json`` with what each site trained on.
+        root: Gets ``records/``, and ``<site>/datalist.json`` with what each site trained on, where
+            an audit looks for it.
         manifest: Model, task and input.
         state: Global model of round 0; buffers included.
         clients: Every one takes part in every round.
@@ -71,7 +73,7 @@ def federate(
         return
     # The manifest last: a run without one is made anew.
     for client in clients:
-        save_datalist(root / "truth" / f"{client.site}.json", {"training": client.items})
+        save_datalist(root / client.site / DATALIST, {"training": client.items})
     _federate(records, manifest, state, clients, lr, rounds)
     write_manifest(records, manifest)
 

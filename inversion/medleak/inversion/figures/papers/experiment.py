@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medleak.custom.record import find_records
 from medleak.inversion.audit import audit
 from medleak.inversion.figures import AuditData, draw_all
 from medleak.inversion.figures.embeddings import Embed
@@ -99,9 +100,8 @@ class Place:
         Raises:
             ValueError: The audit is unusable, or no case of it could be attacked.
         """
-        truth = run / "truth"
         plan = Plan(
-            records=run / "records" if truth.is_dir() else run,
+            records=find_records(run),
             out=self.out / name,
             rounds=rounds,
             sites=sites,
@@ -110,7 +110,6 @@ class Place:
             knowledge=knowledge,
             seeds=self.scale.seeds,
             prior=prior,
-            truth=truth if truth.is_dir() else None,
             keep_iterations=iterations,
         )
         cases = len(plan.cases())

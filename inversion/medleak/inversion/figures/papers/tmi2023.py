@@ -158,7 +158,9 @@ def _schedules(place: Place, subject: Subject) -> tuple[AuditData, dict[str, str
         if n > 1:
             clients.append(Client(site=f"steps-{n}", items=items[:n], batch_size=1))
     run = place.out / "schedules-run"
-    manifest = subject.manifest.model_copy(update={"job": "schedules", "left_out": ()})
+    manifest = subject.manifest.model_copy(
+        update={"job": f"schedules {subject.material.name}", "left_out": ()}
+    )
     federate(run, manifest, subject.state, clients, lr=LR)
     attacks = ("epochwise_bn", "epochwise_bn:bn_weight=0", "epochwise_bn:start=uniform")
     data = place.audit(
