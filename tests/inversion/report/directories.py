@@ -49,9 +49,23 @@ def a_group(site: str, **fields: Any) -> dict[str, Any]:
         "ssim": a_figure(0.6),
         "rdlv": a_figure(0.2),
         "ssim_prior": a_figure(0.5),
-        "verdict": "words",
     }
-    return base | fields
+    group = base | fields
+    return {"verdict": a_verdict(group), **group}
+
+
+def a_verdict(group: Mapping[str, Any]) -> str:
+    """Roughly what the audit would say of a group."""
+    ssim, rdlv = group["ssim"] or {}, group["rdlv"] or {}
+    if not ssim:
+        return "not measured: no truth to compare with; look at the pictures (row_space)"
+    if not isinstance(ssim, dict) or not isinstance(rdlv, dict):
+        return ""
+    if (ssim.get("max") or 0) >= 0.9 or (rdlv.get("lower95", rdlv.get("mean", -1)) or 0) > 0:
+        return "leaks: 1 of 4 reconstructions (row_space)"
+    if not rdlv or (rdlv.get("upper95") or 0) > 0:
+        return "inconclusive: RDLV does not exclude a leak (row_space)"
+    return "no leak found by row_space (RDLV at most 0)"
 
 
 def a_row(site: str, **fields: Any) -> Row:

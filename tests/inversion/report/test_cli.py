@@ -48,7 +48,7 @@ def has_originals(path, audit):
 def test_it_says_what_it_found_and_where_the_file_is(audit):
     result = medleak("report", audit, "--redact")
     assert result.exit_code == 0
-    assert "site-1: leaks; an image came back almost whole" in result.stdout
+    assert "site-1: leaks; the image came back almost whole" in result.stdout
     assert str(audit / "report.html") in result.stdout
     assert (audit / "report.html").read_bytes().startswith(b"<!doctype html>")
 
@@ -142,7 +142,7 @@ def test_json_alone_is_on_standard_output(directory):
     assert result.exit_code == 3
     content = json.loads(result.stdout)
     assert content["sites"] == [
-        {"site": "site-1", "light": "leaks", "why": "images come back closer than the guess"}
+        {"site": "site-1", "light": "leaks", "why": "images come back closer than a guess"}
     ]
     assert content["fail_if"]["failed"] is True
     assert content["fail_if"]["failures"][0]["site"] == "site-1"

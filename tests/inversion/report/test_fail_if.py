@@ -108,6 +108,12 @@ def test_a_leaking_round_does_not_hide_behind_the_mean_of_all(directory):
     assert failure.round == 3
 
 
+def test_a_round_without_an_interval_leaves_the_decision_to_all_rounds(directory):
+    one = {"rdlv": a_figure(-0.2, n=1), "ssim": a_figure(0.4, n=1)}
+    groups = [a_group("s", rdlv=a_figure(-0.1)), a_group("s", round=3, **one)]
+    assert failed(directory, "rdlv.upper95 > 0", groups) == []
+
+
 def test_a_condition_can_be_met_by_figures_counted_from_rows(directory):
     folder = directory.write(grid(["site-1"]), pictures=False)
     (folder / "summary.json").unlink()

@@ -36,12 +36,12 @@ def test_one_seed_and_one_image_are_said(directory):
     html = text_of(directory.write(grid(["site-1"], rounds=1), [group]))
     assert "each attack ran once (one seed)" in html
     assert "only one was measured, so no interval" in html
-    assert "0.20 (one image)" in html
+    assert "0.20 (one picture)" in html
 
 
 def test_an_undefined_rdlv_is_named_with_its_reason(directory):
     html = text_of(directory.write([], [a_group("site-1", rdlv=None)]))
-    assert "RDLV is undefined" in html
+    assert "RDLV) of site-1: undefined" in html
     assert "SSIM below 0.05" in html
     assert ">undefined<" in html
 
@@ -105,8 +105,8 @@ def test_calibration_and_accuracy_fill_their_places(directory):
     noisy = "percentile_gaussian:sigma0=4,scope=group"
     folder = directory.write(grid(["site-9"], defences=["none", noisy]))
     entry = {
-        "defence": "percentile_gaussian",
-        "scope": "group",
+        "defence": "percentile_gaussian:scope=group",
+        "parameter": "sigma0",
         "strength": 4,
         "searched": [{"strength": 4, "rdlv_upper95": -0.02, "rdlv_mean": -0.1, "n": 8, "seeds": 2}],
         "why": "The least of five.",
@@ -116,7 +116,7 @@ def test_calibration_and_accuracy_fill_their_places(directory):
     (folder / "calibration.json").write_text(json.dumps({"site-9": entry}))
     (folder / "utility.json").write_text(json.dumps([{"defence": "none", "accuracy": 0.9}]))
     html = text_of(folder)
-    assert "the least strength that held is <b>4</b>. The least of five." in html
+    assert "the least strength that held is sigma0 = <b>4</b>. The least of five." in html
     assert "medleak.filters.adapters.PercentileGaussian" in html
     assert "leakage against accuracy" in html
     assert "4, accuracy 0.810" in html
@@ -125,7 +125,7 @@ def test_calibration_and_accuracy_fill_their_places(directory):
 
 def test_a_calibration_that_found_nothing_says_so(directory):
     folder = directory.write(grid(["site-9"]))
-    entry = {"defence": "top_k", "scope": "", "strength": None, "why": "All five leak."}
+    entry = {"defence": "top_k", "parameter": "fraction", "strength": None, "why": "All five leak."}
     (folder / "calibration.json").write_text(json.dumps({"site-9": entry}))
     html = text_of(folder)
     assert "no strength that was tried held. All five leak." in html

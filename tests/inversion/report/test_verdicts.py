@@ -1,16 +1,18 @@
 """The light follows its rule, and nothing is ever called safe."""
 
+import json
+
 import pytest
 from tests.inversion.report.directories import KNOWLEDGE, a_figure, a_group, a_row, grid
 
 from medleak.inversion.report.reading import read_audit
 from medleak.inversion.report.verdicts import Light, advice, headline, light_of, site_verdicts
+from medleak.inversion.results import summarise
 
 REACHED = {f"row_space|{KNOWLEDGE}": {"ssim": 0.97, "reached": True, "seconds": 1.0}}
 FAILED = {f"row_space|{KNOWLEDGE}": {"ssim": 0.3, "reached": False, "seconds": 1.0}}
 NOTHING = {"rdlv": a_figure(-0.3), "ssim": a_figure(0.3)}
-ONE = a_figure(0.1, n=1)
-ONE_CLOSER = {"mean": -0.3, "lower95": -0.35, "upper95": -0.25, "max": 0.02, "n": 4}
+DOUBT = "inconclusive: the attack was stuck by its own loss (row_space; 4 images)"
 
 
 def judge(directory, health=None, **fields):
@@ -22,22 +24,36 @@ def judge(directory, health=None, **fields):
 @pytest.mark.parametrize(
     ("fields", "health", "light"),
     [
-        ({}, None, Light.LEAKS),
-        ({"rdlv": a_figure(-0.1), "ssim": {"mean": 0.6, "max": 0.9, "n": 4}}, REACHED, Light.LEAKS),
-        ({"rdlv": ONE, "ssim": a_figure(0.5, n=1)}, None, Light.LEAKS),
-        ({"rdlv": a_figure(0.01)}, REACHED, Light.MAY_LEAK),
-        ({"rdlv": {"mean": -0.2, "max": -0.1, "n": 4}}, REACHED, Light.MAY_LEAK),
-        ({"rdlv": ONE_CLOSER}, REACHED, Light.MAY_LEAK),
-        ({"rdlv": None}, REACHED, Light.NOT_KNOWN),
-        ({"rdlv": None, "ssim": None}, REACHED, Light.NOT_KNOWN),
+        ({"verdict": "leaks: 1 of 4 have SSIM >= 0.9 (row_space)"}, None, Light.LEAKS),
+        ({"verdict": "leaks: IIP 0.50 (row_space)"} | NOTHING, REACHED, Light.LEAKS),
+        ({"verdict": DOUBT, "rdlv": a_figure(0.01)}, REACHED, Light.MAY_LEAK),
+        ({"verdict": DOUBT, "rdlv": {"mean": 0.1, "n": 1}}, REACHED, Light.MAY_LEAK),
+        ({"verdict": DOUBT} | NOTHING, REACHED, Light.NOT_KNOWN),
+        ({"verdict": DOUBT, "rdlv": None}, REACHED, Light.NOT_KNOWN),
+        ({"ssim": None, "rdlv": None}, REACHED, Light.NOT_KNOWN),
         (NOTHING, None, Light.NOT_KNOWN),
         (NOTHING, FAILED, Light.NOT_KNOWN),
-        (NOTHING | {"stuck": 1}, REACHED, Light.NOT_KNOWN),
         (NOTHING, REACHED, Light.NONE_FOUND),
+        ({"verdict": ""} | NOTHING, REACHED, Light.NOT_KNOWN),
+        ({"verdict": "certified safe"} | NOTHING, REACHED, Light.NOT_KNOWN),
     ],
 )
-def test_the_light_of_a_group_is_set_by_the_rule_beside_it(directory, fields, health, light):
+def test_the_light_is_the_audits_verdict_and_only_ever_worse(directory, fields, health, light):
     assert judge(directory, health, **fields) is light
+
+
+@pytest.mark.parametrize(
+    ("ssim", "light"), [(0.97, Light.LEAKS), (0.7, Light.LEAKS), (0.2, Light.NOT_KNOWN)]
+)
+def test_the_verdict_of_a_real_summary_is_understood(directory, ssim, light):
+    figures = {"ssim": ssim, "ssim_prior": 0.5, "rdlv": (ssim - 0.5) / 0.5}
+    rows = [
+        a_row("s", reconstruction=k, truth_image=f"training[{k}]", patient=k, **figures)
+        for k in range(3)
+    ]
+    groups = summarise(rows, [])["sites"]
+    audit = read_audit(directory.write(rows, groups, pictures=False))
+    assert [light_of(g, audit.health)[0] for g in audit.groups] == [light]
 
 
 def test_the_worst_attack_on_what_was_sent_decides_and_a_replayed_defence_does_not(directory):
@@ -106,6 +122,25 @@ def test_a_leak_without_calibration_is_answered_by_the_command_that_finds_one(di
     assert any("medleak calibrate RUN --site site-9" in a.copy for a in said)
 
 
+def test_the_weakest_replayed_protection_that_held_is_named_but_not_relied_upon(directory):
+    spec = "percentile_gaussian:sigma0="
+    held = {s: a_figure(m) for s, m in ((1, 0.3), (10, -0.2), (3, -0.1))}
+    groups = [a_group("s"), *(a_group("s", defence=f"{spec}{s}", rdlv=f) for s, f in held.items())]
+    audit = read_audit(directory.write([], groups, pictures=False))
+    (said,) = [a.text for a in advice(audit, site_verdicts(audit)) if "weakest" in a.text]
+    assert f"{spec}3 is the weakest" in said
+    assert "Confirm it by calibration" in said
+
+
+def test_the_command_keeps_the_run_the_prior_and_the_truth_of_the_audit(directory):
+    command = ["medleak", "audit", "runs/a", "--prior", "p.png", "--truth", "lists", "--seed", "1"]
+    config = {"runs": [{"command": command}]}
+    audit = read_audit(directory.write([], [a_group("s")], config=config, pictures=False))
+    said = advice(audit, site_verdicts(audit))
+    wanted = "medleak calibrate runs/a --site s --scope group --prior p.png --truth lists"
+    assert any(a.copy == wanted for a in said)
+
+
 def test_the_command_quotes_what_a_shell_would_obey(directory):
     audit = read_audit(directory.write([], [a_group("x; rm -rf /")], pictures=False))
     said = advice(audit, site_verdicts(audit))
@@ -114,15 +149,18 @@ def test_the_command_quotes_what_a_shell_would_obey(directory):
 
 def test_a_calibrated_leak_is_answered_by_the_lines_to_paste(directory):
     folder = directory.write([], [a_group("site-9")], pictures=False)
-    lines = '{"path": "medleak.filters.adapters.PercentileGaussian"}'
-    content = (
-        '{"site-9": {"defence": "percentile_gaussian", "scope": "group", "strength": 4,'
-        f' "why": "", "privacy_json": {lines}, "searched": [], "utility": []}}}}'
-    )
-    (folder / "calibration.json").write_text(content)
+    entry = {
+        "defence": "percentile_gaussian:scope=group",
+        "parameter": "sigma0",
+        "strength": 4,
+        "why": "confirmed",
+        "privacy_json": {"path": "medleak.filters.adapters.PercentileGaussian"},
+    }
+    (folder / "calibration.json").write_text(json.dumps({"site-9": entry}))
     audit = read_audit(folder)
     said = advice(audit, site_verdicts(audit))
     assert any("PercentileGaussian" in a.copy for a in said)
+    assert any("percentile_gaussian:scope=group,sigma0=4 is the least" in a.text for a in said)
     assert not any("calibrate" in a.copy for a in said)
 
 

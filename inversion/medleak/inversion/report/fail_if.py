@@ -91,9 +91,15 @@ def failures(audit: Audit, condition: Condition) -> list[Failure]:
     """All groups that meet ``condition``, or where it is undefined: a gate must not let those by.
 
     Cases that could not be attacked count as undefined, and so does an audit without any group.
-    Groups by round count where the audit has them, so that no round hides behind the mean.
+    Rounds that meet it count too, so that none hides behind the mean of all; a round for which it
+    is undefined does not, as the site's figures over all rounds decide there.
     """
-    found = [_failure(g, why) for g in audit.groups if (why := _meets(g, condition)) is not None]
+    found = []
+    for group in audit.groups:
+        why, decided = _meets(group, condition)
+        # A round of a single image has no interval; the site's mean over rounds may have one.
+        if why and (decided or group.round is None):
+            found.append(_failure(group, why))
     for refused in audit.refused:
         case = refused["case"]
         round_ = case.get("round")
@@ -126,9 +132,12 @@ def _failure(group: Group, why: str) -> Failure:
     )
 
 
-def _meets(group: Group, condition: Condition) -> str | None:
-    """Why the group fails; None if it passes. Undefined "or" true is true, "and" false is false."""
-    undecided = None
+def _meets(group: Group, condition: Condition) -> tuple[str, bool]:
+    """Why the group fails (empty: it passes), and whether its figures decide that.
+
+    Undefined "or" true is true, undefined "and" false is false.
+    """
+    undecided = ""
     for clause in condition:
         results = [(test, _value(group, test)) for test in clause]
         if any(v is not None and not _OPERATORS[t.op](v, t.number) for t, v in results):
@@ -136,9 +145,9 @@ def _meets(group: Group, condition: Condition) -> str | None:
         undefined = [t for t, v in results if v is None]
         if not undefined:
             said = ", ".join(f"{t.metric}.{t.field} = {v:.4g}" for t, v in results)
-            return f"{' and '.join(map(str, clause))} ({said})"
+            return f"{' and '.join(map(str, clause))} ({said})", True
         undecided = undecided or _undefined(group, undefined[0])
-    return undecided
+    return undecided, False
 
 
 def _value(group: Group, test: Test) -> float | None:

@@ -44,6 +44,9 @@ class Group:
         asr_sweep: Success rate by threshold on SSIM.
         nulls: What chance and public knowledge reach, by name.
         stuck: Cases whose attack knew by its own loss that it failed.
+        verdict: The audit's own, see `medleak.inversion.statistics_verdict`.
+        over: What its intervals are over: ``patients``, or ``runs`` of one patient's images.
+        identification: How IIP was computed, or why not.
     """
 
     site: str
@@ -59,6 +62,8 @@ class Group:
     nulls: Mapping[str, float] = field(default_factory=dict)
     stuck: int = 0
     verdict: str = ""
+    over: str = ""
+    identification: str = ""
 
     def figure(self, name: str) -> Figure:
         """The figure called ``name``; an undefined one where the audit has none."""
@@ -71,12 +76,20 @@ class Calibration:
 
     site: str
     defence: str
-    scope: str
+    parameter: str
     strength: float | None
     why: str
     privacy_json: Any
     searched: Sequence[Mapping[str, Any]]
     utility: Sequence[Mapping[str, Any]]
+
+    @property
+    def text(self) -> str:
+        """The defence at the strength that was found."""
+        if self.strength is None:
+            return self.defence
+        join = "," if ":" in self.defence else ":"
+        return f"{self.defence}{join}{self.parameter or 'strength'}={self.strength:g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from medleak.filters import ledger as ledgers
+from medleak.inversion.metrics import ASR_THRESHOLD
 from medleak.inversion.plan import NO_DEFENCE
 from medleak.inversion.report.model import METRICS, Audit, Calibration, Figure, Group, Ledger
 from medleak.inversion.results import DEFINITIONS, Row, read_rows, summarise
-
-SUCCESS_SSIM = 0.9
-"""An image with at least this SSIM counts as recovered (MedPFL, attack success rate)."""
 
 _KEY = ("site", "attack", "defence", "declared", "knowledge")
 _LONGEST_LEDGER = 64 * 2**20
@@ -74,6 +72,9 @@ def _groups(summary: Mapping[str, Any], rows: Sequence[Row]) -> list[Group]:
         for round_ in (None, row.round):
             members.setdefault((*key, round_), []).append(row)
     listed = [g for g in _list(summary.get("sites")) if isinstance(g, dict) and g.get("site")]
+    by_round = [g for g in _list(summary.get("rounds")) if isinstance(g, dict) and g.get("site")]
+    if len({str(g.get("round")) for g in by_round}) > 1:  # of one round they say the same again
+        listed += by_round
     return [_group(g, members) for g in listed]
 
 
@@ -84,7 +85,7 @@ def _group(raw: Mapping[str, Any], rows: Mapping[tuple[Any, ...], list[Row]]) ->
     figures = {m: f for m in METRICS if (f := _figure(raw.get(m))).defined}
     ssim = [r.ssim for r in members if r.ssim is not None]
     if "asr" not in figures and ssim:
-        share = sum(v >= SUCCESS_SSIM for v in ssim) / len(ssim)
+        share = sum(v >= ASR_THRESHOLD for v in ssim) / len(ssim)
         figures["asr"] = Figure(mean=share, n=len(ssim))
     figures = {m: _completed(f, m, members) for m, f in figures.items()}
     return Group(
@@ -97,7 +98,20 @@ def _group(raw: Mapping[str, Any], rows: Mapping[tuple[Any, ...], list[Row]]) ->
         nulls=_numbers(raw.get("nulls")),
         stuck=int(number(raw.get("stuck")) or 0),
         verdict=_text(raw.get("verdict")),
+        over=_text(raw.get("over")),
+        identification=_identification(raw),
     )
+
+
+def _identification(raw: Mapping[str, Any]) -> str:
+    iip, embedding = _mapping(raw.get("iip")), _text(raw.get("embedding"))
+    if not iip:
+        return embedding or "not computed"
+    parts = [
+        f"{k} = {v:.3g}" for k in ("k", "gallery", "p") if (v := number(iip.get(k))) is not None
+    ]
+    chance = number(_mapping(iip.get("null")).get("mean"))
+    return "; ".join([*parts, *([] if chance is None else [f"by chance {chance:.3g}"]), embedding])
 
 
 def _figure(raw: Any) -> Figure:
@@ -134,7 +148,7 @@ def _calibrations(raw: Any) -> list[Calibration]:
                 Calibration(
                     site=site,
                     defence=_text(entry.get("defence")),
-                    scope=_text(entry.get("scope")),
+                    parameter=_text(entry.get("parameter")),
                     strength=number(entry.get("strength")),
                     why=_text(entry.get("why")),
                     privacy_json=entry.get("privacy_json"),

@@ -6,11 +6,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from medleak.inversion.metrics import ASR_THRESHOLD
 from medleak.inversion.plan import NO_DEFENCE
 from medleak.inversion.report.model import Audit, Calibration, Group
-from medleak.inversion.report.reading import SUCCESS_SSIM
 from medleak.inversion.report.strengths import families
 from medleak.inversion.results import Row
+from medleak.inversion.statistics_verdict import MARGIN, P_IDENTIFIED
 
 
 class Light(enum.Enum):
@@ -28,17 +29,21 @@ class Light(enum.Enum):
 
 
 RULES: Mapping[Light, str] = {
-    Light.LEAKS: "What came back resembles the patients' images more than a guess from public "
-    "images does: the lower 95 % bound of the mean RDLV is above 0 (with a single image: its RDLV "
-    f"is); or an image came back almost whole (SSIM of {SUCCESS_SSIM} or more).",
-    Light.MAY_LEAK: "Not shown, and not excluded: the upper 95 % bound of the mean RDLV is above 0 "
-    "or unknown, or a single image came back closer than the guess.",
+    Light.LEAKS: "More of the patients' images came back than can be had without the update: an "
+    f"image almost whole (SSIM of {ASR_THRESHOLD:g} or more); or one closer to its original, by "
+    f"{MARGIN:g}, than the guess from public images and all other images that cannot have leaked; "
+    "or a lead over all of these whose lower 95 % bound is above 0; or pictures that single out "
+    f"the patient's own image among others (IIP, p at most {P_IDENTIFIED:g}).",
+    Light.MAY_LEAK: "None of these, but the measurement does not exclude a leak: the upper 95 % "
+    "bound of the mean RDLV is above 0.",
     Light.NOT_KNOWN: "Nothing can be said: no original to compare with, an undefined RDLV, an "
-    "update that could not be attacked, or an attack that was not shown to work at all.",
-    Light.NONE_FOUND: "The upper 95 % bound is at or below 0, no single image came back closer "
-    "than the guess, and the same attack did succeed on an easy case. This holds for these attacks "
-    "with this knowledge alone; a stronger one may find more.",
+    "update that could not be attacked, an attack that stopped short, or one that was not shown to "
+    "work at all.",
+    Light.NONE_FOUND: "None of these, the upper 95 % bound of the mean RDLV is at most 0, and the "
+    "same attack did succeed on an easy case. This holds for these attacks with this knowledge "
+    "alone; a stronger one may find more.",
 }
+"""`medleak.inversion.statistics_verdict.RULE` in words, its "inconclusive" split in two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,44 +73,43 @@ class SiteVerdict:
 
 
 def light_of(group: Group, health: Mapping[str, object]) -> tuple[Light, str]:
-    """The light of one group by `RULES`, and the reason in words."""
-    ssim, rdlv = group.figure("ssim"), group.figure("rdlv")
-    if not ssim.defined:
+    """The light of one group, and the reason in words.
+
+    The audit's own verdict decides (one rule, one place). It is only ever made worse here: "no leak
+    found" needs its health check in the same summary.
+    """
+    word, _, rest = group.verdict.partition(":")
+    doubts = rest.rpartition(" (")[0].strip() or rest.strip()
+    if word == "leaks":
+        return Light.LEAKS, _what_came_back(group)
+    if not group.figure("ssim").defined:
         return Light.NOT_KNOWN, "no original to compare with: look at the pictures"
+    if word.startswith("no leak found"):
+        if reached_easy_case(group, health):
+            return Light.NONE_FOUND, "nothing came back that a guess would not reach"
+        return Light.NOT_KNOWN, (
+            "nothing came back, but the attack was not seen to work on an easy case"
+        )
+    if word == "inconclusive":
+        return (Light.MAY_LEAK if _not_excluded(group) else Light.NOT_KNOWN), doubts
+    return Light.NOT_KNOWN, "the audit gives no verdict on it"
+
+
+def _what_came_back(group: Group) -> str:
+    ssim = group.figure("ssim")
     best = ssim.max if ssim.max is not None else ssim.mean or 0.0
-    if best >= SUCCESS_SSIM:
-        return Light.LEAKS, f"an image came back almost whole (SSIM {best:.2f})"
-    if rdlv.mean is None:
-        return (
-            Light.NOT_KNOWN,
-            "RDLV is undefined: the guess from public images resembles the originals too little "
-            "to measure against",
-        )
-    if rdlv.n == 1 and rdlv.mean > 0:
-        return Light.LEAKS, "the one image came back closer than the guess"
-    if rdlv.lower95 is not None and rdlv.lower95 > 0:
-        return Light.LEAKS, "images come back closer than the guess"
-    if rdlv.max is not None and rdlv.max > 0:
-        return Light.MAY_LEAK, "some images came back closer than the guess, the mean is not shown"
-    if rdlv.n > 1 and rdlv.upper95 is None:
-        return Light.MAY_LEAK, "the interval is not known"
-    if rdlv.upper95 is not None and rdlv.upper95 > 0:
-        return Light.MAY_LEAK, "the interval does not exclude a leak"
-    return _nothing_found(group, health)
+    if best >= ASR_THRESHOLD:
+        count = "the image" if group.n == 1 else "an image"
+        return f"{count} came back almost whole"
+    if (rdlv := group.figure("rdlv").mean) is not None and rdlv > 0:
+        return "images come back closer than a guess"
+    return "some images come back closer than a guess, or can be told from others"
 
 
-def _nothing_found(group: Group, health: Mapping[str, object]) -> tuple[Light, str]:
-    if group.stuck:
-        return Light.NOT_KNOWN, "nothing came back, but the attack failed by its own measure"
-    reached = reached_easy_case(group, health)
-    if reached is None:
-        return (
-            Light.NOT_KNOWN,
-            "nothing came back, but the attack was not tried on an easy case: it may be broken",
-        )
-    if not reached:
-        return Light.NOT_KNOWN, "nothing came back, but the attack failed on an easy case too"
-    return Light.NONE_FOUND, "nothing came back that a guess would not reach"
+def _not_excluded(group: Group) -> bool:
+    rdlv = group.figure("rdlv")
+    bound = rdlv.upper95 if rdlv.upper95 is not None else rdlv.mean
+    return bound is not None and bound > 0
 
 
 def reached_easy_case(group: Group, health: Mapping[str, object]) -> bool | None:
@@ -247,13 +251,19 @@ def _held(audit: Audit, verdict: SiteVerdict) -> Advice | None:
 
 
 def calibrate_command(audit: Audit, site: str) -> str:
-    """The command that looks for the least noise; RUN as the audit's own command named it."""
+    """The command that looks for the least noise; run, prior and truth as the audit named them."""
     runs = audit.config.get("runs")
     command = runs[-1].get("command", []) if isinstance(runs, list) and runs else []
     words = [str(w) for w in command] if isinstance(command, list) else []
     run = next((w for w in words[2:3] if not w.startswith("-")), "RUN")
-    defence = "percentile_gaussian:scope=group"
-    return shlex.join(["medleak", "calibrate", run, "--site", site, "--defence", defence])
+    kept = [part for o in ("--prior", "--truth") for part in _option(words, o)]
+    return shlex.join(["medleak", "calibrate", run, "--site", site, "--scope", "group", *kept])
+
+
+def _option(words: Sequence[str], name: str) -> list[str]:
+    """``name`` and its value, if the command had it."""
+    place = words.index(name) if name in words[:-1] else None
+    return [] if place is None else [name, words[place + 1]]
 
 
 def _paste(calibration: Calibration) -> Advice:
@@ -261,8 +271,8 @@ def _paste(calibration: Calibration) -> Advice:
     text = lines if isinstance(lines, str) else json.dumps(lines, indent=2, ensure_ascii=False)
     return Advice(
         text=f"Put these lines into the privacy.json of {_short(calibration.site)}: "
-        f"{calibration.defence} at {calibration.strength:g} is the least strength at which the "
-        "upper 95 % bound of RDLV was at or below 0 against the attacks tried.",
+        f"{calibration.text} is the least strength at which nothing came back better than a guess, "
+        f"against the attacks tried ({calibration.why.rstrip('.')}).",
         copy=text if lines else "",
     )
 

@@ -15,8 +15,13 @@ KNOWLEDGE = {
     "n_images": "how many images the site has",
     "prior": "a mean picture made of public images",
     "channels": "whether the images are gray or in colour",
+    "model_round": "the model's round",
+    "prior_image": "what stands for the mean picture",
 }
 """Fields of `medleak.inversion.observation.Knowledge`."""
+
+_USUAL = {"model_round": "current", "prior_image": "given"}
+"""Values that say no more than `KNOWLEDGE` does."""
 
 _LABELS = {
     "known": "the diagnosis (label) of each image",
@@ -61,7 +66,8 @@ def knew(audit: Audit, knowledge: str) -> tuple[list[str], list[str]]:
     fields = settings.get(knowledge) if isinstance(settings, Mapping) else None
     if not isinstance(fields, Mapping):
         return [knowledge], []
-    granted = [_knowledge(k, v) for k, v in fields.items() if k != "labels" and v is not False]
+    granted = [_knowledge(str(k), v) for k, v in fields.items() if k != "labels" and v is not False]
+    granted = [words for words in granted if words]
     withheld = [KNOWLEDGE.get(str(k), str(k)) for k, v in fields.items() if v is False]
     labels = _LABELS.get(str(fields.get("labels")))
     return ([*granted, labels] if labels else granted), withheld
@@ -69,6 +75,8 @@ def knew(audit: Audit, knowledge: str) -> tuple[list[str], list[str]]:
 
 def _knowledge(name: str, value: Any) -> str:
     words = KNOWLEDGE.get(name, name.replace("_", " "))
+    if name in _USUAL and value == _USUAL[name]:
+        return ""
     return words if value is True else f"{words}: {value}"
 
 
@@ -104,6 +112,11 @@ def _gaps(audit: Audit) -> Iterator[str]:
             f"Whether {', '.join(sorted(unchecked))} works at all on this model: it was not tried "
             "on an easy case (health check). This matters where nothing came back."
         )
+    if identified := {g.identification for g in groups if not g.figure("iip").defined}:
+        why = sorted(identified)[0].removeprefix("none: ")
+        yield f"Whether pictures single out the patient's own image among others (IIP): {why}"
+    if runs := _sites(g.site for g in groups if g.over == "runs"):
+        yield f"How much other images of {runs} would leak: the interval is over runs on one image."
     if stuck := _sites(g.site for g in groups if g.stuck):
         yield f"The most that {stuck} leaks: the attack stopped short there by its own measure."
     if audit.refused:
@@ -119,7 +132,7 @@ def figure(value: Figure, digits: int = 2) -> str:
     text = f"{value.mean:.{digits}f}"
     if value.lower95 is not None and value.upper95 is not None:
         return f"{text} [{value.lower95:.{digits}f}, {value.upper95:.{digits}f}]"
-    return f"{text} (one image)" if value.n == 1 else f"{text} (no interval)"
+    return f"{text} (one picture)" if value.n == 1 else f"{text} (no interval)"
 
 
 def defence(text: str) -> str:
