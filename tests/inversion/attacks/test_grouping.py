@@ -5,6 +5,11 @@ import torch
 
 from medleak.inversion.evidence import Evidence
 from medleak.inversion.grouping import regroup
+from medleak.inversion.optimise import Meter
+
+
+def meter(seconds=None):
+    return Meter(torch.device("cpu"), total=1, seconds=seconds, progress=None)
 
 
 @pytest.fixture
@@ -18,7 +23,7 @@ def four(observed, smooth_images, resnet_spec):
 @pytest.mark.parametrize("order", [[2, 1, 0, 3], [0, 3, 2, 1], [3, 1, 2, 0]])
 def test_images_of_two_steps_find_back(four, order):
     truth, evidence = four
-    found = regroup(evidence, truth[order])
+    found = regroup(evidence, truth[order], meter())
     for step in evidence.steps:
         group = {int((image - truth).abs().sum((1, 2, 3)).argmin()) for image in found[step.images]}
         assert group in ({0, 1}, {2, 3})
@@ -27,7 +32,7 @@ def test_images_of_two_steps_find_back(four, order):
 
 def test_what_is_right_stays(four):
     truth, evidence = four
-    assert torch.equal(regroup(evidence, truth), truth)
+    assert torch.equal(regroup(evidence, truth, meter()), truth)
 
 
 def test_the_misfit_is_that_of_the_terms(four):
@@ -43,4 +48,9 @@ def test_the_misfit_is_that_of_the_terms(four):
 def test_one_step_has_nothing_to_swap(observed, smooth_images, resnet_spec):
     truth = smooth_images(2, size=32)
     evidence = Evidence(observed(truth, torch.tensor([0, 1]), resnet_spec))
-    assert torch.equal(regroup(evidence, truth.flip(0)), truth.flip(0))
+    assert torch.equal(regroup(evidence, truth.flip(0), meter()), truth.flip(0))
+
+
+def test_without_time_nothing_is_swapped(four):
+    truth, evidence = four
+    assert torch.equal(regroup(evidence, truth[[2, 1, 0, 3]], meter(1e-9)), truth[[2, 1, 0, 3]])

@@ -214,7 +214,7 @@ def _attempt(
         if ending == "interrupted":
             break
         if stage.regroup and isinstance(evidence, Evidence):
-            images = regroup(evidence, images)
+            images = regroup(evidence, images, meter)
     with torch.no_grad():
         terms = Matching(evidence, JUDGED if evidence.spans else STATISTICS).terms(images)
     stuck = not _below(_STUCK, terms, evidence)
