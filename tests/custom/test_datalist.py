@@ -286,6 +286,14 @@ def test_a_decathlon_list_loads_with_data_root_patients_and_both_forms_of_label(
     }
 
 
+def test_unlabelled_test_images_of_a_decathlon_task_are_passed_over_but_no_others(tmp_path):
+    content = {"training": [], "test": ["./imagesTs/a.png", {"image": "b.png", "label": 1}]}
+    lists = load_datalist(write(tmp_path / "l.json", content))
+    assert [item.label for item in lists["test"]] == [1]
+    content = {"training": ["./imagesTr/a.png"]}
+    assert "training[0]" in refusal(load_datalist, write(tmp_path / "l.json", content))
+
+
 @pytest.mark.parametrize("label", [2, -1, [2], 10**30])
 def test_a_label_out_of_range_is_refused_by_image_and_value(tmp_path, label):
     path = write(tmp_path / "l.json", {"training": [{"image": "x.png", "label": label}]})

@@ -272,7 +272,8 @@ def load_datalist(
 
     Sections are training, validation and test; all but the first may be absent. A label is an
     integer or a list of one; an entry's ``"patient"`` and ``"mask"`` are optional. A label that is
-    a file name, as decathlon's segmentation tasks have it, is the mask of an image of class 0.
+    a file name, as decathlon's segmentation tasks have it, is the mask of an image of class 0; a
+    test entry that is a file name alone, likewise, has nothing to measure and is passed over.
 
     Args:
         path: The JSON file; keys other than the three sections are passed over.
@@ -316,6 +317,7 @@ def load_datalist(
                 entry, f"Datalist {str(path)!r}: {section}[{k}]", root, num_classes, patient_pattern
             )
             for k, entry in enumerate(entries)
+            if not (section == "test" and isinstance(entry, str))
         ]
     return lists
 
