@@ -131,6 +131,7 @@ class Evaluator:
                 truth_picture=truth_picture(case.site, t),
                 patient=site.patients[t],
                 site_images=len(truth.images),
+                gallery=len(self.gallery),
                 **{name: six_digits(values[pair]) for name, values in figures.items()},
             )
         return self._identified(case.site, rows, pairs, images)
@@ -154,7 +155,6 @@ class Evaluator:
                 iip_site_match=found.site_match[pair],
                 neighbours=found.neighbours[pair],
                 class_mates=found.class_mates[pair],
-                gallery=len(self.gallery),
                 embedding=self._embedding.name,
             )
         return rows

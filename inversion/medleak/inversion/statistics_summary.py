@@ -117,7 +117,8 @@ def _with_intervals(
         known = values[np.isfinite(values)]
         figures[name] = (
             {
-                "mean": float(known.mean()),
+                # The mean of equal values may round to beyond them.
+                "mean": float(known.mean().clip(known.min(), known.max())),
                 "lower95": _known(lower[k]),
                 "upper95": _known(upper[k]),
                 "n": len(known),

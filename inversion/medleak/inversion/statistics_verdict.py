@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from scipy.stats import binom
+
 from medleak.inversion.intervals import FEW_CLUSTERS
 
 if TYPE_CHECKING:
@@ -12,15 +14,22 @@ MARGIN = 0.03
 """Near-identical attacks scatter by about 0.02 SSIM (measured on chest X-rays at 64 px): a lead
 below this over an image that cannot have leaked means nothing."""
 
-P_IDENTIFIED = 0.01
+FAR = 0.15
+"""A lead over the nearest non-member that no chance explains: of 24,000 pairs of unrelated chest
+X-rays, skin and brain images at 64 px it was reached by neighbouring slices of one brain alone."""
+
+P_CHANCE = 0.01
 
 RULE = (
-    "leaks: a reconstruction has SSIM >= 0.9; or is closer to its image by 0.03 than the prior and "
-    "every null known (class mean, nearest non-member, another client's update); or RDLV and the "
-    "lead over every null known are above 0 by their lower 95 % bounds; or IIP has p <= 0.01. "
-    "no leak found: none of these, RDLV at most 0 by its upper 95 % bound (by its value where "
-    "there is one image in one run), and the attack, knowing the same, recovered an easy case. "
-    "inconclusive: all else."
+    "leaks: a reconstruction has SSIM >= 0.9; or leads by 0.15 SSIM over the prior and every null "
+    "(class mean, nearest non-member, another client's update); or more images lead by 0.03 in at "
+    "least half of their runs than unrelated ones would by chance (p <= 0.01; an unrelated image "
+    "beats all G non-members with probability 1 / (G + 1); without a gallery one lead over the "
+    "prior suffices); or RDLV and the lead over every null are above 0 by their lower 95 % bounds "
+    "over patients; "
+    "or IIP has p <= 0.01. no leak found: none of these, RDLV at most 0 by its upper 95 % bound "
+    "(by its value where there is one image in one run), and the attack, knowing the same, "
+    "recovered an easy case. inconclusive: all else."
 )
 
 
@@ -42,7 +51,7 @@ def verdict(
     if leaks := _leaks(rows, figures):
         best = figures["ssim"]["max"]
         return f"leaks: {'; '.join(leaks)}; best SSIM {best:.2f} (by {by}; {extent})"
-    if doubts := _doubts(figures, health):
+    if doubts := _doubts(rows, figures, health):
         return f"inconclusive: {'; '.join(doubts)} (by {by}; {extent})"
     easy = f"attack healthy: easy case SSIM {health['ssim']:.2f}" if health else ""
     return f"no leak found by {by} (RDLV {_bound(figures['rdlv'])}; {easy}; {extent})"
@@ -51,23 +60,32 @@ def verdict(
 def _leaks(rows: Sequence["Row"], figures: Mapping[str, Any]) -> list[str]:
     n, asr, iip = figures["ssim"]["n"], figures["asr"], figures["iip"]
     found = []
-    if ahead := sum(_beyond_nulls(row) for row in rows):
+    if ahead := _ahead_of_chance(rows):
         found.append(
             f"{ahead} of {n} reconstructions are closer to the image than the prior"
             + ("" if not _other_nulls(figures) else " and every null")
         )
     if asr["successes"]:
         found.append(f"{asr['successes']} of {n} reconstructions have SSIM >= {asr['threshold']}")
-    if not found and _above_zero(figures["rdlv"]) and _ahead_of_nulls(figures):
+    # One image that resembles a blurred guess does so in all its runs: patients have to agree.
+    sound = figures["over"] == "patients" or not _other_nulls(figures)
+    if not found and sound and _above_zero(figures["rdlv"]) and _ahead_of_nulls(figures):
         found.append(f"RDLV {figures['rdlv']['mean']:+.2f}, above 0 by its lower 95 % bound")
-    if iip and iip["matches"] and iip["p"] <= P_IDENTIFIED:
+    if iip and iip["matches"] and iip["p"] <= P_CHANCE:
         found.append(f"IIP {iip['mean']:.2f} of a gallery of {iip['gallery']}, p = {iip['p']:.2g}")
     return found
 
 
-def _doubts(figures: Mapping[str, Any], health: Mapping[str, Any] | None) -> list[str]:
+def _doubts(
+    rows: Sequence["Row"], figures: Mapping[str, Any], health: Mapping[str, Any] | None
+) -> list[str]:
     rdlv, doubts = figures["rdlv"], []
-    if rdlv is None:
+    if lucky := sum((_lead(row) or 0) > MARGIN for row in rows):
+        doubts.append(
+            f"{lucky} of {figures['ssim']['n']} reconstructions are closer to the image than all "
+            "that cannot have leaked, which may be chance: give more clients' lists, or images"
+        )
+    elif rdlv is None:
         doubts.append("RDLV is undefined, the prior resembles no image")
     elif _above_zero(rdlv):
         doubts.append(
@@ -91,10 +109,38 @@ def _doubts(figures: Mapping[str, Any], health: Mapping[str, Any] | None) -> lis
     return doubts
 
 
-def _beyond_nulls(row: "Row") -> bool:
+def _ahead_of_chance(rows: Sequence["Row"]) -> int:
+    """Rows that lead over all they are compared with; 0 if chance may have put them there."""
+    leads = {k: lead for k, row in enumerate(rows) if (lead := _lead(row)) is not None}
+    ahead = sum(lead > MARGIN for lead in leads.values())
+    compared = {k: row for k in leads if (row := rows[k]).ssim_nonmember is not None}
+    if any(leads[k] > (FAR if k in compared else MARGIN) for k in leads):
+        return ahead
+    images: dict[tuple[str, str | None], list[int]] = {}
+    for k, row in compared.items():
+        images.setdefault((row.site, row.truth_image), []).append(k)
+    leading = sum(2 * sum(leads[k] > MARGIN for k in of) >= len(of) for of in images.values())
+    # Runs of an image may all end alike. Whatever their dependence, at least half of them lead by
+    # chance with at most twice the probability of one (Markov).
+    chance = max(
+        (min(1.0, (1 + (len(of) > 1)) * _chance(rows[of[0]])) for of in images.values()),
+        default=1.0,
+    )
+    return ahead if leading and binom.sf(leading - 1, len(images), chance) <= P_CHANCE else 0
+
+
+def _lead(row: "Row") -> float | None:
+    """SSIM of a reconstruction less the best of what it is compared with."""
     nulls = (row.ssim_prior, row.ssim_class_mean, row.ssim_nonmember, row.ssim_other)
     known = [value for value in nulls if value is not None]
-    return row.ssim is not None and bool(known) and row.ssim > max(known) + MARGIN
+    return row.ssim - max(known) if row.ssim is not None and known else None
+
+
+def _chance(row: "Row") -> float:
+    """That an unrelated image is nearer to the truth than all of the gallery's non-members."""
+    if row.gallery is None or row.site_images is None:
+        return 1.0
+    return 1 / (max(0, row.gallery - row.site_images) + 1)
 
 
 def _above_zero(figure: Mapping[str, Any] | None) -> bool:
