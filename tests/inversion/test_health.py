@@ -170,3 +170,13 @@ def test_a_damaged_cache_is_refused(make_run, tmp_path):
     with pytest.raises(ValueError, match=r"health\.json is damaged"):
         outcomes(plan, table)
     assert Health(reached=False, round=0, why="no").final is False
+
+
+def test_a_damaged_update_does_not_stand_in_the_way_of_the_easy_case(make_run, tmp_path):
+    run = make_run({"site-1": 1, "site-2": 1})
+    (run.records / "round_0000" / "site-1.safetensors").write_bytes(b"")
+    image, _ = easy_image(InputSpec(spatial_size=(16, 16), channels=1))
+    plan = plan_of(run, tmp_path)
+    found = outcomes(plan, fake(lambda _: image), health=True)
+    assert [bool(o.refused) for o in found] == [True, False]
+    assert json.loads((plan.out / "health.json").read_text())[KEY]["reached"]

@@ -86,6 +86,7 @@ def audit(
     """
     session = _Session(plan, attacks)
     require_disk(session.cost(jobs), plan.out)
+    assert session.evaluator  # made here, as its network may be missing
     begin(plan, session.cases, session.settings, session.prior, session.datalists, command)
     save_png(plan.out / PRIOR_PICTURE, to_picture(session.prior[0]))
     with closing(Journal(plan.out, session.cases)) as journal:
@@ -126,8 +127,19 @@ class _Session:
         self.datalists = _datalists(plan, sorted({case.site for case in self.cases}))
         size, channels = manifest.input.spatial_size, manifest.input.channels
         self.prior = load_prior(plan.prior, size, channels)
-        lists = _all_datalists(plan, self.datalists)
-        self._evaluator = Evaluator(lists, manifest.input, self.prior, device=plan.device)
+        self._input = manifest.input
+
+    @functools.cached_property
+    def evaluator(self) -> Evaluator:
+        """Not made where only the cost is asked for: it loads a network."""
+        return Evaluator(
+            _all_datalists(self.plan, self.datalists),
+            self._input,
+            self.prior,
+            embedding=self.plan.embedding,
+            k=self.plan.neighbours,
+            device=self.plan.device,
+        )
 
     def cost(self, jobs: int) -> Estimate:
         rows = read_rows(self.plan.out / "results.csv")
@@ -161,9 +173,9 @@ class _Session:
 
     def _measure(self, case: Case, found: Reconstruction) -> list[Row]:
         # The attack is over: from here on, and only here, truth may be looked at.
-        truth = self._evaluator.truth(case.site)
+        truth = self.evaluator.truth(case.site)
         declared = read_info(self.plan.records, case.round, case.site).defences
-        rows = self._evaluator.rows(case, found, declared)
+        rows = self.evaluator.rows(case, found, declared)
         save_case(self.plan.out, case, rows, found, truth)
         if found.ending == "interrupted":  # to be looked at, but not counted
             raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medleak.custom.record import Record, list_updates, read_manifest, read_record
+from medleak.custom.record import Record, RecordError, list_updates, read_manifest, read_record
 from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import defence
 from medleak.inversion import health
@@ -85,7 +86,7 @@ class Attacker:
         image, label = health.easy_image(self._input)
         allowed = self._plan.allowed_prefixes
         try:
-            record = read_record(self._plan.records, task.round, task.site)
+            record = self._readable(task)
             record = health.easy_record(record, image, label, allowed_prefixes=allowed)
             observation = self._observe(record, task.knowledge, label)
             found = kind.run(
@@ -102,6 +103,15 @@ class Attacker:
         images = as_channels(found.images, image.shape[1])
         found = dataclasses.replace(found, images=images)
         return health.judge(task.round, found, image, self._prior)
+
+    def _readable(self, task: EasyCase) -> Record:
+        """The record of ``task``, else another: of these only the global model counts."""
+        updates = list_updates(self._plan.records)
+        # Of the same round first: its global model is the very one.
+        for round, site in sorted(updates, key=lambda u: (u[0] != task.round, u[1] != task.site)):
+            with suppress(RecordError):
+                return read_record(self._plan.records, round, site)
+        return read_record(self._plan.records, task.round, task.site)
 
     def _rounds(self, case: Case) -> list[int]:
         """Those up to the case's own in which its site sent an update."""

@@ -43,6 +43,7 @@ def begin(
             "source": plan.prior,
             "sha256": hashlib.sha256(prior.numpy().tobytes()).hexdigest(),
         },
+        "measures": {"embedding": plan.embedding, "k": plan.neighbours},
         "updates": {f"{r}/{s}": _hashes(plan, r, s) for r, s in updates},
         "attacks": {spec: _plain(dataclasses.asdict(s)) for spec, s in attacks.items()},
         "knowledge": {k.describe(): dataclasses.asdict(k) for k in plan.knowledge},
@@ -67,7 +68,7 @@ def begin(
 def _merged(old: dict[str, Any] | None, new: dict[str, Any], path: Path) -> dict[str, Any]:
     if old is None:
         return new
-    for key in ("record", "prior"):
+    for key in ("record", "prior", "measures"):
         if old[key] != new[key]:
             raise _another(path, key, old[key], new[key])
     merged = dict(new)

@@ -99,9 +99,7 @@ class Journal:
             write_rows(self._out / "results.csv", rows)
         refused = [{"case": dataclasses.asdict(c), "why": w} for c, w in self._refused.items()]
         health = {name: dataclasses.asdict(h) for name, h in self.health.items()}
-        summary = summarise(rows, refused)
-        summary["health"] = {**summary["health"], **health}
-        write_json(self._out / "summary.json", summary)
+        write_json(self._out / "summary.json", summarise(rows, refused, health))
         (self._out / JOURNAL).unlink(missing_ok=True)
         self._wrote = time.monotonic()
         self._cost = self._wrote - start

@@ -117,6 +117,9 @@ class Plan:
         seeds: One run a seed: attack starts and replayed noise depend on it.
         prior: ``gray``, ``phantoms`` or a picture's path.
         truth: A site's datalist, or a folder with one a site; None: look beside the records.
+        embedding: Network of IIP (`medleak.inversion.embedding.load_embedding`); None: ImageNet's,
+            if it is on this machine.
+        neighbours: Nearest neighbours that IIP looks at.
         device: Where attacks run.
         allowed_prefixes: Origins of model factories that the caller trusts beside the usual.
         only: Of the grid, the (site, defence, seed) that are wanted; None: all.
@@ -133,6 +136,8 @@ class Plan:
     seeds: Sequence[int] = (0,)
     prior: str = "gray"
     truth: Path | None = None
+    embedding: str | None = None
+    neighbours: int = 1
     device: str = "cpu"
     allowed_prefixes: Sequence[str] = ()
     only: frozenset[tuple[str, str, int]] | None = None

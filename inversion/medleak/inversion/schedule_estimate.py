@@ -29,7 +29,7 @@ _PIXEL_EXPONENT = 0.7
 # Reading a record, building the network, replaying a defence, pictures.
 _SECONDS_A_CASE = 2.0
 _ROW_BYTES = 2_000  # in results.csv, the journal and the summary together
-_TILE_BYTES = 40_000  # of a panel: 192 px of gray with a caption, hardly compressible
+_TILE_BYTES = 20_000  # of a panel: 192 px of gray with a caption, hardly compressible
 _TILES, _SHOWN = 3, 8
 
 

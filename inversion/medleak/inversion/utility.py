@@ -1,7 +1,6 @@
 """What a defence costs: the test accuracy of federations that were run under it."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,10 +8,10 @@ from typing import Any
 
 from medleak.custom.atomic import write_atomic
 from medleak.custom.datalist import load_datalist
-from medleak.inversion.truth import find_truth
+from medleak.inversion.intervals import wilson
+from medleak.inversion.truth import DATALIST
 
 UTILITY = "utility.json"
-_Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,21 +71,6 @@ def read_utility(run: Path, defence: str, strength: float | None = None) -> Util
         n=n,
         source=run.resolve().name,
     )
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a proportion.
-
-    Args:
-        share: Observed, in [0, 1].
-        n: Of so many, at least 1.
-
-    Source: Wilson 1927, JASA 22(158), eq. 4.
-    """
-    middle = (share + _Z95**2 / (2 * n)) / (1 + _Z95**2 / n)
-    root = math.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n**2))
-    half = _Z95 * root / (1 + _Z95**2 / n)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def write_utilities(out: Path, found: Sequence[Utility]) -> None:
@@ -162,8 +146,8 @@ def _cross_site(path: Path, run: Path) -> tuple[float, int]:
         share = float(metrics["test_accuracy"])
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         raise _damaged(path, error) from None
-    datalist = find_truth(run, run, site)
-    n = 0 if datalist is None else len(load_datalist(datalist).get("test", ()))
+    lists = sorted(run.glob(f"**/{site}/**/{DATALIST}"))
+    n = len(load_datalist(lists[0]).get("test", ())) if len(lists) == 1 else 0
     return _checked(path, share, n), n
 
 

@@ -50,6 +50,15 @@ Out = Annotated[
     typer.Option("--out", "-o", help="Audit directory. Default: workspace/audit-<job>-<time>."),
 ]
 
+Embedding = Annotated[
+    str | None,
+    typer.Option(
+        help="Network of IIP: imagenet, or a file of ResNet-18 weights. "
+        "Default: imagenet, if it is on this machine."
+    ),
+]
+Neighbours = Annotated[int, typer.Option("--k", min=1, help="Neighbours that IIP looks at.")]
+
 ESTIMATE_FROM = 60.0
 """Seconds from which an audit says beforehand how long it will take."""
 
@@ -114,6 +123,8 @@ def audit(
             help="A federation run under a defence, for its test accuracy; may be repeated.",
         ),
     ] = None,
+    embedding: Embedding = None,
+    k: Neighbours = 1,
     device: Device = "auto",
     threads: Threads = 1,
     allow_model: AllowModel = None,
@@ -160,6 +171,8 @@ def audit(
         seeds=list(dict.fromkeys(seed)),
         prior=prior or default_prior(manifest.input.channels),
         truth=truth,
+        embedding=embedding,
+        neighbours=k,
         device=chosen_device(device),
         allowed_prefixes=allow_model or (),
         keep_iterations=keep_iterations,

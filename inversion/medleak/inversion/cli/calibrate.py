@@ -11,7 +11,9 @@ import typer
 from medleak.inversion.cli.audit import (
     AllowModel,
     Device,
+    Embedding,
     Jobs,
+    Neighbours,
     Out,
     Prior,
     Threads,
@@ -89,6 +91,8 @@ def calibrate(
     prior: Prior = None,
     out: Out = None,
     jobs: Jobs = 1,
+    embedding: Embedding = None,
+    k: Neighbours = 1,
     device: Device = "auto",
     threads: Threads = 1,
     allow_model: AllowModel = None,
@@ -131,6 +135,8 @@ def calibrate(
         seeds=list(range(seeds)),
         prior=prior or default_prior(manifest.input.channels),
         truth=truth,
+        embedding=embedding,
+        neighbours=k,
         device=chosen_device(device),
         allowed_prefixes=allow_model or (),
     )
