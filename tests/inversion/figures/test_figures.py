@@ -137,8 +137,8 @@ def test_iterations_are_shown_in_their_order_and_end_with_the_result(make_audit)
     for n in (5, 100, 20):
         name = picture.replace(".png", f"_it{n:04d}.png")
         (out / name).write_bytes((out / picture).read_bytes())
-    titles = [a.get_title() for a in draw("iterations", audit).axes]
-    assert titles == ["original", "iteration 5", "iteration 20", "iteration 100", "end"]
+    notes = [a.get_xlabel() for a in draw("iterations", audit).axes]
+    assert notes == ["", "iteration 5", "iteration 20", "iteration 100", "SSIM 0.90"]
 
 
 def test_a_figure_without_data_says_what_is_missing_and_how_to_make_it(make_audit, tmp_path):

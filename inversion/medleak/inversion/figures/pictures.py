@@ -35,6 +35,7 @@ _MOST_ROWS = 9
 _NARROWEST_IN = 4.0
 _LINE_IN = 0.14
 _Number = TypeVar("_Number", int, float)
+_BUDGET = re.compile(r"[:,]seconds=[\d.]+$")
 _ITERATION = re.compile(r"_it(\d+)\.png$")
 
 
@@ -177,22 +178,19 @@ def iteration_strips(audit: AuditData) -> Figure:
             "pictures of iterations (images/*_it*.png)", "medleak audit RUN --keep-iterations 50"
         )
     shown = [strips[key] for key in sorted(strips)][:_MOST_ROWS]
-    counts = sorted({n for row in shown for n in _iterations(row, audit)})
-    counts = _thinned(counts)
     lines = []
     for row in shown:
         files = _iterations(row, audit)
-        cells = [
-            _Cell(audit.picture(files[n]) if n in files else None, "" if n in files else "ended")
-            for n in counts
-        ]
-        original = _known(row, audit)[:1]
+        cells = [_Cell(audit.picture(files[n]), f"iteration {n}") for n in _thinned(sorted(files))]
         end = _Cell(audit.picture(row.picture), _similarity(row))
-        lines.append((f"{label(row.site, 14)}\n{label(row.attack, 16)}", [*original, *cells, end]))
+        name = f"{label(row.site, 14)}\n{_wrapped(row.attack)}"
+        lines.append((name, [*_known(row, audit)[:1], *cells, end]))
+    columns = max(len(cells) for _, cells in lines)
     return _grid(
         lines,
-        ["original", *(f"iteration {n}" for n in counts), "end"],
-        f"Best image of each site and attack as the attack went on. {case_text(shown)}",
+        ["original", *[""] * (columns - 1)],
+        "Best image of each site and attack as the attack went on; last its result, with the SSIM. "
+        f"{case_text(shown)}",
         audit,
     )
 
@@ -215,7 +213,8 @@ def _grid(
     side = min((WIDTH_IN - margin) / columns, 1.1)
     above = max(t.count("\n") for t in (*titles, *(c.title for _, line in lines for c in line)))
     own_titles = any(c.title for _, line in lines for c in line)
-    height = (side + 0.12) * len(lines) + 0.25
+    below = any("\n" in c.note for _, line in lines for c in line)
+    height = (side + 0.12 + _LINE_IN * below) * len(lines) + 0.25
     height += _LINE_IN * (above + 1) * (len(lines) if own_titles else above > 0)
     figure = new_figure(height, caption, max(margin + side * columns, _NARROWEST_IN))
     grid = figure.subplots(len(lines), columns, squeeze=False)
@@ -238,9 +237,10 @@ def _draw(axes: Axes, cell: _Cell, title: str) -> None:
 
 
 def _wrapped(text: str, width: int = 15) -> str:
-    """An attack's text in lines that fit above a picture; at most three."""
-    parts = textwrap.wrap(re.sub(r"([:,_+])", r"\1 ", label(text, 3 * width)), width)
-    return "\n".join(p.replace(": ", ":").replace(", ", ",").replace("_ ", "_") for p in parts[:3])
+    """An attack's text, without its budget, in at most three lines that fit above a picture."""
+    shown = label(_BUDGET.sub("", text), 3 * width)
+    parts = textwrap.wrap(re.sub(r"([:,_+])", r"\1 ", shown), width)[:3]
+    return "\n".join(re.sub(r"([:,_+]) ", r"\1", part) for part in parts)
 
 
 def _known(row: Row, audit: AuditData) -> list[_Cell]:
@@ -258,8 +258,8 @@ def _best_of(rows: Sequence[Row], audit: AuditData) -> _Cell:
 
 
 def _similarity(row: Row) -> str:
-    stuck = ", stuck" if row.stuck else ""
-    return "" if row.ssim is None else f"SSIM {row.ssim:.2f}{stuck}"
+    stuck = "\nstuck" if row.stuck else ""
+    return "" if row.ssim is None else f"SSIM {round(row.ssim, 2) + 0.0:.2f}{stuck}"
 
 
 def _strength(row: Row, parameter: str) -> float:

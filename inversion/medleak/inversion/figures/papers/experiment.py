@@ -130,6 +130,16 @@ class Place:
         return found
 
 
+def cut_short(scale: Scale) -> str:
+    """For the report: what a budget does to its numbers."""
+    if scale.seconds is None:
+        return ""
+    return (
+        f" Attacks were cut off at {scale.seconds:g} CPU seconds each: this shows that everything "
+        "works, and says nothing of what they find with more time."
+    )
+
+
 def bounded(attack: str, seconds: float | None) -> str:
     """``attack`` with a budget of ``seconds``."""
     if seconds is None:

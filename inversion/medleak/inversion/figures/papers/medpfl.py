@@ -7,7 +7,7 @@ from typing import Any
 from medleak.inversion.figures.audit_data import AuditData
 from medleak.inversion.figures.estimates import Estimate, estimate, estimates
 from medleak.inversion.figures.papers.clients import Client, federate
-from medleak.inversion.figures.papers.experiment import Place, bounded
+from medleak.inversion.figures.papers.experiment import Place, bounded, cut_short
 from medleak.inversion.figures.papers.material import Material, folder, model_of, phantoms
 from medleak.inversion.figures.papers.report import Entry, grid, write_report
 from medleak.inversion.figures.papers.stated import TABLE_II, TABLE_III, TABLE_IV, TABLE_V, Stated
@@ -78,9 +78,9 @@ def reproduce(place: Place, data: Sequence[Path], weights: Path | None) -> Path:
         f"Measured on {'; '.join(m.source for m in sets)}: {n} images of each, {SIZE} px, one "
         "image in one step of SGD, pixels in [-1, 1], seeds "
         + ", ".join(map(str, place.scale.seeds))
-        + (f", {place.scale.seconds:g} CPU seconds an attack" if place.scale.seconds else "")
         + f". Success: SSIM of at least {ASR_THRESHOLD:g} (scikit-image's). The paper: 100 images "
         "of each set, on an RTX A6000; which of its splits they are from, it does not say."
+        + cut_short(place.scale)
     )
     write_report(path, "MedPFL, published and measured here", setting, entries)
     return path

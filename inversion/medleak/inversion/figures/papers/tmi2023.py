@@ -8,7 +8,7 @@ from medleak.custom.record import Manifest, find_records, list_updates, read_inf
 from medleak.inversion.figures.audit_data import AuditData
 from medleak.inversion.figures.estimates import estimate
 from medleak.inversion.figures.papers.clients import Client, State, federate, last_state
-from medleak.inversion.figures.papers.experiment import Place, bounded
+from medleak.inversion.figures.papers.experiment import Place, bounded, cut_short
 from medleak.inversion.figures.papers.material import Material, folder, model_of, of_run, phantoms
 from medleak.inversion.figures.papers.report import Entry, grid, write_report
 from medleak.inversion.figures.protection import dose, protection
@@ -95,9 +95,9 @@ def reproduce(place: Place, subject: Subject) -> Path:
     setting = (
         f"Measured on {subject.material.source}, {subject.manifest.input.spatial_size[0]} px, "
         f"model {subject.manifest.model.path}, seeds {', '.join(map(str, place.scale.seeds))}"
-        + (f", {place.scale.seconds:g} CPU seconds an attack" if place.scale.seconds else "")
-        + ". SSIM is scikit-image's; the paper's own variant is in each results.csv (ssim_tmi). "
+        f". SSIM is scikit-image's; the paper's own variant is in each results.csv (ssim_tmi). "
         "The paper: 224 px, 100 rounds, ImageNet weights, nine sites of 1 to 512 images."
+        + cut_short(place.scale)
     )
     entries = [
         *_qualitative(),
@@ -145,9 +145,8 @@ def _ablations(place: Place, subject: Subject) -> tuple[AuditData, dict[str, str
         attacks=[bounded(a, place.scale.seconds) for _, a in ABLATIONS.values()],
         rounds=[last],
         sites=[_smallest_site(records, last)],
-        iterations=place.scale.iterations,
     )
-    return data, place.figures(data, "attacks", "iterations")
+    return data, place.figures(data, "attacks")
 
 
 def _schedules(place: Place, subject: Subject) -> tuple[AuditData, dict[str, str]]:
@@ -211,7 +210,7 @@ def _figure_3(data: AuditData, pictures: dict[str, str]) -> Entry:
         "everything (h).",
         here=f"SSIM (prior: {_mean(prior and prior.mean)})."
         + grid(("panel", "attack", "setting", "SSIM", "stuck"), rows),
-        pictures=[pictures[n] for n in ("attacks", "iterations") if n in pictures],
+        pictures=[pictures[n] for n in ("attacks",) if n in pictures],
     )
 
 
