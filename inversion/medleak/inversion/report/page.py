@@ -124,6 +124,7 @@ class _Page:
             "rules": RULES,
             "Light": Light,
             "advice": advice(audit, self.verdicts),
+            "tried": wording.tried(audit),
             "unknown": wording.unknown(audit),
             "knowledge": {g.knowledge: wording.knew(audit, g.knowledge) for g in audit.groups},
             "drawings": self.drawings,

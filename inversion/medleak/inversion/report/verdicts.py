@@ -11,7 +11,6 @@ from medleak.inversion.plan import NO_DEFENCE
 from medleak.inversion.report.model import Audit, Calibration, Group
 from medleak.inversion.report.strengths import families
 from medleak.inversion.results import Row
-from medleak.inversion.statistics_verdict import MARGIN, P_IDENTIFIED
 
 
 class Light(enum.Enum):
@@ -30,10 +29,9 @@ class Light(enum.Enum):
 
 RULES: Mapping[Light, str] = {
     Light.LEAKS: "More of the patients' images came back than can be had without the update: an "
-    f"image almost whole (SSIM of {ASR_THRESHOLD:g} or more); or one closer to its original, by "
-    f"{MARGIN:g}, than the guess from public images and all other images that cannot have leaked; "
-    "or a lead over all of these whose lower 95 % bound is above 0; or pictures that single out "
-    f"the patient's own image among others (IIP, p at most {P_IDENTIFIED:g}).",
+    f"image almost whole (SSIM of {ASR_THRESHOLD:g} or more); or images closer to their originals "
+    "than the guess from public images and all other images that cannot have leaked, by more than "
+    "chance; or pictures that single out the patient's own image among others.",
     Light.MAY_LEAK: "None of these, but the measurement does not exclude a leak: the upper 95 % "
     "bound of the mean RDLV is above 0.",
     Light.NOT_KNOWN: "Nothing can be said: no original to compare with, an undefined RDLV, an "
@@ -43,7 +41,8 @@ RULES: Mapping[Light, str] = {
     "same attack did succeed on an easy case. This holds for these attacks with this knowledge "
     "alone; a stronger one may find more.",
 }
-"""`medleak.inversion.statistics_verdict.RULE` in words, its "inconclusive" split in two."""
+"""The audit's rule (`definitions.verdict` of its summary.json) in words, its "inconclusive" split
+in two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +215,7 @@ def advice(audit: Audit, verdicts: Sequence[SiteVerdict]) -> list[Advice]:
                 + ". Until then count these as leaking."
             )
         )
-    if not bad:
+    if verdicts and all(v.light is Light.NONE_FOUND for v in verdicts):
         found.append(
             Advice(
                 text="Keep the protections as they are, and audit again when the model, the "

@@ -80,6 +80,35 @@ def _knowledge(name: str, value: Any) -> str:
     return words if value is True else f"{words}: {value}"
 
 
+def tried(audit: Audit) -> str:
+    """Attacks, rounds, runs and replayed protections in one line."""
+    attacks = list(dict.fromkeys(short(g.attack, 60) for g in audit.groups))
+    rounds = sorted({r.round for r in audit.rows})
+    seeds = max((g.seeds for g in audit.groups), default=0)
+    replayed = {g.defence for g in audit.groups} - {NO_DEFENCE}
+    parts = [
+        f"attack{'s' * (len(attacks) != 1)} {listed(attacks) or 'none'}",
+        f"round{'s' * (len(rounds) != 1)} {_ranges(rounds) or 'none'}",
+        f"{seeds} run{'s' * (seeds != 1)} of each",
+        f"{len(audit.rows)} picture{'s' * (len(audit.rows) != 1)} rebuilt",
+    ]
+    if replayed:
+        many = f"{len(replayed)} protection{'s' * (len(replayed) != 1)}"
+        parts.append(f"as sent, and under {many} put on afterwards")
+    return "; ".join(parts)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """``1, 4-9``."""
+    runs: list[list[int]] = []
+    for n in numbers:
+        if runs and n == runs[-1][-1] + 1:
+            runs[-1].append(n)
+        else:
+            runs.append([n])
+    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)
+
+
 def unknown(audit: Audit) -> list[str]:
     """What this audit does not tell, a sentence each."""
     found = list(_gaps(audit))
@@ -113,8 +142,8 @@ def _gaps(audit: Audit) -> Iterator[str]:
             "on an easy case (health check). This matters where nothing came back."
         )
     if identified := {g.identification for g in groups if not g.figure("iip").defined}:
-        why = sorted(identified)[0].removeprefix("none: ")
-        yield f"Whether pictures single out the patient's own image among others (IIP): {why}"
+        why = sorted(identified)[0].removeprefix("none: ").partition(". ")[0].rstrip(".")
+        yield f"Whether pictures single out the patient's own image among others (IIP): {why}."
     if runs := _sites(g.site for g in groups if g.over == "runs"):
         yield f"How much other images of {runs} would leak: the interval is over runs on one image."
     if stuck := _sites(g.site for g in groups if g.stuck):
