@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -237,6 +237,7 @@ names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0
 items = st.builds(Item, names.filter(lambda n: n != "."), st.integers(0, 9), names)
 
 
+@settings(deadline=None)  # it waits for the disk
 @given(st.dictionaries(st.sampled_from(SECTIONS), st.lists(items, max_size=4)))
 def test_a_saved_list_loads_as_it_was_joined_to_its_folder(tmp_path_factory, lists):
     folder = tmp_path_factory.mktemp("lists")

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medleak.custom.datalist import DataError, Item, load_datalist
@@ -60,6 +60,7 @@ def test_equal_arguments_write_equal_files_and_another_seed_others(tmp_path):
     assert files(tmp_path / "one") != files(tmp_path / "three")
 
 
+@settings(deadline=None)  # it waits for the disk
 @given(st.integers(0, 30))
 def test_the_test_list_is_even_and_as_long_as_asked(tmp_path_factory, test):
     out = tmp_path_factory.mktemp("out")
