@@ -22,6 +22,7 @@ from medleak.inversion import metrics
 from medleak.inversion.embedding import EmbeddingError
 from medleak.inversion.evaluation import Evaluator, defence_text
 from medleak.inversion.metrics import as_channels
+from medleak.inversion.perceptual import Perceptual
 from medleak.inversion.plan import Case
 from medleak.inversion.prior import load_prior
 from medleak.inversion.reconstruction import Reconstruction
@@ -222,3 +223,27 @@ def test_a_prior_of_another_size_or_channels_is_refused(federation, shape):
 def test_no_neighbour_at_all_is_refused(federation):
     with pytest.raises(ValueError, match="at least 1, not at 0"):
         evaluator(federation, k=0)
+
+
+def test_lpips_is_a_figure_where_it_was_asked_for_and_images_are_large_enough(federation):
+    class Difference(torch.nn.Module):
+        """In place of LPIPS."""
+
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, a, b):
+            return self.scale * (a - b).abs().mean((1, 2, 3))
+
+    stub = Perceptual("stub", Difference())
+    truth = evaluator(federation).truth("site-9")
+    assert truth is not None
+    guessed = (truth.images + 0.1).clamp(0, 1)
+    (row,) = measured(evaluator(federation, perceptual=stub), guessed)
+    expected = 2 * (guessed - truth.images).abs().mean().item()
+    assert row.lpips == pytest.approx(expected, rel=1e-4)
+    assert measured(evaluator(federation), guessed)[0].lpips is None
+    small = InputSpec(spatial_size=(16, 16), channels=1)
+    measure = Evaluator(federation, small, torch.full((1, 1, 16, 16), 0.5), perceptual=stub)
+    assert measured(measure, torch.rand(1, 1, 16, 16))[0].lpips is None

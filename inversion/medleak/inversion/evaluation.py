@@ -17,6 +17,7 @@ from medleak.inversion.embedding import Embedding, EmbeddingError, load_embeddin
 from medleak.inversion.gallery import Gallery, build_gallery
 from medleak.inversion.iip import identify
 from medleak.inversion.metrics import as_channels
+from medleak.inversion.perceptual import MIN_SIDE_PX, Perceptual
 from medleak.inversion.plan import NO_DEFENCE, Case
 from medleak.inversion.reconstruction import Reconstruction
 from medleak.inversion.results import Row, six_digits
@@ -47,6 +48,7 @@ class Evaluator:
         *,
         embedding: str | None = None,
         k: int = 1,
+        perceptual: Perceptual | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
         """Prepare to measure; no image is read yet.
@@ -59,6 +61,8 @@ class Evaluator:
             embedding: See `medleak.inversion.embedding.load_embedding`. None: ImageNet's if it is
                 on this machine, else no IIP, and every row says why.
             k: Nearest neighbours that IIP looks at.
+            perceptual: LPIPS, see `medleak.inversion.perceptual.load_perceptual`; images of less
+                than 32 px have none. None: it is not computed.
             device: Where figures are computed.
 
         Raises:
@@ -75,7 +79,7 @@ class Evaluator:
         if k < 1:
             raise ValueError(f"k-IIP looks at k neighbours, at least 1, not at {k}.")
         self._datalists, self._input, self._prior = dict(datalists), input, prior
-        self._k, self._device = k, torch.device(device)
+        self._k, self._perceptual, self._device = k, perceptual, torch.device(device)
         self._embedding: Embedding | None = None
         self._no_embedding = ""
         try:
@@ -163,7 +167,11 @@ class Evaluator:
         true = site.truth.images[pairs.truth].to(self._device)
         best = images[pairs.reconstruction].to(self._device)
         baselines = {name: values[pairs.truth] for name, values in site.baselines.items()}
+        learned = {}
+        if self._perceptual is not None and min(true.shape[2:]) >= MIN_SIDE_PX:
+            learned["lpips"] = self._perceptual(true, best)
         return {
+            **learned,
             "ssim": pairs.ssim,
             "ssim_tmi": metrics.ssim_tmi(true, best),
             "psnr": metrics.psnr(true, best),
