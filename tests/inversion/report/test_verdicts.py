@@ -5,8 +5,9 @@ import json
 import pytest
 from tests.inversion.report.directories import KNOWLEDGE, a_figure, a_group, a_row, grid
 
+from medleak.inversion.report.advice import advice
 from medleak.inversion.report.reading import read_audit
-from medleak.inversion.report.verdicts import Light, advice, headline, light_of, site_verdicts
+from medleak.inversion.report.verdicts import Light, headline, light_of, site_verdicts
 from medleak.inversion.results import summarise
 
 REACHED = {f"row_space|{KNOWLEDGE}": {"ssim": 0.97, "reached": True, "seconds": 1.0}}

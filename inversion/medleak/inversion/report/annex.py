@@ -9,6 +9,7 @@ from typing import Any
 from medleak.inversion.plan import NO_DEFENCE
 from medleak.inversion.report import wording
 from medleak.inversion.report.model import Audit, Group
+from medleak.inversion.report.texts import short
 from medleak.inversion.report.verdicts import reached_easy_case
 
 _HASHES_SHOWN = 600
@@ -139,7 +140,7 @@ def _dpia(audit: Audit) -> list[tuple[str, str, Sequence[str], str]]:
             "35(7)(a)",
             "Description of the processing and its purposes",
             [
-                f"Federated training, job {wording.short(audit.job)}. Sites send model updates, "
+                f"Federated training, job {short(audit.job)}. Sites send model updates, "
                 "not images, to a server.",
                 f"Audited here: {extent}.",
             ],
@@ -164,7 +165,7 @@ def _dpia(audit: Audit) -> list[tuple[str, str, Sequence[str], str]]:
             "35(7)(d)",
             "Measures that address the risks",
             [
-                f"{wording.short(site, 60)}: {wording.defence(text)}; {epsilon}."
+                f"{short(site, 60)}: {wording.defence(text)}; {epsilon}."
                 for site, text, epsilon in _protections(audit)[:20]
             ]
             or ["None is known to the audit."],

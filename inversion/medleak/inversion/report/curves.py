@@ -7,6 +7,7 @@ from medleak.inversion.report.charts import Chart, Point, Series
 from medleak.inversion.report.model import Audit, Figure, Group
 from medleak.inversion.report.reading import number
 from medleak.inversion.report.strengths import Strength, families, strength_of
+from medleak.inversion.report.texts import short
 
 _GUESS = "no better than a guess"
 _THRESHOLDS = [t / 100 for t in range(50, 100, 5)]
@@ -26,7 +27,7 @@ def charts(audit: Audit) -> list[Chart]:
 
 def _name(audit: Audit, group: Group) -> str:
     """As short as it is unique: the site, and attack or knowledge where there are several."""
-    parts = [_short(group.site)]
+    parts = [short(group.site, 40)]
     if len({g.attack for g in audit.groups}) > 1:
         parts.append(group.attack)
     if len({g.knowledge for g in audit.groups}) > 1:
@@ -44,7 +45,7 @@ def _by_strength(audit: Audit) -> Iterator[Chart]:
             key = stops[-1].key or "strength"
             yield Chart(
                 key=f"strength{place}",
-                title=f"What comes back as the protection grows: {_short(family, 90)}",
+                title=f"What comes back as the protection grows: {short(family, 90)}",
                 x_label=f"{key} (even steps, not to scale)",
                 y_label="RDLV, mean",
                 ticks=[(x, stop.label) for x, stop in enumerate(stops)],
@@ -236,7 +237,3 @@ def _float(text: str) -> float | None:
         return number(float(text))
     except ValueError:
         return None
-
-
-def _short(text: str, longest: int = 40) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"

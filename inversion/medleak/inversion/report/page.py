@@ -1,24 +1,19 @@
 """The report as HTML: everything that the template needs, and the file as a whole."""
 
-import base64
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
 from medleak.custom.record import utc_now
 from medleak.inversion.report import annex, wording
+from medleak.inversion.report.advice import advice
 from medleak.inversion.report.album import Album
 from medleak.inversion.report.charts import Drawing, draw
 from medleak.inversion.report.compare import compare
 from medleak.inversion.report.curves import charts
+from medleak.inversion.report.document import as_script_data, fill
 from medleak.inversion.report.frames import Frames, Originals, gallery
 from medleak.inversion.report.model import Audit
 from medleak.inversion.report.reading import read_audit
@@ -27,9 +22,7 @@ from medleak.inversion.report.verdicts import (
     RULES,
     Light,
     SiteVerdict,
-    advice,
     headline,
-    light_of,
     site_verdicts,
 )
 
@@ -130,7 +123,9 @@ class _Page:
             "drawings": self.drawings,
             "comparison": self.comparison,
             "frames": frames,
-            "payload": _json({**frames.payload, "originals": self.originals, "job": audit.job}),
+            "payload": as_script_data(
+                {**frames.payload, "originals": self.originals, "job": audit.job}
+            ),
             "pictures": "\n".join(rest),
             "originals": self.originals,
             "notes": self.notes,
@@ -141,16 +136,14 @@ class _Page:
             "limits": wording.LIMITS,
             "references": wording.REFERENCES,
         }
-        return _fill(context)
+        return fill("report.html.jinja", context)
 
 
 def index(folders: Mapping[str, Path], originals: Originals) -> bytes:
     """A page that lists audits by number, worst first as far as they can be read."""
     entries = [_entry(number, folder) for number, folder in folders.items()]
     entries.sort(key=lambda e: e["light"].severity if e["light"] else -1)
-    template = _environment().get_template("index.html.jinja")
-    style = Markup(_asset("report.css"))  # a file of ours
-    return template.render(entries=entries, style=style, originals=originals, album=[]).encode()
+    return fill("index.html.jinja", {"entries": entries, "originals": originals, "album": []})
 
 
 def _entry(number: str, folder: Path) -> dict[str, Any]:
@@ -203,67 +196,3 @@ def _notes(
             "This file holds the original images. Handle it as patient data if they are patients'."
         )
     return notes
-
-
-def _json(content: Mapping[str, Any]) -> Markup:
-    """JSON that cannot end the script element that it stands in."""
-    text = json.dumps(content, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # escaped above
-
-
-def _plain(value: Any) -> str:
-    """A value from a JSON file, for a cell."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _lines(value: Any) -> str:
-    """A value from a JSON file as lines to copy."""
-    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("medleak.inversion.report", "assets"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {
-        "figure": wording.figure,
-        "short": wording.short,
-        "capitalize_first": lambda text: text[:1].upper() + text[1:],
-        "plain": _plain,
-        "lines": _lines,
-    }
-    environment.globals |= {"light_of": light_of, "zip": zip}
-    return environment
-
-
-def _asset(name: str) -> str:
-    return (files("medleak.inversion.report") / "assets" / name).read_text(encoding="utf-8")
-
-
-def _fill(context: Mapping[str, Any]) -> bytes:
-    style, script = _asset("report.css"), _asset("report.js")
-    policy = "; ".join(
-        [
-            "default-src 'none'",
-            "img-src data:",
-            f"style-src {_hash(style)}",
-            f"script-src {_hash(script)}",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
-    )
-    template = _environment().get_template("report.html.jinja")
-    own = {"style": Markup(style), "script": Markup(script)}  # files of ours
-    return template.render(**context, **own, policy=policy).encode()
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,10 +1,11 @@
 """The words of the report for people who have not read the papers."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from medleak.inversion.plan import ATTACKS, NO_DEFENCE
 from medleak.inversion.report.model import Audit, Figure
+from medleak.inversion.report.texts import listed, names, short
 from medleak.inversion.report.verdicts import reached_easy_case
 
 KNOWLEDGE = {
@@ -121,15 +122,15 @@ def unknown(audit: Audit) -> list[str]:
 
 def _gaps(audit: Audit) -> Iterator[str]:
     groups = audit.overall or list(audit.groups)
-    if no_truth := _sites(g.site for g in groups if not g.figure("ssim").defined):
+    if no_truth := names(g.site for g in groups if not g.figure("ssim").defined):
         yield f"How close the pictures of {no_truth} are: there is no original to compare with."
     undefined = [g for g in groups if g.figure("ssim").defined and not g.figure("rdlv").defined]
-    if sites := _sites(g.site for g in undefined):
+    if sites := names(g.site for g in undefined):
         yield (
             f"The relative leakage (RDLV) of {sites}: undefined, as the guess from public images "
             "resembles the originals too little (SSIM below 0.05)."
         )
-    if one := _sites(g.site for g in groups if g.figure("ssim").n == 1):
+    if one := names(g.site for g in groups if g.figure("ssim").n == 1):
         yield f"How much {one} would leak with other images: only one was measured, so no interval."
     if groups and max(g.seeds for g in groups) == 1:
         yield "How much luck is in it: each attack ran once (one seed)."
@@ -144,9 +145,9 @@ def _gaps(audit: Audit) -> Iterator[str]:
     if identified := {g.identification for g in groups if not g.figure("iip").defined}:
         why = sorted(identified)[0].removeprefix("none: ").partition(". ")[0].rstrip(".")
         yield f"Whether pictures single out the patient's own image among others (IIP): {why}."
-    if runs := _sites(g.site for g in groups if g.over == "runs"):
+    if runs := names(g.site for g in groups if g.over == "runs"):
         yield f"How much other images of {runs} would leak: the interval is over runs on one image."
-    if stuck := _sites(g.site for g in groups if g.stuck):
+    if stuck := names(g.site for g in groups if g.stuck):
         yield f"The most that {stuck} leaks: the attack stopped short there by its own measure."
     if audit.refused:
         yield f"Whatever is in {len(audit.refused)} cases that could not be attacked (see annex)."
@@ -167,18 +168,3 @@ def figure(value: Figure, digits: int = 2) -> str:
 def defence(text: str) -> str:
     """A defence for a sentence."""
     return "nothing" if text == NO_DEFENCE else text
-
-
-def short(text: str, longest: int = 80) -> str:
-    """``text``, cut where it is too long to be read."""
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
-
-
-def listed(words: Sequence[str]) -> str:
-    """``a, b and c``."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
-
-
-def _sites(names: Iterable[str]) -> str:
-    shown = [short(n, 60) for n in dict.fromkeys(names)]
-    return listed(shown if len(shown) <= 9 else [*shown[:8], f"{len(shown) - 8} more sites"])
