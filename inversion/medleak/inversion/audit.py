@@ -18,7 +18,7 @@ from medleak.inversion.evaluation import Evaluator
 from medleak.inversion.health import Health, failed, key
 from medleak.inversion.panels import PRIOR_PICTURE, save_case
 from medleak.inversion.pictures import save_png, to_picture
-from medleak.inversion.plan import ATTACKS, AttackTable, Case, Plan, attack_of
+from medleak.inversion.plan import ATTACKS, AttackTable, Case, Plan, attack_name, attack_of
 from medleak.inversion.prior import load_prior
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
 from medleak.inversion.results import Row, read_rows
@@ -149,8 +149,10 @@ class _Session:
         self, tasks: Sequence[Task], jobs: int, watch: schedule.Watch | None
     ) -> Generator[schedule.Done[Task]]:
         """What the attacks make of ``tasks``; truth has no part in it."""
+        names = {attack_name(spec) for spec in self.settings}
+        used = {name: self._table[name] for name in names}  # others need not be picklable
         make = functools.partial(
-            _make_attacker, self.plan, self._table, self.datalists, torch.get_num_threads()
+            _make_attacker, self.plan, used, self.datalists, torch.get_num_threads()
         )
         if jobs > 1 and len(tasks) > 1:
             return schedule.at_once(tasks, make, jobs, watch=watch)

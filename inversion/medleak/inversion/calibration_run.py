@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medleak.filters.composition import Composition
+from medleak.filters.percentile_gaussian import PercentileGaussian
 from medleak.filters.registry import DEFENCES, declaration, defence
 from medleak.inversion.audit import Outcome, audit
 from medleak.inversion.audit_case import Task
@@ -158,6 +159,7 @@ def _write(
     path = plan.out / CALIBRATION
     strength = answer.strength
     entry = as_json(answer, mechanism) | {
+        "scope": _scope(mechanism.text(mechanism.weak)),
         "margin": margin,
         "rounds": None if plan.rounds is None else list(plan.rounds),
         "attacks": list(plan.attacks),
@@ -166,6 +168,13 @@ def _write(
         "utility": [asdict(u) for u in utilities],
     }
     write_json(path, {**read_calibration(plan.out), answer.site: entry})
+
+
+def _scope(text: str) -> str | None:
+    """What one noise level is computed over, of a defence that has the choice."""
+    used = defence(text)
+    steps = used.steps if isinstance(used, Composition) else [used]
+    return next((str(step.scope) for step in steps if isinstance(step, PercentileGaussian)), None)
 
 
 def read_calibration(out: Path) -> dict[str, Any]:

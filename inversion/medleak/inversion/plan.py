@@ -212,8 +212,7 @@ def attack_of(spec: str, table: AttackTable = ATTACKS) -> tuple[AttackKind, Any]
         ValueError: Unknown name, `AVERAGE` before an attack that cannot join rounds, or see
             `settings_of`.
     """
-    name, _, rest = spec.removeprefix(AVERAGE).partition(":")
-    name = name.strip()
+    name, rest = attack_name(spec), spec.partition(":")[2]
     if name not in table:
         raise ValueError(f"Unknown attack {name!r}; known are {', '.join(sorted(table))}.")
     kind = table[name]()
@@ -223,6 +222,11 @@ def attack_of(spec: str, table: AttackTable = ATTACKS) -> tuple[AttackKind, Any]
             "Leave the averaging out, or choose an attack whose module defines run_average."
         )
     return kind, settings_of(kind.settings, rest, f"Attack {name}")
+
+
+def attack_name(spec: str) -> str:
+    """Key in a table of attacks of ``name:key=value,…``, averaging or not."""
+    return spec.removeprefix(AVERAGE).partition(":")[0].strip()
 
 
 def knowledge_of(text: str) -> Knowledge:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medleak.custom.record import RecordError, read_info, read_manifest
-from medleak.inversion.plan import AVERAGE, Case, Plan
+from medleak.inversion.plan import Case, Plan, attack_name
 from medleak.inversion.results import Row
 
 RATES = {
@@ -161,7 +161,7 @@ def _measured(rows: Sequence[Row], attacks: set[str], scale: Any) -> dict[str, f
 
 
 def _stated(attack: str) -> float:
-    return RATES.get(attack.removeprefix(AVERAGE).partition(":")[0].strip(), _OTHER_RATE)
+    return RATES.get(attack_name(attack), _OTHER_RATE)
 
 
 def _images(plan: Plan, round: int, site: str) -> int:
