@@ -67,3 +67,19 @@ def simulate(job: Path, workspace: Path, threads: int, **variables: str) -> Simu
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     return Simulation(workspace, process.returncode, log)
+
+
+def medleak(*args: str, cwd: Path, code: int | None = 0, **variables: str) -> str:
+    """What the ``medleak`` command prints; with ``code`` None also its errors, whatever its end."""
+    done = subprocess.run(
+        [str(BIN / "medleak"), *args],
+        cwd=cwd,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    if code is None:
+        return done.stdout + done.stderr
+    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout

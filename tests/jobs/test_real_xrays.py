@@ -2,12 +2,11 @@
 
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.jobs.simulation import BIN, ROOT, export, simulate
+from tests.jobs.simulation import ROOT, export, medleak, simulate
 
 SHARED = Path(os.environ.get("MEDLEAK_SHARED", ROOT.parent / "shared"))
 XRAYS = SHARED / "data" / "cxr"
@@ -25,14 +24,6 @@ pytestmark = [
 # The high-risk site of TMI Table II beside one that trains the model; scaled to the data at hand.
 TABLE = "site-1:8:64:24,site-9:1:1:24:site-1"
 ROUND = 2
-
-
-def medleak(*args: str, cwd: Path) -> str:
-    done = subprocess.run(
-        [str(BIN / "medleak"), *args], cwd=cwd, capture_output=True, text=True, timeout=200
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("job", ["cxr_clean", "cxr_dp"])
