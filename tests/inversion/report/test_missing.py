@@ -153,6 +153,9 @@ def test_iteration_pictures_get_a_slider_of_their_own(directory, open_page):
         slider.fill(str(place))
         said.append(page.locator("#say-iteration").text_content())
         shown.append(picture.get_attribute("src"))
+        # The figures are those of the end, whatever is shown.
+        caption = page.locator("#caption").text_content() or ""
+        assert ("at the end similarity" in caption) is (place < 2)
     assert said == ["iteration 10", "iteration 200", "the end"]
     assert len(set(shown)) == 3
 

@@ -166,7 +166,7 @@
     if (original !== null && revealed) tiles.push(tile("Difference", difference(original, rebuilt, "difference of original and rebuilt image"), "black: the same"));
     $("tiles").replaceChildren(...tiles);
     const sent = value(frame, "declared") === "none" ? "no protection" : value(frame, "declared");
-    $("caption").textContent = `${name}, round ${round}, ${cut(imageOf(frame), 30)}, sent under ${cut(sent, 80)}, replayed: ${cut(stop.defence, 80)}. ${note(frame)}.`;
+    $("caption").textContent = `${name}, round ${round}, ${cut(imageOf(frame), 30)}, sent under ${cut(sent, 80)}, replayed: ${cut(stop.defence, 80)}; ${step ? "at the end " : ""}${note(frame)}.`;
   };
   const hiddenOriginal = () => {
     const button = make("button", { type: "button", className: "reveal" }, make("span", { textContent: "Hidden. Show the originals" }));
