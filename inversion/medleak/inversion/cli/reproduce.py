@@ -1,14 +1,11 @@
 """``medleak reproduce``: the tables and figures of two papers on the data at hand."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from medleak.inversion.cli.errors import one_line_errors
-
-if TYPE_CHECKING:
-    from medleak.inversion.embedding import Embedding
 
 Paper = Literal["tmi2023", "medpfl"]
 
@@ -54,6 +51,7 @@ def reproduce(
     """
     import torch
 
+    from medleak.inversion.embedding import load_embedding
     from medleak.inversion.figures.papers import medpfl, tmi2023
     from medleak.inversion.figures.papers.experiment import FULL, QUICK, Place
 
@@ -63,11 +61,13 @@ def reproduce(
             "--run is a federation, for tmi2023, in the place of --data: clients would be made of "
             "two sources. Leave one of them out."
         )
+    if weights is not None:
+        load_embedding(str(weights))  # refused before anything is trained
     place = Place(
         out=out or Path("workspace") / paper,
         scale=QUICK if quick else FULL,
         say=lambda line: typer.echo(line, err=True),
-        embed=_embedding(weights),
+        embedding=weights,
     )
     if paper == "medpfl":
         report = medpfl.reproduce(place, data or (), weights)
@@ -77,11 +77,3 @@ def reproduce(
         subject = tmi2023.subject_of(place, run, data[0] if data else None, weights, prior)
         report = tmi2023.reproduce(place, subject)
     typer.echo(str(report))
-
-
-def _embedding(weights: Path | None) -> "Embedding | None":
-    if weights is None:
-        return None
-    from medleak.inversion.embedding import load_embedding
-
-    return load_embedding(str(weights))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from medleak.custom.record import find_records
 from medleak.inversion.audit import audit
+from medleak.inversion.embedding import load_embedding
 from medleak.inversion.figures import AuditData, draw_all
-from medleak.inversion.figures.embeddings import Embed
 from medleak.inversion.observation import Knowledge
 from medleak.inversion.plan import NO_DEFENCE, Plan
 
@@ -28,6 +28,7 @@ class Scale:
         seconds: Budget of an attack on an update, CPU seconds; None: the attack's own end.
         iterations: Kept of an attack for a strip.
         sites: Of the small federation, by name: (batch size, training images).
+        trained: Train ResNet-18 too (MedPFL).
     """
 
     size: int
@@ -39,6 +40,7 @@ class Scale:
     seconds: float | None
     iterations: int
     sites: Sequence[tuple[str, int, int]]
+    trained: bool = True
 
 
 # Sites as in TMI Table II; the large ones are left to real runs.
@@ -63,6 +65,7 @@ QUICK = Scale(
     seconds=3.0,
     iterations=5,
     sites=(("site-1", 4, 4), ("site-9", 1, 1)),
+    trained=False,
 )
 
 
@@ -74,13 +77,13 @@ class Place:
         out: Its directory.
         scale: How much is tried.
         say: Told in a line what happens.
-        embed: Network for maps; None: ImageNet's, where it is at hand.
+        embedding: Weights of the ResNet-18 for IIP and maps; None: ImageNet's, where torch has it.
     """
 
     out: Path
     scale: Scale
     say: Say
-    embed: Embed | None = None
+    embedding: Path | None = None
 
     def audit(
         self,
@@ -111,6 +114,7 @@ class Place:
             seeds=self.scale.seeds,
             prior=prior,
             keep_iterations=iterations,
+            embedding=None if self.embedding is None else str(self.embedding),
         )
         cases = len(plan.cases())
         for k, outcome in enumerate(audit(plan, health=False), start=1):
@@ -122,7 +126,8 @@ class Place:
     def figures(self, data: AuditData, *names: str) -> dict[str, str]:
         """Draw figures of an audit, and say which cannot be: name to file, relative to ``out``."""
         found = {}
-        for drawn in draw_all(data, data.path / "figures", names, embed=self.embed):
+        embed = None if self.embedding is None else load_embedding(str(self.embedding))
+        for drawn in draw_all(data, data.path / "figures", names, embed=embed):
             if drawn.path is None:
                 self.say(f"no figure {drawn.name}: {drawn.missing}")
             else:

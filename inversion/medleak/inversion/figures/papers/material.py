@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from medleak.custom.datalist import Item, load_datalist, open_image, read_folders
 from medleak.custom.phantoms import MODALITIES, listing, render
@@ -29,6 +30,7 @@ from medleak.inversion.truth import find_truth
 
 _PUBLIC = 0.4  # of the patients of a folder: for the prior alone, no client has their images
 _LOOKED_AT = 8
+_PUBLIC_PHANTOMS = 64
 _SEED = 0
 
 
@@ -40,6 +42,7 @@ class Material:
         name: Short, for folders and tables.
         source: In words, for the report.
         items: Private images, absolute paths; neighbours are of different patients where possible.
+        public: Images of other patients, which no client has.
         classes: Number of classes.
         channels: 1 or 3.
         prior: As `medleak.inversion.plan.Plan` takes it.
@@ -48,6 +51,7 @@ class Material:
     name: str
     source: str
     items: Sequence[Item]
+    public: Sequence[Item]
     classes: int
     channels: Literal[1, 3]
     prior: str
@@ -68,14 +72,16 @@ class Material:
 
 def phantoms(root: Path, modality: str, n: int, size: int) -> Material:
     """``n`` made-up images of ``modality``, rendered below ``root``."""
-    items = listing(n, _SEED, modality)
-    at = render(items, root / "phantoms", size, _SEED, modality).resolve()
     kind = MODALITIES[modality]
-    kept = [Item(str(at / i.image), i.label, i.patient) for i in items]
+    private, public = (
+        _rendered(root / "phantoms", modality, count, size, seed)
+        for count, seed in ((n, _SEED), (_PUBLIC_PHANTOMS, _SEED + 1))
+    )
     return Material(
         name=modality,
         source=f"phantoms ({modality})",
-        items=_by_patient(kept),
+        items=_by_patient(private),
+        public=public,
         classes=len(kind.classes),
         channels=3 if kind.channels == 3 else 1,
         prior="phantoms" if modality == "cxr" else "gray",
@@ -102,6 +108,7 @@ def folder(root: Path, data: Path, size: int) -> Material:
         name=data.name,
         source=f"{data.name} ({len(private)} images; prior: mean of {len(public)} of others)",
         items=_by_patient(private),
+        public=_by_patient(public),
         classes=len(classes),
         channels=channels,
         prior=str(prior),
@@ -128,6 +135,7 @@ def of_run(run: Path, prior: str | None) -> tuple[Material, Manifest, dict[str, 
         name=manifest.job,
         source=f"run {manifest.job} ({len(items)} training images)",
         items=_by_patient(list(items.values())),
+        public=(),
         classes=manifest.task.num_classes,
         channels=manifest.input.channels,
         prior=prior or ("phantoms" if manifest.input.channels == 1 else "gray"),
@@ -151,11 +159,7 @@ def model_of(
         ValueError: The model cannot be built, or ``weights`` are of another one.
     """
     spec = ModelSpec(path=path, args={"num_classes": material.classes, **args})
-    network = build_network(spec.path, spec.args)
-    if weights is not None:
-        from medleak.custom.networks import load_weights
-
-        load_weights(network, load_file(weights), str(weights))
+    network = initial(spec.path, spec.args, weights)
     manifest = Manifest(
         job=f"reproduce {material.name}",
         created=utc_now(),
@@ -169,6 +173,32 @@ def model_of(
         ),
     )
     return manifest, {n: v.detach().clone() for n, v in network.state_dict().items()}
+
+
+def initial(path: str, args: Mapping[str, Any], weights: Path | None) -> nn.Module:
+    """The network ``path``, with ``weights`` (safetensors) where there are any.
+
+    Raises:
+        ValueError: The file cannot be read, or is of another network.
+    """
+    network = build_network(path, args)
+    if weights is None:
+        return network
+    from medleak.custom.networks import load_weights
+
+    try:
+        state = load_file(weights)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"Weights {str(weights)!r} cannot be read ({error}). Name a .safetensors file."
+        ) from None
+    return load_weights(network, state, str(weights))
+
+
+def _rendered(root: Path, modality: str, n: int, size: int, seed: int) -> list[Item]:
+    items = listing(n, seed, modality)
+    at = render(items, root, size, seed, modality).resolve()
+    return [Item(str(at / i.image), i.label, i.patient) for i in items]
 
 
 def _by_patient(items: Sequence[Item]) -> list[Item]:
