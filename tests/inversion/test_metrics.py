@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
+from medleak.inversion import metrics
 from medleak.inversion.metrics import (
     PSNR_CAP_DB,
     assign,
+    attack_success,
     best_of_any,
     mse,
     pairwise_ssim,
@@ -195,3 +197,40 @@ def test_nothing_passed_in_is_changed():
         compare(truth, image)
     assert torch.equal(truth, before[0])
     assert torch.equal(image, before[1])
+
+
+def test_comparing_a_few_pairs_at_a_time_changes_no_figure(monkeypatch):
+    truth, image = images(7, 3, 20, 0), images(7, 3, 20, 1)
+    whole = [f(truth, image) for f in (ssim, ssim_tmi, mse, psnr, pairwise_ssim)]
+    monkeypatch.setattr("medleak.inversion.metrics._CPU_VALUES_AT_ONCE", 3 * 20 * 20 * 2)
+    parts = [f(truth, image) for f in (ssim, ssim_tmi, mse, psnr, pairwise_ssim)]
+    for a, b in zip(whole, parts, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-14)
+
+
+def test_a_pair_is_compared_as_it_is_among_all_pairs():
+    truth, image = smooth(3, 1, 20, 0), smooth(3, 1, 20, 1)
+    torch.testing.assert_close(pairwise_ssim(image, truth).diagonal(), ssim(truth, image))
+
+
+def test_memory_does_not_grow_with_the_number_of_pairs(monkeypatch):
+    real, sizes = metrics._window_mean, []
+    monkeypatch.setattr(metrics, "_window_mean", lambda x: (sizes.append(x.numel()), real(x))[1])
+    truth = images(1, 1, 64).expand(300, -1, -1, -1)
+    ssim(truth, truth)
+    pairwise_ssim(truth[:150], truth[:150])
+    assert max(sizes) <= metrics._CPU_VALUES_AT_ONCE
+
+
+@pytest.mark.parametrize(
+    ("threshold", "wins"), [(0.9, [True, False, True, False]), (0.5, [True, True, True, False])]
+)
+def test_an_attack_succeeds_at_the_threshold_or_above_and_never_where_undefined(threshold, wins):
+    values = torch.tensor([0.9, 0.899, 1.0, float("nan")], dtype=torch.float64)
+    assert attack_success(values, threshold).tolist() == wins
+
+
+@pytest.mark.parametrize("threshold", [90, -2, float("nan")])
+def test_a_threshold_that_no_ssim_can_have_is_refused(threshold):
+    with pytest.raises(ValueError, match="give one in"):
+        attack_success(torch.tensor([0.5]), threshold)

@@ -16,8 +16,9 @@ RDLV_MIN_PRIOR_SSIM = 0.05
 PSNR_CAP_DB = 100.0
 ASR_THRESHOLD = 0.9
 _SAMPLE = SSIM_WINDOW**2 / (SSIM_WINDOW**2 - 1)  # sample over population variance of a window
-_IMAGES_AT_ONCE = 64  # of each side; bounds the memory of all pairs
-_PAIRS_AT_ONCE = 4  # of 224 px: what the sums of windows need still lies in a core's cache
+# What the sums of windows need must lie in a core's cache, or a CPU is several times slower.
+_CPU_VALUES_AT_ONCE = 2**18
+_GPU_VALUES_AT_ONCE = 2**24  # bounds the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +128,10 @@ def pairwise_ssim(reconstructions: Tensor, truths: Tensor) -> Tensor:
             "the truth at the size and channels that the record's manifest states."
         )
     similarity = reconstructions.new_empty((len(reconstructions), len(truths)), dtype=torch.float64)
-    for rows in torch.arange(len(reconstructions)).split(_IMAGES_AT_ONCE):
+    at_once = _at_once(truths)
+    for rows in torch.arange(len(reconstructions)).split(at_once):
         guesses = _Windows.of(_checked(reconstructions[rows], "reconstructions"))
-        for columns in torch.arange(len(truths)).split(_IMAGES_AT_ONCE):
+        for columns in torch.arange(len(truths)).split(at_once):
             true = _Windows.of(_checked(truths[columns], "truths"))
             for k, row in enumerate(rows):
                 similarity[row, columns] = _similarity(true, guesses.only(k), data_range=1.0)
@@ -227,12 +229,18 @@ def _seven(x: Tensor, axis: int) -> Tensor:
 def _in_parts(figure: Callable[[Tensor, Tensor], Tensor], truth: Tensor, image: Tensor) -> Tensor:
     """``figure`` of a few pairs at a time: bounded memory, and on a CPU its cache."""
     _check_same_shape(truth, image)
-    at_once = _IMAGES_AT_ONCE if truth.is_cuda else _PAIRS_AT_ONCE
+    at_once = _at_once(truth)
     parts = [
         figure(_checked(t, "truth"), _checked(i, "image"))
         for t, i in zip(truth.split(at_once), image.split(at_once), strict=True)
     ]
     return torch.cat(parts)
+
+
+def _at_once(images: Tensor) -> int:
+    """Images of this size that are compared at a time."""
+    values = _GPU_VALUES_AT_ONCE if images.is_cuda else _CPU_VALUES_AT_ONCE
+    return max(1, values // max(1, images[:1].numel()))
 
 
 def _check_same_shape(truth: Tensor, image: Tensor) -> None:
