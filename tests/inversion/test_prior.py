@@ -108,3 +108,17 @@ def test_a_missing_or_damaged_prior_is_refused_by_name(tmp_path):
     (tmp_path / "text.png").write_text("not a picture")
     with pytest.raises(DataError, match=r"text\.png"):
         load_prior(str(tmp_path / "text.png"), (8, 8), 1)
+
+
+@pytest.mark.parametrize("modality", ["fundus", "brain_mri", "dermoscopy"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_modality_has_a_phantom_prior(modality, channels):
+    prior = load_prior(f"phantoms:{modality}", (32, 32), channels)
+    assert prior.shape == (1, channels, 32, 32)
+    assert 0 <= float(prior.min()) < float(prior.max()) <= 1
+    assert not torch.equal(prior, load_prior("phantoms:cxr", (32, 32), channels))
+
+
+def test_an_unknown_modality_is_refused_with_those_that_are_known():
+    with pytest.raises(ValueError, match="phantoms:fundus"):
+        load_prior("phantoms:knee", (32, 32), 1)

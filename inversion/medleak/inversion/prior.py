@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from medleak.custom.datalist import Item, load_datalist, open_image, read_folders
-from medleak.custom.phantoms import chest_xray, listing
+from medleak.custom.phantoms import MODALITIES, listing, phantom
 from medleak.custom.transforms import decode, load_images
 
 Channels = Literal[1, 3]
 
-NAMED = ("gray", "phantoms")
+NAMED = ("gray", "phantoms", *(f"phantoms:{modality}" for modality in MODALITIES))
 # Jobs use small seeds (0, 1, …): a prior must never have seen an image that is attacked.
 _PHANTOM_SEED = 202206924
 _PHANTOMS = 64
@@ -25,8 +25,9 @@ def load_prior(prior: str, spatial_size: tuple[int, int], channels: Channels) ->
     """The prior image that ``prior`` names, as [1, C, H, W] float32 in [0, 1].
 
     Args:
-        prior: ``gray`` (0.5 everywhere), ``phantoms`` (mean of made-up chest X-rays) or the path of
-            a picture, which is made smaller with antialiasing where it is larger.
+        prior: ``gray`` (0.5 everywhere), ``phantoms`` (mean of made-up chest X-rays; of another
+            modality: ``phantoms:fundus``) or the path of a picture, which is made smaller with
+            antialiasing where it is larger.
         spatial_size: (H, W) of the record's images.
         channels: 1 or 3, of the record's images.
 
@@ -36,8 +37,8 @@ def load_prior(prior: str, spatial_size: tuple[int, int], channels: Channels) ->
     """
     if prior == "gray":
         return torch.full((1, channels, *spatial_size), 0.5)
-    if prior == "phantoms":
-        return _mean_phantom(spatial_size).expand(1, channels, *spatial_size).contiguous()
+    if prior in NAMED:
+        return mean_phantom(prior.partition(":")[2] or "cxr", spatial_size, channels)
     if not Path(prior).exists():
         raise ValueError(
             f"Prior {prior!r} is neither a file nor one of {', '.join(NAMED)}: the attack has "
@@ -63,6 +64,25 @@ def mean_image(items: Sequence[Item], spatial_size: tuple[int, int], channels: C
         images, _ = load_images(part, spatial_size=spatial_size, channels=channels)
         total += images.double().sum(0, keepdim=True)
     return (total / len(items)).float().clamp(0, 1)
+
+
+def mean_phantom(modality: str, spatial_size: tuple[int, int], channels: Channels) -> Tensor:
+    """Mean of phantoms that no job trains on: [1, C, H, W] in [0, 1].
+
+    Colour becomes gray by its mean where one channel is asked for.
+
+    Raises:
+        ValueError: The modality is unknown.
+    """
+    total = np.zeros(1)
+    for item in listing(_PHANTOMS, _PHANTOM_SEED, modality):
+        pixels, _ = phantom(modality, item.image, spatial_size, _PHANTOM_SEED)
+        total = total + pixels.astype(np.float64) / 255
+    mean = torch.from_numpy(total / _PHANTOMS).float()
+    mean = mean[None] if mean.ndim == 2 else mean.permute(2, 0, 1)
+    if channels < len(mean):
+        mean = mean.mean(0, keepdim=True)
+    return mean.expand(channels, *spatial_size)[None].contiguous()
 
 
 def public_items(source: Path) -> list[Item]:
@@ -110,11 +130,3 @@ def _picture(path: Path, spatial_size: tuple[int, int], channels: Channels) -> T
         )
     pixels = torch.from_numpy(decode(path, spatial_size, channels))
     return pixels.permute(2, 0, 1)[None].float() / 255
-
-
-def _mean_phantom(spatial_size: tuple[int, int]) -> Tensor:
-    films = [
-        chest_xray(item.image, spatial_size, _PHANTOM_SEED).astype(np.float64) / 255
-        for item in listing(_PHANTOMS, _PHANTOM_SEED)
-    ]
-    return torch.from_numpy(np.mean(films, axis=0)).float()[None, None]

@@ -88,6 +88,10 @@ SHARPEST = replace(SHARP, descent=QuasiNewton(iterations=120), covers="first")
 JUDGED = SHARP
 """What a result is judged by, however it was found: later layers are less exact over epochs."""
 
+WIDE = replace(SHARP, descent=QuasiNewton(iterations=60), spans="all")
+"""To begin with above 128 px, where the first row space alone leads astray (0.68 against 0.94)."""
+SHARP_LARGE = replace(SHARP, descent=QuasiNewton(iterations=200))
+
 # The same with Adam, which is slower and survives the rough losses of random weights.
 ROUGH = Stage(
     descent=Descent(iterations=400, lr=0.2, variation=(3.0, 0.1), levels=5),
@@ -159,6 +163,8 @@ def recipe(
 
 
 def _single(evidence: AnyEvidence, large: bool, attempt: int) -> tuple[Stage, ...]:
+    if attempt == 0 and large:
+        return (WIDE, SHARP_LARGE)
     if attempt == 0:
         return (SHARP, SHARPEST) if evidence.covers else (SHARP,)
     if attempt == 1 and not large:

@@ -28,7 +28,7 @@ _RESTART = 0.1  # and attempts from repeating each other
 # (statistics, span) of a result. Those of an image that is clearly found lie below the first pair,
 # those of a wrong valley above the second; between, another way is tried and the best is kept.
 # Noise on the update adds what it makes of the losses at the truth.
-_FOUND = (0.005, 2e-4)
+_FOUND = (0.01, 5e-4)
 _STUCK = (0.01, 0.01)
 
 
