@@ -41,8 +41,8 @@ class Health:
     Attributes:
         reached: It was inverted: RDLV of at least `REACHED`.
         round: Of the global model that the easy update starts from.
-        ssim: Of reconstruction and image; None if there is no reconstruction.
-        ssim_prior: Of the prior and the image.
+        ssim: Of reconstruction and image; 0 if there is no reconstruction.
+        ssim_prior: Of the prior and the image; None likewise.
         rdlv: See `medleak.inversion.metrics.rdlv`.
         seconds: As the attack counts them.
         why: What stopped the attack; empty where nothing did.
@@ -50,7 +50,7 @@ class Health:
 
     reached: bool
     round: int
-    ssim: float | None = None
+    ssim: float = 0.0
     ssim_prior: float | None = None
     rdlv: float | None = None
     seconds: float = 0.0
@@ -59,7 +59,7 @@ class Health:
     @property
     def final(self) -> bool:
         """Whether trying again could change nothing: it ran, or ran out of its time."""
-        return self.ssim is not None or self.why.startswith(_LATE)
+        return not self.why or self.why.startswith(_LATE)
 
 
 _LATE = "not finished within"
