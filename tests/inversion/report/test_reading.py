@@ -5,8 +5,9 @@ import json
 import pytest
 from tests.inversion.report.directories import a_figure, a_group, grid
 
+from medleak.inversion.plan import ATTACKS
 from medleak.inversion.report.reading import number, read_audit
-from medleak.inversion.report.wording import tried
+from medleak.inversion.report.wording import source, tried
 
 
 def test_figures_intervals_and_extremes_are_read(directory):
@@ -93,3 +94,20 @@ def test_a_damaged_file_is_refused_by_name(directory, name):
 )
 def test_only_finite_numbers_are_numbers(value, found):
     assert number(value) == found
+
+
+@pytest.mark.parametrize(
+    ("attack", "words"),
+    [
+        ("dlg", "Zhu et al., NeurIPS 2019"),
+        ("row_space:seconds=25", "docs/attacks.md"),
+        ("average/row_space", "joins a site's updates of all rounds"),
+        ("my_own", "not one of medleak's own"),
+    ],
+)
+def test_an_attack_is_told_with_its_source(attack, words):
+    assert words in source(attack)
+
+
+def test_every_attack_of_medleak_has_a_source():
+    assert all("not one" not in source(name) for name in ATTACKS)

@@ -63,6 +63,24 @@ def test_a_reconstruction_that_equals_an_original_goes_with_it(audit, directory)
     assert any("equal to an original" in note for note in made.notes)
 
 
+def test_an_original_of_either_audit_goes_from_both(directory, another):
+    before = directory.write(grid(["site-1"], rounds=1))
+    rows = [dataclasses.replace(r, truth_picture=None) for r in grid(["site-1"], rounds=1)]
+    after = another.write(rows)
+    stolen = files(before)[0].read_bytes()
+    (after / rows[0].picture).write_bytes(stolen)
+    made = report_of(before, after, originals="redacted")
+    assert base64.b64encode(stolen)[:-4] not in made.html
+
+
+def test_an_original_that_no_row_names_is_known_by_its_file(directory):
+    rows = [dataclasses.replace(r, truth_picture=None) for r in grid(["site-1"], rounds=1)]
+    folder = directory.write(rows)
+    stolen = directory.save("images/truth_site-1_7.png", directory.phantoms[5]).read_bytes()
+    (folder / rows[0].picture).write_bytes(stolen)
+    assert base64.b64encode(stolen)[:-4] not in report_of(folder, originals="redacted").html
+
+
 def test_panels_that_hold_originals_are_never_embedded(audit, directory):
     name = "images/round_0000_panel.png"
     panel = directory.save(name, np.arange(4096).reshape(64, 64) % 251).read_bytes()

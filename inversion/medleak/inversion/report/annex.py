@@ -85,10 +85,9 @@ def _threat(audit: Audit, group: Group) -> Threat:
     if isinstance(score, int | float):
         health += f" (SSIM {score:.2f})"
     knows, lacks = wording.knew(audit, group.knowledge)
-    source = wording.ATTACK_SOURCES.get(group.attack.partition(":")[0], "not one of medleak's own")
     return Threat(
         attacker=group.attack,
-        source=source,
+        source=wording.source(group.attack),
         knows=knows,
         lacks=lacks,
         channel=_CHANNEL,

@@ -50,9 +50,6 @@ def gallery(
         places of its picture, its original, and its iterations ``[[iteration, place], …]``),
         ``priors`` (a place an audit) and ``stops`` (defences by family, ordered by strength).
     """
-    if originals == "redacted":
-        for audit in audits:
-            album.forbid(audit.folder, (r.truth_picture for r in audit.rows if r.truth_picture))
     add = album.add if pictures else _none
     priors = [add(audit.folder, PRIOR_PICTURE) for audit in audits]
     ordered = _telling_first(audits)

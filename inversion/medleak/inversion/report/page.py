@@ -99,6 +99,9 @@ class _Page:
     def html(self, album: Album, *, reduced: bool = False) -> bytes:
         """The page with as many pictures as ``album`` takes."""
         audit = self.audits[-1]
+        if self.originals == "redacted":
+            for each in self.audits:
+                album.forbid(each.folder, _originals_of(each))
         show = telling(audit, self.verdicts, album, self.originals) if self.pictures else None
         frames = gallery(self.audits, album, self.originals, pictures=self.pictures)
         self.notes = _notes(frames, album, self.originals, self.pictures, reduced)
@@ -154,6 +157,12 @@ def _entry(number: str, folder: Path) -> dict[str, Any]:
         return {"number": number, "name": folder.name, "light": None, "words": words}
     worst = verdicts[0].light if verdicts else Light.NOT_KNOWN
     return {"number": number, "name": folder.name, "light": worst, "words": headline(verdicts)}
+
+
+def _originals_of(audit: Audit) -> list[str]:
+    """Every picture that may be an original: those of the rows, and those named like one."""
+    named = (f"images/{path.name}" for path in (audit.folder / "images").glob("truth_*"))
+    return [*(r.truth_picture for r in audit.rows if r.truth_picture), *named]
 
 
 def _drawings(audit: Audit) -> list[Drawing]:

@@ -25,8 +25,6 @@ def telling(
     audit: Audit, verdicts: Sequence[SiteVerdict], album: Album, originals: Originals
 ) -> Telling | None:
     """The best reconstruction of the site with the worst light; None without any picture."""
-    if originals == "redacted":
-        album.forbid(audit.folder, (r.truth_picture for r in audit.rows if r.truth_picture))
     ranked = sorted(
         (v for v in verdicts if v.best is not None),
         key=lambda v: (v.light.severity, -_ssim(v.best)),

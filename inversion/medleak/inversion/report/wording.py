@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from medleak.inversion.plan import ATTACKS, NO_DEFENCE
+from medleak.inversion.plan import ATTACKS, AVERAGE, NO_DEFENCE, attack_name
 from medleak.inversion.report.model import Audit, Figure
 from medleak.inversion.report.texts import listed, names, short
 from medleak.inversion.report.verdicts import reached_easy_case
@@ -39,6 +39,14 @@ ATTACK_SOURCES = {
     "idlg": "Zhao et al. 2020, arXiv:2001.02610",
     "cpl": "Wei et al., ESORICS 2020, arXiv:2004.10397",
 }
+
+
+def source(attack: str) -> str:
+    """Where an attack comes from, and whether it joins rounds."""
+    found = ATTACK_SOURCES.get(attack_name(attack), "not one of medleak's own")
+    joined = "; joins a site's updates of all rounds up to the one named"
+    return found + joined * attack.startswith(AVERAGE)
+
 
 REFERENCES = (
     "Hatamizadeh et al., Do Gradient Inversion Attacks Make Federated Learning Unsafe? IEEE TMI "
@@ -113,8 +121,7 @@ def _ranges(numbers: Sequence[int]) -> str:
 def unknown(audit: Audit) -> list[str]:
     """What this audit does not tell, a sentence each."""
     found = list(_gaps(audit))
-    tried = {g.attack.partition(":")[0] for g in audit.groups}
-    if untried := sorted(set(ATTACKS) - tried):
+    if untried := sorted(set(ATTACKS) - {attack_name(g.attack) for g in audit.groups}):
         found.append(f"Attacks of medleak that were not tried: {', '.join(untried)}.")
     found.append("What attacks would find that nobody has published yet.")
     return [*found, *(f"The audit lacks {m}." for m in audit.missing)]
