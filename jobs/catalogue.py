@@ -127,8 +127,8 @@ class Job:
         every_n_rounds, disk_budget_mb: What the recorder keeps.
         tracking: NVFlare's receiver of losses and scores.
         encrypted: Homomorphic encryption of the updates (CKKS).
-        external: Train in a process that starts from the installed package, and ship no code, for
-            sites that forbid it.
+        installed: Ship no code: each site trains with the medleak that it has installed, and a site
+            that forbids code from jobs (BYOC) can take part.
         max_grad_norm: Train with DP-SGD, clipped to this (TMI: C_dp); None: plain SGD.
         noise_multiplier: Of DP-SGD (TMI: sigma_dp). None: the least with which every site stays
             within ``target_epsilon`` after all rounds, from its own sampling rate and steps.
@@ -162,7 +162,7 @@ class Job:
     disk_budget_mb: float | None = None
     tracking: str = "tensorboard"
     encrypted: bool = False
-    external: bool = False
+    installed: bool = False
     max_grad_norm: float | None = None
     noise_multiplier: float | None = None
     target_epsilon: float | None = None

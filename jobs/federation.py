@@ -9,7 +9,6 @@ from nvflare.apis.filter import Filter
 from nvflare.app_common.aggregators.intime_accumulate_model_aggregator import (
     InTimeAccumulateWeightedAggregator,
 )
-from nvflare.app_common.executors.client_api_executor import ClientAPIExecutor
 from nvflare.app_common.workflows.global_model_eval import GlobalModelEval
 from nvflare.app_common.workflows.scatter_and_gather import ScatterAndGather
 from nvflare.app_opt.pt.recipes.fedavg import FedAvgRecipe
@@ -22,6 +21,7 @@ from medleak.custom.best_model import BestModelLocator
 from medleak.custom.client import MASK_CLASSES
 from medleak.custom.fedopt import FedOpt
 from medleak.custom.initial import format_args
+from medleak.custom.installed import InstalledClient
 from medleak.custom.recorder import UpdateRecorder
 from medleak.custom.sites import Site, format_table, scaled
 from medleak.custom.test_metrics import TestMetrics
@@ -54,9 +54,10 @@ class StrictFedAvgRecipe(FedAvgRecipe):
 
     def _prepare_client_apps(self) -> None:
         for site, config in (self.per_site_config or {}).items():
-            runner = (
-                _external(config) if self._ours.external else self._create_client_runner(config)
-            )
+            if self._ours.installed:
+                runner = InstalledClient(config["train_args"])
+            else:
+                runner = self._create_client_runner(config)
             self._job.to(runner, site, tasks=[TRAIN, TEST])
 
     def _setup_model_and_persistor(self, job: Any) -> str:
@@ -86,17 +87,6 @@ class StrictFedAvgRecipe(FedAvgRecipe):
         controller.num_clients = self._ours.clients_per_round or self.min_clients
         controller.fedprox_mu = self._ours.fedprox_mu
         return controller
-
-
-def _external(config: Mapping[str, Any]) -> ClientAPIExecutor:
-    """Training in a process of its own, from the installed package: the app needs no script."""
-    return ClientAPIExecutor(
-        execution_mode="external_process",
-        command=["python3", "-u", "-m", "medleak.custom.client", *config["train_args"].split()],
-        params_exchange_format=ExchangeFormat.PYTORCH,
-        server_expected_format=ExchangeFormat.NUMPY,
-        params_transfer_type=TransferType.DIFF,
-    )
 
 
 def recipe(job: Job) -> FedAvgRecipe:
@@ -129,7 +119,7 @@ def recipe(job: Job) -> FedAvgRecipe:
             GlobalModelEval(model_locator_id="locator", participating_clients=[tester])
         )
         made._job.to_server(TestMetrics(site=tester), id="test_metrics")
-    if not job.external:
+    if not job.installed:
         # Server apps with a custom folder may use classes outside NVFlare's allow-list.
         made.add_server_file(SERVER_README)
     _add_filters(made, job, plans)

@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--workspace", type=Path, default=Path("workspace"), help="of --env sim")
     made.add_argument("--threads", type=int, help="sites at a time in --env sim; default: all")
     made.add_argument("--startup_kit", help="admin startup kit of --env prod")
-    made.add_argument("--external", action="store_true", default=None, help="ship no code (BYOC)")
+    made.add_argument("--installed", action="store_true", default=None, help="ship no code (BYOC)")
     made.add_argument("--tracking", choices=TRACKING, help="where losses and scores go")
     data = made.add_argument_group("data and network")
     data.add_argument("--data", choices=sorted(MEDPFL), help="of medpfl_fedsgd")

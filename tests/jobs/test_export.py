@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from medleak.custom import client
+from medleak.custom.installed import InstalledClient
 from tests.jobs.simulation import ROOT, export, job_command
 
 JOBS = ROOT / "jobs"
@@ -246,11 +248,17 @@ def test_tracking_that_is_not_installed_is_one_line(tmp_path, capsys, tracking):
 
 
 def test_a_job_for_sites_that_forbid_code_ships_none(tmp_path):
-    _, client = exported_with(tmp_path, "cxr_dp", "--external")
+    _, site = exported_with(tmp_path, "cxr_dp", "--installed")
     assert not list((tmp_path / "cxr_dp").glob("**/custom"))
-    (executor,) = client["executors"]
-    args = executor["executor"]["args"]
-    assert args["execution_mode"] == "external_process"
-    assert args["command"][:4] == ["python3", "-u", "-m", "medleak.custom.client"]
-    assert "--spatial_size" in args["command"]
+    (executor,) = site["executors"]
+    assert executor["executor"]["path"] == "medleak.custom.installed.InstalledClient"
+    assert set(executor["executor"]["args"]) == {"task_script_args"}
     assert executor["tasks"] == ["train", "validate"]
+    paths = [f["path"] for chain in site["task_result_filters"] for f in chain["filters"]]
+    assert paths == ["medleak.filters.adapters.PercentileGaussian"]
+
+
+def test_the_installed_client_runs_the_packages_own_script_before_the_sites_filters():
+    executor = InstalledClient("--batch_size 1")
+    assert executor._task_script_path == client.__file__
+    assert executor._execution_mode == "in_process"
