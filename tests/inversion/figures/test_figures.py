@@ -14,7 +14,7 @@ from medleak.inversion.figures.protection import dose, protection
 from medleak.inversion.figures.style import label
 from medleak.inversion.figures.table import lines
 
-from .conftest import row, sweep
+from .conftest import defence_of, row, sweep
 
 UPDATE = "percentile_gaussian:scope=update"
 HOSTILE = [
@@ -245,6 +245,13 @@ def test_of_several_attackers_the_one_who_got_most_is_drawn(make_audit):
     assert "dlg" in text_of(draw("rdlv", audit.of("dlg", None)))
     with pytest.raises(ValueError, match="row_space"):
         audit.of("cpl", None)
+
+
+def test_curves_begin_at_the_round_in_which_they_go_on(make_audit):
+    rows = [row(ssim=0.9, round=7), row(ssim=0.2, round=0), row(defence=defence_of(10), round=7)]
+    figure = draw("ssim", AuditData.open(make_audit(rows)))
+    _, line = curve_of(figure, "site-9", UPDATE)
+    assert points(line)[0] == (0, 0.9), "round 0 was not attacked under the defence"
 
 
 def test_a_declared_defence_protects_as_a_replayed_one():

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from medleak.inversion.cli.audit import Device, Jobs, Threads, chosen_device
 from medleak.inversion.cli.errors import one_line_errors
 
 Paper = Literal["tmi2023", "medpfl"]
@@ -38,7 +39,12 @@ def reproduce(
     quick: Annotated[
         bool, typer.Option("--quick", help="Tiny and short of time: to see that all of it works.")
     ] = False,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    site: Annotated[
+        list[str] | None, typer.Option(help="With --run: audit this one; may be repeated.")
+    ] = None,
+    device: Device = "auto",
+    jobs: Jobs = 1,
+    threads: Threads = 1,
 ) -> None:
     """Measure what a paper measured, on the data at hand, and set its numbers beside these.
 
@@ -61,6 +67,8 @@ def reproduce(
             "--run is a federation, for tmi2023, in the place of --data: clients would be made of "
             "two sources. Leave one of them out."
         )
+    if site and run is None:
+        raise ValueError("--site names sites of a run, and there is none: give --run as well.")
     if weights is not None:
         load_embedding(str(weights))  # refused before anything is trained
     place = Place(
@@ -68,6 +76,9 @@ def reproduce(
         scale=QUICK if quick else FULL,
         say=lambda line: typer.echo(line, err=True),
         embedding=weights,
+        sites=site or None,
+        device=chosen_device(device),
+        jobs=jobs,
     )
     if paper == "medpfl":
         report = medpfl.reproduce(place, data or (), weights)

@@ -123,6 +123,14 @@ class AuditData:
         best = max(attackers, key=lambda a: _strength(self.measured, *a))
         return self.where(lambda r: (r.attack, r.knowledge) == best)
 
+    def compared(self) -> "AuditData":
+        """Rows of updates that were attacked under a defence as well, so that like meets like.
+
+        All rows where no update was.
+        """
+        both = {(r.round, r.site) for r in self.rows if protection(r) != NO_DEFENCE}
+        return self.where(lambda r: (r.round, r.site) in both) if both else self
+
     def unprotected(self) -> "AuditData":
         """Rows without a defence; all of them where every update was sent under one."""
         bare = self.where(lambda r: protection(r) == NO_DEFENCE)

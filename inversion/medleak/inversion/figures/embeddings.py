@@ -39,7 +39,7 @@ def embedding_map(
     Raises:
         MissingData: There is no network, or there are fewer than four pictures.
     """
-    chosen = audit.one_attacker()
+    chosen = audit.one_attacker().compared()
     rows = [
         r for r in chosen.measured if r.truth_picture and dose(protection(r), parameter) is not None
     ][:_MOST]

@@ -31,7 +31,7 @@ def rdlv_by_strength(
     Raises:
         MissingData: Fewer than two strengths of any defence were audited.
     """
-    chosen = audit.one_attacker()
+    chosen = audit.one_attacker().compared()
     kinds = kinds_of(chosen, parameter)
     caption = (
         "Relative data leakage: above 0 the reconstruction shows more of the image than the prior "
@@ -73,7 +73,7 @@ def iip_by_strength(
     Raises:
         MissingData: No IIP was computed, or fewer than two strengths were audited.
     """
-    chosen = audit.one_attacker()
+    chosen = audit.one_attacker().compared()
     chosen = chosen.where(lambda r: r.iip_match is not None)
     if not chosen.rows:
         raise audit.missing("IIP (column iip_match)", "medleak audit RUN --embedding FILE")

@@ -84,7 +84,7 @@ def noise_levels(
     Raises:
         MissingData: No defence with ``parameter`` was audited.
     """
-    chosen = audit.one_attacker()
+    chosen = audit.one_attacker().compared()
     kinds = families((protection(r) for r in chosen.measured), parameter)
     if not kinds:
         raise audit.missing(

@@ -26,7 +26,7 @@ def ssim_by_strength(
     Raises:
         MissingData: Fewer than two strengths of any defence were audited.
     """
-    chosen = audit.one_attacker()
+    chosen = audit.one_attacker().compared()
     kinds = kinds_of(chosen, parameter)
     caption = f"SSIM of reconstruction and original. {BANDS} {case_text(chosen.rows)}"
     figure, panels = panels_of(chosen.sites, caption)

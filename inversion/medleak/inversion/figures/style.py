@@ -28,8 +28,8 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)))
 INK, GRAY, FAINT = "#1a1a1a", "#5f5f5f", "#d9d9d9"
 
 WIDTH_IN = 6.6
-"""Of a figure in inches: a column of text; at 120 dpi 792 px."""
-DPI = 120
+"""Of a figure in inches: a column of text; at 110 dpi 726 px."""
+DPI = 110
 FONT_PT = 8.0
 LABEL_CHARACTERS = 28
 

@@ -17,7 +17,7 @@ def privacy_utility(audit: AuditData) -> Figure:
     Raises:
         MissingData: There is no utility.json, or no defence in it was audited.
     """
-    chosen = audit.one_attacker()
+    chosen = audit.one_attacker().compared()
     points = trade_offs(chosen, audit.utility)
     if not points:
         raise audit.missing(

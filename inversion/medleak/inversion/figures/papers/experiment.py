@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medleak.custom.record import find_records
-from medleak.inversion.audit import audit
+from medleak.inversion.audit import audit, cost
 from medleak.inversion.embedding import load_embedding
 from medleak.inversion.figures import AuditData, draw_all
 from medleak.inversion.observation import Knowledge
@@ -24,6 +24,7 @@ class Scale:
         images: Attacked of each set (MedPFL: 100).
         schedule: Batch sizes and numbers of local steps.
         strengths: sigma0 of the noise sweep.
+        levels: MedPFL's noise levels.
         seeds: Of attacks and replayed noise.
         seconds: Budget of an attack on an update, CPU seconds; None: the attack's own end.
         iterations: Kept of an attack for a strip.
@@ -36,6 +37,7 @@ class Scale:
     images: int
     schedule: Sequence[int]
     strengths: Sequence[float]
+    levels: Sequence[int]
     seeds: Sequence[int]
     seconds: float | None
     iterations: int
@@ -50,6 +52,7 @@ FULL = Scale(
     images=20,
     schedule=(1, 2, 4, 8),
     strengths=(1, 5, 10, 25, 50),
+    levels=(100, 200, 300, 400),
     seeds=(0, 1, 2),
     seconds=None,
     iterations=6,
@@ -61,6 +64,7 @@ QUICK = Scale(
     images=2,
     schedule=(1, 2, 4),
     strengths=(1, 10, 25),
+    levels=(100, 400),
     seeds=(0,),
     seconds=3.0,
     iterations=5,
@@ -77,6 +81,9 @@ class Place:
         out: Its directory.
         scale: How much is tried.
         say: Told in a line what happens.
+        sites: Of the run, tmi2023; None: all.
+        device: Where attacks run.
+        jobs: Attacks at the same time, a process each.
         embedding: Weights of the ResNet-18 for IIP and maps; None: ImageNet's, where torch has it.
     """
 
@@ -84,6 +91,9 @@ class Place:
     scale: Scale
     say: Say
     embedding: Path | None = None
+    sites: Sequence[str] | None = None
+    device: str = "cpu"
+    jobs: int = 1
 
     def audit(
         self,
@@ -114,10 +124,14 @@ class Place:
             seeds=self.scale.seeds,
             prior=prior,
             keep_iterations=iterations,
+            device=self.device,
             embedding=None if self.embedding is None else str(self.embedding),
         )
+        self.say(f"{name}: {cost(plan, jobs=self.jobs)}")
         cases = len(plan.cases())
-        for k, outcome in enumerate(audit(plan, health=False), start=1):
+        # An attack that is cut short fails on an easy case too: nothing to learn from one.
+        whole = self.scale.seconds is None
+        for k, outcome in enumerate(audit(plan, jobs=self.jobs, health=whole), start=1):
             found = "kept" if outcome.kept else outcome.refused or "done"
             case = outcome.case
             self.say(f"{name} {k}/{cases}: {case.site}, {case.attack}, {case.defence}: {found}")

@@ -21,15 +21,13 @@ from medleak.inversion.results import Row
 SIZE = 32
 LR = 0.01
 _HALF = 0.5  # mean and deviation: pixels in [-1, 1]
-LEVELS = (100, 200, 300, 400)
 CNN_ATTACKS = ("dlg", "idlg", "cpl")
-# Where the paper counts its columns wrongly, its own code decides: level L is Laplace scale 1/L.
-DEFENCES = (
-    *(f"laplace_perturbation:scale={1 / level:.4g},lr={LR}" for level in LEVELS),
-    f"gaussian_perturbation:scale={1 / LEVELS[0]:.4g},lr={LR}",
+OTHER_DEFENCES = (
+    f"gaussian_perturbation:scale=0.01,lr={LR}",
     "top_k:fraction=0.1",
     "clipped_gaussian:max_grad_norm=1.0,noise_multiplier=1.0",
 )
+_LEVELS = (100, 200, 300, 400)  # of the paper
 _MODALITIES = ("dermoscopy", "cxr", "brain_mri")
 _CNN = "medleak.custom.small_networks.cnn4"
 _RESNET = "medleak.custom.networks.resnet18_cifar"
@@ -103,10 +101,23 @@ def _cnn(place: Place, material: Material) -> tuple[AuditData, AuditData]:
         iterations=place.scale.iterations,
     )
     data = place.audit(
-        name, run, prior=material.prior, attacks=[bounded("cpl", seconds)], defences=DEFENCES
+        name,
+        run,
+        prior=material.prior,
+        attacks=[bounded("cpl", seconds)],
+        defences=_defences(place),
     )
     bare = data.where(lambda r: protection(r) == NO_DEFENCE)
     return bare, data.where(lambda r: r.attack.startswith("cpl"))
+
+
+def noise_of(level: int) -> str:
+    """MedPFL's noise level: its text does not define it, its code adds Laplace of scale 1/L."""
+    return f"laplace_perturbation:scale={1 / level:.4g},lr={LR}"
+
+
+def _defences(place: Place) -> list[str]:
+    return [*map(noise_of, place.scale.levels), *OTHER_DEFENCES]
 
 
 def _resnet(place: Place, material: Material) -> dict[str, AuditData]:
@@ -230,10 +241,11 @@ def _reconstructions(pictures: Sequence[str]) -> Entry:
 
 def _table_iii(attacks: Mapping[str, AuditData], defended: Mapping[str, AuditData]) -> Entry:
     rows = []
+    levels = {noise_of(level): level for level in _LEVELS}
     for name, data in defended.items():
         for text in dict.fromkeys(protection(r) for r in data.measured):
             own = [r for r in data.measured if protection(r) == text]
-            level = next((v for v, d in zip(LEVELS, DEFENCES, strict=False) if d == text), None)
+            level = levels.get(text)
             key = "attack" if text == NO_DEFENCE else str(level)
             mse, ssim = TABLE_III.get((_kind(name), key), ("-", "-"))
             rows.append(

@@ -102,14 +102,22 @@ def _federation(place: Place, subject: Subject) -> tuple[AuditData, dict[str, st
     shown = sorted({rounds[0], rounds[len(rounds) // 2], rounds[-1]})
     attack = [bounded("row_space", place.scale.seconds)]
     prior = subject.material.prior
-    place.audit("federation", subject.run, prior=prior, attacks=attack, rounds=shown)
+    place.audit(
+        "federation", subject.run, prior=prior, attacks=attack, rounds=shown, sites=place.sites
+    )
     noise = [
         f"percentile_gaussian:sigma0={s:g},scope={scope}"
         for scope in ("update", "group")
         for s in place.scale.strengths
     ]
     data = place.audit(
-        "federation", subject.run, prior=prior, attacks=attack, rounds=shown[-1:], defences=noise
+        "federation",
+        subject.run,
+        prior=prior,
+        attacks=attack,
+        rounds=shown[-1:],
+        sites=place.sites,
+        defences=noise,
     )
     figures = place.figures(data, "rounds")
     # Curves compare like with like: the round of the sweep alone.
