@@ -116,6 +116,7 @@ def test_what_a_defence_costs_is_kept_beside_the_results(make_run):
     assert medleak("audit", "--attack", "fake", *args).exit_code == 0
     (entry,) = json.loads(Path("a/utility.json").read_text())
     assert (entry["defence"], entry["accuracy"], entry["n"]) == (noise, 0.8, 50)
-    result = medleak("audit", "--attack", "fake", "--utility", "none=nowhere", "--out", "b")
-    assert result.exit_code == 2
+    for wrong in ("none=nowhere", f"prayer={run.root}"):
+        result = medleak("audit", "--attack", "fake", "--utility", wrong, "--out", "b")
+        assert result.exit_code == 2
     assert not Path("b").exists()

@@ -43,6 +43,16 @@ def test_more_images_take_longer_and_a_limit_of_the_attack_bounds_it(make_run, t
     assert cost(free).cpu_seconds > 4.0
 
 
+def test_joining_rounds_takes_as_much_longer_as_there_are_rounds(make_run, tmp_path):
+    run = make_run({"site-1": 1}, rounds=(0, 1, 2, 3))
+    kind = fake(half)["fake"]()
+    table = {"fake": lambda: dataclasses.replace(kind, run_average=kind.run)}
+    one = plan_of(run, tmp_path, rounds=[3])
+    joined = dataclasses.replace(one, attacks=["average/fake"])
+    apart = cost(one, attacks=table).cpu_seconds - 2.0
+    assert cost(joined, attacks=table).cpu_seconds - 2.0 == pytest.approx(4 * apart)
+
+
 def test_what_was_measured_takes_the_place_of_the_stated_rate(make_run, tmp_path):
     run = make_run({"site-1": 1, "site-2": 2})
     plan = plan_of(run, tmp_path)

@@ -69,8 +69,8 @@ def _merged(old: dict[str, Any] | None, new: dict[str, Any], path: Path) -> dict
     if old is None:
         return new
     for key in ("record", "prior", "measures"):
-        if old[key] != new[key]:
-            raise _another(path, key, old[key], new[key])
+        if old.get(key) != new[key]:
+            raise _another(path, key, old.get(key), new[key])
     merged = dict(new)
     for key in ("updates", "attacks", "knowledge", "truth"):
         changed = [k for k in new[key] if old[key].get(k, new[key][k]) != new[key][k]]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from medleak.filters.percentile_gaussian import PercentileGaussian
 from medleak.filters.registry import DEFENCES, declaration, defence
 from medleak.inversion.audit import Outcome, audit
 from medleak.inversion.audit_case import Task
-from medleak.inversion.audit_journal import read_health
+from medleak.inversion.audit_journal import Journal, read_health
 from medleak.inversion.calibration import (
     Calibration,
     Found,
@@ -22,7 +23,6 @@ from medleak.inversion.calibration import (
 )
 from medleak.inversion.calibration_search import Mechanism
 from medleak.inversion.health import key
-from medleak.inversion.nulls import finish
 from medleak.inversion.plan import ATTACKS, AttackTable, Plan
 from medleak.inversion.reconstruction import ProgressCallback
 from medleak.inversion.results import write_json
@@ -100,7 +100,8 @@ def calibrate(
     for answer in search_all(searches, run):
         _write(plan, mechanism, answer, margin, utilities)
         yield answer
-    finish(plan.out)
+    with closing(Journal(plan.out, ())) as journal:
+        journal.finish()
 
 
 def policy(text: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medleak.custom.record import RecordError, read_info, read_manifest
+from medleak.custom.record import RecordError, list_updates, read_info, read_manifest
 from medleak.inversion.plan import Case, Plan, attack_name
 from medleak.inversion.results import Row
 
@@ -88,8 +88,12 @@ def estimate(
     spec = read_manifest(plan.records).input
     pixels = spec.spatial_size[0] * spec.spatial_size[1]
 
+    recorded = list_updates(plan.records)
+
     def scale(case: Case) -> float:
         n = images.get((case.round, case.site)) or _images(plan, case.round, case.site)
+        if case.averages:
+            n *= sum(site == case.site and round <= case.round for round, site in recorded)
         return n * (pixels / _REFERENCE_PIXELS) ** _PIXEL_EXPONENT
 
     rates = _measured(rows, {case.attack for case in left}, scale)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -147,7 +148,6 @@ def audit(
     from medleak.inversion.audit import cost
     from medleak.inversion.ladder import rungs
     from medleak.inversion.plan import AVERAGE, Plan, knowledge_of
-    from medleak.inversion.utility import of_text, read_utility
 
     if (ladder or ladder_each) and (knowledge or (ladder and ladder_each)):
         raise ValueError(
@@ -177,8 +177,7 @@ def audit(
         allowed_prefixes=allow_model or (),
         keep_iterations=keep_iterations,
     )
-    named = [of_text(text) for text in utility or ()]
-    prices = [read_utility(run, name) for name, run in named]
+    prices = _utilities(utility or ())
     estimate = cost(plan, jobs=jobs)
     if dry_run:
         tell_estimate(estimate, as_json)
@@ -186,6 +185,20 @@ def audit(
     if estimate.seconds > ESTIMATE_FROM:
         typer.echo(f"{estimate}.", err=True)
     _run(plan, jobs, health, steps, ladder_each, prices, as_json)
+
+
+def _utilities(texts: Sequence[str]) -> "list[Utility]":
+    from medleak.filters.registry import defence
+    from medleak.inversion.plan import NO_DEFENCE
+    from medleak.inversion.utility import of_text, read_utility
+
+    found = []
+    for text in texts:
+        name, run = of_text(text)
+        if name != NO_DEFENCE:
+            defence(name)  # a word that is none would be plotted beside no result
+        found.append(read_utility(run, name))
+    return found
 
 
 def default_prior(channels: int) -> str:
