@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
-from medleak.custom.phantoms import MODALITIES, listing, phantom
+from medleak.custom.phantoms import MODALITIES
 from medleak.inversion.metrics import ssim
 from medleak.inversion.observation import Knowledge
-from medleak.inversion.prior import load_prior
+from medleak.inversion.prior import load_prior, mean_phantom
 from medleak.inversion.results import Row
 
 _STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -26,9 +25,6 @@ _STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("prior of another kind of image", {"prior_image": "other"}),
     ("stale global model (one round old)", {"model_round": "previous"}),
 )
-_PHANTOMS = 32
-# As for the prior: images that no job trains on.
-_SEED = 202206924
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,22 +105,8 @@ def other_prior(prior: str, spatial_size: tuple[int, int], channels: Literal[1, 
         ValueError: ``prior`` cannot be used.
     """
     given = load_prior(prior, spatial_size, channels)
-    means = [_mean_phantom(modality, spatial_size, channels) for modality in MODALITIES]
+    means = [mean_phantom(modality, spatial_size, channels) for modality in MODALITIES]
     return min(means, key=lambda mean: float(ssim(given, mean)))
-
-
-def _mean_phantom(modality: str, spatial_size: tuple[int, int], channels: int) -> Tensor:
-    height, width = spatial_size
-    size = (max(height, 16), max(width, 16))
-    drawn = [
-        torch.from_numpy(phantom(modality, item.image, size, _SEED).image.copy()).float() / 255
-        for item in listing(_PHANTOMS, _SEED, modality)
-    ]
-    mean = torch.stack(drawn).mean(0)
-    mean = mean[None] if mean.ndim == 2 else mean.permute(2, 0, 1)
-    mean = mean[:, :height, :width]
-    mean = mean.mean(0, keepdim=True) if channels == 1 else mean.expand(channels, -1, -1)
-    return mean[None].contiguous()
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -42,8 +42,8 @@ Truth = Annotated[
 Prior = Annotated[
     str | None,
     typer.Option(
-        help="PNG (see medleak prior), gray, or phantoms (mean of made-up chest X-rays). "
-        "Default: phantoms for gray images, gray for colour."
+        help="PNG (see medleak prior), gray, phantoms (mean of made-up chest X-rays), or "
+        "phantoms:fundus and the like. Default: phantoms for gray images, gray for colour."
     ),
 ]
 Out = Annotated[
