@@ -78,6 +78,17 @@ def test_closing_ends_the_processes():
     assert not _children()
 
 
+def test_an_interrupt_of_the_parent_ends_the_processes():
+    def interrupt(task):
+        if task == "b":
+            raise KeyboardInterrupt
+        return lambda state: None
+
+    with pytest.raises(KeyboardInterrupt):
+        list(at_once(["a", "b", "c"], make, 1, watch=interrupt))
+    assert not _children()
+
+
 def _children() -> list[int]:
     """Processes of this one that are alive, but for multiprocessing's resource tracker."""
     time.sleep(0.05)
