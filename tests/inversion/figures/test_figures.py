@@ -36,12 +36,16 @@ def text_of(figure: Figure) -> str:
     return " ".join(words.split())  # captions are wrapped
 
 
+def accuracy_line(defence: str, strength: float | None, accuracy: float) -> dict:
+    """As `medleak.inversion.utility` writes it."""
+    limits = {"lower95": accuracy - 0.03, "upper95": min(1.0, accuracy + 0.03)}
+    line = {"defence": defence, "strength": strength, "accuracy": accuracy, **limits}
+    return {**line, "n": 200, "source": "run"}
+
+
 def accuracy_lines(strengths=(1, 10, 25)) -> list[dict]:
-    clean = {"defence": "none", "accuracy": 0.93, "lower95": 0.9, "upper95": 0.95, "source": "run"}
-    return [clean] + [
-        {"defence": UPDATE, "strength": s, "accuracy": 0.93 - 0.005 * s, "source": "run"}
-        for s in strengths
-    ]
+    noisy = [accuracy_line(UPDATE, s, 0.93 - 0.005 * s) for s in strengths]
+    return [accuracy_line("none", None, 0.93), *noisy]
 
 
 def points(line: Line2D) -> list[tuple[float, float]]:
@@ -99,9 +103,26 @@ def test_accuracies_stand_on_a_second_axis(make_audit):
     assert "test accuracy (right axis)" in text_of(figure)
 
 
+def test_a_defence_is_known_by_what_it_does_and_not_by_its_text(make_audit):
+    out = make_audit(sweep(scopes=("update",)))
+    texts = [f"percentile_gaussian:sigma0={s:.1f}" for s in (1, 10)]
+    other = accuracy_line("percentile_gaussian:sigma0=10,scope=group", None, 0.1)
+    found = [accuracy_line(text, None, 0.8) for text in texts]
+    (out / "utility.json").write_text(json.dumps([*found, other]))
+    audit = AuditData.open(out)
+    known = {one.protection: one.accuracy and one.accuracy.accuracy for one in lines(audit)}
+    assert known == {
+        "none": None,
+        **{f"percentile_gaussian:sigma0={s},scope=update": 0.8 for s in (1, 10)},
+        "percentile_gaussian:sigma0=25,scope=update": None,
+    }
+    (line,) = next(a for a in draw("rdlv", audit).axes if not a.get_title()).get_lines()
+    assert points(line) == [(1, 0.8), (10, 0.8)]
+
+
 def test_the_front_joins_what_no_other_defence_beats(make_audit):
     out = make_audit(sweep(scopes=("update",)))
-    worse = [*accuracy_lines((1, 10)), {"defence": UPDATE, "strength": 25, "accuracy": 0.95}]
+    worse = [*accuracy_lines((1, 10)), accuracy_line(UPDATE, 25, 0.95)]
     (out / "utility.json").write_text(json.dumps(worse))
     audit = AuditData.open(out)
     figure = draw("front", audit)

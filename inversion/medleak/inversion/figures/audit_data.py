@@ -1,19 +1,17 @@
 """An audit directory as the figures read it, and what to say where something is missing."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from medleak.custom.datalist import open_image
 from medleak.custom.record import find_records, natural_key, read_info
 from medleak.inversion.figures.protection import protection
 from medleak.inversion.plan import NO_DEFENCE
 from medleak.inversion.results import Row, read_rows
+from medleak.inversion.utility import Utility, read_utilities
 
 
 class MissingData(ValueError):
@@ -26,20 +24,6 @@ class Schedule:
 
     batch_size: int
     n_steps: int
-
-
-class Utility(BaseModel):
-    """A line of utility.json: test accuracy of a federation under ``defence``, with 95 % limits."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    defence: str
-    strength: float | None = None
-    accuracy: float
-    lower95: float | None = None
-    upper95: float | None = None
-    n: int | None = None
-    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +55,7 @@ class AuditData:
                 f"{str(path)!r} holds no results.csv with rows: there is nothing to draw. Name the "
                 "directory that `medleak audit` wrote."
             )
-        utility = _utility(path / "utility.json")
+        utility = read_utilities(path)
         return cls(path, rows, utility, None if run is None else _schedules(run, rows))
 
     @property
@@ -184,19 +168,6 @@ def _strength(rows: Sequence[Row], attack: str, knowledge: str) -> tuple[int, fl
     cells = {(r.round, r.site, protection(r)) for r in own}
     bare = [r.ssim or 0.0 for r in own if protection(r) == NO_DEFENCE]
     return len(cells), float(np.mean(bare or [r.ssim or 0.0 for r in own]))
-
-
-def _utility(path: Path) -> list[Utility]:
-    if not path.is_file():
-        return []
-    try:
-        content: Any = json.loads(path.read_bytes())
-        return TypeAdapter(list[Utility]).validate_python(content)
-    except (ValidationError, ValueError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise ValueError(
-            f"{path} is damaged ({why}): accuracies would be wrong. Make it anew, or remove it."
-        ) from None
 
 
 def _schedules(run: Path, rows: Sequence[Row]) -> dict[tuple[int, str], Schedule]:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medleak.inversion.figures.audit_data import AuditData, Utility, case_text
+from medleak.inversion.figures.audit_data import AuditData, case_text
 from medleak.inversion.figures.estimates import BANDS
-from medleak.inversion.figures.protection import DEFAULT_PARAMETER, dose
+from medleak.inversion.figures.protection import DEFAULT_PARAMETER, canonical, dose, protection
 from medleak.inversion.figures.strength_curves import (
     curve,
     finish,
@@ -19,6 +19,7 @@ from medleak.inversion.figures.strength_curves import (
 from medleak.inversion.figures.style import DASHES, GRAY, INK, label, line_style
 from medleak.inversion.figures.trade_off import utility_text
 from medleak.inversion.plan import NO_DEFENCE
+from medleak.inversion.utility import Utility
 
 
 def rdlv_by_strength(
@@ -37,7 +38,7 @@ def rdlv_by_strength(
         "Relative data leakage: above 0 the reconstruction shows more of the image than the prior "
         f"does. {BANDS} {case_text(chosen.rows)}"
     )
-    accuracies = _accuracies(audit.utility, kinds, parameter)
+    accuracies = _accuracies(chosen, kinds, parameter)
     if accuracies:
         sources = dict.fromkeys(u.source for u in audit.utility if u.source)
         caption += (
@@ -98,13 +99,20 @@ def iip_by_strength(
 
 
 def _accuracies(
-    utility: Sequence[Utility], kinds: Sequence[str], parameter: str
+    audit: AuditData, kinds: Sequence[str], parameter: str
 ) -> dict[str, list[tuple[float, Utility]]]:
+    """(strength, accuracy), ascending, of each kind that has at least two."""
+    family = {
+        d.family: full.family
+        for r in audit.rows
+        if (d := dose(protection(r), parameter))
+        and (full := dose(canonical(protection(r)), parameter))
+    }
     found: dict[str, list[tuple[float, Utility]]] = {kind: [] for kind in kinds}
-    for line in utility:
-        at = dose(utility_text(line, parameter), parameter)
+    for line in audit.utility:
+        at = dose(canonical(utility_text(line, parameter)), parameter)
         for kind in kinds:
-            if at is not None and at.family in (kind, NO_DEFENCE):
+            if at is not None and at.family in (family.get(kind), NO_DEFENCE):
                 found[kind].append((at.strength, line))
     # A federation without a defence alone is a point, and no curve of any kind.
     return {k: sorted(v, key=lambda p: p[0]) for k, v in found.items() if len(v) > 1}

@@ -4,7 +4,11 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
+from medleak.filters.composition import Composition
+from medleak.filters.registry import Defence, declaration, defence
+from medleak.inversion.evaluation import defence_text
 from medleak.inversion.plan import NO_DEFENCE
 from medleak.inversion.results import Row
 
@@ -28,6 +32,27 @@ def protection(row: Row) -> str:
     """Declared by the site, then replayed by the audit; `NO_DEFENCE` where neither is."""
     steps = [s for s in (row.declared, row.defence) if s != NO_DEFENCE]
     return " + ".join(steps) or NO_DEFENCE
+
+
+@cache
+def canonical(text: str) -> str:
+    """``text`` with the defaults of its defences written out, so that equal ones are equal texts.
+
+    What is no defence of ours stays as it is.
+    """
+    try:
+        used = defence(text)
+    except (ValueError, TypeError):
+        return text
+    steps = used.steps if isinstance(used, Composition) else [used]
+    return "+".join(map(_written_out, steps))
+
+
+def _written_out(step: Defence) -> str:
+    declared = declaration(step)
+    # 10 and 10.0 are one strength.
+    args = {k: float(v) if type(v) is int else v for k, v in declared["args"].items()}
+    return defence_text({**declared, "args": args})
 
 
 def dose(text: str, parameter: str = DEFAULT_PARAMETER) -> Dose | None:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from medleak.custom.atomic import write_atomic
 from medleak.custom.record import natural_key
-from medleak.inversion.figures.audit_data import AuditData, Utility
+from medleak.inversion.figures.audit_data import AuditData
 from medleak.inversion.figures.estimates import BANDS, Estimate, estimates
 from medleak.inversion.figures.protection import protection
-from medleak.inversion.figures.trade_off import utility_text
+from medleak.inversion.figures.trade_off import same, utility_text
 from medleak.inversion.metrics import ASR_THRESHOLD
 from medleak.inversion.results import Row
+from medleak.inversion.utility import Utility
 
 NULLS = {
     "prior": "prior",
@@ -57,7 +58,7 @@ def lines(audit: AuditData) -> list[Line]:
             r for r in audit.rows if (r.site, protection(r), r.knowledge) == (site, name, knowledge)
         ]
         best = max({r.attack: None for r in rows}, key=lambda a: _mean_ssim(rows, a))
-        known = next((u for u in audit.utility if utility_text(u) == name), None)
+        known = next((u for u in audit.utility if same(utility_text(u), name)), None)
         found.append(_line([r for r in rows if r.attack == best], name, known))
     return found
 
@@ -147,8 +148,6 @@ def _cells(line: Line) -> list[str]:
 def _accuracy(known: Utility | None) -> str:
     if known is None:
         return "-"
-    if known.lower95 is None or known.upper95 is None:
-        return f"{known.accuracy:.3f}"
     return f"{known.accuracy:.3f} [{known.lower95:.3f}, {known.upper95:.3f}]"
 
 

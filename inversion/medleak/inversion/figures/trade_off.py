@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from medleak.inversion.figures.audit_data import AuditData, Utility, case_text
+from medleak.inversion.figures.audit_data import AuditData, case_text
 from medleak.inversion.figures.estimates import estimate
-from medleak.inversion.figures.protection import DEFAULT_PARAMETER, dose, protection
+from medleak.inversion.figures.protection import DEFAULT_PARAMETER, canonical, dose, protection
 from medleak.inversion.figures.style import GRAY, INK, label, line_style, new_figure
 from medleak.inversion.results import Row
+from medleak.inversion.utility import Utility
 
 
 def privacy_utility(audit: AuditData) -> Figure:
@@ -22,7 +23,7 @@ def privacy_utility(audit: AuditData) -> Figure:
     if not points:
         raise audit.missing(
             "utility.json with the accuracy of an audited defence",
-            "medleak calibrate RUN --defence …",
+            "medleak audit RUN --utility none=RUN --utility percentile_gaussian:sigma0=10=OTHER",
         )
     front = _front(points)
     figure = new_figure(
@@ -37,9 +38,8 @@ def privacy_utility(audit: AuditData) -> Figure:
     for k, (name, leak, utility) in enumerate(points):
         style = line_style(k) | {"linestyle": "none", "markersize": 6.5}
         axes.plot(leak, utility.accuracy, label=label(name, 48), **style)
-        if utility.lower95 is not None and utility.upper95 is not None:
-            limits = (utility.lower95, utility.upper95)
-            axes.plot((leak, leak), limits, color=style["color"], linewidth=1, label="_")
+        limits = (utility.lower95, utility.upper95)
+        axes.plot((leak, leak), limits, color=style["color"], linewidth=1, label="_")
     best = sorted((leak, utility.accuracy) for _, leak, utility in front)
     axes.plot(*zip(*best, strict=True), color=GRAY, linewidth=1, zorder=0, label="_")
     axes.set_xlabel("RDLV, upper 95 % bound, worst site")
@@ -53,7 +53,7 @@ def trade_offs(audit: AuditData, utility: Sequence[Utility]) -> list[tuple[str, 
     """(protection, worst upper bound of RDLV over the sites, utility) where both are known."""
     found = []
     for name in dict.fromkeys(protection(r) for r in audit.rows):
-        known = next((u for u in utility if utility_text(u) == name), None)
+        known = next((u for u in utility if same(utility_text(u), name)), None)
         bounds = [
             e.upper95 if e.bounded else e.mean
             for site in audit.sites
@@ -72,6 +72,11 @@ def utility_text(utility: Utility, parameter: str = DEFAULT_PARAMETER) -> str:
     name, _, rest = utility.defence.partition(":")
     arguments = f"{parameter}={utility.strength:g}" + (f",{rest}" if colon == "," else "")
     return f"{name}:{arguments}"
+
+
+def same(first: str, second: str) -> bool:
+    """Whether two texts name the same protection, defaults written out or not."""
+    return canonical(first) == canonical(second)
 
 
 def _cell(rows: Sequence[Row], site: str, name: str) -> list[Row]:

@@ -84,7 +84,7 @@ def phantoms(root: Path, modality: str, n: int, size: int) -> Material:
         public=public,
         classes=len(kind.classes),
         channels=3 if kind.channels == 3 else 1,
-        prior="phantoms" if modality == "cxr" else "gray",
+        prior=f"phantoms:{modality}",
     )
 
 
