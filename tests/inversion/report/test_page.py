@@ -91,3 +91,17 @@ def test_a_point_of_a_curve_says_its_value_under_the_pointer(audit, open_page):
     tip = page.locator("#tip")
     assert tip.is_visible()
     assert "95 % interval" in tip.text_content()
+
+
+def test_the_sheet_has_the_closest_picture_of_each_site_as_sent(audit, open_page):
+    page = open_page(report_of(audit))
+    words = page.locator("#sheet p").all_text_contents()
+    assert [w.partition(",")[0] for w in words] == ["site-2", "site-10"]
+    assert "0.96 (guess 0.50)" in words[0]
+
+
+def test_the_sheet_shows_no_replayed_protection_as_if_it_had_been_sent(directory, open_page):
+    rows = grid(["site-1"], rounds=1, defences=["top_k:fraction=0.1"])
+    page = open_page(report_of(directory.write(rows)))
+    assert page.locator("#sheet img").count() == 0
+    assert "no update was attacked as it was sent" in (page.locator("#sheet").text_content() or "")

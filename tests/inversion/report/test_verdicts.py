@@ -1,9 +1,17 @@
 """The light follows its rule, and nothing is ever called safe."""
 
 import json
+import re
 
 import pytest
-from tests.inversion.report.directories import KNOWLEDGE, a_figure, a_group, a_row, grid
+from tests.inversion.report.directories import (
+    KNOWLEDGE,
+    a_figure,
+    a_group,
+    a_row,
+    grid,
+    report_of,
+)
 
 from medleak.inversion.report.advice import advice
 from medleak.inversion.report.reading import read_audit
@@ -172,3 +180,11 @@ def test_the_best_reconstruction_of_a_site_is_the_most_similar_as_sent(directory
     assert verdict.best is not None
     assert verdict.best.defence == "none"
     assert verdict.best.ssim == max(r.ssim or 0 for r in rows if r.defence == "none")
+
+
+def test_no_report_calls_anything_safe(directory):
+    groups = [a_group("a", **NOTHING), a_group("b")]
+    folder = directory.write([], groups, health=REACHED, pictures=False)
+    html = report_of(folder).html.decode()
+    assert "no leak found" in html
+    assert re.findall(r"(?i)\bsafe\b|\bcertified\b|\bsecure\b", html) == []

@@ -207,12 +207,13 @@
     draw();
 
     const bySite = new Map();
+    const similarity = (f) => value(f, "ssim") ?? -1;
     for (const f of own) {
-      if (f[PICTURE] === null) continue;
+      if (f[PICTURE] === null || value(f, "defence") !== "none") continue;
       const site = value(f, "site"), known = bySite.get(site);
-      const rank = (g) => (value(g, "defence") === "none" ? 10 : 0) + (value(g, "ssim") ?? -1);
-      if (!known || rank(f) > rank(known)) bySite.set(site, f);
+      if (!known || similarity(f) > similarity(known)) bySite.set(site, f);
     }
+    if (!bySite.size) $("sheet").textContent = "There is none: no update was attacked as it was sent, or no such picture is in this file.";
     const sheet = [...bySite.keys()].sort(natural).slice(0, 60).map((site) => {
       const f = bySite.get(site), name = cut(site, 40);
       const pair = make("div", { className: "pair" });
