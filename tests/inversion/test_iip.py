@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medleak.custom.datalist import Item
@@ -83,10 +83,11 @@ def test_a_neighbour_of_another_class_could_never_have_matched():
     assert (found.p, found.mean) == (1.0, 0.0)
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.tuples(st.lists(st.sampled_from("0123-"), min_size=1, max_size=3), st.just(4)))
     .filter(bool)
-    .map(lambda images: images[:4]),
+    .map(lambda images: images[:3]),
     st.integers(0, 12),
 )
 def test_the_law_is_that_of_all_permutations(images, matches):

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, wilcoxon
 from scipy.stats import bootstrap as scipy_bootstrap
@@ -70,6 +70,7 @@ def test_the_same_rows_give_the_same_interval():
     assert bounds(values, range(40)) == bounds(values, range(40))
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(1, 500), st.data())
 def test_wilson_is_scipys(n, data):
     k = data.draw(st.integers(0, n))

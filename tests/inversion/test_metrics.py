@@ -216,9 +216,9 @@ def test_a_pair_is_compared_as_it_is_among_all_pairs():
 def test_memory_does_not_grow_with_the_number_of_pairs(monkeypatch):
     real, sizes = metrics._window_mean, []
     monkeypatch.setattr(metrics, "_window_mean", lambda x: (sizes.append(x.numel()), real(x))[1])
-    truth = images(1, 1, 64).expand(300, -1, -1, -1)
+    truth = images(1, 3, 224).expand(12, -1, -1, -1)
     ssim(truth, truth)
-    pairwise_ssim(truth[:150], truth[:150])
+    pairwise_ssim(truth[:4], truth[:4])
     assert max(sizes) <= metrics._CPU_VALUES_AT_ONCE
 
 
