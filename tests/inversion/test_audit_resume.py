@@ -112,6 +112,7 @@ def test_a_full_disk_loses_nothing_that_was_found(make_run, tmp_path, monkeypatc
     assert [r.site for r in read_rows(plan.out / "results.csv")] == ["site-1", "site-2"]
 
 
+@pytest.mark.timeout(400)  # new processes import torch, which a busy machine does slowly
 @pytest.mark.parametrize(("jobs", "kills"), [(1, 5), (2, 2)])  # processes start slowly
 def test_killed_at_random_moments_it_goes_on_to_the_same_table(make_run, tmp_path, jobs, kills):
     run = make_run({f"site-{k}": 1 for k in range(1, 6)})

@@ -96,6 +96,7 @@ def test_averaging_needs_an_attack_that_can(make_run):
     assert "cannot join several rounds" in result.stderr
 
 
+@pytest.mark.timeout(400)  # new processes import torch, which a busy machine does slowly
 def test_several_processes_give_the_table_of_one(make_run):
     make_run({"site-1": 1, "site-2": 1})
     args = ("audit", "--attack", "steady", "--seed", 0, "--seed", 1, "--no-health")

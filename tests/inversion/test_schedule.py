@@ -10,6 +10,10 @@ from medleak.inversion.reconstruction import Progress
 from medleak.inversion.schedule import Done, at_once, one_by_one
 
 
+# New processes import torch, which a busy machine does slowly.
+pytestmark = pytest.mark.timeout(400)
+
+
 def make(number):
     """A worker that does what its task, a word, says."""
 
