@@ -127,7 +127,9 @@ def test_tmi2023_on_phantoms_ends_in_a_report_and_goes_on_where_it_was(place, sm
     before, said = table.read_bytes(), []
     again = tmi2023.small_federation(place, material, model)
     attack = ["row_space:seconds=0.2"]
-    replace(place, say=said.append).audit("federation", again.run, prior="phantoms", attacks=attack)
+    replace(place, say=said.append).audit(
+        "federation", again.run, prior=material.prior, attacks=attack
+    )
     assert [line.rpartition(": ")[2] for line in said[1:]] == ["kept"] * 4
     assert sorted(table.read_bytes().splitlines()) == sorted(before.splitlines())
     _, _, state = of_run(place.out / "federation-run", None)
@@ -169,6 +171,8 @@ def test_quick_is_short():
         (["medpfl", "--run", "."], "--run is a federation"),
         (["tmi2023", "--data", ".", "--data", "."], "takes one set"),
         (["tmi2023", "--run", "/nowhere"], "/nowhere"),
+        (["tmi2023", "--prior", "p.png"], "--prior goes with a run"),
+        (["medpfl", "--site", "site-9"], "--site goes with a run"),
         (["medpfl", "--data", "/nowhere"], "/nowhere"),
         (["tmi2023", "--weights", "/nowhere.safetensors"], "/nowhere.safetensors"),
     ],

@@ -67,8 +67,9 @@ def reproduce(
             "--run is a federation, for tmi2023, in the place of --data: clients would be made of "
             "two sources. Leave one of them out."
         )
-    if site and run is None:
-        raise ValueError("--site names sites of a run, and there is none: give --run as well.")
+    for name, given in (("--site", site), ("--prior", prior)):
+        if given and run is None:
+            raise ValueError(f"{name} goes with a run, and there is none: give --run as well.")
     if weights is not None:
         load_embedding(str(weights))  # refused before anything is trained
     place = Place(
