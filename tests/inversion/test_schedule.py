@@ -9,7 +9,6 @@ import pytest
 from medleak.inversion.reconstruction import Progress
 from medleak.inversion.schedule import Done, at_once, one_by_one
 
-
 # New processes import torch, which a busy machine does slowly.
 pytestmark = pytest.mark.timeout(400)
 
