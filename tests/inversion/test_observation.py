@@ -10,6 +10,8 @@ from torch import nn
 from medleak.custom.record import InputSpec, Manifest, ModelSpec, Record, TaskSpec, UpdateInfo
 from medleak.inversion.networks import build_network
 from medleak.inversion.observation import Knowledge, KnowledgeError, observe
+from medleak.inversion.simulation import schedule_of
+from medleak.inversion.single_step import single_step
 
 ARGS = {
     "block": "basic",
@@ -212,3 +214,15 @@ def test_knowledge_says_what_is_stale_or_wrong_and_refuses_other_words():
         Knowledge(model_round="next")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="given, gray or other"):
         Knowledge(prior_image="best")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_client_that_cannot_be_repeated_is_refused_before_an_attack_starts():
+    observe(make_record(optimizer="sgd"), Knowledge()).check_replay()
+    with pytest.raises(ValueError, match="sgd_fedprox.*Use row_space"):
+        observe(make_record(optimizer="sgd_fedprox"), Knowledge()).check_replay()
+    record = make_record()
+    task = TaskSpec(num_classes=2, criterion="segmentation_cross_entropy")
+    masks = replace(record, manifest=record.manifest.model_copy(update={"task": task}))
+    for attack in (single_step, schedule_of):
+        with pytest.raises(ValueError, match="trained on masks.*Use row_space"):
+            attack(observe(masks, Knowledge()))

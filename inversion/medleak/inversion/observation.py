@@ -224,6 +224,24 @@ class Observation:
             raise KnowledgeError("the labels", "labels")
         return self._labels.clone()
 
+    def check_replay(self) -> None:
+        """Refuse clients whose local steps no attack here can repeat.
+
+        Raises:
+            ValueError: Labels that are masks, or another optimiser than SGD.
+        """
+        if self.criterion == "segmentation_cross_entropy":
+            raise ValueError(
+                "The client was trained on masks, which this attack can neither infer nor know: "
+                "it would match a loss that nobody computed. Use row_space, which needs no labels."
+            )
+        if self._info.optimizer != "sgd":
+            raise ValueError(
+                f"The client's optimizer is {self._info.optimizer!r}, and this attack repeats steps "
+                "of plain SGD: it would match an update that nobody computed. Use row_space, which "
+                "needs no optimiser."
+            )
+
     def normalise(self, images: Tensor) -> Tensor:
         """[B, C, H, W] pixels in [0, 1] to model units: gray is repeated, then (x - mean) / std."""
         mean, std = (

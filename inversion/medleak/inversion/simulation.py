@@ -111,8 +111,10 @@ def schedule_of(observation: Observation) -> Schedule:
     Raises:
         KnowledgeError: Number of images or (for several steps) batch size or learning rate are
             withheld.
-        ValueError: The images make more steps than the client made.
+        ValueError: The images make more steps than the client made, or see
+            :meth:`Observation.check_replay`.
     """
+    observation.check_replay()
     steps, n = observation.n_steps, observation.n_images
     if steps == 1:
         batches = epochs_of(n, n)

@@ -97,9 +97,10 @@ def single_step(observation: Observation) -> SingleStep:
 
     Raises:
         ValueError: The client made several steps (their sum is no gradient at the global
-            weights).
+            weights), or see :meth:`Observation.check_replay`.
         KnowledgeError: The global model, the learning rate or the number of images is withheld.
     """
+    observation.check_replay()
     if observation.n_steps != 1:
         raise ValueError(
             f"The update holds {observation.n_steps} local steps, and this attack inverts the "
