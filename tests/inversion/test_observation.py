@@ -218,11 +218,11 @@ def test_knowledge_says_what_is_stale_or_wrong_and_refuses_other_words():
 
 def test_a_client_that_cannot_be_repeated_is_refused_before_an_attack_starts():
     observe(make_record(optimizer="sgd"), Knowledge()).check_replay()
-    with pytest.raises(ValueError, match="sgd_fedprox.*Use row_space"):
+    with pytest.raises(ValueError, match=r"sgd_fedprox.*Use row_space"):
         observe(make_record(optimizer="sgd_fedprox"), Knowledge()).check_replay()
     record = make_record()
     task = TaskSpec(num_classes=2, criterion="segmentation_cross_entropy")
     masks = replace(record, manifest=record.manifest.model_copy(update={"task": task}))
     for attack in (single_step, schedule_of):
-        with pytest.raises(ValueError, match="trained on masks.*Use row_space"):
+        with pytest.raises(ValueError, match=r"trained on masks.*Use row_space"):
             attack(observe(masks, Knowledge()))
