@@ -237,9 +237,9 @@ class Observation:
             )
         if self._info.optimizer != "sgd":
             raise ValueError(
-                f"The client's optimizer is {self._info.optimizer!r}, and this attack repeats steps "
-                "of plain SGD: it would match an update that nobody computed. Use row_space, which "
-                "needs no optimiser."
+                f"The client's optimizer is {self._info.optimizer!r}, and this attack repeats "
+                "steps of plain SGD: it would match an update that nobody computed. Use row_space, "
+                "which needs no optimiser."
             )
 
     def normalise(self, images: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from skimage.metrics import structural_similarity
 from medleak.custom.networks import load_weights
 from medleak.custom.record import ModelSpec
 from medleak.inversion.attacks.row_space import RowSpace, run
-from medleak.inversion.stages import FINE
 from medleak.inversion.observation import Knowledge, KnowledgeError
+from medleak.inversion.stages import FINE
 
 NETWORK = ModelSpec(
     path="monai.networks.nets.ResNet",
