@@ -29,7 +29,8 @@ _RESTART = 0.1  # and attempts from repeating each other
 # those of a wrong valley above the second; between, another way is tried and the best is kept.
 # Noise on the update adds what it makes of the losses at the truth.
 _FOUND = (0.01, 5e-4)
-_STUCK = (0.01, 0.01)
+_STUCK = (0.01, 0.003)
+_STUCK_BATCH = (0.01, 0.01)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,8 +218,8 @@ def _attempt(
             images = regroup(evidence, images, meter)
     with torch.no_grad():
         terms = Matching(evidence, JUDGED if evidence.spans else STATISTICS).terms(images)
-    stuck = not _below(_STUCK, terms, evidence)
     one = evidence.steps[-1].images.stop == 1  # several images take longer, and end higher
+    stuck = not _below(_STUCK if one else _STUCK_BATCH, terms, evidence)
     found = not stuck and (not one or _below(_FOUND, terms, evidence))
     return _Attempt(images, terms, found, stuck, ending)
 
