@@ -1,0 +1,59 @@
+"""Tests of medleak.inversion.stages: what is matched for which client."""
+
+import pytest
+import torch
+
+from medleak.inversion.evidence import Evidence
+from medleak.inversion.observation import Knowledge
+from medleak.inversion.stages import (
+    SHARP,
+    STATISTICS,
+    WIDE,
+    Matching,
+    recipe,
+)
+
+
+@pytest.fixture
+def evidence(observed, smooth_images, resnet_spec):
+    def make(n=1, **more):
+        images = smooth_images(n, size=32)
+        return Evidence(observed(images, torch.arange(n) % 2, resnet_spec, **more), min_gap=0.0)
+
+    return make
+
+
+def test_every_attempt_of_one_image_goes_another_way(evidence):
+    found = evidence()
+    plans = [recipe(found, 1, large=False, attempt=k) for k in range(3)]
+    assert plans[0][0] == WIDE
+    assert len(set(plans)) == 3
+
+
+def test_without_statistics_no_stage_matches_any_and_pixels_are_boxed(evidence):
+    found = evidence(knowledge=Knowledge(bn_statistics=False))
+    for n_images in (1, 4):
+        for attempt in range(3):
+            for stage in recipe(found, n_images, large=False, attempt=attempt):
+                assert stage.norms == "none"
+                assert stage.descent.box > 0
+
+
+def test_steps_are_regrouped_before_the_last_stage_and_single_steps_are_not(evidence):
+    several = recipe(evidence(4, batch_size=2, lr=0.001), 4, large=False)
+    assert [stage.regroup for stage in several] == [True, True, False]
+    assert all(stage.per_image for stage in several[:-1])
+    assert not several[-1].per_image
+    assert not any(stage.regroup for stage in recipe(evidence(2), 2, large=False))
+
+
+def test_without_a_row_space_the_statistics_remain(evidence):
+    found = evidence()
+    found.spans = {}
+    assert recipe(found, 1, large=False) == (STATISTICS,)
+
+
+def test_a_stage_is_zero_at_the_truth_and_not_elsewhere(evidence, smooth_images):
+    matching = Matching(evidence(), SHARP)
+    assert float(matching.loss(smooth_images(1, size=32), 0.0)) < 1e-4
+    assert float(matching.loss(smooth_images(1, size=32, seed=1), 0.0)) > 0.1
