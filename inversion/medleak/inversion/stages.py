@@ -93,7 +93,7 @@ SHARP_LARGE = replace(SHARP, descent=QuasiNewton(iterations=200))
 
 # The same with Adam, which is slower and survives the rough losses of random weights.
 ROUGH = Stage(
-    descent=Descent(iterations=400, lr=0.2, variation=(3.0, 0.1), levels=5),
+    descent=Descent(iterations=800, lr=0.3, variation=(3.0, 0.1), levels=5),
     norms="shallow",
     spans="first",
     span_weight=(30.0, 30.0),
@@ -166,9 +166,10 @@ def _single(evidence: AnyEvidence, large: bool, attempt: int) -> tuple[Stage, ..
         return (WIDE, SHARP_LARGE)
     if attempt == 0:
         return (WIDE, SHARP, SHARPEST) if evidence.covers else (WIDE, SHARP)
-    if attempt == 1 and not large:
-        return (ROUGH,) if evidence.norms else (ROUGH_WITHHELD,)
     deep = len(evidence.spans) > 1
+    if attempt == 1 and not large:
+        rough = (ROUGH,) if evidence.norms else (ROUGH_WITHHELD,)
+        return (COARSE, *rough) if deep and evidence.norms else rough
     if not evidence.norms:
         return (COARSE_WITHHELD, FINE_WITHHELD) if deep else (FINE_WITHHELD,)
     fine = FINE_LARGE if large else FINE

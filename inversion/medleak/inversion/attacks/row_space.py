@@ -24,7 +24,7 @@ from medleak.inversion.reconstruction import Ending, ProgressCallback, Reconstru
 from medleak.inversion.stages import JUDGED, STATISTICS, AnyEvidence, Matching, Stage, recipe
 
 _APART = 0.05  # standard deviation of the noise that keeps the images of a batch apart
-_RESTART = 0.1  # and attempts from repeating each other
+_RESTART = 0.1  # and attempts that go the same way from repeating each other
 # (statistics, span) of a result. Those of an image that is clearly found lie below the first pair,
 # those of a wrong valley above the second; between, another way is tried and the best is kept.
 # Noise on the update adds what it makes of the losses at the truth.
@@ -168,7 +168,8 @@ def _search(
     best: _Attempt | None = None
     attempts = 0
     while attempts < attack.attempts and (attempts == 0 or meter.left > 0):
-        start = _start(observation, prior, generator, attempts)
+        again = plans[attempts] in plans[:attempts]
+        start = _start(observation, prior, generator, again=again)
         attempts += 1
         try:
             found = _attempt(evidence, plans[attempts - 1], start, meter)
@@ -187,21 +188,21 @@ def _search(
 
 
 def _start(
-    observation: Observation, prior: Tensor | None, generator: torch.Generator, attempt: int
+    observation: Observation, prior: Tensor | None, generator: torch.Generator, *, again: bool
 ) -> Tensor:
-    """The prior; with a trace of coarse noise where images or attempts must differ.
+    """The prior; with a trace of coarse noise where images, or attempts of one way, must differ.
 
     No grain: what the first layers hardly see stays in the image as it was put there.
     """
     shape = (observation.n_images, observation.image_channels, *observation.spatial_size)
     start = torch.full(shape, 0.5) if prior is None else prior.cpu().expand(shape).clone()
-    if attempt or shape[0] > 1:
+    if again or shape[0] > 1:
         height, width = shape[2:]
         coarse = (*shape[:2], max(1, height // 8), max(1, width // 8))
         noise = functional.interpolate(
             torch.randn(coarse, generator=generator), size=(height, width), mode="bicubic"
         )
-        start = (start + (_RESTART if attempt else _APART) * noise).clamp(0, 1)
+        start = (start + (_RESTART if again else _APART) * noise).clamp(0, 1)
     return start.to(observation.device)
 
 
