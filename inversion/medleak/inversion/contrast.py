@@ -6,30 +6,31 @@ an update cannot tell contrast. Brightness it can, because padding stays while t
 contrast is a guess, and this is the place where it is made.
 """
 
-import math
-
+import numpy as np
 from torch import Tensor
 
-_USUAL_MAXIMUM = 0.95  # Of an X-ray at 8 bits, resized: 0.90 +- 0.07 over 300 images.
+_EXTREME = 0.002  # share of the pixels at either end that may be the attack's overshoot
+_NOTHING = 1e-9  # an image with nothing on one side of the level tells no gain there
 
 
-def guess_contrast(images: Tensor, prior: Tensor | None, level: float) -> Tensor:
-    """Multiply ``images`` about ``level`` until they look like images; clamp to [0, 1].
+def guess_contrast(images: Tensor, level: float) -> Tensor:
+    """Multiply ``images`` about ``level`` until they fill what [0, 1] has room for; clamp.
 
-    The gain is the geometric mean of two guesses: the one with which the brightest pixel is as
-    bright as usual, and the one that gives the images the prior's root mean square. On X-rays the
-    first scatters by 8 %, the second by 14 %; SSIM falls by less than 0.01 for 15 %.
+    Medical images have a black background or border, so the most contrast that pixels allow is
+    close to the truth: the root mean square error of the gain's logarithm was 0.07 on X-rays (their
+    brightest pixel tells it to 0.21, a public mean image's energy to 0.34), 0 on brain MRI and
+    fundus images with their black surround, and 0.3 to 0.4 on dermoscopy, which has none and where
+    the other two know no better.
 
     Args:
         images: [N, C, H, W], one gain for all: a batch norm ties the images of a batch together.
-        prior: [1, C, H, W] in [0, 1]; without it the first guess alone.
         level: Pixel value of zero padding, the mean of the input's normalisation.
     """
     offset = images - level
-    brightest = float(offset.amax((1, 2, 3)).mean())
-    guesses = [math.log((_USUAL_MAXIMUM - level) / max(brightest, 1e-6))]
-    if prior is not None:
-        rms = (prior.to(images.device) - level).square().mean().sqrt()
-        guesses.append(float((rms / offset.square().mean().sqrt().clamp_min(1e-6)).log()))
-    gain = math.exp(sum(guesses) / len(guesses))
-    return (offset * gain + level).clamp(0, 1)
+    darkest, brightest = np.quantile(offset.cpu().numpy(), (_EXTREME, 1 - _EXTREME))
+    room = [
+        limit / found
+        for limit, found in ((-level, darkest), (1 - level, brightest))
+        if limit * found > _NOTHING
+    ]
+    return (offset * min(room, default=1.0) + level).clamp(0, 1)

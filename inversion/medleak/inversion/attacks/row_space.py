@@ -244,7 +244,7 @@ def _report(
     images = best.images.clamp(0, 1)
     if not evidence.norms and best.ending != "interrupted":
         level = sum(observation.mean) / len(observation.mean)
-        images = guess_contrast(best.images, prior, level)
+        images = guess_contrast(best.images, level)
     return Reconstruction(
         images=images.cpu(),
         labels=read_labels(observation, images, evidence.steps),
