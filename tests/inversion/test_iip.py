@@ -2,10 +2,12 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 
 from medleak.custom.datalist import Item
 from medleak.inversion.gallery import Gallery, unit_length
@@ -101,6 +103,28 @@ def test_the_law_is_that_of_all_permutations(images, matches):
     assert found.mean == pytest.approx(sum(counts) / len(counts))
     inside = sum(found.lower95 <= count <= found.upper95 for count in counts) / len(counts)
     assert inside >= 0.95
+
+
+def test_a_truth_that_was_chosen_among_the_clients_images_may_be_any_of_them():
+    chosen = chance_test([(["17"], 50), (["-"], 50)], 1, candidates=[8, 8])
+    assert chosen.p == pytest.approx(8 / 50)
+    assert chosen.mean == pytest.approx(8 / 50)
+    whole_class = chance_test([(["1", "2", "2"], 3)], 2, candidates=[3])
+    assert (whole_class.p, whole_class.lower95, whole_class.upper95) == (1.0, 0, 2)
+
+
+def test_unrelated_images_have_a_small_p_as_seldom_as_it_says():
+    """20 points assigned to 20 of 200 by nearness, and looked up by nearness."""
+    rng, small = np.random.default_rng(0), 0
+    for _ in range(200):
+        all_, found = rng.normal(size=(200, 2)), rng.normal(size=(20, 2))
+        distance = np.linalg.norm(found[:, None] - all_, axis=2)
+        _, truths = linear_sum_assignment(distance[:, :20])
+        nearest = distance.argmin(1)
+        images = [([str(place)], 200) for place in nearest]
+        p = chance_test(images, int((nearest == truths).sum()), candidates=[20] * 20).p
+        small += p <= 0.01
+    assert small <= 4
 
 
 def test_rows_of_two_galleries_are_not_counted_together():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, wilcoxon
 from scipy.stats import bootstrap as scipy_bootstrap
 
-from medleak.inversion.intervals import bootstrap, compare, wilson
+from medleak.inversion.intervals import bootstrap, compare, mean_interval, wilson
 
 values = np.random.default_rng(1).normal(0.5, 0.2, 40)
 
@@ -34,6 +34,33 @@ def test_the_interval_of_a_mean_covers_it_about_19_times_in_20():
         lower, upper = bounds(rng.normal(1.0, 1.0, 40), range(40))
         inside += lower <= 1.0 <= upper
     assert 0.90 <= inside / 300 <= 0.98
+
+
+@pytest.mark.parametrize("patients", [2, 3, 5, 8, 12])
+def test_the_interval_of_few_patients_covers_as_often_as_it_says(patients):
+    rng = np.random.default_rng(patients)
+    clusters = np.repeat(np.arange(patients), 3)  # three images each, alike within a patient
+    inside = 0
+    for _ in range(400):
+        found = rng.normal(1.0, 1.0, patients)[clusters] + rng.normal(0, 0.3, len(clusters))
+        lower, upper = mean_interval(found[:, None], list(clusters))
+        inside += lower[0] <= 1.0 <= upper[0]
+    assert 0.91 <= inside / 400 <= 0.98
+
+
+def test_the_widened_interval_of_many_is_the_bootstraps():
+    many = np.random.default_rng(2).normal(0.5, 0.2, 400)
+    lower, upper = mean_interval(many[:, None], range(400))
+    assert (lower[0], upper[0]) == pytest.approx(bounds(many, range(400)), abs=0.0005)
+
+
+def test_each_figure_is_widened_by_its_own_patients():
+    both = np.stack([values, np.where(np.arange(40) < 37, np.nan, values)], 1)
+    lower, upper = mean_interval(both, range(40))
+    alone = mean_interval(values[37:, None], range(3))
+    ratio = (upper[1] - lower[1]) / (alone[1] - alone[0])
+    assert ratio == pytest.approx(1, abs=0.15)  # other resamples
+    assert np.isnan(mean_interval([[1.0], [2.0]], ["a", "a"])).all()
 
 
 def test_runs_of_one_patient_count_once():

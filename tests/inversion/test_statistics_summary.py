@@ -48,7 +48,9 @@ def test_one_image_in_one_run_has_no_interval():
 def test_one_image_in_several_runs_has_an_interval_over_runs_and_says_so():
     found = figures_of([row(ssim=s, seed=k) for k, s in enumerate((0.3, 0.5, 0.7))])
     assert found["over"] == "runs"
-    assert 0.3 <= found["ssim"]["lower95"] < 0.5 < found["ssim"]["upper95"] <= 0.7
+    # Three runs exclude little: the mean of three more may well lie beyond all of these.
+    assert -1 <= found["ssim"]["lower95"] < 0.3
+    assert 0.7 < found["ssim"]["upper95"] <= 1
     assert (found["images"], found["seeds"], found["runs"]) == (1, 3, 3)
 
 
@@ -121,10 +123,29 @@ def test_iip_is_a_share_of_all_the_clients_images_attacked_or_not():
     iip = found["iip"]
     assert iip["mean"] == pytest.approx(1 / 4)
     assert (iip["matches"], iip["k"], iip["gallery"]) == (1, 1, 90)
-    assert iip["p"] == pytest.approx(1 / 50)
-    assert iip["null"]["mean"] == pytest.approx(1 / 50 / 4)
+    # The assignment could choose among the client's four images, of whatever class the two unseen.
+    assert iip["p"] == pytest.approx(4 / 50)
+    assert iip["null"]["mean"] == pytest.approx(4 / 50 / 4)
     assert found["iip_site"]["mean"] == pytest.approx(1 / 4)
     assert found["embedding"] == "resnet18 x"
+
+
+def test_chance_counts_the_clients_images_of_the_class_that_the_assignment_chose_from():
+    seen = [identified(k, "-", False, truth_label=k % 2) for k in range(3)]
+    found = figures_of([*seen, identified(3, "7", True, truth_label=1)])
+    assert found["iip"]["p"] == pytest.approx(2 / 50)
+    (alone,) = [identified(0, "7", True, truth_label=1, site_images=1)]
+    assert figures_of([alone])["iip"]["p"] == pytest.approx(1 / 50)
+    two_sites = [alone, dataclasses.replace(alone, site="site-2", neighbours="8")]
+    assert figures_of(two_sites)["iip"]["p"] == pytest.approx(1 / 50**2)
+
+
+def test_intervals_end_where_a_figure_does():
+    found = figures_of([row(k, s, cosine=s) for k, s in enumerate((0.2, 1.0))])
+    for name in ("ssim", "cosine"):
+        assert (found[name]["lower95"], found[name]["upper95"]) == (-1, 1)
+    assert found["mse"]["lower95"] >= 0
+    assert found["rdlv"]["lower95"] < -1  # RDLV has no such end
 
 
 def test_iip_over_runs_is_the_mean_over_runs():

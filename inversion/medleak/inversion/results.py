@@ -106,7 +106,6 @@ _WHOLE = {"round", "seed", "reconstruction", "iterations", "attempts", "label", 
 }
 _YES_NO = {"stuck", "iip_match", "iip_site_match"}
 _OPTIONAL_WORDS = {"truth_image", "truth_picture", "neighbours", "embedding"}
-_WORDS = {"truth_image", "truth_picture"}
 _WORDS = {"site", "attack", "defence", "declared", "knowledge", "losses", "picture"}
 
 
@@ -214,11 +213,12 @@ DEFINITIONS = {
     "validation images of all clients",
     "iip_site": "share of the client's training images that are such a neighbour of any of its "
     "reconstructions",
-    "iip.p": "permutation of the truth among the gallery's images of its class, all runs of an "
-    "image together",
+    "iip.p": "permutation of the truth, and of the client's images that it was chosen from, among "
+    "the gallery's images of its class, all runs of an image together; an upper bound",
     "asr": "share of reconstructions with ssim >= 0.9",
-    "interval": "95 %: percentile bootstrap of 1000 resamples, clustered by patient; of shares of "
-    "fewer than 30 patients Wilson's; null: one image in one run",
+    "interval": "95 %: percentile bootstrap of 1000 resamples, clustered by patient, widened by "
+    "sqrt(n / (n - 1)) t / z for n patients; of shares of fewer than 30 patients Wilson's; null: "
+    "one image in one run",
     "verdict": RULE,
     "seconds": "CPU seconds of the attack on the whole case (wall seconds on a GPU)",
 }

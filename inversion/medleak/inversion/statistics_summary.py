@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from medleak.inversion.iip import chance_test
-from medleak.inversion.intervals import bootstrap, wilson
-from medleak.inversion.metrics import ASR_THRESHOLD, attack_success
+from medleak.inversion.intervals import mean_interval, wilson
+from medleak.inversion.metrics import ASR_THRESHOLD, PSNR_CAP_DB, attack_success
 from medleak.inversion.statistics_verdict import verdict
 
 if TYPE_CHECKING:
@@ -37,6 +37,15 @@ NULLS = {
 }
 SWEEP = tuple(round(0.5 + 0.05 * k, 2) for k in range(10))
 """Thresholds of the attack success rate."""
+
+_RANGES = {name: (-1.0, 1.0) for name in ("ssim", "ssim_tmi", "cosine", *NULLS.values())} | {
+    "psnr": (-np.inf, PSNR_CAP_DB),
+    "psnr_prior": (-np.inf, PSNR_CAP_DB),
+    "mse": (0.0, 1.0),
+    "lpips": (0.0, np.inf),
+    "share": (0.0, 1.0),
+}
+"""What a figure can be: the interval of few patients may reach beyond."""
 
 _FEW_FOR_SHARES = 30  # below, a bootstrap of a share collapses to a point too often
 
@@ -111,7 +120,9 @@ def _difference(rows: Sequence["Row"], null: str) -> NDArray[np.float64]:
 def _with_intervals(
     columns: Mapping[str, NDArray[np.float64]], clusters: Sequence[Hashable]
 ) -> dict[str, Figure | None]:
-    lower, upper = bootstrap(np.stack(list(columns.values()), axis=1), clusters)
+    least, most = np.array([_RANGES.get(name, (-np.inf, np.inf)) for name in columns]).T
+    lower, upper = mean_interval(np.stack(list(columns.values()), axis=1), clusters)
+    lower, upper = lower.clip(least, most), upper.clip(least, most)
     figures: dict[str, Figure | None] = {}
     for k, (name, values) in enumerate(columns.items()):
         known = values[np.isfinite(values)]
@@ -188,6 +199,7 @@ def _identification(rows: Sequence["Row"], clusters: Sequence[Hashable]) -> dict
     chance = chance_test(
         [([r.neighbours or "" for r in of], of[0].class_mates or 1) for of in images.values()],
         matches,
+        _candidates(used, images),
     )
     exact = _share(_per_image(rows, "iip_match"), clusters) or {}
     per_match = (exact["mean"] or 0) / matches if matches else _per_match(used)
@@ -202,6 +214,20 @@ def _identification(rows: Sequence["Row"], clusters: Sequence[Hashable]) -> dict
         "iip_site": _share(_per_image(rows, "iip_site_match"), clusters),
         "embedding": embedding,
     }
+
+
+def _candidates(used: Sequence["Row"], images: Mapping[Hashable, Sequence["Row"]]) -> list[int]:
+    """Of each image: the client's images of its class, among which an assignment could choose."""
+    truths: dict[str, dict[str | None, int | None]] = {}
+    for r in used:
+        truths.setdefault(r.site, {})[r.truth_image] = r.truth_label
+    found = []
+    for first, *_ in images.values():
+        labels = list(truths[first.site].values())
+        # Images that nothing was assigned to may be of any class.
+        unseen = max(0, (first.site_images or 0) - len(labels))
+        found.append(labels.count(first.truth_label) + unseen)
+    return found
 
 
 def _per_image(rows: Sequence["Row"], name: str) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """What the figures of a group mean, in one sentence and by a stated rule; never "safe"."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +22,15 @@ X-rays, skin and brain images at 64 px it was reached by neighbouring slices of 
 P_CHANCE = 0.01
 
 RULE = (
-    "leaks: a reconstruction has SSIM >= 0.9; or leads by 0.15 SSIM over the prior and every null "
-    "(class mean, nearest non-member, another client's update); or more images lead by 0.03 in at "
-    "least half of their runs than unrelated ones would by chance (p <= 0.01; an unrelated image "
-    "beats all G non-members with probability 1 / (G + 1); without a gallery one lead over the "
-    "prior suffices); or RDLV and the lead over every null are above 0 by their lower 95 % bounds "
-    "over patients; "
-    "or IIP has p <= 0.01. no leak found: none of these, RDLV at most 0 by its upper 95 % bound "
-    "(by its value where there is one image in one run), and the attack, knowing the same, "
-    "recovered an easy case. inconclusive: all else."
+    "leaks: a reconstruction has SSIM >= 0.9, and more than the prior; or leads by 0.15 SSIM over "
+    "the prior and every null (class mean, nearest non-member, another client's update); or more "
+    "images lead by 0.03 in at least half of their runs than unrelated ones would by chance (p <= "
+    "0.01; an unrelated image beats all G non-members with probability 1 / (G + 1), the best of N "
+    "with N / (G + N); without a gallery one lead over the prior suffices); or RDLV and the lead "
+    "over every null are above 0 by their lower 95 % bounds over patients; or IIP has p <= 0.01. "
+    "no leak found: none of these, RDLV at most 0 by its upper 95 % bound (by its value where "
+    "there is one image in one run), and the attack, knowing the same, recovered an easy case. "
+    "inconclusive: all else."
 )
 
 
@@ -65,8 +66,8 @@ def _leaks(rows: Sequence["Row"], figures: Mapping[str, Any]) -> list[str]:
             f"{ahead} of {n} reconstructions are closer to the image than the prior"
             + ("" if not _other_nulls(figures) else " and every null")
         )
-    if asr["successes"]:
-        found.append(f"{asr['successes']} of {n} reconstructions have SSIM >= {asr['threshold']}")
+    if won := sum((r.ssim or 0) >= asr["threshold"] and _beats_prior(r) for r in rows):
+        found.append(f"{won} of {n} reconstructions have SSIM >= {asr['threshold']}")
     # One image that resembles a blurred guess does so in all its runs: patients have to agree.
     sound = figures["over"] == "patients" or not _other_nulls(figures)
     if not found and sound and _above_zero(figures["rdlv"]) and _ahead_of_nulls(figures):
@@ -116,6 +117,7 @@ def _ahead_of_chance(rows: Sequence["Row"]) -> int:
     compared = {k: row for k in leads if (row := rows[k]).ssim_nonmember is not None}
     if any(leads[k] > (FAR if k in compared else MARGIN) for k in leads):
         return ahead
+    rivals = Counter(row.case for row in rows)
     images: dict[tuple[str, str | None], list[int]] = {}
     for k, row in compared.items():
         images.setdefault((row.site, row.truth_image), []).append(k)
@@ -123,7 +125,10 @@ def _ahead_of_chance(rows: Sequence["Row"]) -> int:
     # Runs of an image may all end alike. Whatever their dependence, at least half of them lead by
     # chance with at most twice the probability of one (Markov).
     chance = max(
-        (min(1.0, (1 + (len(of) > 1)) * _chance(rows[of[0]])) for of in images.values()),
+        (
+            min(1.0, (1 + (len(of) > 1)) * max(_chance(rows[k], rivals[rows[k].case]) for k in of))
+            for of in images.values()
+        ),
         default=1.0,
     )
     return ahead if leading and binom.sf(leading - 1, len(images), chance) <= P_CHANCE else 0
@@ -136,11 +141,20 @@ def _lead(row: "Row") -> float | None:
     return row.ssim - max(known) if row.ssim is not None and known else None
 
 
-def _chance(row: "Row") -> float:
-    """That an unrelated image is nearer to the truth than all of the gallery's non-members."""
+def _beats_prior(row: "Row") -> bool:
+    """Where a dark border alone makes 0.9, the prior has it as well."""
+    return row.ssim is not None and row.ssim > (row.ssim_prior or -1)
+
+
+def _chance(row: "Row", rivals: int) -> float:
+    """That the best of ``rivals`` unrelated images is nearer to the truth than any non-member.
+
+    The assignment sees the truth: each image gets one of the most similar reconstructions of its
+    case. Counted as if it were any one, 40 unrelated X-rays "leaked" in 26 of 100 audits, not 1.
+    """
     if row.gallery is None or row.site_images is None:
         return 1.0
-    return 1 / (max(0, row.gallery - row.site_images) + 1)
+    return rivals / (max(0, row.gallery - row.site_images) + rivals)
 
 
 def _above_zero(figure: Mapping[str, Any] | None) -> bool:
@@ -171,5 +185,5 @@ def _extent(figures: Mapping[str, Any]) -> str:
     if figures["over"] == "runs":
         return f"{text}; the interval covers runs, not other images"
     if figures["over"] == "patients" and figures["patients"] < FEW_CLUSTERS:
-        return f"{text}; few patients: the interval is narrow"
+        return f"{text}; few patients: the interval is rough"
     return text
