@@ -51,7 +51,7 @@ def test_refused_cases_are_listed_with_their_reasons(directory):
     refused = [{"case": case, "why": "the hashes differ"}]
     html = text_of(directory.write(grid(["site-1"]), refused=refused))
     assert "site-7</bdi>, round 3, dlg: the hashes differ" in html
-    assert "1 cases that could not be attacked" in html
+    assert "1 case that could not be attacked" in html
 
 
 def test_an_audit_that_attacked_nothing_has_a_report(directory, open_page):

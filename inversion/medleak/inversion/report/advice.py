@@ -1,5 +1,6 @@
 """What to do next, most urgent first: the part of the report that is acted on."""
 
+import itertools
 import json
 import shlex
 from collections.abc import Sequence
@@ -9,7 +10,15 @@ from medleak.inversion.plan import NO_DEFENCE
 from medleak.inversion.report.model import Audit, Calibration, Group
 from medleak.inversion.report.strengths import families
 from medleak.inversion.report.texts import names, short
-from medleak.inversion.report.verdicts import Light, SiteVerdict
+from medleak.inversion.report.verdicts import (
+    Light,
+    SiteVerdict,
+    light_of,
+    reached_easy_case,
+)
+
+_MOST = 9
+"""Sites with lines of their own; the tables have all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,47 +31,80 @@ class Advice:
 
 def advice(audit: Audit, verdicts: Sequence[SiteVerdict]) -> list[Advice]:
     """What to do next, most urgent first."""
+    if not verdicts:
+        return [Advice(text="Audit again: nothing was attacked, so nothing can be said.")]
     found: list[Advice] = []
     calibrated = {c.site: c for c in audit.calibrations if c.strength is not None}
     bad = [v for v in verdicts if v.light in (Light.LEAKS, Light.MAY_LEAK)]
-    leaking = [v.site for v in verdicts if v.light is Light.LEAKS]
-    if leaking:
-        found.append(
-            Advice(
-                text=f"Let {names(leaking)} send no further update without a protection that was "
-                "tried on its own data. What was sent cannot be taken back: treat the stored "
-                "updates as patient data."
-            )
-        )
-    for verdict in bad:
-        if (calibration := calibrated.get(verdict.site)) is not None:
-            found.append(_paste(calibration))
-    found += [a for v in bad if v.site not in calibrated and (a := _held(audit, v)) is not None]
+    if leaking := [v for v in verdicts if v.light is Light.LEAKS]:
+        found.append(_stop(leaking))
+    found += [_paste(calibrated[v.site]) for v in bad if v.site in calibrated][:_MOST]
+    held = (_held(audit, v) for v in bad if v.site not in calibrated)
+    found += list(itertools.islice(filter(None, held), _MOST))
     if open_sites := [v.site for v in bad if v.site not in calibrated]:
         found.append(
             Advice(
                 text=f"Find the least noise at which {names(open_sites)} no longer "
                 f"{'leaks' if len(open_sites) == 1 else 'leak'}, and what it costs in accuracy; "
                 "then put the lines that it prints into the privacy.json of the site.",
-                copy="\n".join(calibrate_command(audit, site) for site in open_sites[:9]),
+                copy="\n".join(calibrate_command(audit, site) for site in open_sites[:_MOST]),
             )
         )
     if unknown := [v for v in verdicts if v.light is Light.NOT_KNOWN]:
+        found.append(_settle(audit, unknown))
+    if all(v.light is Light.NONE_FOUND for v in verdicts):
         found.append(
             Advice(
-                text="Settle what is not known: "
-                + "; ".join(f"{short(v.site)}: {v.why}" for v in unknown[:9])
-                + ". Until then count these as leaking."
-            )
-        )
-    if verdicts and all(v.light is Light.NONE_FOUND for v in verdicts):
-        found.append(
-            Advice(
-                text="Keep the protections as they are, and audit again when the model, the "
+                text="Keep protections and settings as they are. Audit again when the model, the "
                 "number of images, the settings or the known attacks change."
             )
         )
     return found
+
+
+def _stop(leaking: Sequence[SiteVerdict]) -> Advice:
+    text = (
+        f"Let {names(v.site for v in leaking)} send no further update without a protection that "
+        "was tried on its own data. What was sent cannot be taken back: treat the stored updates "
+        "as patient data."
+    )
+    in_vain: dict[str, list[str]] = {}
+    for verdict in leaking:
+        if verdict.group is not None and verdict.group.declared != NO_DEFENCE:
+            in_vain.setdefault(verdict.group.declared, []).append(verdict.site)
+    for declared, sites in list(in_vain.items())[:3]:
+        text += f" The protection of {names(sites)}, {short(declared)}, did not prevent the leak."
+    return Advice(text=text)
+
+
+def _settle(audit: Audit, unknown: Sequence[SiteVerdict]) -> Advice:
+    """What is not known, sites of one reason together, and how to come to know it."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for verdict in unknown:
+        reasons.setdefault((verdict.why, _remedy(audit, verdict)), []).append(verdict.site)
+    settled = [
+        f"{names(sites)}: {short(why, 200)}. {remedy}"
+        for (why, remedy), sites in list(reasons.items())[:_MOST]
+    ]
+    return Advice(
+        text=f"Settle what is not known, and until then count it as leaking. {' '.join(settled)}"
+    )
+
+
+def _remedy(audit: Audit, verdict: SiteVerdict) -> str:
+    group = verdict.group
+    if group is None or any(r["case"]["site"] == verdict.site for r in audit.refused):
+        return "Check the record (medleak records verify), and audit the site again."
+    if not group.figure("ssim").defined:
+        return "Audit again with the list of the site's images (--truth)."
+    if group.stuck:
+        return "Audit again with more time for the attack, or further seeds."
+    healthy = reached_easy_case(group, audit.health)
+    if healthy is None:
+        return "Audit again with the health check (without --no-health)."
+    if not healthy:
+        return "Audit again with more time for the attack, or with another one."
+    return "Audit again with a prior of public images of this kind (medleak prior)."
 
 
 def _held(audit: Audit, verdict: SiteVerdict) -> Advice | None:
@@ -72,21 +114,31 @@ def _held(audit: Audit, verdict: SiteVerdict) -> Advice | None:
         if group.site == verdict.site and group.defence != NO_DEFENCE:
             groups.setdefault(group.defence, []).append(group)
     held = {
-        defence
+        defence: max(members, key=lambda g: g.figure("rdlv").upper95 or 0.0)
         for defence, members in groups.items()
-        if all((u := g.figure("rdlv").upper95) is not None and u <= 0 for g in members)
+        if all(_at_most_a_guess(g, audit) for g in members)
     }
     stops = [s.defence for family in families(groups).values() for s in family]
     first = next((d for d in stops if d in held), None)
     if first is None:
         return None
-    group = max(groups[first], key=lambda g: g.figure("rdlv").upper95 or 0.0)
-    upper = group.figure("rdlv").upper95 or 0.0
+    group = held[first]
+    doubt = ""
+    if any(light_of(g, audit.health)[0] is not Light.NONE_FOUND for g in groups[first]):
+        doubt = " The attack may only have failed: it got stuck, or no easy case shows its health."
     return Advice(
         text=f"For {short(verdict.site)}, {first} is the weakest protection replayed in this "
         f"audit under which nothing better than a guess came back (upper 95 % bound of RDLV "
-        f"{upper:.2f}, {group.n} pictures). Confirm it by calibration before relying on it."
+        f"{group.figure('rdlv').upper95 or 0.0:.2f}, {group.n} "
+        f"picture{'s' * (group.n != 1)}).{doubt} Confirm it by calibration before relying on it."
     )
+
+
+def _at_most_a_guess(group: Group, audit: Audit) -> bool:
+    """By its figures, and with nothing else by which the audit calls it a leak."""
+    upper = group.figure("rdlv").upper95
+    leaks = light_of(group, audit.health)[0] is Light.LEAKS
+    return upper is not None and upper <= 0 and not leaks
 
 
 def calibrate_command(audit: Audit, site: str) -> str:
@@ -111,6 +163,6 @@ def _paste(calibration: Calibration) -> Advice:
     return Advice(
         text=f"Put these lines into the privacy.json of {short(calibration.site)}: "
         f"{calibration.text} is the least strength at which nothing came back better than a guess, "
-        f"against the attacks tried ({calibration.why.rstrip('.')}).",
+        f"against the attacks tried. {calibration.why}",
         copy=text if lines else "",
     )

@@ -4,8 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from medleak.inversion.report.texts import short
+
 WIDTH, HEIGHT = 640, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 14, 46
+_LETTER = 6.6  # mean width of a letter of 12 px
 MOST_SERIES = 9
 """More curves in one picture cannot be told apart; the table has them all."""
 
@@ -115,7 +118,7 @@ def draw(chart: Chart) -> Drawing:
     return Drawing(
         chart=chart,
         curves=curves,
-        x_ticks=[(x_of(x), label) for x, label in _thinned(chart.ticks)],
+        x_ticks=_thinned([(x_of(x), label) for x, label in chart.ticks]),
         y_ticks=[(y_of(v), f"{v:g}") for v in steps],
         zero_y=y_of(0.0) if chart.zero else None,
         left_out=len(chart.series) - len(series),
@@ -164,6 +167,14 @@ def _nice(values: Sequence[float]) -> list[float]:
     return [round(k * step, 10) for k in range(first, last + 1)]
 
 
-def _thinned(ticks: Sequence[tuple[float, str]], most: int = 12) -> list[tuple[float, str]]:
-    every = max(1, math.ceil(len(ticks) / most))
-    return [(x, label if len(label) <= 16 else f"{label[:15]}…") for x, label in ticks[::every]]
+def _thinned(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Labels from left to right, without those that would overlap the one before."""
+    found: list[tuple[float, str]] = []
+    end = -math.inf
+    for x, label in sorted(ticks):
+        text = short(label, 16)
+        half = _LETTER * len(text) / 2
+        if x - half > end + _LETTER:
+            found.append((x, text))
+            end = x + half
+    return found

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medleak.inversion.report.model import Audit, Group
+from medleak.inversion.report.texts import names
 from medleak.inversion.report.verdicts import Light, SiteVerdict, light_of, site_verdicts
 
 _Key = tuple[str, str, str, str]
@@ -55,6 +56,26 @@ def compare(before: Audit, after: Audit) -> Comparison:
         changes=changes,
         warnings=_warnings(before, after),
     )
+
+
+def summary(comparison: Comparison) -> list[str]:
+    """Which sites' lights became worse, better or stayed, a sentence each, worse first."""
+    old = {v.site: v.light for v in comparison.before}
+    new = {v.site: v.light for v in comparison.after}
+    kinds: dict[str, list[str]] = {}
+    for site in dict.fromkeys([*new, *old]):
+        kinds.setdefault(_change(old.get(site), new.get(site)), []).append(site)
+    return [f"{kind}: {names(sites)}." for kind, sites in sorted(kinds.items(), reverse=True)]
+
+
+def _change(old: Light | None, new: Light | None) -> str:
+    if old is None or new is None:
+        return "In one of the two audits alone"
+    if old is new:
+        return f"As before ({new.value})"
+    if Light.NOT_KNOWN in (old, new):  # to know less is no progress
+        return f"From {old.value} to {new.value}, so better or worse cannot be said"
+    return f"{'Better' if new.severity > old.severity else 'Worse'} than before ({old.value})"
 
 
 def _groups(audit: Audit) -> dict[_Key, Group]:

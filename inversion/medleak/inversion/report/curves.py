@@ -10,6 +10,7 @@ from medleak.inversion.report.strengths import Strength, families, strength_of
 from medleak.inversion.report.texts import short
 
 _GUESS = "no better than a guess"
+_MOST_NAMES = 4  # full names of groups that fit beside each other
 _THRESHOLDS = [t / 100 for t in range(50, 100, 5)]
 _NULLS = {
     "prior": "guess from public images",
@@ -175,7 +176,7 @@ def _nulls(audit: Audit) -> Iterator[Chart]:
         title="Against what chance and public knowledge reach",
         x_label="site, as sent",
         y_label="SSIM, mean",
-        ticks=list(enumerate(names)),
+        ticks=list(enumerate(names if len(names) <= _MOST_NAMES else [g.site for g in groups])),
         series=lines,
         says="Mean similarity of the reconstructions beside that of guesses without the update.",
         note="Only what lies above the guesses came out of the update.",

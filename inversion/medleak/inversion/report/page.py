@@ -11,7 +11,7 @@ from medleak.inversion.report import annex, wording
 from medleak.inversion.report.advice import advice
 from medleak.inversion.report.album import Album
 from medleak.inversion.report.charts import Drawing, draw
-from medleak.inversion.report.compare import compare
+from medleak.inversion.report.compare import compare, summary
 from medleak.inversion.report.curves import charts
 from medleak.inversion.report.document import as_script_data, fill
 from medleak.inversion.report.frames import Frames, Originals, gallery
@@ -22,6 +22,7 @@ from medleak.inversion.report.verdicts import (
     RULES,
     Light,
     SiteVerdict,
+    by_light,
     headline,
     site_verdicts,
 )
@@ -115,16 +116,20 @@ class _Page:
             "audit": audit,
             "verdicts": self.verdicts,
             "headline": headline(self.verdicts),
+            "glance": {
+                light: sorted(sites, key=audit.sites.index)
+                for light, sites in by_light(self.verdicts).items()
+            },
             "telling": show,
             "album": album.pictures,
             "rules": RULES,
-            "Light": Light,
             "advice": advice(audit, self.verdicts),
             "tried": wording.tried(audit),
             "unknown": wording.unknown(audit),
             "knowledge": {g.knowledge: wording.knew(audit, g.knowledge) for g in audit.groups},
             "drawings": self.drawings,
             "comparison": self.comparison,
+            "changed": summary(self.comparison) if self.comparison else [],
             "frames": frames,
             "payload": as_script_data(
                 {**frames.payload, "originals": self.originals, "job": audit.job}

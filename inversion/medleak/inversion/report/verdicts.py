@@ -51,6 +51,7 @@ class SiteVerdict:
     Attributes:
         group: The figures that decided, None if there are none.
         best: The reconstruction that is most like its original, of those that decided.
+        pictures: Reconstructions that ``best`` is the best of, by all attacks.
         replayed: The defence that was replayed, where the update was not attacked as it was sent.
     """
 
@@ -60,6 +61,7 @@ class SiteVerdict:
     group: Group | None
     best: Row | None
     replayed: str | None
+    pictures: int = 0
 
 
 def light_of(group: Group, health: Mapping[str, object]) -> tuple[Light, str]:
@@ -80,8 +82,10 @@ def light_of(group: Group, health: Mapping[str, object]) -> tuple[Light, str]:
         return Light.NOT_KNOWN, (
             "nothing came back, but the attack was not seen to work on an easy case"
         )
+    if word == "inconclusive" and _not_excluded(group):
+        return Light.MAY_LEAK, "whether more than a guess came back is not decided"
     if word == "inconclusive":
-        return (Light.MAY_LEAK if _not_excluded(group) else Light.NOT_KNOWN), doubts
+        return Light.NOT_KNOWN, doubts
     return Light.NOT_KNOWN, "the audit gives no verdict on it"
 
 
@@ -131,7 +135,15 @@ def _site(audit: Audit, site: str) -> SiteVerdict:
         light, why = Light.NOT_KNOWN, f"{len(refused)} of its updates could not be attacked"
     rows = [r for r in audit.rows if r.site == site and r.defence == group.defence]
     best = max(rows, key=lambda r: -2.0 if r.ssim is None else r.ssim, default=None)
-    return SiteVerdict(site=site, light=light, why=why, group=group, best=best, replayed=replayed)
+    return SiteVerdict(
+        site=site,
+        light=light,
+        why=why,
+        group=group,
+        best=best,
+        replayed=replayed,
+        pictures=len(rows),
+    )
 
 
 def _leak(group: Group | None) -> float:
@@ -155,17 +167,23 @@ def _few(sites: Sequence[str], total: int) -> str:
     return f"{len(sites)} of {total} sites"
 
 
+def by_light(verdicts: Sequence[SiteVerdict]) -> dict[Light, list[str]]:
+    """The sites of each light that any has, worst first."""
+    found = {light: [v.site for v in verdicts if v.light is light] for light in Light}
+    return {light: sites for light, sites in found.items() if sites}
+
+
 def headline(verdicts: Sequence[SiteVerdict]) -> str:
     """The report's first sentence."""
-    count = {light: [v.site for v in verdicts if v.light is light] for light in Light}
+    sites = by_light(verdicts)
     total = len(verdicts)
     if not total:
         return "Nothing was attacked, so nothing is known."
-    if leaking := count[Light.LEAKS]:
+    if leaking := sites.get(Light.LEAKS):
         rest = "leaks its patients' images" if len(leaking) == 1 else "leak their patients' images"
         return f"{_few(leaking, total)} {rest}."
-    if may := count[Light.MAY_LEAK]:
+    if may := sites.get(Light.MAY_LEAK):
         return f"{_few(may, total)} may leak: a leak is neither shown nor excluded."
-    if len(count[Light.NONE_FOUND]) == total:
+    if len(sites.get(Light.NONE_FOUND, ())) == total:
         return "No leak was found by the attacks that were tried."
     return "What leaks is not known: the measurement is incomplete."

@@ -157,7 +157,8 @@ def _gaps(audit: Audit) -> Iterator[str]:
     if stuck := names(g.site for g in groups if g.stuck):
         yield f"The most that {stuck} leaks: the attack stopped short there by its own measure."
     if audit.refused:
-        yield f"Whatever is in {len(audit.refused)} cases that could not be attacked (see annex)."
+        many = f"{len(audit.refused)} case{'s' * (len(audit.refused) != 1)}"
+        yield f"Whatever is in {many} that could not be attacked (see Figures, Not attacked)."
     if not audit.utility and not any(c.utility for c in audit.calibrations):
         yield "What protection costs in accuracy: no such runs were given (utility.json)."
 

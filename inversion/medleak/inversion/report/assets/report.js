@@ -165,8 +165,10 @@
     tiles.push(tile(last ? "Rebuilt, after" : "Rebuilt", image(rebuilt, `image rebuilt from the update of ${name}, round ${round}`), step ? `iteration ${step[0]}` : note(frame)));
     if (original !== null && revealed) tiles.push(tile("Difference", difference(original, rebuilt, "difference of original and rebuilt image"), "black: the same"));
     $("tiles").replaceChildren(...tiles);
-    const sent = value(frame, "declared") === "none" ? "no protection" : value(frame, "declared");
-    $("caption").textContent = `${name}, round ${round}, ${cut(imageOf(frame), 30)}, sent under ${cut(sent, 80)}, replayed: ${cut(stop.defence, 80)}; ${step ? "at the end " : ""}${note(frame)}.`;
+    const protection = (name, none, some) => value(frame, name) === "none" ? none : `${some} ${cut(value(frame, name), 80)}`;
+    const sent = protection("declared", "sent without protection", "sent under");
+    const replayed = protection("defence", "attacked as sent", "attacked with a replayed");
+    $("caption").textContent = `${name}, round ${round}, ${cut(imageOf(frame), 30)}, ${sent}, ${replayed}; ${step ? "at the end " : ""}${note(frame)}.`;
   };
   const hiddenOriginal = () => {
     const button = make("button", { type: "button", className: "reveal" }, make("span", { textContent: "Hidden. Show the originals" }));
