@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from medleak.custom.sites import TMI_TABLE_II, Site
+from medleak.custom.sites import MEDPFL_SITES, TMI_TABLE_II, Site
 from medleak.custom.transforms import IMAGENET_MEAN, IMAGENET_STD
 from medleak.filters.percentile_gaussian import PercentileGaussian
 from medleak.filters.perturbation import LaplacePerturbation
@@ -77,12 +77,6 @@ MODELS = {
 }
 """Networks by short name; any other is a dotted name."""
 
-# MedPFL attacks gradients of one image; larger batches beside them show what that hides.
-MEDPFL_SITES = (
-    *(Site(f"site-{n}", 1, 1, 80) for n in range(1, 5)),
-    *(Site(f"site-{n}", 4, 4, 80) for n in range(5, 7)),
-    *(Site(f"site-{n}", 8, 8, 80) for n in range(7, 9)),
-)
 # An eighth of it, which phantoms get, is 128 images a site: a U-Net learns nothing from fewer.
 BRAIN_SITES = (
     Site("site-1", 4, 1024, 256),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from nvflare.apis.filter import Filter
 from nvflare.app_common.aggregators.intime_accumulate_model_aggregator import (
@@ -233,7 +234,7 @@ def _client_args(job: Job, site: Site, plan: "DPSGD | None") -> str:
         "lr": job.lr,
         "model_path": job.model_path,
         "model_args": format_args(job.factory_args),
-        "classes": " ".join(job.data.classes),
+        "classes": " ".join(map(quote, job.data.classes)),
         "modality": job.data.modality,
         "spatial_size": size,
         "channels": job.data.channels,

@@ -62,6 +62,7 @@ REFUSED = {
     "animated WebP": (frames("WEBP"), "3 frames"),
     "a stack in TIFF": (frames("TIFF"), "3 frames"),
     "12 bits in 16": (encoded(Image.fromarray(GRAY.astype(np.uint16) * 16), "PNG"), "--window"),
+    "14 bits in 16": (encoded(Image.fromarray(GRAY.astype(np.uint16) * 64), "PNG"), "--window"),
     "32-bit values": (encoded(Image.fromarray(GRAY.astype(np.int32) * 999), "TIFF"), "--window"),
     "real values": (encoded(Image.fromarray(GRAY.astype(np.float32)), "TIFF"), "--window"),
     "negative values": (

@@ -1,5 +1,9 @@
 """Tests of medleak.custom.client: one site, without a federation around it."""
 
+import json
+import logging
+
+import nvflare.client
 import pytest
 import torch
 from nvflare.app_common.abstract.fl_model import FLModel
@@ -121,3 +125,72 @@ def test_a_site_without_test_images_says_what_to_do(tmp_path):
     own = site(tmp_path)
     with pytest.raises(client.DataError, match="site-1 has no archive images: give it some"):
         own._items("archive")
+
+
+def served(monkeypatch, *options):
+    """What `client.main` does with one training task; the error that ends the script."""
+    _, model = sent()
+    for name, value in {
+        "init": None,
+        "get_site_name": "site-1",
+        "is_running": True,
+        "receive": model,
+        "is_evaluate": False,
+    }.items():
+        monkeypatch.setattr(nvflare.client, name, lambda value=value: value)
+    with pytest.raises(SystemExit) as ended:
+        client.main([str(option) for option in options])
+    return ended.value.code
+
+
+def test_a_bad_image_is_told_to_the_log_by_its_place_alone(
+    tmp_path, monkeypatch, caplog, capsys, tracked
+):
+    folder = tmp_path / "Doe Jane"
+    folder.mkdir()
+    (folder / "Doe_1970.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    entries = [{"image": str(folder / "Doe_1970.png"), "label": 0}]
+    lists = tmp_path / "own.json"
+    lists.write_text(json.dumps({"training": [], "validation": entries}))
+    with caplog.at_level(logging.DEBUG):
+        assert served(monkeypatch, *options(tmp_path / "run"), "--dataset_json", lists) == 2
+    assert "site-1: validation[0]: Image '…' holds no PNG" in caplog.text
+    assert "Doe" not in caplog.text
+    # Its datalist, which stays at the site, has the file in this place.
+    kept = json.loads((tmp_path / "run" / "datalist.json").read_text())
+    assert "Doe_1970" in kept["validation"][0]["image"]
+
+
+def test_names_of_folders_go_to_the_sites_console_and_not_to_the_log(
+    tmp_path, monkeypatch, caplog, capsys, tracked
+):
+    root = tmp_path / "Doe Jane"
+    with caplog.at_level(logging.DEBUG):
+        assert served(monkeypatch, *options(tmp_path / "run"), "--data_root", root) == 2
+    (said,) = [r.getMessage() for r in caplog.records if r.name == "medleak"]
+    assert said.startswith("site-1: data_root '…' does not exist")
+    assert "Doe" not in caplog.text
+    # NVFlare logs what a script prints, but not what it writes to its error stream.
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    assert str(root) in printed.err
+    assert "Doe" not in printed.out
+
+
+def test_an_error_of_the_system_is_logged_without_the_file_it_is_about(
+    tmp_path, monkeypatch, caplog, capsys, tracked
+):
+    def full(*_):
+        raise OSError(28, "No space left on device", "/scans/Doe_1970.png")
+
+    monkeypatch.setattr(client, "site_lists", full)
+    assert served(monkeypatch, *options(tmp_path)) == 2
+    assert "OSError: No space left on device" in caplog.text
+    assert "Doe" not in caplog.text
+    assert "Doe_1970" in capsys.readouterr().err
+
+
+def test_class_names_keep_their_spaces_on_the_way_to_the_script(tmp_path):
+    line = ["--batch_size", "1", "--run_dir", str(tmp_path)]
+    args = parse([*line, "--classes", "Viral%20Pneumonia", "100%25"])
+    assert args.classes == ["Viral Pneumonia", "100%"]

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from medleak.custom.datalist import DataError
-from medleak.custom.dicom import decode_dicom, dicom_files, is_dicom
+from medleak.custom.datasets.convert import dicom_pictures
+from medleak.custom.dicom import decode_dicom, dicom_files, is_dicom, names_patient
 
 pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
 
@@ -180,6 +181,38 @@ def test_compressed_pixels_are_decoded(tmp_path):
 def test_the_patient_is_told_apart_but_a_file_without_one_has_none(tmp_path):
     assert decode_dicom(write(tmp_path / "x"))[1] == "MRN-0815"
     assert decode_dicom(write(tmp_path / "y", PatientID=""))[1] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("MRN-0815", True),
+        ("study of mrn0815", True),
+        ("Doe", True),
+        ("DOE_JANE_1970", True),
+        ("jane doe", True),
+        ("normal", False),
+        ("doerr", False),
+        ("MRN-08", False),
+    ],
+)
+def test_a_name_is_told_to_be_the_patients_by_id_or_name(tmp_path, name, named):
+    assert names_patient(write(tmp_path / "x.dcm"), name) is named
+
+
+@pytest.mark.parametrize("header", [{"PatientName": "NORMAL^001"}, {"PatientName": ""}])
+def test_a_class_is_not_taken_for_a_pseudonym(tmp_path, header):
+    path = write(tmp_path / "x.dcm", PatientID="normal-001", **header)
+    assert not names_patient(path, "normal")
+
+
+def test_a_folder_a_patient_is_not_a_folder_a_class(tmp_path):
+    for name, identity in (("Doe Jane", "1"), ("Roe Rick", "2")):
+        header = {"PatientID": identity, "PatientName": name.replace(" ", "^")}
+        write(tmp_path / name / "x.dcm", **header)
+    with pytest.raises(DataError, match="is named after a patient") as caught:
+        list(dicom_pictures(tmp_path))
+    assert "Doe" not in caught.value.for_log()
 
 
 def test_several_frames_are_refused(tmp_path):

@@ -91,7 +91,8 @@ def test_folder_says_in_words_what_it_did_and_what_is_next(folder):
     assert result.exit_code == 0, result.output
     assert "workspace/data/scans: scans, 25 normal, 25 sick, 26 patients" in result.output
     assert "b: 1 training, 4 validation" in result.output
-    assert "MEDLEAK_DATA=workspace/data/scans nvflare simulator" in result.output
+    command = f"python jobs/job.py cxr_clean --classes normal sick --table {TABLE}"
+    assert f"next: MEDLEAK_DATA=workspace/data/scans {command}\n" in result.output
 
 
 def test_classes_can_be_ordered_and_patients_named_by_a_pattern(folder):
@@ -200,6 +201,8 @@ def test_check_counts_sound_lists_and_refuses_a_patient_in_two_sites(folder):
     [
         (("prepare", "mnist", "--root", "."), "no data set 'mnist'"),
         (("prepare", "airogs", "--root", "nowhere"), "zenodo"),
+        (("prepare", "airogs"), "CC BY-NC-ND 4.0"),
+        (("prepare", "cifar10"), "cs.toronto.edu"),
         (("prepare", "airogs", "--root", ".", "--limit", "3"), "--limit means nothing"),
         (("prepare", "odir2019", "--root", ".", "--scale", "0.5"), "--scale means nothing"),
         (("folder", "nowhere"), "does not exist"),

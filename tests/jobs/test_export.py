@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from medleak.custom import client
+from medleak.custom.arguments import parse
 from medleak.custom.installed import InstalledClient
 from tests.jobs.simulation import ROOT, export, job_command
 
@@ -190,6 +191,17 @@ def test_any_importable_model_reaches_server_sites_and_record(tmp_path):
     assert (recorder["model_path"], recorder["model_args"]) == ("my.nets.make", given)
     args = client["executors"][0]["executor"]["args"]["task_script_args"]
     assert "--model_path my.nets.make --model_args width=[8,16] act=%22re%20lu%22 --" in args
+
+
+def test_a_class_may_be_called_anything_that_a_folder_is(tmp_path):
+    names = ["Viral Pneumonia", "{x}", 'a "b"', "100%", "größer"]
+    server, client = exported_with(tmp_path, "cxr_clean", "--classes", *names)
+    ((_, recorder),) = filters(server)
+    assert recorder["class_names"] == names
+    words = client["executors"][0]["executor"]["args"]["task_script_args"].split()
+    given = words[words.index("--classes") + 1 : words.index("--modality")]
+    assert parse([*words[: words.index("--run_dir") + 1], "x"]).classes == names
+    assert not set("{}\"' ") & set("".join(given))
 
 
 def test_fedsgd_draws_half_of_the_sites_and_takes_one_step_on_all_images(exported):

@@ -97,9 +97,12 @@ def test_missing_data_end_the_job_with_one_line_that_says_what_to_do(tmp_path):
     run = simulate(job, tmp_path / "workspace", threads=2, MEDLEAK_DATA=str(tmp_path / "nowhere"))
     assert run.returncode == 2
     lines = [line for line in run.log.splitlines() if "does not exist" in line]
-    assert lines
+    in_full = [line for line in lines if "in full" in line]
+    assert in_full
     for line in lines:
-        assert "nowhere" in line
+        assert ("nowhere" in line) == ("in full" in line)
         assert "Name a folder" in line
+    for log in run.workspace.glob("**/*log*"):  # which NVFlare may stream to the server
+        assert not log.is_file() or b"nowhere" not in log.read_bytes(), log
     assert "DataError" not in run.log  # no traceback of ours buries it
     assert list_updates(run.server / "records") == []

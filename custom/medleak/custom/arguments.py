@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from urllib.parse import unquote
 
 from medleak.custom.sites import TMI_TABLE_II, parse_table
 
@@ -24,7 +25,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def _add_data(data: argparse._ArgumentGroup) -> None:
-    data.add_argument("--classes", nargs="+", required=True, help="class names, in label order")
+    data.add_argument(
+        "--classes",
+        nargs="+",
+        type=unquote,
+        required=True,
+        help="class names, in label order; a space in one, at which NVFlare would split, is %%20",
+    )
     data.add_argument("--modality", default="cxr", help="of the phantoms, without data")
     data.add_argument(
         "--masks",

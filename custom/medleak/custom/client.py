@@ -38,12 +38,13 @@ def main(argv: list[str] | None = None) -> None:
         if model is None:
             break
         try:
-            flare.send(site.evaluate(model) if flare.is_evaluate() else site.train(model))
-        except DataError as error:
+            answer = site.evaluate(model) if flare.is_evaluate() else site.train(model)
+        except (DataError, OSError) as error:
             # One line for the user; raised, it would drown in three tracebacks of NVFlare's. The
             # executor notices that the script ended and aborts the run (simulator: exit code 2).
-            logging.getLogger("medleak").error("%s: %s", site.name, error)
+            _say(site.name, error)
             raise SystemExit(2) from None
+        flare.send(answer)
 
 
 class Site:
@@ -231,11 +232,28 @@ class Site:
             from medleak.custom.transforms import load_images
 
             items, size = self._items(section), tuple(self.args.spatial_size)
-            images, labels = load_images(items, spatial_size=size, channels=self.args.channels)
+            images, labels = load_images(
+                items, spatial_size=size, channels=self.args.channels, section=section
+            )
             if self.args.masks:
-                labels = load_masks(items, spatial_size=size)[:, 0].long()
+                labels = load_masks(items, spatial_size=size, section=section)[:, 0].long()
             self._images[section] = images, labels
         return self._images[section]
+
+
+def _say(site: str, error: DataError | OSError) -> None:
+    """Report ``error``: to the log without names of files, to the site's console with them.
+
+    A site of a stock NVFlare kit streams its error log to the server (``site_log_streamer``), and a
+    file's name may be a patient's. What ``print`` writes would be logged, too.
+    """
+    if isinstance(error, DataError):
+        logged = error.for_log()
+    else:
+        logged = f"{type(error).__name__}: {error.strerror or 'no reason given'}."
+    logging.getLogger("medleak").error("%s: %s", site, logged)
+    if logged != str(error):
+        sys.stderr.write(f"{site}, in full: {error}\n")
 
 
 def _fedprox_mu(meta: Mapping[str, Any]) -> float:

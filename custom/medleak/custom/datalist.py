@@ -1,42 +1,37 @@
 """Which images there are, of which class and patient: folders per class, decathlon-style lists.
 
-Listing reads names and file headers only. Decoding is `open_image` and `verify`, apart from it, so
-that every client checks the pixels of its own images alone.
+Listing reads names and file headers only (`image_files`). Decoding is `open_image` and `verify`,
+apart from it, so that every client checks the pixels of its own images alone.
 """
 
 import json
-import os
 import re
-import stat
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
-
 from medleak.custom.atomic import write_atomic
+from medleak.custom.data_error import DataError
+from medleak.custom.image_files import IMAGE_KINDS, find_images, open_image, sub_folders
+
+__all__ = [
+    "PATIENT_PATTERN",
+    "SECTIONS",
+    "DataError",
+    "Item",
+    "load_datalist",
+    "open_image",
+    "patient_of",
+    "read_folders",
+    "read_images",
+    "save_datalist",
+    "verify",
+]
 
 # NIH `<patient>_<visit>`, fundus `<patient>_<left|right>`, phantoms `p<patient>_<visit>`.
 PATIENT_PATTERN = r"(p?\d+)_(?:\d{1,4}|left|right)"
 SECTIONS = ("training", "validation", "test")
-IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
-_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp"}
-# As repr writes a string; an apostrophe within a word opens none.
-_QUOTED = re.compile(r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
-_KNOWN = "PNG, JPEG, BMP, TIFF, GIF or WebP"
-
-
-class DataError(ValueError):
-    """The data cannot be used as they are; the message is one line for the user at the site.
-
-    It may name files, and so patients: what leaves the site, a job's log say, takes `for_log`.
-    """
-
-    def for_log(self) -> str:
-        """The message without anything that it quotes: names of files, folders, classes, sites."""
-        return _QUOTED.sub("'…'", str(self))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -104,7 +99,7 @@ def read_folders(
             f"data_root {str(root)!r} {what}: there are no images to read. Name a folder with one "
             "sub-folder a class."
         )
-    found = sorted(entry.name for entry in _scan(root) if _is_folder(entry))
+    found = sub_folders(root)
     names = tuple(found if classes is None else classes)
     if not names:
         raise DataError(
@@ -120,12 +115,12 @@ def read_folders(
             )
     items = []
     for label, name in enumerate(names):
-        images = sorted(path.relative_to(root).as_posix() for path in _images(root / name, ()))
+        images = sorted(path.relative_to(root).as_posix() for path in find_images(root / name))
         if not images:
             raise DataError(
-                f"Class {name!r} in {str(root)!r} holds no image ({_KNOWN}): nothing can be learnt "
-                "about it. Add images or leave the class out; convert DICOM files by `medleak data "
-                "dicom` first."
+                f"Class {name!r} in {str(root)!r} holds no image ({IMAGE_KINDS}): nothing can be "
+                "learnt about it. Add images or leave the class out; convert DICOM files by "
+                "`medleak data dicom` first."
             )
         items += [Item(image, label, patient_of(image, patient_pattern)) for image in images]
     return items, names
@@ -140,116 +135,13 @@ def read_images(
         DataError: It is no folder or holds no image, or as `read_folders`.
     """
     root = Path(folder)
-    found = sorted(path.relative_to(root).as_posix() for path in _images(root, ()))
+    found = sorted(path.relative_to(root).as_posix() for path in find_images(root))
     if not found and not may_be_empty:
         raise DataError(
-            f"Folder {str(root)!r} holds no image ({_KNOWN}): there is nothing to use. Name "
+            f"Folder {str(root)!r} holds no image ({IMAGE_KINDS}): there is nothing to use. Name "
             "another folder."
         )
     return [Item(image, 0, patient_of(image, patient_pattern)) for image in found]
-
-
-def _scan(folder: Path) -> list[os.DirEntry[str]]:
-    """Entries of ``folder`` that are not hidden, by name."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((e for e in entries if e.name[0] != "."), key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataError(
-            f"Folder {str(folder)!r} cannot be read ({error.strerror}): its images would be left "
-            "out without notice. Allow reading it or take it out of the data root."
-        ) from None
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether ``entry`` is a folder or a link to one."""
-    try:
-        return entry.is_dir()
-    except OSError as error:
-        raise DataError(
-            f"Link {entry.path!r} leads nowhere ({error.strerror}): images behind it would be left "
-            "out without notice. Remove the link."
-        ) from None
-
-
-def _images(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-    """Image files in and below ``folder``; ``above``: the real folders that lead to it."""
-    real = folder.resolve()
-    if real in above:
-        raise DataError(
-            f"Folder {str(folder)!r} is a link back to {str(real)!r}, which holds it: reading "
-            "would never end. Remove the link."
-        )
-    for entry in _scan(folder):
-        if _is_folder(entry):
-            yield from _images(folder / entry.name, (*above, real))
-        elif _holds_image(folder / entry.name):
-            yield folder / entry.name
-
-
-def _holds_image(path: Path) -> bool:
-    """Whether ``path`` starts as an image does; a false image suffix is an error."""
-    claims = path.suffix.lower() in _IMAGE_SUFFIXES
-    try:
-        # A pipe or device would block or never end: only regular files are opened.
-        regular = stat.S_ISREG(path.stat().st_mode)
-        head = b""
-        if regular:
-            with path.open("rb") as file:
-                head = file.read(16)
-    except OSError as error:
-        if not claims:
-            return False
-        raise DataError(
-            f"Image {str(path)!r} cannot be read ({error.strerror}): the class would be one image "
-            "short without notice. Mend or remove it."
-        ) from None
-    known = (
-        head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a"))
-        or head.startswith((b"II*\0", b"MM\0*"))
-        or (head.startswith(b"BM") and head[6:10] == bytes(4))
-        or (head.startswith(b"RIFF") and head[8:12] == b"WEBP")
-    )
-    if claims and not known:
-        what = f"holds no {_KNOWN} image" if regular else "is not a regular file"
-        raise DataError(
-            f"Image {str(path)!r} {what}, whatever its name says: it cannot be trained on. Remove "
-            "it, or replace it by the image."
-        )
-    return known
-
-
-def open_image(path: str | Path) -> Image.Image:
-    """Open and decode the single image in the file ``path``.
-
-    Raises:
-        DataError: It is missing, not an image, truncated, damaged, several images in one file, or
-            so large that decoding it is an attack on the memory (Pillow's limit).
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=IMAGE_FORMATS)
-            with image:
-                frames = getattr(image, "n_frames", 1)
-                image.load()
-    except FileNotFoundError:
-        what = "does not exist"
-    except UnidentifiedImageError:
-        what = f"holds no {_KNOWN} image"
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        what = f"has more than {Image.MAX_IMAGE_PIXELS} pixels"
-    except OSError as error:
-        what = f"cannot be read ({' '.join(str(error.strerror or error).split())})"
-    except Exception as error:  # damaged files make Pillow's parsers raise nearly anything
-        what = f"is damaged ({type(error).__name__}: {' '.join(str(error).split())})"
-    else:
-        if frames == 1:
-            return image
-        what = f"holds {frames} frames instead of one image"
-    raise DataError(
-        f"Image {str(path)!r} {what}: it cannot be trained on. Mend, replace or remove it."
-    )
 
 
 def verify(items: Iterable[Item], data_root: str | Path = "") -> None:

@@ -5,6 +5,7 @@ a patient's images together and leaves no trace but a running number. pydicom (e
 waits until a function is called.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,29 @@ def decode_dicom(
             path, f"cannot be decoded ({type(error).__name__}, {_syntax(dataset)})"
         ) from None
     return pixels, str(dataset.get("PatientID") or "") or None
+
+
+def names_patient(path: Path, name: str) -> bool:
+    """Whether ``name`` holds the ID or the name of the patient of the DICOM file ``path``.
+
+    A pseudonym such as ``NORMAL^001`` in a folder ``normal`` is none.
+    """
+    from pydicom import dcmread
+
+    header = dcmread(path, specific_tags=["PatientID", "PatientName"])
+    identity = "".join(_words(str(header.get("PatientID") or "")))
+    if len(identity) > 2 and identity in "".join(_words(name)):
+        return True
+    said = header.get("PatientName") or ""
+    family, _, given = str(said).partition("^")
+    inside = {*_words(name)}
+    if not _words(family) or not inside.issuperset(_words(family)):
+        return False
+    return all(word.isalpha() or word in inside for word in _words(given))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.casefold())
 
 
 def dicom_files(root: Path) -> Iterator[Path]:

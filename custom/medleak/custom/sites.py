@@ -67,6 +67,13 @@ TMI_TABLE_II = (
     Site("site-8", 8, 512, 200),
     Site("site-9", 1, 1, 200, shares="site-1"),  # the "high-risk" client
 )
+# MedPFL attacks gradients of one image; larger batches beside them show what that hides.
+# The paper has no table of its own.
+MEDPFL_SITES = (
+    *(Site(f"site-{n}", 1, 1, 80) for n in range(1, 5)),
+    *(Site(f"site-{n}", 4, 4, 80) for n in range(5, 7)),
+    *(Site(f"site-{n}", 8, 8, 80) for n in range(7, 9)),
+)
 
 
 @dataclass(frozen=True, slots=True)

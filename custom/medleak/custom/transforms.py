@@ -137,10 +137,10 @@ def decode(
 
 
 def _eight_bits(image: Image.Image, path: str | Path) -> Image.Image:
-    """16-bit gray over its full range; a detector's 12 bits in 16 would come out black."""
+    """16-bit gray over its full range; a detector's 12 or 14 bits in 16 would come out black."""
     values = np.asarray(image)
     # Pillow opens some 16-bit PNG and TIFF as 32-bit integers.
-    if image.mode != "F" and values.min() >= 0 and 4096 <= values.max() < 65536:
+    if image.mode != "F" and values.min() >= 0 and 32768 <= values.max() < 65536:
         return Image.fromarray(np.rint(values / 257).astype(np.uint8))
     raise DataError(
         f"Image {str(path)!r} has more than 8 bits a channel (mode {image.mode!r}, values "

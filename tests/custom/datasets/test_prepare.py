@@ -70,6 +70,17 @@ def test_the_test_list_is_even_and_as_long_as_asked(tmp_path_factory, test):
     assert abs(labels[0] - labels[1]) <= 1
 
 
+@pytest.mark.parametrize(("scale", "length"), [(1, 20), (0.5, 10), (0.01, 2)])
+def test_the_papers_test_list_shrinks_with_the_table_down_to_a_validation_list(
+    tmp_path, scale, length
+):
+    options = {"table": (Site("a", 2, 16, 8),), "scale": scale, "published_test": 20}
+    said = prepare(listing(120), tmp_path, tmp_path / "out", CONTENT, **options)
+    assert said["test"] == length
+    asked = prepare(listing(120), tmp_path, tmp_path / "asked", CONTENT, **options, test=3)
+    assert asked["test"] == 3
+
+
 def test_the_description_names_no_file_and_no_patient(tmp_path):
     description = prepare(listing(120), tmp_path, tmp_path / "out", CONTENT, table=TABLE)
     text = (tmp_path / "out" / "dataset.json").read_text()

@@ -156,6 +156,25 @@ def test_published_counts_are_the_papers():
     assert total["cifar10"] == 60000
 
 
+def test_the_test_lists_of_tmi_are_as_long_as_in_its_table_ii():
+    assert {name: known.test for name, known in DATA_SETS.items() if known.test} == {
+        "covid19_radiography": 1382,
+        "airogs": 10145,
+    }
+
+
+def test_medpfls_sets_go_to_sites_that_send_the_gradient_of_one_image_or_a_few():
+    for name, known in DATA_SETS.items():
+        if known.use.startswith("MedPFL"):
+            assert {site.training for site in known.table} == {1, 4, 8}, name
+            assert all(site.training == site.batch_size for site in known.table)
+
+
+def test_without_a_root_the_set_says_where_to_get_it():
+    with pytest.raises(DataError, match=r"No --root .* Get it from https.* \(licence: "):
+        read(find("airogs"), None)
+
+
 def test_the_overview_names_each_set_once_with_its_command():
     rows = overview()
     assert len({row["name"] for row in rows}) == len(rows)

@@ -31,4 +31,6 @@ SET = DataSet(
     form="train_labels.csv (challenge_id, class: NRG or RG) and the folders 0 to 5 of TRAIN*.jpg",
     patients="not published: each image counts as one patient",
     read=_read,
+    job="fundus_clean",
+    test=10145,
 )

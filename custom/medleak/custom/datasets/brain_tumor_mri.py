@@ -5,6 +5,7 @@ from pathlib import Path
 from medleak.custom.datalist import Item
 from medleak.custom.datasets.dataset import DataSet
 from medleak.custom.datasets.layouts import class_folders, halves
+from medleak.custom.sites import MEDPFL_SITES
 
 _CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 _LAYOUTS = halves({name: name for name in _CLASSES}, "Training", "Testing", "Brain-Tumor-MRI")
@@ -27,4 +28,6 @@ SET = DataSet(
     form="glioma/, meningioma/, notumor/ and pituitary/, below Training/ and Testing/ or not",
     patients="not published: each slice counts as one patient, though neighbours are in the set",
     read=_read,
+    job="medpfl_fedsgd --data brain_mri",
+    table=MEDPFL_SITES,
 )

@@ -8,6 +8,7 @@ from medleak.custom.datalist import DataError, Item
 from medleak.custom.datasets.dataset import DataSet
 from medleak.custom.datasets.layouts import class_folders
 from medleak.custom.images import save_image
+from medleak.custom.sites import MEDPFL_SITES
 
 _CLASSES = (
     "airplane",
@@ -70,5 +71,7 @@ SET = DataSet(
     form="data_batch_1.bin … test_batch.bin, or one folder of images a class (airplane, …)",
     patients="there are none: each image counts as one",
     read=_read,
+    job="medpfl_fedsgd --data cifar10",
+    table=MEDPFL_SITES,
     unpack=unpack,
 )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medleak.custom.datalist import PATIENT_PATTERN, DataError, open_image, read_folders
-from medleak.custom.dicom import decode_dicom, dicom_files
+from medleak.custom.dicom import decode_dicom, dicom_files, names_patient
 from medleak.custom.images import save_image, windowed
 
 Picture = tuple[str, str, NDArray[np.uint8]]
@@ -58,7 +58,8 @@ def dicom_pictures(root: Path, window: tuple[float, float] | None = None) -> Ite
         window: As `dicom.decode_dicom`; None: each file's own.
 
     Raises:
-        DataError: There are none, or one cannot be used.
+        DataError: There are none, or one cannot be used, or a sub-folder is named after a patient:
+            its name would be a class's, which a job tells the server.
     """
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
@@ -68,8 +69,15 @@ def dicom_pictures(root: Path, window: tuple[float, float] | None = None) -> Ite
         found = True
         inside = path.relative_to(root).parts
         pixels, patient = decode_dicom(path, window)
+        name = inside[0] if len(inside) > 1 else "all"
+        if names_patient(path, name):
+            raise DataError(
+                f"Sub-folder {name!r} of {str(root)!r} is named after a patient of the files in "
+                "it: as the name of a class it would go to the server and into records. Sort the "
+                "files into one sub-folder a class."
+            )
         # Without an ID each file counts as one patient; "/" keeps it apart from any ID.
-        yield inside[0] if len(inside) > 1 else "all", patient or f"/{path}", pixels
+        yield name, patient or f"/{path}", pixels
     if not found:
         raise DataError(
             f"Folder {str(root)!r} holds no DICOM file (with the preamble of part 10): there is "

@@ -35,4 +35,6 @@ SET = DataSet(
     form="Normal/images/*.png and COVID/images/*.png (Lung_Opacity, Viral Pneumonia: not used)",
     patients="not published: each image counts as one patient",
     read=_read,
+    job="cxr_clean --classes normal covid",
+    test=1382,
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 from medleak.custom.datalist import Item
 from medleak.custom.datasets.dataset import DataSet
 from medleak.custom.datasets.layouts import class_folders, halves
+from medleak.custom.sites import MEDPFL_SITES
 
 _LAYOUTS = [
     *halves(
@@ -34,4 +35,6 @@ SET = DataSet(
     form="Covid/, Normal/ and Viral Pneumonia/, below train/ and test/ (pooled) or by themselves",
     patients="NIH-like names '<patient>_<visit>', else each image counts as one patient",
     read=_read,
+    job="medpfl_fedsgd --data cxr --classes covid normal viral_pneumonia",
+    table=MEDPFL_SITES,
 )

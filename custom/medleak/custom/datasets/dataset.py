@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medleak.custom.datalist import DataError, Item
+from medleak.custom.sites import TMI_TABLE_II, Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,9 @@ class DataSet:
         form: Folders and files that ``--root`` must hold, in one line.
         patients: How images are told to be of one patient, in one line.
         read: Items of a root, images relative to it; a DataError where the form is another.
+        job: What to give to ``python jobs/job.py`` for this set; "" for a prior.
+        table: The sites of that job.
+        test: Images of the paper's test list, if it says so.
         prior: Public images that an attack may start from; they are not split over sites.
         unpack: (root, folder to write to) to the root to read, for sets that are no image files.
     """
@@ -40,21 +44,26 @@ class DataSet:
     form: str
     patients: str
     read: Callable[[Path], list[Item]]
+    job: str = ""
+    table: tuple[Site, ...] = TMI_TABLE_II
+    test: int | None = None
     prior: bool = False
     unpack: Callable[[Path, Path], Path] | None = None
 
 
-def read(dataset: DataSet, root: Path) -> list[Item]:
+def read(dataset: DataSet, root: Path | None) -> list[Item]:
     """The items of ``dataset`` below ``root``.
 
     Raises:
-        DataError: ``root`` is missing, of another form, or holds no image; the message says where
-            to get the set and under which licence.
+        DataError: ``root`` is None, missing, of another form, or holds no image; the message says
+            where to get the set and under which licence.
     """
     advice = (
         f"{dataset.title} has the form: {dataset.form}. Get it from {dataset.source} (licence: "
         f"{dataset.licence}) and name its folder by --root."
     )
+    if root is None:
+        raise DataError(f"No --root was given, and medleak downloads no {dataset.name}. {advice}")
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"Root {str(root)!r} {what}: there is no image to use. {advice}")

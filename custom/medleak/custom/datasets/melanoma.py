@@ -5,6 +5,7 @@ from pathlib import Path
 from medleak.custom.datalist import Item
 from medleak.custom.datasets.dataset import DataSet
 from medleak.custom.datasets.layouts import class_folders, halves
+from medleak.custom.sites import MEDPFL_SITES
 
 _LAYOUTS = halves(
     {"benign": "benign", "malignant": "malignant"}, "train", "test", "melanoma_cancer_dataset"
@@ -18,7 +19,7 @@ def _read(root: Path) -> list[Item]:
 SET = DataSet(
     name="melanoma",
     title="Melanoma Skin Cancer Dataset of 10000 Images",
-    use="MedPFL",
+    use="MedPFL (10,000 images there, 10,605 on its page)",
     modality="dermoscopy",
     classes=("benign", "malignant"),
     channels=3,
@@ -30,4 +31,6 @@ SET = DataSet(
     form="benign/ and malignant/, below train/ and test/ (pooled and split anew) or by themselves",
     patients="not published: each image counts as one patient",
     read=_read,
+    job="medpfl_fedsgd --data melanoma",
+    table=MEDPFL_SITES,
 )

@@ -61,6 +61,7 @@ def prepare(
     scale: float | None = None,
     seed: int = 0,
     test: int | None = None,
+    published_test: int | None = None,
 ) -> dict[str, Any]:
     """Split ``items`` over the sites of ``table`` by patient and write their lists to ``out``.
 
@@ -75,7 +76,9 @@ def prepare(
         table: Sites, by default TMI Table II.
         scale: Share of the table's numbers; None: the largest up to 1 that the images allow.
         seed: Of the split.
-        test: Images of the test list at most; None: as many as the largest validation list.
+        test: Images of the test list at most; None: as many as the largest validation list, or
+            ``published_test`` where that is more.
+        published_test: Images of the paper's test list, which shrinks with the scale.
 
     Returns:
         What was written to ``dataset.json``.
@@ -88,8 +91,8 @@ def prepare(
         scale = largest_scale(table, items, seed)
     sites = scaled(table, scale, len(content.classes))
     dealt = split(items, sites, seed)
-    most = max(site.validation for site in sites) if test is None else test
-    kept = _even(dealt.test, most)
+    most = max(int((published_test or 0) * scale), *(site.validation for site in sites))
+    kept = _even(dealt.test, most if test is None else test)
     description = _description(items, content) | {
         "seed": seed,
         "scale": scale,

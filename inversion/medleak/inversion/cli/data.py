@@ -27,7 +27,6 @@ from medleak.inversion.cli.runs import Json
 if TYPE_CHECKING:
     from medleak.custom.datalist import Item
     from medleak.custom.datasets.prepare import Content
-    from medleak.custom.sites import Site
 
 data = typer.Typer(
     name="data",
@@ -57,14 +56,16 @@ def list_sets(ctx: typer.Context, as_json: Json = False) -> None:
 @data.command(
     "prepare",
     epilog="Examples: medleak data prepare airogs --root AIROGS  ·  medleak data prepare "
-    "chestxray14 --root NIH --limit 1000  ·  then: MEDLEAK_DATA=workspace/data/airogs nvflare "
-    "simulator jobs/fundus_clean",
+    "chestxray14 --root NIH --limit 1000  ·  where to get it: medleak data prepare airogs",
 )
 @one_line_errors
 def prepare_set(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="A set of `medleak data list`.")],
-    root: Annotated[Path, typer.Option(help="Where the set was unpacked.")],
+    root: Annotated[
+        Path | None,
+        typer.Option(show_default=False, help="Where the set was unpacked; none: where to get it."),
+    ] = None,
     out: Out = None,
     seed: Seed = 0,
     table: Table = None,
@@ -85,15 +86,17 @@ def prepare_set(
     from medleak.custom.datasets.catalogue import find
     from medleak.custom.datasets.dataset import read
     from medleak.custom.datasets.prepare import Content, choose, prepare_public
+    from medleak.custom.sites import parse_table
 
     known = find(name)
     _refuse_ignored(
         known.name, known.prior, {"table": table, "scale": scale, "test": test}, {"limit": limit}
     )
     out = out or PLACE / known.name
-    if known.unpack is not None:
+    if known.unpack is not None and root is not None:
         root = known.unpack(root, out / "images")
     items = read(known, root)
+    assert root is not None  # `read` refuses it
     content = Content(
         name=known.name,
         classes=known.classes,
@@ -108,8 +111,19 @@ def prepare_set(
             decode_all(items, root)
         description = prepare_public(items, root, out, content, seed=seed)
     else:
-        description = _prepare(items, root, out, content, table, scale, seed, test, check)
-    report_lists(out, description, known.counts, as_json)
+        description = _prepare(
+            items,
+            root,
+            out,
+            content,
+            check,
+            table=known.table if table is None else parse_table(table),
+            scale=scale,
+            seed=seed,
+            test=test,
+            published_test=known.test,
+        )
+    report_lists(out, description, known, as_json)
 
 
 @data.command(
@@ -151,6 +165,7 @@ def prepare_folder(
     from medleak.custom.datasets.convert import windowed_pictures, write_pictures
     from medleak.custom.datasets.prepare import Content
     from medleak.custom.masks import read_masked
+    from medleak.custom.sites import TMI_TABLE_II, parse_table
 
     if masks and window:
         raise ValueError(
@@ -169,8 +184,18 @@ def prepare_folder(
         write_pictures(source, root)
     items, found = (read_masked if masks else read_folders)(root, names, pattern)
     content = Content(name=folder.resolve().name, classes=found)
-    description = _prepare(items, root, out, content, table, scale, seed, test, check)
-    report_lists(out, description, {}, as_json)
+    description = _prepare(
+        items,
+        root,
+        out,
+        content,
+        check,
+        table=TMI_TABLE_II if table is None else parse_table(table),
+        scale=scale,
+        seed=seed,
+        test=test,
+    )
+    report_lists(out, description, None, as_json)
 
 
 @data.command(
@@ -217,25 +242,15 @@ def _prepare(
     root: Path,
     out: Path,
     content: "Content",
-    table: str | None,
-    scale: float | None,
-    seed: int,
-    test: int | None,
     check: bool,
+    **options: Any,
 ) -> dict[str, Any]:
+    """`prepare` with its ``options``, after decoding every image where that is asked for."""
     from medleak.custom.datasets.prepare import prepare
 
     if check:
         decode_all(items, root)
-    return prepare(
-        items, root, out, content, table=_table(table), scale=scale, seed=seed, test=test
-    )
-
-
-def _table(text: str | None) -> "Sequence[Site]":
-    from medleak.custom.sites import TMI_TABLE_II, parse_table
-
-    return TMI_TABLE_II if text is None else parse_table(text)
+    return prepare(items, root, out, content, **options)
 
 
 def _refuse_ignored(

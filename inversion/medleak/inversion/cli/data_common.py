@@ -1,6 +1,7 @@
 """What the commands of ``medleak data`` share: options, checks, and what they say at the end."""
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -11,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from medleak.custom.datalist import Item
+    from medleak.custom.datasets.dataset import DataSet
 
 PLACE = Path("workspace") / "data"
 
@@ -23,7 +25,7 @@ Table = Annotated[
     str | None,
     typer.Option(
         show_default=False,
-        help="Sites as name:batch_size:training:validation,…; default: TMI Table II.",
+        help="Sites as name:batch_size:training:validation,…; default: the set's, or TMI Table II.",
     ),
 ]
 Scale = Annotated[
@@ -35,7 +37,7 @@ Scale = Annotated[
 Test = Annotated[
     int | None,
     typer.Option(
-        min=0, show_default=False, help="Test images; default: as the largest validation list."
+        min=0, show_default=False, help="Test images; default: the paper's, or a validation list's."
     ),
 ]
 Check = Annotated[bool, typer.Option("--check/--no-check", help="Decode every image once.")]
@@ -77,9 +79,10 @@ def parse_window(text: str) -> tuple[float, float]:
 
 
 def report_lists(
-    out: Path, description: dict[str, Any], published: Mapping[str, int], as_json: bool
+    out: Path, description: dict[str, Any], known: "DataSet | None", as_json: bool
 ) -> None:
-    """Say what lists were written to ``out``, and where counts differ from ``published`` ones."""
+    """Say what lists were written to ``out``, how they differ from ``known``, and what is next."""
+    published = known.counts if known else {}
     differing = {
         name: {"found": n, "published": published[name]}
         for name, n in description["images"].items()
@@ -105,8 +108,31 @@ def report_lists(
         typer.echo(f"{site}: {counts['training']} training, {counts['validation']} validation")
     typer.echo(
         f"test: {description['test']}; scale {description['scale']:g} of the table\n"
-        f"next: MEDLEAK_DATA={out} nvflare simulator jobs/NAME"
+        f"next: MEDLEAK_DATA={shlex.quote(str(out))} {_job_command(description, known)}"
     )
+
+
+_JOBS = {"fundus": "fundus_clean", "dermoscopy": "medpfl_fedsgd", "masks": "brain_unet"}
+
+
+def _job(kind: str, classes: Sequence[str]) -> list[str]:
+    """What ``jobs/job.py`` takes to train on images of these classes."""
+    return [_JOBS.get(kind, "cxr_clean"), "--classes", *classes]
+
+
+def _job_command(description: Mapping[str, Any], known: "DataSet | None") -> str:
+    """The command of a job that has the classes and sites of the lists; others refuse them."""
+    from medleak.custom.sites import TMI_TABLE_II, parse_table
+
+    if known:
+        words = shlex.split(known.job)
+    else:
+        words = _job("" if not description["masks"] else "masks", description["classes"])
+    table = parse_table(description["table"])
+    usual = known.table if known else () if description["masks"] else TMI_TABLE_II
+    if [(s.name, s.batch_size) for s in table] != [(s.name, s.batch_size) for s in usual]:
+        words += ["--table", description["table"]]
+    return shlex.join(["python", "jobs/job.py", *words])
 
 
 def report_images(
@@ -116,8 +142,9 @@ def report_images(
     classes: Sequence[str],
     as_json: bool,
     licence: str = "",
+    masks: bool = False,
 ) -> None:
-    """Say what images were written to ``out``."""
+    """Say what images were written to ``out``, with or without ``masks``, and what is next."""
     if as_json:
         content = {
             "out": str(out),
@@ -131,6 +158,9 @@ def report_images(
     typer.echo(f"{out}: {n} images of {', '.join(classes)}")
     if licence:
         typer.echo(f"licence: {licence}")
+    place = shlex.quote(str(out))
+    job = shlex.join(["python", "jobs/job.py", *_job("masks" if masks else modality, classes)])
     typer.echo(
-        f"next: medleak data folder {out}, or MEDLEAK_DATA={out} nvflare simulator jobs/NAME"
+        f"next: MEDLEAK_DATA={place} {job}\n"
+        f"or, for lists of each site: medleak data folder {place}{' --masks' if masks else ''}"
     )

@@ -46,7 +46,7 @@ def synthesise(
         save_image((out / "images" if masks else out) / item.image, drawn.image)
         if masks and drawn.mask is not None:
             save_image(out / "masks" / item.image, drawn.mask)
-    report_images(out, modality, n, MODALITIES[modality].classes, as_json)
+    report_images(out, modality, n, MODALITIES[modality].classes, as_json, masks=masks)
 
 
 @images.command(
