@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medleak.custom import record
+from medleak.custom import record_files
 from medleak.custom.record import (
     InputSpec,
     Manifest,
@@ -188,17 +188,24 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, state, monkeypatch):
 
 
 def test_a_sidecar_that_cannot_be_written_takes_its_tensors_along(tmp_path, state, monkeypatch):
-    real = record.write_atomic
+    real = record_files.write_atomic
 
     def fail_on_json(path, data):
         if path.suffix == ".json":
             raise OSError(errno.ENOSPC, "No space left on device")
         real(path, data)
 
-    monkeypatch.setattr(record, "write_atomic", fail_on_json)
+    monkeypatch.setattr(record_files, "write_atomic", fail_on_json)
     with pytest.raises(RecordError, match="no space left"):
         write_record(tmp_path, info(), state, state)
     assert not (tmp_path / "round_0000" / "site-1.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "round_0000/site-2.json"])
+def test_a_file_of_endless_depth_is_refused_by_name(root, name):
+    (root / name).write_text("[" * 100_000)
+    with pytest.raises(RecordError, match=f"{name} cannot be read as JSON"):
+        read_record(root, 0, "site-2")
 
 
 def test_another_format_version_is_refused_before_anything_else_is_read(root):

@@ -12,7 +12,7 @@ from nvflare.apis.fl_context import FLContext, FLContextManager
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.app_common.app_constant import AppConstants
 
-from medleak.custom import record
+from medleak.custom import record_files
 from medleak.custom.record import RecordError, list_updates, read_manifest, read_record
 from medleak.custom.recorder import UpdateRecorder
 
@@ -194,7 +194,7 @@ def test_a_full_disk_stops_the_job_and_leaves_no_half_record(server, monkeypatch
     def full(path, data):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(record, "write_atomic", full)
+    monkeypatch.setattr(record_files, "write_atomic", full)
     with pytest.raises(RecordError, match="no space left on the disk"):
         server.receive()
     assert list_updates(server.records) == []

@@ -13,23 +13,30 @@ another framework with :func:`write_manifest` and :func:`write_record`; an audit
 else. Names come from the network and are checked before they touch a path.
 """
 
-import contextlib
-import errno
 import hashlib
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from medleak.custom.atomic import write_atomic
+from medleak.custom.record_files import (
+    SITE_NAME,
+    RecordError,
+    State,
+    as_json,
+    check_site,
+    check_update,
+    contiguous,
+    parse,
+    paths,
+    read_json,
+    read_tensors,
+    round_dir,
+    write,
+)
 from medleak.custom.schema import (
     FORMAT_VERSION,
     Hashes,
@@ -68,16 +75,7 @@ __all__ = [
     "write_update",
 ]
 
-State = Mapping[str, np.ndarray]
-_Model = TypeVar("_Model", bound=BaseModel)
-
-_SITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ROUND = re.compile(r"round_(\d{4,9})")
-_SIDECAR_LIMIT = 1_000_000  # bytes; a sidecar of ours has about 1,000
-
-
-class RecordError(ValueError):
-    """A record that cannot be written or must not be trusted; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,7 @@ def write_manifest(root: Path, manifest: Manifest) -> None:
     Raises:
         RecordError: The disk refuses it.
     """
-    _write(Path(root) / "manifest.json", _json(manifest))
+    write(Path(root) / "manifest.json", as_json(manifest))
 
 
 def write_global(root: Path, round: int, state: State) -> str:
@@ -105,11 +103,11 @@ def write_global(root: Path, round: int, state: State) -> str:
     Raises:
         RecordError: Another model is recorded for this round, or the disk refuses it.
     """
-    path = _round_dir(Path(root), round) / "global.safetensors"
-    data = save_tensors(_contiguous(state))
+    path = round_dir(Path(root), round) / "global.safetensors"
+    data = save_tensors(contiguous(state))
     digest = hashlib.sha256(data).hexdigest()
     if not path.exists():
-        _write(path, data)
+        write(path, data)
     elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
         raise RecordError(
             f"{path} holds another model than the one to be recorded: all sites of a round must "
@@ -125,21 +123,21 @@ def write_update(root: Path, info: UpdateInfo, global_digest: str, update: State
         RecordError: The site's name cannot be a file name, the update is recorded already,
             or the disk refuses it. Nothing of the update is left behind.
     """
-    folder = _round_dir(Path(root), info.round)
-    tensors, sidecar = _paths(folder, info.site)
+    folder = round_dir(Path(root), info.round)
+    tensors, sidecar = paths(folder, info.site)
     if sidecar.exists():
         raise RecordError(
             f"{sidecar} exists: a site has one update a round. Record runs in directories of "
             "their own."
         )
-    data = save_tensors(_contiguous(update))
+    data = save_tensors(contiguous(update))
     hashes = Hashes.model_validate(
         {"global": global_digest, "update": hashlib.sha256(data).hexdigest()}
     )
     info = info.model_copy(update={"sha256": hashes})
     try:
-        _write(tensors, data)
-        _write(sidecar, _json(info))
+        write(tensors, data)
+        write(sidecar, as_json(info))
     except RecordError:
         tensors.unlink(missing_ok=True)
         raise
@@ -162,7 +160,7 @@ def write_record(root: Path, info: UpdateInfo, global_state: State, update: Stat
         RecordError: See :func:`write_global` and :func:`write_update`; also for an update that
             does not fit ``global_state``.
     """
-    _check_update(f"round {info.round}, site {info.site}", global_state, update)
+    check_update(f"round {info.round}, site {info.site}", global_state, update)
     return write_update(root, info, write_global(root, info.round, global_state), update)
 
 
@@ -195,14 +193,14 @@ def read_manifest(root: Path) -> Manifest:
         RecordError: It is missing, of another version, or malformed.
     """
     path = Path(root) / "manifest.json"
-    text = _read_json(path)
+    text = read_json(path)
     version = text.get("format_version")
     if version != FORMAT_VERSION:
         raise RecordError(
             f"{path} has format version {version!r}; this medleak reads {FORMAT_VERSION}. "
             "Use the medleak that wrote it."
         )
-    return _parse(Manifest, text, path)
+    return parse(Manifest, text, path)
 
 
 def list_updates(root: Path) -> list[tuple[int, str]]:
@@ -212,7 +210,7 @@ def list_updates(root: Path) -> list[tuple[int, str]]:
         for folder in Path(root).glob("round_*")
         if (match := _ROUND.fullmatch(folder.name))
         for sidecar in folder.glob("*.json")
-        if _SITE.fullmatch(sidecar.stem)
+        if SITE_NAME.fullmatch(sidecar.stem)
     ]
     return sorted(found, key=lambda key: (key[0], natural_key(key[1])))
 
@@ -229,10 +227,10 @@ def read_info(root: Path, round: int, site: str) -> UpdateInfo:
     Raises:
         RecordError: It is not recorded, or malformed.
     """
-    _, sidecar = _paths(Path(root) / f"round_{round:04d}", site)
+    _, sidecar = paths(Path(root) / f"round_{round:04d}", site)
     if not sidecar.is_file():
         raise RecordError(_not_recorded(Path(root), round, site))
-    info = _parse(UpdateInfo, _read_json(sidecar), sidecar)
+    info = parse(UpdateInfo, read_json(sidecar), sidecar)
     if (info.round, info.site) != (round, site) or info.sha256 is None:
         raise RecordError(
             f"{sidecar} speaks of round {info.round}, site {info.site}, or lacks its hashes: "
@@ -253,9 +251,9 @@ def read_record(root: Path, round: int, site: str) -> Record:
     info = read_info(root, round, site)
     assert info.sha256 is not None  # read_info refuses a sidecar without hashes
     folder = root / f"round_{round:04d}"
-    global_state = _read_tensors(folder / "global.safetensors", info.sha256.sent)
-    update = _read_tensors(folder / f"{site}.safetensors", info.sha256.update)
-    _check_update(f"{folder / site}.safetensors", global_state, update)
+    global_state = read_tensors(folder / "global.safetensors", info.sha256.sent)
+    update = read_tensors(folder / f"{site}.safetensors", info.sha256.update)
+    check_update(f"{folder / site}.safetensors", global_state, update)
     return Record(manifest, info, global_state, update)
 
 
@@ -268,126 +266,6 @@ def verify(root: Path) -> Iterator[tuple[int, str, str | None]]:
             yield round, site, str(error)
         else:
             yield round, site, None
-
-
-def check_site(site: str) -> str:
-    """Return ``site`` if it can be a file name on any system.
-
-    Raises:
-        RecordError: It cannot, or it is ``global``, which is the model's own name.
-    """
-    if not isinstance(site, str) or not _SITE.fullmatch(site) or site.lower() == "global":
-        raise RecordError(
-            f"Site name {str(site)[:80]!r} is not usable: it becomes a file name, so it must be "
-            "1 to 63 letters, digits, '.', '_' or '-', begin with a letter or digit, and not be "
-            "'global'."
-        )
-    return site
-
-
-def _paths(folder: Path, site: str) -> tuple[Path, Path]:
-    check_site(site)
-    return folder / f"{site}.safetensors", folder / f"{site}.json"
-
-
-def _round_dir(root: Path, round: int) -> Path:
-    folder = root / f"round_{round:04d}"
-    with _disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _contiguous(state: State) -> dict[str, np.ndarray]:
-    """Arrays as safetensors wants them: numpy scalars become 0-d arrays, strides are dropped."""
-    return {name: np.ascontiguousarray(v).reshape(np.shape(v)) for name, v in state.items()}
-
-
-def _json(model: BaseModel) -> bytes:
-    return (model.model_dump_json(indent=2, by_alias=True) + "\n").encode()
-
-
-@contextlib.contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            why = (
-                "no space left on the disk. Free some, keep fewer rounds or sites, or set a budget."
-            )
-        else:
-            why = f"{error.strerror or error}. Check the path and who may write to it."
-        raise RecordError(f"Cannot write {path}: {why}") from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    with _disk_errors(path):
-        write_atomic(path, data)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_SIDECAR_LIMIT * (100 if path.name == "manifest.json" else 1) + 1)
-        text = json.loads(data)
-    except FileNotFoundError:
-        raise RecordError(f"{path} is missing: the record is incomplete. Restore it.") from None
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path} cannot be read as JSON ({error}). Restore it.") from None
-    if not isinstance(text, dict):
-        raise RecordError(f"{path} holds no JSON object. Restore it.")
-    return text
-
-
-def _parse(kind: type[_Model], text: dict[str, Any], path: Path) -> _Model:
-    try:
-        return kind.model_validate(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RecordError(f"{path}: field {where!r}: {first['msg']}. Restore it.") from None
-
-
-def _read_tensors(path: Path, digest: str) -> dict[str, np.ndarray]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RecordError(f"{path} cannot be read ({error.strerror}). Restore it.") from None
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise RecordError(
-            f"{path} does not have the SHA-256 that was recorded with it: it was changed or "
-            "damaged after recording, so nothing said from it would hold. Restore it."
-        )
-    try:
-        tensors = load_tensors(data)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise RecordError(f"{path} is not a safetensors file ({error}).") from None
-    # safetensors gives them in no fixed order, which seeded noise must not depend on.
-    return {name: tensors[name] for name in sorted(tensors)}
-
-
-def _check_update(name: str, global_state: State, update: State) -> None:
-    if not update:
-        raise RecordError(f"{name}: the update is empty. The site sent nothing to audit.")
-    unknown = sorted(set(update) - set(global_state))
-    if unknown:
-        raise RecordError(
-            f"{name}: {unknown[0]!r} ({len(unknown)} in all) is not in the model that was sent: "
-            "update and model do not belong together."
-        )
-    for key, value in update.items():
-        if np.shape(value) != np.shape(global_state[key]):
-            raise RecordError(
-                f"{name}: {key!r} has shape {np.shape(value)}, in the model "
-                f"{np.shape(global_state[key])}: update and model do not belong together."
-            )
-    for what, state in (("model", global_state), ("update", update)):
-        bad = [k for k, v in state.items() if not np.isfinite(v).all()]
-        if bad:
-            raise RecordError(
-                f"{name}: the {what} holds NaN or inf in {bad[0]!r} ({len(bad)} tensors in all): "
-                "training diverged there; no attack can be judged on it."
-            )
 
 
 def _not_recorded(root: Path, round: int, site: str) -> str:

@@ -1,0 +1,158 @@
+"""The files of a record: names, whole writes, bounded reads, hashes, and the fit of an update.
+
+Names and contents may come from a stranger: nothing is used before it is checked.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+
+from medleak.custom.atomic import write_atomic
+
+State = Mapping[str, np.ndarray]
+_Model = TypeVar("_Model", bound=BaseModel)
+
+SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_SIDECAR_LIMIT = 1_000_000  # bytes; a sidecar of ours has about 1,000
+
+
+class RecordError(ValueError):
+    """A record that cannot be written or must not be trusted; the message names it."""
+
+
+def check_site(site: str) -> str:
+    """Return ``site`` if it can be a file name on any system.
+
+    Raises:
+        RecordError: It cannot, or it is ``global``, which is the model's own name.
+    """
+    if not isinstance(site, str) or not SITE_NAME.fullmatch(site) or site.lower() == "global":
+        raise RecordError(
+            f"Site name {str(site)[:80]!r} is not usable: it becomes a file name, so it must be "
+            "1 to 63 letters, digits, '.', '_' or '-', begin with a letter or digit, and not be "
+            "'global'."
+        )
+    return site
+
+
+def paths(folder: Path, site: str) -> tuple[Path, Path]:
+    """The tensors and the sidecar of ``site`` in a round's folder, after `check_site`."""
+    check_site(site)
+    return folder / f"{site}.safetensors", folder / f"{site}.json"
+
+
+def round_dir(root: Path, round: int) -> Path:
+    """The folder of ``round``, made if missing."""
+    folder = root / f"round_{round:04d}"
+    with _disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def contiguous(state: State) -> dict[str, np.ndarray]:
+    """Arrays as safetensors wants them: numpy scalars become 0-d arrays, strides are dropped."""
+    return {name: np.ascontiguousarray(v).reshape(np.shape(v)) for name, v in state.items()}
+
+
+def as_json(model: BaseModel) -> bytes:
+    """``model`` as the text of its file."""
+    return (model.model_dump_json(indent=2, by_alias=True) + "\n").encode()
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            why = (
+                "no space left on the disk. Free some, keep fewer rounds or sites, or set a budget."
+            )
+        else:
+            why = f"{error.strerror or error}. Check the path and who may write to it."
+        raise RecordError(f"Cannot write {path}: {why}") from error
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write ``data`` whole or not at all; a RecordError where the disk refuses it."""
+    with _disk_errors(path):
+        write_atomic(path, data)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of bounded size; a RecordError where it is none."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_SIDECAR_LIMIT * (100 if path.name == "manifest.json" else 1) + 1)
+        text = json.loads(data)
+    except FileNotFoundError:
+        raise RecordError(f"{path} is missing: the record is incomplete. Restore it.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecordError(f"{path} cannot be read as JSON ({error}). Restore it.") from None
+    if not isinstance(text, dict):
+        raise RecordError(f"{path} holds no JSON object. Restore it.")
+    return text
+
+
+def parse(kind: type[_Model], text: dict[str, Any], path: Path) -> _Model:
+    """``text`` as a ``kind``; a RecordError that names the first wrong field of ``path``."""
+    try:
+        return kind.model_validate(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RecordError(f"{path}: field {where!r}: {first['msg']}. Restore it.") from None
+
+
+def read_tensors(path: Path, digest: str) -> dict[str, np.ndarray]:
+    """The tensors of a file with this SHA-256, by name; a RecordError where it has another."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read ({error.strerror}). Restore it.") from None
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise RecordError(
+            f"{path} does not have the SHA-256 that was recorded with it: it was changed or "
+            "damaged after recording, so nothing said from it would hold. Restore it."
+        )
+    try:
+        tensors = load_tensors(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise RecordError(f"{path} is not a safetensors file ({error}).") from None
+    # safetensors gives them in no fixed order, which seeded noise must not depend on.
+    return {name: tensors[name] for name in sorted(tensors)}
+
+
+def check_update(name: str, global_state: State, update: State) -> None:
+    """A RecordError, about ``name``, where the update does not fit the model or is not finite."""
+    if not update:
+        raise RecordError(f"{name}: the update is empty. The site sent nothing to audit.")
+    unknown = sorted(set(update) - set(global_state))
+    if unknown:
+        raise RecordError(
+            f"{name}: {unknown[0]!r} ({len(unknown)} in all) is not in the model that was sent: "
+            "update and model do not belong together."
+        )
+    for key, value in update.items():
+        if np.shape(value) != np.shape(global_state[key]):
+            raise RecordError(
+                f"{name}: {key!r} has shape {np.shape(value)}, in the model "
+                f"{np.shape(global_state[key])}: update and model do not belong together."
+            )
+    for what, state in (("model", global_state), ("update", update)):
+        bad = [k for k, v in state.items() if not np.isfinite(v).all()]
+        if bad:
+            raise RecordError(
+                f"{name}: the {what} holds NaN or inf in {bad[0]!r} ({len(bad)} tensors in all): "
+                "training diverged there; no attack can be judged on it."
+            )
