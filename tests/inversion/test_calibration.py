@@ -24,14 +24,14 @@ NOISE = mechanism("percentile_gaussian")
 HEALTHY = {"a|all": Health(reached=True, round=0, ssim=0.9, ssim_prior=0.5, rdlv=0.8)}
 
 
-def row(rdlv, seed=0, image=0, attack="a", patient=None, round=0):
+def row(rdlv, seed=0, image=0, attack="a", patient=None, round=0, knowledge="all"):
     return Row(
         round=round,
         site="s",
         attack=attack,
         defence="none",
         declared="none",
-        knowledge="all",
+        knowledge=knowledge,
         seed=seed,
         reconstruction=image,
         truth_image=f"training[{image}]",
@@ -59,7 +59,7 @@ def answer(rdlv_at, health=HEALTHY, seeds=(0, 1, 2), chosen=NOISE, asked=None, *
         values = {seed: rdlv_at(wanted.strength, seed) for seed in wanted.seeds}
         refused = [v for v in values.values() if isinstance(v, str)]
         rows = [row(v, seed) for seed, v in values.items() if not isinstance(v, str)]
-        found = Found(rows=rows, refused={"a": refused} if refused else {}, health=health)
+        found = Found(rows=rows, refused={("a", "all"): refused} if refused else {}, health=health)
         try:
             wanted = search.send(found)
         except StopIteration as end:
@@ -165,6 +165,26 @@ def test_the_strongest_attack_decides_and_hidden_images_are_counted():
     assert bare.rdlv_mean == pytest.approx(bare_mean)
     assert (bare.above, bare.images, bare.over) == (1, 4, "patients")
     assert end.value.value.searched[1].attack == "weak"
+
+
+def test_an_attacker_who_knows_less_does_not_hide_one_who_knows_more():
+    def leaking(what):
+        known = (("all", what), ("little", -0.9))
+        rows = [row(v, s, knowledge=k) for k, v in known for s in (0, 1)]
+        return Found(rows=rows, refused={}, health=HEALTHY)
+
+    search = search_site("s", NOISE, (0, 1))
+    next(search)
+    search.send(leaking(0.4))  # pooled, -0.25 would have been "nothing leaks" at once
+    search.send(leaking(-0.2))  # the least strength of the range does, once more with fresh seeds
+    with pytest.raises(StopIteration) as end:
+        search.send(leaking(-0.2))
+    searched = end.value.value.searched
+    assert [(p.knowledge, p.n, p.rdlv_mean) for p in searched] == [
+        ("all", 2, 0.4),
+        ("all", 2, -0.2),
+        ("all", 2, -0.2),
+    ]
 
 
 def test_one_patient_is_judged_over_runs_several_over_patients():

@@ -1,9 +1,9 @@
 """How much of a defence is enough for each site: the least strength at which nothing leaks.
 
-Nothing leaks, here, means: under the strongest of the attacks tried, with the knowledge assumed,
-the upper end of the 95 % interval of the mean RDLV is not above 0 (or a stated margin). Every probe
-is a handful of cases of an ordinary audit, kept in its directory, so a calibration can be stopped,
-goes on where it was, and can be checked line by line in results.csv.
+Nothing leaks, here, means: under the strongest of the attackers tried (an attack and what it
+knows), the upper end of the 95 % interval of the mean RDLV is not above 0 (or a stated margin).
+Every probe is a handful of cases of an ordinary audit, kept in its directory, so a calibration can
+be stopped, goes on where it was, and can be checked line by line in results.csv.
 """
 
 import dataclasses
@@ -36,18 +36,22 @@ class Wanted:
         return NO_DEFENCE if self.strength is None else mechanism.text(self.strength)
 
 
+Attacker = tuple[str, str]
+"""An attack and what it knew, as in results.csv."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What the audit made of what was wanted: rows, and why cases were refused, by attack."""
+    """What the audit made of what was wanted: rows, and why cases were refused, by attacker."""
 
     rows: Sequence[Row]
-    refused: Mapping[str, Sequence[str]]
+    refused: Mapping[Attacker, Sequence[str]]
     health: Mapping[str, Health]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What one strength lets through, by the attack that gets most of it.
+    """What one strength lets through, by the attacker who gets most of it.
 
     Attributes:
         strength: Of the defence; `Mechanism.nothing` for none.
@@ -55,7 +59,8 @@ class Probe:
         rdlv_upper95: Upper end of its 95 % interval, see `upper95`.
         n: Values of RDLV behind them.
         seeds: Whose noise and starts these were.
-        attack: Which one.
+        attack: Which attack.
+        knowledge: What it knew.
         over: What the interval is over: ``patients``, or ``runs`` of one patient's images.
         above: Images whose own mean RDLV is above 0: a mean can hide them.
         images: Of so many.
@@ -70,6 +75,7 @@ class Probe:
     n: int
     seeds: tuple[int, ...]
     attack: str
+    knowledge: str
     over: str
     above: int
     images: int
@@ -179,20 +185,20 @@ def _probe(
     strength: float,
     seeds: Sequence[int],
     found: Found,
-    images: Mapping[str, Sequence[tuple[Any, Any]]] | None = None,
+    images: Mapping[Attacker, Sequence[tuple[Any, Any]]] | None = None,
     fresh: bool = False,
 ) -> Probe:
-    """The attack with the highest bound. ``images`` are those of the undefended update."""
+    """The attacker with the highest bound. ``images`` are those of the undefended update."""
     probes = []
-    for attack in dict.fromkeys((*(r.attack for r in found.rows), *found.refused)):
-        rows = [r for r in found.rows if r.attack == attack and r.rdlv is not None]
+    for attacker in dict.fromkeys((*map(_attacker, found.rows), *found.refused)):
+        rows = [r for r in found.rows if _attacker(r) == attacker and r.rdlv is not None]
         values = [(r.patient, (r.round, r.seed), r.truth_image, r.rdlv or 0.0) for r in rows]
-        refused = found.refused.get(attack, ())
+        refused = found.refused.get(attacker, ())
         if images is not None:  # it ran on the bare update: what it lacks now, the noise has taken
             values += [
                 (patient, ("refused", k), image, 0.0)
                 for k in range(len(refused))
-                for patient, image in images.get(attack, ())
+                for patient, image in images.get(attacker, ())
             ]
         if not values:
             continue
@@ -207,7 +213,8 @@ def _probe(
                 rdlv_upper95=_six(upper),
                 n=len(values),
                 seeds=tuple(seeds),
-                attack=attack,
+                attack=attacker[0],
+                knowledge=attacker[1],
                 over=over,
                 above=sum(sum(v) > 0 for v in own.values()),
                 images=len(own),
@@ -226,12 +233,16 @@ def _probe(
     return max(probes, key=lambda p: p.rdlv_upper95)
 
 
-def _images(rows: Sequence[Row]) -> dict[str, list[tuple[Any, Any]]]:
-    found: dict[str, dict[tuple[Any, Any], None]] = {}
+def _attacker(row: Row) -> Attacker:
+    return row.attack, row.knowledge
+
+
+def _images(rows: Sequence[Row]) -> dict[Attacker, list[tuple[Any, Any]]]:
+    found: dict[Attacker, dict[tuple[Any, Any], None]] = {}
     for row in rows:
         if row.rdlv is not None:
-            found.setdefault(row.attack, {})[row.patient, row.truth_image] = None
-    return {attack: list(pairs) for attack, pairs in found.items()}
+            found.setdefault(_attacker(row), {})[row.patient, row.truth_image] = None
+    return {attacker: list(pairs) for attacker, pairs in found.items()}
 
 
 def _no_baseline(bare: Probe, health: Mapping[str, Health], margin: float) -> str:

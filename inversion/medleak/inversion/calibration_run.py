@@ -14,6 +14,7 @@ from medleak.inversion.audit import Outcome, audit
 from medleak.inversion.audit_case import Task
 from medleak.inversion.audit_journal import Journal, read_health
 from medleak.inversion.calibration import (
+    Attacker,
     Calibration,
     Found,
     Wanted,
@@ -142,10 +143,11 @@ def _found(wanted: Wanted, text: str, outcomes: Sequence[Outcome], health: Any) 
         for o in outcomes
         if (o.case.site, o.case.defence) == (wanted.site, text) and o.case.seed in wanted.seeds
     ]
-    refused: dict[str, list[str]] = {}
+    refused: dict[Attacker, list[str]] = {}
     for outcome in mine:
         if outcome.refused is not None:
-            refused.setdefault(outcome.case.attack, []).append(outcome.refused)
+            attacker = outcome.case.attack, outcome.case.knowledge
+            refused.setdefault(attacker, []).append(outcome.refused)
     rows = [row for outcome in mine for row in outcome.rows]
     return Found(rows=rows, refused=refused, health=health)
 
