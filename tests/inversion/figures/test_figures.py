@@ -8,7 +8,15 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from medleak.inversion.figures import FIGURES, AuditData, MissingData, draw, draw_all, table
+from medleak.inversion.figures import (
+    FIGURES,
+    AuditData,
+    MissingData,
+    draw,
+    draw_all,
+    embeddings,
+    table,
+)
 from medleak.inversion.figures.estimates import estimate
 from medleak.inversion.figures.protection import dose, protection
 from medleak.inversion.figures.style import label
@@ -303,3 +311,38 @@ def test_a_damaged_utility_json_is_refused_by_name(content, make_audit):
     (out / "utility.json").write_text(content)
     with pytest.raises(ValueError, match=r"utility\.json is damaged"):
         AuditData.open(out)
+
+
+def test_of_too_many_pictures_a_map_shows_some_of_all_and_says_so(make_audit, monkeypatch):
+    monkeypatch.setattr(embeddings, "_MOST", 20)
+    rows = sweep(scopes=("update",), images=2, seeds=1)
+    figure = draw("embeddings", AuditData.open(make_audit(rows)), embed=_pixels)
+    written = text_of(figure)
+    assert f"20 of {len(rows)} reconstructions, drawn at random. 4 images of 2 sites" in written
+    # 0, 1, 10, 25 are four colours, each with its number.
+    (bar,) = [a for a in figure.axes if a.get_ylabel() == "strength of the defence"]
+    assert [t.get_text() for t in bar.get_yticklabels()] == ["0", "1", "10", "25"]
+
+
+def _pixels(images):
+    return images.flatten(1)
+
+
+def test_a_figure_of_iip_says_among_how_many_images_it_looked(make_audit):
+    rows = [replace(r, neighbours="3 - 7", gallery=412) for r in sweep()]
+    written = text_of(draw("iip", AuditData.open(make_audit(rows))))
+    assert "share of the site's training images that are among the 3 nearest of 412" in written
+
+
+def test_a_picture_chosen_among_seeds_is_said_to_be_the_best(make_audit):
+    audit = AuditData.open(make_audit(sweep()))
+    assert "the best of its seeds and rounds" in text_of(draw("noise", audit))
+    assert "(the best of its seeds)" in text_of(draw("rounds", audit))
+    alone = audit.where(lambda r: r.seed == 0 and r.round == 0)
+    assert "the best of" not in text_of(draw("noise", alone))
+
+
+def test_the_table_has_an_interval_for_the_attack_success_rate(make_audit):
+    out = make_audit([row(image=k, ssim=s) for k, s in enumerate((0.95, 0.95, 0.3, 0.2))])
+    table(AuditData.open(out), out / "figures")
+    assert "| 50% [15%, 85%] |" in (out / "figures" / "table.md").read_text()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from matplotlib import colormaps
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -40,9 +41,10 @@ def embedding_map(
         MissingData: There is no network, or there are fewer than four pictures.
     """
     chosen = audit.one_attacker().compared()
-    rows = [
+    known = [
         r for r in chosen.measured if r.truth_picture and dose(protection(r), parameter) is not None
-    ][:_MOST]
+    ]
+    rows = _drawn(known)
     truths = list(dict.fromkeys(r.truth_picture for r in rows if r.truth_picture))
     if len(truths) + len(rows) < _FEWEST:
         raise audit.missing(
@@ -50,8 +52,9 @@ def embedding_map(
         )
     pictures = [audit.picture(name) for name in (*truths, *(r.picture for r in rows))]
     places = project((embed or _imagenet())(_batch(pictures)).numpy())
-    shown = chosen.where(lambda r: r in rows)
-    return _draw(places, len(truths), [_strength(r, parameter) for r in rows], shown)
+    left_out = f"{len(rows)} of {len(known)} reconstructions, drawn at random. "
+    caption = f"{left_out if len(rows) < len(known) else ''}{case_text(rows)}"
+    return _draw(places, len(truths), [_strength(r, parameter) for r in rows], caption)
 
 
 def project(features: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -66,6 +69,14 @@ def project(features: NDArray[np.float32]) -> NDArray[np.float64]:
         n_components=2, metric="cosine", init="random", perplexity=perplexity, random_state=_SEED
     )
     return np.asarray(map_.fit_transform(features.astype(np.float64)), dtype=np.float64)
+
+
+def _drawn(rows: Sequence[Row]) -> Sequence[Row]:
+    """At most so many as t-SNE takes minutes for; the same ones each time."""
+    if len(rows) <= _MOST:
+        return rows
+    chosen = np.random.default_rng(_SEED).choice(len(rows), _MOST, replace=False)
+    return [rows[k] for k in sorted(chosen)]
 
 
 def _imagenet() -> Embed:
@@ -85,13 +96,12 @@ def _draw(
     places: NDArray[np.float64],
     originals: int,
     strengths: Sequence[float],
-    shown: AuditData,
+    caption: str,
 ) -> Figure:
     figure = new_figure(
         3.6,
         "t-SNE of the embedding network's features, cosine distance. Distances between far groups "
-        "mean nothing. "
-        f"{case_text(shown.rows)}",
+        f"mean nothing. {caption}",
         width_in=5.2,
     )
     axes = figure.add_subplot()
@@ -100,12 +110,13 @@ def _draw(
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(True)
-    top = max(strengths, default=0.0)
+    # By rank: on a linear scale 0 and 1 of 0, 1, 10, 25 would be one colour.
+    levels = sorted(set(strengths))
     dots = axes.scatter(
         *places[originals:].T,
-        c=list(strengths),
-        cmap="cividis",
-        norm=Normalize(0, top if top > 0 else 1),
+        c=[levels.index(s) for s in strengths],
+        cmap=colormaps["cividis"].resampled(max(1, len(levels))),
+        norm=Normalize(-0.5, max(1, len(levels)) - 0.5),
         s=16,
         linewidths=0.3,
         edgecolors="white",
@@ -121,8 +132,10 @@ def _draw(
         zorder=3,
         label="original",
     )
-    if top > 0:
-        figure.colorbar(dots, ax=axes, label="strength of the defence", shrink=0.8)
+    if len(levels) > 1:
+        bar = figure.colorbar(dots, ax=axes, label="strength of the defence", shrink=0.8)
+        bar.set_ticks(range(len(levels)), labels=[f"{s:g}" for s in levels])
+        bar.ax.tick_params(length=0)
     figure.legend(loc="outside upper left", ncols=2)
     return figure
 

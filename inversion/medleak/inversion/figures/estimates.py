@@ -8,8 +8,8 @@ from medleak.inversion.results import Row
 from medleak.inversion.statistics_summary import figures_of
 
 BANDS = (
-    "95 % intervals: bootstrap over patients, or over runs where there is one patient; none where "
-    "one image was attacked once."
+    "95 % intervals: bootstrap over patients, wider where they are few, or over runs where there "
+    "is one patient; of shares of under 30 Wilson's; none where one image was attacked once."
 )
 """For captions: what a band is."""
 

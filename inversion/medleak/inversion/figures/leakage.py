@@ -19,6 +19,7 @@ from medleak.inversion.figures.strength_curves import (
 from medleak.inversion.figures.style import DASHES, GRAY, INK, label, line_style
 from medleak.inversion.figures.trade_off import utility_text
 from medleak.inversion.plan import NO_DEFENCE
+from medleak.inversion.results import Row
 from medleak.inversion.utility import Utility
 
 
@@ -43,7 +44,7 @@ def rdlv_by_strength(
         sources = dict.fromkeys(u.source for u in audit.utility if u.source)
         caption += (
             " Test accuracy: gray, right axis, dashed as the defence; one federation a point"
-            f"{'; ' * bool(sources)}{', '.join(sources)}."
+            f"{', from ' * bool(sources)}{', '.join(sources)}."
         )
     figure, panels = panels_of(chosen.sites, caption)
     for site, axes in panels.items():
@@ -80,9 +81,9 @@ def iip_by_strength(
         raise audit.missing("IIP (column iip_match)", "medleak audit RUN --embedding FILE")
     kinds = kinds_of(chosen, parameter)
     caption = (
-        "IIP: share of reconstructions whose nearest neighbour among the images of all sites is "
-        "the very training image. Dotted: cosine of the matched embeddings. "
-        f"{BANDS} {case_text(chosen.rows)}"
+        "IIP: share of the site's training images that are "
+        f"{_neighbours(chosen.rows)}, the images of all sites, to the reconstruction assigned to "
+        f"them. Dotted: cosine of the matched embeddings. {BANDS} {case_text(chosen.rows)}"
     )
     figure, panels = panels_of(chosen.sites, caption)
     for site, axes in panels.items():
@@ -96,6 +97,15 @@ def iip_by_strength(
         axes.set_ylim(-0.05, 1.05)
     finish(figure, panels, kinds, parameter, "IIP", dotted="cosine of matches")
     return figure
+
+
+def _neighbours(rows: Sequence[Row]) -> str:
+    """``the nearest of 400``, or among how many neighbours of how many images the truth was."""
+    found = {(len((r.neighbours or "-").split()), r.gallery) for r in rows}
+    if len(found) > 1:
+        return "near in several galleries"
+    ((k, gallery),) = found
+    return f"{'the nearest' if k == 1 else f'among the {k} nearest'} of {gallery or 'a gallery'}"
 
 
 def _accuracies(

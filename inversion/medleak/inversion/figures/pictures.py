@@ -68,8 +68,8 @@ def reconstructions_by_round(audit: AuditData) -> Figure:
     return _grid(
         lines,
         ["original", "prior", *(f"round {n}" for n in rounds)],
-        "The image of each site that came back best. Below each picture: its SSIM with the "
-        f"original. {case_text(chosen.rows)}",
+        f"The image of each site that came back best{_of_seeds(chosen)}. Below each picture: its "
+        f"SSIM with the original. {case_text(chosen.rows)}",
         audit,
     )
 
@@ -115,8 +115,9 @@ def noise_levels(
     return _grid(
         lines,
         ["original", "prior", *("no defence" if s == 0 else f"{sigma} = {s:g}" for s in strengths)],
-        f"One image of {which} under {' and '.join(kinds)}; {sigma} above each column, SSIM with "
-        f"the original below each picture. {case_text(chosen.rows)}",
+        f"The image of {which} that came back best without noise, under {' and '.join(kinds)}"
+        f"{_of_seeds(chosen, rounds=True)}; {sigma} above each column, SSIM with the original "
+        f"below each picture. {case_text(chosen.rows)}",
         audit,
     )
 
@@ -156,8 +157,8 @@ def attacks_compared(audit: AuditData) -> Figure:
     return _grid(
         lines,
         [""] * min(_MOST_COLUMNS, len(attackers) + 2),
-        f"The same image and update throughout. SSIM with the original below each picture. "
-        f"{case_text(chosen.rows)}",
+        f"The same image and update throughout{_of_seeds(chosen)}. SSIM with the original below "
+        f"each picture. {case_text(chosen.rows)}",
         audit,
     )
 
@@ -255,6 +256,16 @@ def _best_of(rows: Sequence[Row], audit: AuditData) -> _Cell:
         return _Cell(None, "not found")
     best = max(rows, key=lambda r: r.ssim or 0.0)
     return _Cell(audit.picture(best.picture), _similarity(best))
+
+
+def _of_seeds(audit: AuditData, *, rounds: bool = False) -> str:
+    """What each picture was chosen from, where there was a choice."""
+    several = [
+        name
+        for name, n in (("seeds", len({r.seed for r in audit.rows})), ("rounds", len(audit.rounds)))
+        if n > 1 and (rounds or name == "seeds")
+    ]
+    return f" (the best of its {' and '.join(several)})" if several else ""
 
 
 def _similarity(row: Row) -> str:

@@ -84,7 +84,7 @@ def markdown(content: Sequence[Line]) -> str:
         *(
             "SSIM [95 %]",
             "IIP [95 %]",
-            f"ASR (SSIM ≥ {ASR_THRESHOLD:g})",
+            f"ASR (SSIM ≥ {ASR_THRESHOLD:g}) [95 %]",
             *(f"null: {n}" for n in NULLS.values()),
         ),
         "test accuracy [95 %]",
@@ -139,10 +139,15 @@ def _cells(line: Line) -> list[str]:
         line.rdlv.text(2, signed=True) if line.rdlv else "-",
         line.ssim.text() if line.ssim else "-",
         line.iip.text(2) if line.iip else "-",
-        f"{line.asr.mean:.0%}" if line.asr else "-",
+        _percent(line.asr) if line.asr else "-",
         *("-" if v is None else f"{v:.3f}" for v in line.nulls.values()),
         _accuracy(line.accuracy),
     ]
+
+
+def _percent(share: Estimate) -> str:
+    bounds = f" [{share.lower95:.0%}, {share.upper95:.0%}]" if share.bounded else ""
+    return f"{share.mean:.0%}{bounds}"
 
 
 def _accuracy(known: Utility | None) -> str:
