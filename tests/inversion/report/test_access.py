@@ -7,6 +7,8 @@ import pytest
 from tests.inversion.report.conftest import CHROMIUM
 from tests.inversion.report.directories import grid, report_of
 
+from medleak.inversion.report.page import index
+
 DEFENCES = ["none", "percentile_gaussian:sigma0=1"]
 
 
@@ -43,6 +45,22 @@ def test_axe_finds_nothing_wrong(audit, open_page, scheme, width):
     found = page.evaluate("axe.run()")
     assert [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in found["violations"]] == []
     assert {"color-contrast", "image-alt", "label"} <= {p["id"] for p in found["passes"]}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_wrong_with_a_comparison_nor_with_the_list(
+    audit, another, open_page, scheme
+):
+    axe = pytest.importorskip(
+        "axe_playwright_python.base", reason="axe-playwright-python is not installed"
+    )
+    after = another.write(grid(["site-2", "x"], rounds=1, leak={"site-2": 0.5, "x": 0.1}))
+    listed = index({"1": audit, "2": after}, "redacted")
+    for html in (report_of(audit, after, originals="hidden"), listed):
+        page = open_page(html, width=390, color_scheme=scheme, bypass_csp=True)
+        page.evaluate(axe.AXE_FILE_PATH.read_text())
+        found = page.evaluate("axe.run()")
+        assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found["violations"]] == []
 
 
 def test_dark_and_light_differ_and_follow_the_system(audit, open_page):

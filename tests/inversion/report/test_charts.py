@@ -1,6 +1,11 @@
 """Marks stand where their values are, and each curve says what it cannot show."""
 
+import dataclasses
+import itertools
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.inversion.report.directories import a_figure, a_group, grid
 
 from medleak.inversion.report.charts import MOST_SERIES, Chart, Point, Series, draw
@@ -113,3 +118,20 @@ def test_every_null_that_the_audit_has_is_drawn(directory):
 def test_curves_are_named_by_attack_and_knowledge_only_where_there_are_several(directory):
     found = keys(directory.write([], [a_group("s"), a_group("s", attack="dlg")], pictures=False))
     assert [label for _, label in found["nulls"].ticks] == ["s, row_space", "s, dlg"]
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.text(min_size=1, max_size=30)), min_size=1))
+def test_labels_of_an_axis_never_overlap(ticks):
+    points = [Point(x=x, y=0.5) for x, _ in ticks]
+    one = dataclasses.replace(chart(Series(name="s", points=points)), ticks=ticks)
+    shown = draw(one).x_ticks
+    assert shown[0][0] == min(m.x for m in draw(one).curves[0].marks)
+    for (left, a), (right, b) in itertools.pairwise(shown):
+        assert right - left >= 3 * (len(a) + len(b))  # half the width of both, 6 px a letter
+
+
+def test_many_groups_are_labelled_by_their_site_alone(directory):
+    groups = [a_group(f"s{k}", attack=a) for k in range(3) for a in ("row_space", "dlg")]
+    found = {c.key: c for c in charts(read_audit(directory.write([], groups, pictures=False)))}
+    assert [label for _, label in found["nulls"].ticks] == ["s0", "s0", "s1", "s1", "s2", "s2"]
+    assert found["nulls"].series[0].points[1].text == "s0, dlg"

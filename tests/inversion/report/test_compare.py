@@ -3,9 +3,9 @@
 import dataclasses
 
 import pytest
-from tests.inversion.report.directories import a_figure, a_group, grid, report_of
+from tests.inversion.report.directories import KNOWLEDGE, a_figure, a_group, grid, report_of
 
-from medleak.inversion.report.compare import compare
+from medleak.inversion.report.compare import compare, summary
 from medleak.inversion.report.reading import read_audit
 from medleak.inversion.report.verdicts import Light
 
@@ -58,6 +58,35 @@ def test_the_gallery_shows_before_and_after_and_the_verdict_is_of_the_second(
     sources = page.locator("#tiles img").evaluate_all("all => all.map(i => i.src)")
     assert len(set(sources)) == 3
     assert page.locator("#compare .light").all_inner_texts() == ["leaks", "may leak"]
+
+
+def test_which_sites_became_worse_or_better_is_said_on_the_first_page(
+    directory, another, open_page
+):
+    health = {f"row_space|{KNOWLEDGE}": {"ssim": 0.97, "reached": True}}
+    nothing, may = a_figure(-0.5), a_figure(0.01)
+    unmeasured = {"ssim": None, "rdlv": None}
+    old = {"better": None, "worse": nothing, "same": None, "lost": None, "gone": None}
+    new = {"better": nothing, "worse": may, "same": None, "lost": unmeasured, "new": nothing}
+
+    def group(site, rdlv):
+        fields = rdlv if rdlv is unmeasured else {"rdlv": rdlv}
+        return a_group(site) if rdlv is None else a_group(site, **fields)
+
+    before = directory.write([], [group(*i) for i in old.items()], health=health, pictures=False)
+    after = another.write([], [group(*i) for i in new.items()], health=health, pictures=False)
+    lines = summary(compare(read_audit(before), read_audit(after)))
+    assert lines == [
+        "Worse than before (no leak found): worse.",
+        "In one of the two audits alone: new and gone.",
+        "From leaks to not known, so better or worse cannot be said: lost.",
+        "Better than before (leaks): better.",
+        "As before (leaks): same.",
+    ]
+    page = open_page(report_of(before, after))
+    text = page.locator("#verdict .first").first.inner_text()
+    assert all(line in text for line in lines)
+    assert "What this comparison can say is limited" in text
 
 
 def test_one_or_two_audits_make_a_report_and_no_other_number(directory):

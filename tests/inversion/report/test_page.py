@@ -105,3 +105,73 @@ def test_the_sheet_shows_no_replayed_protection_as_if_it_had_been_sent(directory
     page = open_page(report_of(directory.write(rows)))
     assert page.locator("#sheet img").count() == 0
     assert "no update was attacked as it was sent" in (page.locator("#sheet").text_content() or "")
+
+
+def table_as_csv(page, button):
+    with page.expect_download() as download:
+        button.click()
+    return list(csv.reader(io.StringIO(download.value.path().read_text("utf-8-sig"))))
+
+
+def test_every_table_comes_out_as_csv_in_the_order_that_is_seen(audit, open_page):
+    page = open_page(report_of(audit))
+    tables, buttons = page.locator("table"), page.locator("button.csv")
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    assert tables.count() == buttons.count() > 5
+    for k in range(tables.count()):
+        lines = table_as_csv(page, buttons.nth(k))
+        assert len(lines) == tables.nth(k).locator("tr").count()
+        assert len({len(line) for line in lines if len(line) > 1}) == 1
+    figures = page.locator("#tables table").first
+    figures.get_by_role("button", name="RDLV").click()
+    head, *lines = table_as_csv(page, page.locator("#tables button.csv").first)
+    assert head[:2] == ["site", "round"]
+    rdlv = head.index("RDLV")
+    assert head[rdlv + 1 : rdlv + 3] == ["RDLV, lower 95 %", "RDLV, upper 95 %"]
+    seen = [[float(value) for value in line[rdlv : rdlv + 3]] for line in lines]
+    assert seen == sorted(seen)
+    assert all(low < mean < high for mean, low, high in seen)
+
+
+def test_the_values_of_a_curve_come_out_with_their_intervals(audit, open_page):
+    page = open_page(report_of(audit))
+    chart = page.locator("#chart-1-strength0")
+    chart.locator("summary").click()
+    head, *lines = table_as_csv(page, chart.locator("button.csv"))
+    assert head[2:] == ["RDLV, mean", "lower 95 %", "upper 95 %"]
+    assert len(lines) == 2 * len(DEFENCES)
+    assert all(float(low) <= float(mean) <= float(high) for *_, mean, low, high in lines)
+
+
+def test_a_picture_is_enlarged_by_a_press_and_by_the_slider(audit, open_page):
+    page = open_page(report_of(audit))
+    page.locator("#tiles .tile", has_text="Rebuilt").locator("button.frame").click()
+    picture = page.locator("#zoom-picture")
+    assert picture.get_attribute("src") == rebuilt(page)
+    widths = []
+    for size in (1, 4, 8):
+        page.locator("#zoom-size").fill(str(size))
+        widths.append(picture.evaluate("e => e.getBoundingClientRect().width"))
+    assert widths == [64, 256, 512]
+    page.locator("#zoom-close").click()
+    assert page.locator("#zoom").is_hidden()
+
+
+def test_lines_to_copy_land_on_the_clipboard(audit, open_page):
+    page = open_page(report_of(audit), permissions=["clipboard-read", "clipboard-write"])
+    part = page.locator(".todo .copyable").first
+    part.locator("button.copy").click()
+    assert part.locator("button.copy").text_content() == "Copied"
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.strip() == part.locator("code").text_content()
+    assert copied.startswith("medleak calibrate RUN --site ")
+
+
+def test_a_head_that_was_sorted_stays_in_sight(audit, open_page):
+    page = open_page(report_of(audit), width=390)
+    box = page.locator("#tables .scroll").first
+    box.evaluate("e => { e.style.maxHeight = '12rem'; e.scrollTop = 200; }")
+    top, head = box.bounding_box(), box.locator("thead th").first.bounding_box()
+    assert top is not None
+    assert head is not None
+    assert abs(head["y"] - top["y"]) < 3

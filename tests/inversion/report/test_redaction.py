@@ -81,6 +81,17 @@ def test_an_original_that_no_row_names_is_known_by_its_file(directory):
     assert base64.b64encode(stolen)[:-4] not in report_of(folder, originals="redacted").html
 
 
+@pytest.mark.parametrize("name", ["{stem}_it0010.png", "images/prior.png"])
+def test_no_other_picture_brings_an_original_back(directory, name):
+    rows = grid(["site-1"], rounds=1)
+    folder = directory.write(rows)
+    path = folder / name.format(stem=rows[0].picture.removesuffix(".png"))
+    stolen = files(folder)[0].read_bytes()
+    path.write_bytes(stolen)
+    assert base64.b64encode(stolen)[:-4] not in report_of(folder, originals="redacted").html
+    assert base64.b64encode(stolen) in report_of(folder, originals="shown").html
+
+
 def test_panels_that_hold_originals_are_never_embedded(audit, directory):
     name = "images/round_0000_panel.png"
     panel = directory.save(name, np.arange(4096).reshape(64, 64) % 251).read_bytes()

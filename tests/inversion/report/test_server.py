@@ -14,8 +14,8 @@ TOKEN = "t0ken"
 
 
 @pytest.fixture
-def ask(directory):
-    """Ask for a path as it is; gives status, headers and body."""
+def port(directory):
+    """Of a server with an audit, and with one that is gone."""
     folder = directory.write(grid(["<b>site"]))
 
     def report(path):
@@ -31,21 +31,26 @@ def ask(directory):
     with server.serve(library) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
-        port = running.server_address[1]
-
-        def request(path, method="GET", host=None):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-            connection.putrequest(method, path, skip_host=True)
-            connection.putheader("Host", host or f"127.0.0.1:{port}")
-            connection.endheaders()
-            answer = connection.getresponse()
-            body = answer.read()
-            connection.close()
-            return answer.status, dict(answer.getheaders()), body
-
-        yield request
+        yield running.server_address[1]
         running.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def ask(port):
+    """Ask for a path as it is; gives status, headers and body."""
+
+    def request(path, method="GET", host=None):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.putrequest(method, path, skip_host=True)
+        connection.putheader("Host", host or f"127.0.0.1:{port}")
+        connection.endheaders()
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        return answer.status, dict(answer.getheaders()), body
+
+    return request
 
 
 def test_the_token_opens_the_list_and_the_reports(ask):
@@ -110,6 +115,20 @@ def test_an_audit_that_cannot_be_read_says_so_without_its_path(ask):
     assert status == 500
     assert b"gone" not in body
     assert b"/" not in body
+
+
+def test_in_a_browser_the_list_leads_to_reports_that_work_under_all_policies(port, browser):
+    context = browser.new_context()
+    page, wrong = context.new_page(), []
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(f"http://127.0.0.1:{port}/{TOKEN}/")
+    page.get_by_role("link", name="audit").first.click()
+    page.locator("#tiles img").first.wait_for()
+    page.locator("#slide-round").fill("1")
+    assert page.locator("#say-round").text_content() == "1"
+    context.close()
+    assert wrong == []
 
 
 def test_it_listens_on_this_machine_alone():

@@ -8,7 +8,7 @@ from medleak.inversion.report.texts import short
 
 WIDTH, HEIGHT = 640, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 14, 46
-_LETTER = 6.6  # mean width of a letter of 12 px
+_LETTER = 6.0  # mean width of a letter of 12 px
 MOST_SERIES = 9
 """More curves in one picture cannot be told apart; the table has them all."""
 
@@ -174,7 +174,7 @@ def _thinned(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
     for x, label in sorted(ticks):
         text = short(label, 16)
         half = _LETTER * len(text) / 2
-        if x - half > end + _LETTER:
+        if x - half > end + _LETTER / 2:
             found.append((x, text))
             end = x + half
     return found

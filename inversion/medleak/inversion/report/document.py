@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from medleak.inversion.report import wording
 from medleak.inversion.report.texts import short
@@ -35,6 +35,11 @@ def _lines(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
 
+def _breakable(text: str) -> Markup:
+    """A defence's text, to be broken between its settings rather than within a word."""
+    return escape(text).replace(",", Markup(",<wbr>")).replace(":", Markup(":<wbr>"))
+
+
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("medleak.inversion.report", "assets"),
@@ -47,6 +52,7 @@ def _environment() -> jinja2.Environment:
         "figure": wording.figure,
         "short": short,
         "capitalize_first": lambda text: text[:1].upper() + text[1:],
+        "breakable": _breakable,
         "plain": _plain,
         "lines": _lines,
     }

@@ -27,13 +27,14 @@ class Frames:
         payload: JSON-able; see `gallery`.
         rows: All reconstructions of the audits.
         kept: Those that are in the file, for the gallery and the CSV.
-        pictured: Those that have a picture in it.
+        pictured: Those that have a picture in it; ``originals``: their original.
     """
 
     payload: Mapping[str, Any]
     rows: int
     kept: int
     pictured: int
+    originals: int
 
 
 def gallery(
@@ -85,8 +86,14 @@ def gallery(
             for family, stops in families(row.defence for _, row in ordered).items()
         ],
     }
-    pictured = sum(place is not None for place, _ in shown)
-    return Frames(payload=payload, rows=len(ordered), kept=len(kept), pictured=pictured)
+    pictured, originals_in = (sum(p[k] is not None for p in shown) for k in (0, 1))
+    return Frames(
+        payload=payload,
+        rows=len(ordered),
+        kept=len(kept),
+        pictured=pictured,
+        originals=originals_in,
+    )
 
 
 def spread(values: Sequence[int]) -> list[int]:

@@ -14,8 +14,9 @@ from medleak.inversion.report.charts import Drawing, draw
 from medleak.inversion.report.compare import compare, summary
 from medleak.inversion.report.curves import charts
 from medleak.inversion.report.document import as_script_data, fill
-from medleak.inversion.report.frames import Frames, Originals, gallery
+from medleak.inversion.report.frames import Originals, gallery
 from medleak.inversion.report.model import Audit
+from medleak.inversion.report.notes import no_picture, notes
 from medleak.inversion.report.reading import read_audit
 from medleak.inversion.report.telling import telling
 from medleak.inversion.report.verdicts import (
@@ -105,7 +106,7 @@ class _Page:
                 album.forbid(each.folder, _originals_of(each))
         show = telling(audit, self.verdicts, album, self.originals) if self.pictures else None
         frames = gallery(self.audits, album, self.originals, pictures=self.pictures)
-        self.notes = _notes(frames, album, self.originals, self.pictures, reduced)
+        self.notes = notes(frames, album, self.originals, self.pictures, reduced)
         embedded = {show.prior, show.reconstruction} if show else set()
         if show and self.originals == "shown":
             embedded.add(show.original)
@@ -137,6 +138,7 @@ class _Page:
             "pictures": "\n".join(rest),
             "originals": self.originals,
             "notes": self.notes,
+            "no_picture": no_picture(frames, album, self.pictures),
             "annex": annex.annex(audit),
             "made": self.made,
             "version": version("medleak"),
@@ -172,41 +174,3 @@ def _originals_of(audit: Audit) -> list[str]:
 
 def _drawings(audit: Audit) -> list[Drawing]:
     return [draw(chart) for chart in charts(audit)]
-
-
-def _notes(
-    frames: Frames, album: Album, originals: Originals, pictures: bool, reduced: bool
-) -> list[str]:
-    notes = []
-    if not pictures:
-        notes.append("All pictures were left out, as asked. Figures count all images.")
-    elif frames.pictured < frames.rows and album.left_out:
-        notes.append(
-            f"Of {frames.rows} reconstructions {frames.pictured} are shown, the most similar of "
-            "each case first, so that the file stays small enough to open. Figures count all; the "
-            "audit directory holds every picture."
-        )
-    if reduced and pictures:
-        notes.append("Pictures are reduced in size. The audit directory holds them as they were.")
-    if frames.kept < frames.rows:
-        notes.append(
-            f"The table of single images inside this file has {frames.kept} of {frames.rows} lines;"
-            " results.csv of the audit has all."
-        )
-    if album.unreadable:
-        notes.append(f"{album.unreadable} pictures are missing or damaged in the audit directory.")
-    if album.withheld:
-        notes.append(
-            f"{album.withheld} reconstructions were left out with the originals, as they are equal "
-            "to an original pixel by pixel."
-        )
-    if originals == "redacted" and pictures:
-        notes.append(
-            "Originals were left out. Reconstructions remain, and one that leaks shows the "
-            "patient: handle this file as patient data, or make it anew with --no-pictures."
-        )
-    elif pictures:
-        notes.append(
-            "This file holds the original images. Handle it as patient data if they are patients'."
-        )
-    return notes

@@ -249,14 +249,22 @@
       return last ? [f[0] ? "after" : "before", ...line] : line;
     })]);
   });
-  const shown = (td) => {
-    const text = td.textContent.trim().replace(/\s+/g, " ");
-    return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
+  const plain = (text) => text !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
+  const shown = (td) => plain(td.matches(".number") && td.dataset.value || td.textContent.trim().replace(/\s+/g, " "));
+  const lines = (table) => {
+    const rows = [...table.rows].map((row) => [...row.cells]);
+    const interval = rows[0].map((_, k) => rows.some((row) => row[k]?.dataset.low !== undefined));
+    const spread = (head, cell, k) => {
+      if (!interval[k]) return [shown(cell)];
+      const bounds = [cell.dataset.low, cell.dataset.high].map((bound) => plain(bound ?? ""));
+      return [shown(cell), ...(head ? ["lower 95 %", "upper 95 %"].map((b) => `${shown(cell)}, ${b}`) : bounds)];
+    };
+    return rows.map((row, k) => row.flatMap((cell, c) => spread(k === 0, cell, c)));
   };
   for (const button of document.querySelectorAll("button.csv")) {
     button.addEventListener("click", () => {
       const table = button.parentElement.previousElementSibling.querySelector("table");
-      save(button.dataset.name, [...table.rows].map((row) => [...row.cells].map(shown)));
+      save(button.dataset.name, lines(table));
     });
   }
   const sortable = (td) => {
