@@ -215,6 +215,26 @@ def test_a_folder_a_patient_is_not_a_folder_a_class(tmp_path):
     assert "Doe" not in caught.value.for_log()
 
 
+@pytest.mark.parametrize(
+    ("header", "sound", "damaged"),
+    [
+        ({"NumberOfFrames": "1 "}, b"IS\x02\x001 ", b"IS\x02\x00Do"),
+        ({"WindowCenter": "1.0", "WindowWidth": "4"}, b"DS\x04\x001.0 ", b"DS\x04\x00Doe "),
+    ],
+)
+def test_a_value_in_the_wrong_place_is_quoted_nowhere(
+    tmp_path, caplog, recwarn, capfd, header, sound, damaged
+):
+    path = write(tmp_path / "x.dcm", **header)
+    content = path.read_bytes()
+    assert sound in content
+    path.write_bytes(content.replace(sound, damaged))
+    with caplog.at_level("DEBUG"):
+        assert "ValueError" in refusal(path)
+    assert not recwarn.list
+    assert "Do" not in caplog.text + "".join(capfd.readouterr())
+
+
 def test_several_frames_are_refused(tmp_path):
     frames = np.zeros((2, 8, 8), np.uint16)
     path = write(tmp_path / "x", RAMP, NumberOfFrames=2, PixelData=frames.tobytes())

@@ -14,7 +14,8 @@ from monai.networks.nets.resnet import ResNet
 from PIL import Image, PngImagePlugin
 from typer.testing import CliRunner
 
-from medleak.custom.datalist import DataError, load_datalist
+from medleak.custom.datalist import DataError, Item, load_datalist
+from medleak.custom.masks import load_masks
 from medleak.custom.record import (
     InputSpec,
     Manifest,
@@ -172,6 +173,19 @@ def test_the_local_datalist_alone_names_the_files(tmp_path, scans):
     assert set(found_below(tmp_path / "out")) == {
         str(tmp_path / "out" / name) for name in ("dataset.json", "site-1.json", "site-9.json")
     }
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_no_level_of_logging_shows_what_an_image_says_beside_its_pixels(tmp_path, caplog, format):
+    exif = Image.Exif()
+    exif[0x010E], exif[0x013B], exif[0x0112] = "Mustermann, Erika", "Heidelberg", 3
+    path = tmp_path / "x.image"
+    Image.new("L", (9, 9)).save(path, format=format, exif=exif)
+    with caplog.at_level(logging.DEBUG):
+        load_images([Item(str(path), 0, "1", str(path))], spatial_size=(8, 8))
+        load_masks([Item(str(path), 0, "1", str(path))], spatial_size=(8, 8))
+    assert words_in(path.read_bytes()) == ["Mustermann", "Erika", "Heidelberg"]
+    assert words_in(caplog.text.encode()) == []
 
 
 def test_converted_dicom_holds_nothing_of_the_header_or_the_file_name(tmp_path):

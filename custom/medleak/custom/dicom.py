@@ -16,6 +16,7 @@ from PIL import Image
 
 from medleak.custom.datalist import DataError
 from medleak.custom.images import windowed
+from medleak.custom.quiet import quiet
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -52,23 +53,28 @@ def decode_dicom(
             than Pillow's limit, or compression that no installed decoder reads. The message never
             quotes the header.
     """
-    dataset = _open(path)
-    rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if not rows or not columns or "PixelData" not in dataset:
-        raise _refusal(path, "holds no picture (no pixel data)")
-    if frames != 1:
-        raise _refusal(path, f"holds {frames} frames instead of one image")
-    if rows * columns > (Image.MAX_IMAGE_PIXELS or rows * columns):
-        raise _refusal(path, f"has more than {Image.MAX_IMAGE_PIXELS} pixels")
-    try:
-        pixels = _shown(dataset, window)
-    except Exception as error:  # plug-ins for compressed data raise nearly anything
-        # Not the error's own words: pydicom's may quote values of the header.
-        raise _refusal(
-            path, f"cannot be decoded ({type(error).__name__}, {_syntax(dataset)})"
-        ) from None
-    return pixels, str(dataset.get("PatientID") or "") or None
+    with quiet("pydicom"):
+        dataset = _open(path)
+        try:
+            rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
+            frames = int(dataset.get("NumberOfFrames") or 1)
+            patient = str(dataset.get("PatientID") or "") or None
+        except Exception as error:  # as below
+            raise _refusal(path, f"is damaged ({type(error).__name__})") from None
+        if not rows or not columns or "PixelData" not in dataset:
+            raise _refusal(path, "holds no picture (no pixel data)")
+        if frames != 1:
+            raise _refusal(path, f"holds {frames} frames instead of one image")
+        if rows * columns > (Image.MAX_IMAGE_PIXELS or rows * columns):
+            raise _refusal(path, f"has more than {Image.MAX_IMAGE_PIXELS} pixels")
+        try:
+            pixels = _shown(dataset, window)
+        except Exception as error:  # plug-ins for compressed data raise nearly anything
+            # Not the error's own words: pydicom's may quote values of the header.
+            raise _refusal(
+                path, f"cannot be decoded ({type(error).__name__}, {_syntax(dataset)})"
+            ) from None
+    return pixels, patient
 
 
 def names_patient(path: Path, name: str) -> bool:
@@ -78,12 +84,13 @@ def names_patient(path: Path, name: str) -> bool:
     """
     from pydicom import dcmread
 
-    header = dcmread(path, specific_tags=["PatientID", "PatientName"])
-    identity = "".join(_words(str(header.get("PatientID") or "")))
+    with quiet("pydicom"):
+        header = dcmread(path, specific_tags=["PatientID", "PatientName"])
+        identity, said = (str(header.get(tag) or "") for tag in ("PatientID", "PatientName"))
+    identity = "".join(_words(identity))
     if len(identity) > 2 and identity in "".join(_words(name)):
         return True
-    said = header.get("PatientName") or ""
-    family, _, given = str(said).partition("^")
+    family, _, given = said.partition("^")
     inside = {*_words(name)}
     if not _words(family) or not inside.issuperset(_words(family)):
         return False

@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from medleak.custom.data_error import DataError
+from medleak.custom.quiet import quiet
 
 IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
 IMAGE_KINDS = "PNG, JPEG, BMP, TIFF, GIF or WebP"
@@ -130,7 +131,7 @@ def open_image(path: str | Path) -> Image.Image:
             so large that decoding it is an attack on the memory (Pillow's limit).
     """
     try:
-        with warnings.catch_warnings():
+        with quiet("PIL"):
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(path, formats=IMAGE_FORMATS)
             with image:

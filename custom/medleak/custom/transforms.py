@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from medleak.custom.datalist import DataError, Item, open_image
+from medleak.custom.quiet import quiet
 
 if TYPE_CHECKING:
     from monai.transforms.compose import Compose
@@ -152,7 +153,8 @@ def _eight_bits(image: Image.Image, path: str | Path) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     """``image`` turned as its EXIF asks; as it is where the EXIF is damaged."""
     try:
-        return ImageOps.exif_transpose(image)
+        with quiet("PIL"):
+            return ImageOps.exif_transpose(image)
     except Exception:  # EXIF is free-form: Pillow's parser may raise nearly anything
         return image
 
