@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,30 @@ def test_what_a_defence_costs_is_kept_beside_the_results(make_run):
         result = medleak("audit", "--attack", "fake", "--utility", wrong, "--out", "b")
         assert result.exit_code == 2
     assert not Path("b").exists()
+
+
+def test_lpips_is_measured_where_it_is_asked_for_and_not_mixed_in(make_run, monkeypatch):
+    make_run(size=32)
+    table = fake(lambda o: torch.full((o.n_images, 1, 32, 32), 0.5))
+    monkeypatch.setitem(plan.ATTACKS, "fake", table["fake"])
+    args = ("audit", "--attack", "fake", "--no-health", "--out", "a")
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    refused = medleak(*args, "--lpips", "alexnet")
+    assert refused.exit_code == 2
+    assert "medleak[lpips]" in refused.stderr
+    assert not Path("a").exists()
+    asked = []
+
+    def load(source, device):
+        asked.append(source)
+        return lambda truth, image: (truth - image).abs().mean((1, 2, 3)).double()
+
+    monkeypatch.setattr("medleak.inversion.audit.load_perceptual", load)
+    assert medleak(*args, "--lpips", "alexnet").exit_code == 0
+    assert asked == ["alexnet"]
+    (row,) = read_rows(Path("a/results.csv"))
+    assert row.lpips is not None
+    assert 0 < row.lpips < 1
+    without = medleak(*args, "--seed", 1)
+    assert without.exit_code == 2
+    assert "another audit: its measures" in without.stderr

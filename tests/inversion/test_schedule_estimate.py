@@ -103,3 +103,10 @@ def test_a_plan_on_a_damaged_sidecar_can_still_be_estimated(make_run, tmp_path):
     run = make_run({"site-1": 1})
     (run.records / "round_0000" / "site-1.json").write_text("{")
     assert cost(plan_of(run, tmp_path), attacks=fake(half)).cases == 1
+
+
+def test_pictures_of_the_attack_on_its_way_take_disk_too(make_run, tmp_path):
+    plan = plan_of(make_run({"site-1": 2}), tmp_path)
+    kept = dataclasses.replace(plan, keep_iterations=100)
+    more = cost(kept, attacks=fake(half)).bytes - cost(plan, attacks=fake(half)).bytes
+    assert more >= 100 * 2 * 16 * 16

@@ -17,6 +17,7 @@ from medleak.inversion.audit_journal import Journal
 from medleak.inversion.evaluation import Evaluator
 from medleak.inversion.health import Health, failed, key
 from medleak.inversion.panels import PRIOR_PICTURE, save_case
+from medleak.inversion.perceptual import load_perceptual
 from medleak.inversion.pictures import save_png, to_picture
 from medleak.inversion.plan import ATTACKS, AttackTable, Case, Plan, attack_name, attack_of
 from medleak.inversion.prior import load_prior
@@ -131,13 +132,15 @@ class _Session:
 
     @functools.cached_property
     def evaluator(self) -> Evaluator:
-        """Not made where only the cost is asked for: it loads a network."""
+        """Not made where only the cost is asked for: it loads networks."""
+        wanted = self.plan.perceptual
         return Evaluator(
             _all_datalists(self.plan, self.datalists),
             self._input,
             self.prior,
             embedding=self.plan.embedding,
             k=self.plan.neighbours,
+            perceptual=None if wanted is None else load_perceptual(wanted, self.plan.device),
             device=self.plan.device,
         )
 

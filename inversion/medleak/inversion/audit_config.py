@@ -43,7 +43,8 @@ def begin(
             "source": plan.prior,
             "sha256": hashlib.sha256(prior.numpy().tobytes()).hexdigest(),
         },
-        "measures": {"embedding": plan.embedding, "k": plan.neighbours},
+        "measures": {"embedding": plan.embedding, "k": plan.neighbours}
+        | ({} if plan.perceptual is None else {"lpips": plan.perceptual}),
         "updates": {f"{r}/{s}": _hashes(plan, r, s) for r, s in updates},
         "attacks": {spec: _plain(dataclasses.asdict(s)) for spec, s in attacks.items()},
         "knowledge": {k.describe(): dataclasses.asdict(k) for k in plan.knowledge},

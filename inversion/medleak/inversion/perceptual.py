@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from medleak.inversion.metrics import as_channels
 
+ALEXNET = "alexnet"
+"""The trunk in torch's cache, by name."""
+
 MIN_SIDE_PX = 32
 """Of smaller images AlexNet's last pooling leaves nothing."""
 
@@ -64,7 +67,7 @@ def load_perceptual(
     """LPIPS with the trunk in the file ``source``; nothing is downloaded.
 
     Args:
-        source: torchvision's weights of AlexNet. None: that file in torch's cache.
+        source: torchvision's weights of AlexNet. `ALEXNET` or None: that file in torch's cache.
         device: Where to compute.
 
     Raises:
@@ -76,7 +79,7 @@ def load_perceptual(
         raise PerceptualError(
             "LPIPS is an extra, and its package is not installed: pip install 'medleak[lpips]'."
         ) from None
-    path = _cached() if source is None else Path(source).expanduser()
+    path = _cached() if source in (None, ALEXNET) else Path(str(source)).expanduser()
     try:
         data = path.read_bytes()
         state = torch.load(path, map_location="cpu", weights_only=True)

@@ -124,6 +124,8 @@ class Plan:
         allowed_prefixes: Origins of model factories that the caller trusts beside the usual.
         only: Of the grid, the (site, defence, seed) that are wanted; None: all.
         keep_iterations: Iterations of each attack to keep as pictures; 0: none.
+        perceptual: Measure LPIPS as well: ``alexnet``, or a file with its weights
+            (`medleak.inversion.perceptual.load_perceptual`). None: do not.
     """
 
     records: Path
@@ -142,6 +144,7 @@ class Plan:
     allowed_prefixes: Sequence[str] = ()
     only: frozenset[tuple[str, str, int]] | None = None
     keep_iterations: int = 0
+    perceptual: str | None = None
 
     def cases(self) -> list[Case]:
         """All cases, each once, in order of round and site.

@@ -29,6 +29,7 @@ _PIXEL_EXPONENT = 0.7
 # Reading a record, building the network, replaying a defence, pictures.
 _SECONDS_A_CASE = 2.0
 _ROW_BYTES = 2_000  # in results.csv, the journal and the summary together
+_PNG_BYTES = 200  # of a picture beyond its pixels
 _TILE_BYTES = 20_000  # of a panel: 192 px of gray with a caption, hardly compressible
 _TILES, _SHOWN = 3, 8
 
@@ -105,7 +106,10 @@ def estimate(
         cpu += _SECONDS_A_CASE + (needed if bound is None else min(needed, bound))
     pictures = pixels * spec.channels
     sites = {case.site: images[case.round, case.site] for case in left}
-    bytes_ = sum(_bytes(images[case.round, case.site], pictures, spec.channels) for case in left)
+    kept = 1 + plan.keep_iterations  # the result, and pictures of the attack on its way
+    bytes_ = sum(
+        _bytes(images[case.round, case.site], pictures, spec.channels, kept) for case in left
+    )
     return Estimate(
         cases=len(cases),
         kept=len(cases) - len(left),
@@ -175,6 +179,6 @@ def _images(plan: Plan, round: int, site: str) -> int:
         return 1  # refused by name when its turn comes
 
 
-def _bytes(images: int, picture: int, channels: int) -> int:
+def _bytes(images: int, picture: int, channels: int, pictures: int) -> int:
     panel = min(images, _SHOWN) * _TILES * _TILE_BYTES * channels
-    return images * (picture + _ROW_BYTES) + panel
+    return images * (pictures * (picture + _PNG_BYTES) + _ROW_BYTES) + panel

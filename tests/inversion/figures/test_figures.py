@@ -329,7 +329,7 @@ def _pixels(images):
 
 
 def test_a_figure_of_iip_says_among_how_many_images_it_looked(make_audit):
-    rows = [replace(r, neighbours="3 - 7", gallery=412) for r in sweep()]
+    rows = [replace(r, neighbours="3 - 7", gallery=412, class_mates=200) for r in sweep()]
     written = text_of(draw("iip", AuditData.open(make_audit(rows))))
     assert "share of the site's training images that are among the 3 nearest of 412" in written
 

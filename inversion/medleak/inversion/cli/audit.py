@@ -126,6 +126,12 @@ def audit(
     ] = None,
     embedding: Embedding = None,
     k: Neighbours = 1,
+    lpips: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Measure LPIPS too: alexnet (in torch's cache), or its weights."
+        ),
+    ] = None,
     device: Device = "auto",
     threads: Threads = 1,
     allow_model: AllowModel = None,
@@ -176,6 +182,7 @@ def audit(
         device=chosen_device(device),
         allowed_prefixes=allow_model or (),
         keep_iterations=keep_iterations,
+        perceptual=lpips,
     )
     prices = _utilities(utility or ())
     estimate = cost(plan, jobs=jobs)
