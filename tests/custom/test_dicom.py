@@ -208,8 +208,8 @@ def test_a_class_is_not_taken_for_a_pseudonym(tmp_path, header):
 
 def test_a_folder_a_patient_is_not_a_folder_a_class(tmp_path):
     for name, identity in (("Doe Jane", "1"), ("Roe Rick", "2")):
-        header = {"PatientID": identity, "PatientName": name.replace(" ", "^")}
-        write(tmp_path / name / "x.dcm", **header)
+        caret = name.replace(" ", "^")
+        write(tmp_path / name / "x.dcm", PatientID=identity, PatientName=caret)
     with pytest.raises(DataError, match="is named after a patient") as caught:
         list(dicom_pictures(tmp_path))
     assert "Doe" not in caught.value.for_log()

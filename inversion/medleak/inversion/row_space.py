@@ -147,10 +147,11 @@ def uncovered_share(patches: Tensor, rows: Tensor) -> Tensor:
         patches: [B, L, D], centred; B L < D, else every row is a combination.
         rows: [R, D] of total energy 1 (:class:`Rows`).
     """
-    flat = patches.flatten(0, 1)
+    # In float64: 1 - (almost 1) in float32 ends L-BFGS's line search before the valley does.
+    flat, rows = patches.flatten(0, 1).double(), rows.double()
     gram = flat @ flat.T
     ridge = _RIDGE * gram.diagonal().mean().detach()
-    gram = gram + ridge * torch.eye(len(gram), device=gram.device)
+    gram = gram + ridge * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
     factor = torch.linalg.cholesky(gram)
     inside = torch.linalg.solve_triangular(factor, flat @ rows.T, upper=False)
-    return 1 - inside.square().sum()
+    return (rows.square().sum() - inside.square().sum()).float()

@@ -76,20 +76,22 @@ class Matching:
 # One image. All the evidence leads into the right valley, the first layers alone sometimes astray
 # (0.74 against 0.99); there they are the sharpest, and L-BFGS runs down to their floor.
 SHARP = Stage(
-    descent=QuasiNewton(iterations=250),
+    descent=QuasiNewton(iterations=220),
     norms="shallow",
     spans="first",
     span_weight=(10.0, 10.0),
     squared=True,
 )
-SHARPEST = replace(SHARP, descent=QuasiNewton(iterations=120), covers="first")
+SHARPEST = replace(SHARP, descent=QuasiNewton(iterations=90), covers="first")
 """With the rows of a layer before, which know finer detail; flat from further away."""
 
 JUDGED = SHARP
 """What a result is judged by, however it was found: later layers are less exact over epochs."""
 
-WIDE = replace(SHARP, descent=QuasiNewton(iterations=60), norms="all", spans="all")
-SHARP_LARGE = replace(SHARP, descent=QuasiNewton(iterations=200))
+WIDE = replace(SHARP, descent=QuasiNewton(iterations=30), norms="all", spans="all")
+
+# Above 128 px the valley is longer, and asks for more memory.
+SHARP_LARGE = replace(SHARP, descent=QuasiNewton(iterations=330, history=80))
 
 # The same with Adam, which is slower and survives the rough losses of random weights.
 ROUGH = Stage(
@@ -133,7 +135,7 @@ STATISTICS = Stage(
 )
 # Several images: only all the evidence at once tells them apart.
 BATCH = Stage(
-    descent=Descent(iterations=150, lr=0.05, variation=(1.0, 0.003), levels=3, decay=0.6),
+    descent=Descent(iterations=120, lr=0.05, variation=(1.0, 0.003), levels=3, decay=0.6),
     span_weight=(0.1, 3.0),
     root=True,
 )
@@ -146,9 +148,25 @@ GROUPING = replace(
     share=0.4,
 )
 BATCH_SHARP = Stage(
-    descent=QuasiNewton(iterations=300), norms="shallow", spans="none", covers="first", squared=True
+    descent=QuasiNewton(iterations=120, history=80),
+    norms="shallow",
+    spans="none",
+    covers="first",
+    squared=True,
 )
-BATCH_SPANS = replace(BATCH_SHARP, spans="first", covers="none", span_weight=(10.0, 10.0))
+# Rows of the next layer see through its statistics too, and leave less to total variation.
+BATCH_SHARPEST = replace(
+    BATCH_SHARP,
+    descent=QuasiNewton(iterations=160, variation=0.006, history=80),
+    covers="second",
+)
+BATCH_SPANS = replace(
+    BATCH_SHARP,
+    descent=QuasiNewton(iterations=250, variation=0.01, history=80),
+    spans="first",
+    covers="none",
+    span_weight=(10.0, 10.0),
+)
 
 
 def recipe(
@@ -177,11 +195,10 @@ def _single(evidence: AnyEvidence, large: bool, attempt: int) -> tuple[Stage, ..
 
 
 def _batch(evidence: AnyEvidence) -> tuple[Stage, ...]:
-    first = BATCH
-    sharp = BATCH_SHARP if evidence.covers else BATCH_SPANS
+    sharp = (BATCH_SHARP, BATCH_SHARPEST) if len(evidence.covers) > 1 else (BATCH_SPANS,)
     if len(evidence.steps) == 1:
-        return (first, sharp)
-    return (GROUPING, replace(first, per_image=True, regroup=True), sharp)
+        return (BATCH, *sharp)
+    return (GROUPING, replace(BATCH, per_image=True, regroup=True), *sharp)
 
 
 def _without_statistics(stage: Stage) -> Stage:
