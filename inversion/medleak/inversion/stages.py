@@ -26,6 +26,7 @@ class Stage:
         root: Match the root of the share outside of the row space: firmer near the truth.
         squared: Match squared distances of statistics, as L-BFGS wants it.
         per_image: Centre the patches image by image, as the grouping is not known yet.
+        blur: Standard deviation of the blur of what the stage begins with, share of its side.
         regroup: Afterwards, swap images between steps where that explains the update better.
         share: Of the seconds that are left, what the stage may use.
     """
@@ -38,6 +39,7 @@ class Stage:
     root: bool = False
     squared: bool = False
     per_image: bool = False
+    blur: float = 0.0
     regroup: bool = False
     share: float = 1.0
 
@@ -90,8 +92,12 @@ JUDGED = SHARP
 
 WIDE = replace(SHARP, descent=QuasiNewton(iterations=30), norms="all", spans="all")
 
-# Above 128 px the valley is longer, and asks for more memory.
-SHARP_LARGE = replace(SHARP, descent=QuasiNewton(iterations=330, history=80))
+# Above 128 px the valley is longer, and asks for more memory and coarser layers to begin with.
+WIDE_LARGE = replace(WIDE, descent=QuasiNewton(iterations=40, levels=5))
+SHARP_LARGE = replace(SHARP, descent=QuasiNewton(iterations=300, history=80))
+# Wrong valleys there are wrong in detail, and right in shape: blurred, they lead to better ones.
+HOP = replace(WIDE, descent=QuasiNewton(iterations=60, levels=5), blur=1 / 56)
+LAND = replace(SHARP, descent=QuasiNewton(iterations=60, levels=5, history=80))
 
 # The same with Adam, which is slower and survives the rough losses of random weights.
 ROUGH = Stage(
@@ -117,8 +123,6 @@ FINE = Stage(
     spans="first",
     span_weight=(30.0, 30.0),
 )
-FINE_LARGE = replace(FINE, descent=replace(FINE.descent, lr=0.05, variation=(1.0, 0.1)))
-"""For images above 128 px: of the rates tried, 0.05 was the best at 224 px, 0.1 at 64 px."""
 COARSE_WITHHELD = Stage(
     descent=Descent(iterations=60, lr=0.05, variation=(0.3, 0.05), box=10.0, levels=4, finest=0.5),
     norms="none",
@@ -172,7 +176,10 @@ BATCH_SPANS = replace(
 def recipe(
     evidence: AnyEvidence, n_images: int, *, large: bool, attempt: int = 0
 ) -> tuple[Stage, ...]:
-    """The stages for what ``evidence`` holds; for one image, each attempt goes another way."""
+    """The stages for what ``evidence`` holds; for one image, each attempt goes another way.
+
+    Stages that begin with a blur go on from the best attempt so far.
+    """
     if not evidence.spans:
         return (STATISTICS,)
     stages = _batch(evidence) if n_images > 1 else _single(evidence, large, attempt)
@@ -180,18 +187,18 @@ def recipe(
 
 
 def _single(evidence: AnyEvidence, large: bool, attempt: int) -> tuple[Stage, ...]:
-    if attempt == 0 and large:
-        return (WIDE, SHARP_LARGE)
+    if large:
+        hops = (HOP, LAND, HOP, LAND)
+        return ((WIDE_LARGE, SHARP_LARGE), hops, (*hops, SHARP_LARGE))[min(attempt, 2)]
     if attempt == 0:
         return (WIDE, SHARP, SHARPEST) if evidence.covers else (WIDE, SHARP)
     deep = len(evidence.spans) > 1
-    if attempt == 1 and not large:
+    if attempt == 1:
         rough = (ROUGH,) if evidence.norms else (ROUGH_WITHHELD,)
         return (COARSE, *rough) if deep and evidence.norms else rough
     if not evidence.norms:
         return (COARSE_WITHHELD, FINE_WITHHELD) if deep else (FINE_WITHHELD,)
-    fine = FINE_LARGE if large else FINE
-    return (COARSE, fine) if deep else (fine,)
+    return (COARSE, FINE) if deep else (FINE,)
 
 
 def _batch(evidence: AnyEvidence) -> tuple[Stage, ...]:

@@ -30,6 +30,13 @@ def test_every_attempt_of_one_image_goes_another_way(evidence):
     assert len(set(plans)) == 3
 
 
+def test_every_attempt_of_a_large_image_goes_on_from_the_best_blurred(evidence):
+    found = evidence()
+    plans = [recipe(found, 1, large=True, attempt=k) for k in range(3)]
+    assert [plan[0].blur > 0 for plan in plans] == [False, True, True]
+    assert len(set(plans)) == 3
+
+
 def test_without_statistics_no_stage_matches_any_and_pixels_are_boxed(evidence):
     found = evidence(knowledge=Knowledge(bn_statistics=False))
     for n_images in (1, 4):
@@ -39,11 +46,12 @@ def test_without_statistics_no_stage_matches_any_and_pixels_are_boxed(evidence):
                 assert stage.descent.box > 0
 
 
-def test_steps_are_regrouped_before_the_last_stage_and_single_steps_are_not(evidence):
+def test_steps_are_regrouped_before_the_sharp_stages_and_single_steps_are_not(evidence):
     several = recipe(evidence(4, batch_size=2, lr=0.001), 4, large=False)
-    assert [stage.regroup for stage in several] == [True, True, False]
-    assert all(stage.per_image for stage in several[:-1])
-    assert not several[-1].per_image
+    assert [stage.regroup for stage in several[:2]] == [True, True]
+    assert all(stage.per_image for stage in several[:2])
+    assert several[2:]
+    assert not any(stage.regroup or stage.per_image for stage in several[2:])
     assert not any(stage.regroup for stage in recipe(evidence(2), 2, large=False))
 
 

@@ -6,12 +6,14 @@ compared with candidate images by forward passes alone, and both fall smoothly f
 to the truth, where distances of gradients stay flat until the last tenth of the way.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torchvision.transforms.functional import gaussian_blur
 
 from medleak.inversion.contrast import guess_contrast
 from medleak.inversion.evidence import Evidence, Terms
@@ -170,6 +172,8 @@ def _search(
     while attempts < attack.attempts and (attempts == 0 or meter.left > 0):
         again = plans[attempts] in plans[:attempts]
         start = _start(observation, prior, generator, again=again)
+        if best is not None and plans[attempts][0].blur:
+            start = best.images
         attempts += 1
         try:
             found = _attempt(evidence, plans[attempts - 1], start, meter)
@@ -212,6 +216,8 @@ def _attempt(
     images, ending = start, "finished"
     for stage in stages:
         matching = Matching(evidence, stage)
+        if stage.blur:
+            images = _blurred(images.clamp(0, 1), stage.blur)
         images, ending = descend(stage.descent, matching.loss, images, meter, stage.share)
         if ending == "interrupted":
             break
@@ -223,6 +229,11 @@ def _attempt(
     stuck = not _below(_STUCK if one else _STUCK_BATCH, terms, evidence)
     found = not stuck and (not one or _below(_FOUND, terms, evidence))
     return _Attempt(images, terms, found, stuck, ending)
+
+
+def _blurred(images: Tensor, share: float) -> Tensor:
+    sigma = share * min(images.shape[-2:])
+    return gaussian_blur(images, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma, sigma])
 
 
 def _below(limits: tuple[float, float], terms: Terms, evidence: AnyEvidence) -> bool:
