@@ -32,6 +32,7 @@ from medleak.inversion.results import Row
 
 _MOST_COLUMNS = 7
 _MOST_ROWS = 9
+_KNOWN = ("original", "prior")
 _NARROWEST_IN = 4.0
 _LINE_IN = 0.14
 _Number = TypeVar("_Number", int, float)
@@ -67,7 +68,7 @@ def reconstructions_by_round(audit: AuditData) -> Figure:
         lines.append((label(site, 16), [*_known(best, audit), *cells]))
     return _grid(
         lines,
-        ["original", "prior", *(f"round {n}" for n in rounds)],
+        [*_KNOWN, *(f"round {n}" for n in rounds)],
         f"The image of each site that came back best{_of_seeds(chosen)}. Below each picture: its "
         f"SSIM with the original. {case_text(chosen.rows)}",
         audit,
@@ -91,8 +92,7 @@ def noise_levels(
             f"a defence with {parameter}",
             "medleak audit RUN --defence none --defence percentile_gaussian:sigma0=10",
         )
-    found = {d for r in chosen.measured if (d := dose(protection(r), parameter))}
-    strengths = _thinned(sorted({d.strength for d in found}))
+    sigma = "σ₀" if parameter == DEFAULT_PARAMETER else parameter
     names = short_names(kinds)
     sites = _most_leaking(chosen, _MOST_ROWS // len(kinds))
     fewer = len(sites) < len(chosen.sites)
@@ -105,16 +105,15 @@ def noise_levels(
                 continue
             first = min(rows, key=lambda r: (_strength(r, parameter), -(r.ssim or 0.0)))
             same = [r for r in rows if r.truth_image == first.truth_image]
-            cells = [
-                _best_of([r for r in same if _strength(r, parameter) == s], audit)
-                for s in strengths
-            ]
-            name = label(site, 14) if len(kinds) == 1 else f"{label(site)}\n{label(names[kind])}"
-            lines.append((name, [*_known(first, audit), *cells]))
-    sigma = "σ₀" if parameter == DEFAULT_PARAMETER else parameter
+            cells = [replace(c, title=t) for c, t in zip(_known(first, audit), _KNOWN, strict=True)]
+            for s in _thinned(sorted({_strength(r, parameter) for r in rows})):
+                cell = _best_of([r for r in same if _strength(r, parameter) == s], audit)
+                cells.append(replace(cell, title=f"{sigma} = {s:g}" if s else "no defence"))
+            name = f"{label(site, 14)}\n{_wrapped(names[kind], 20)}"
+            lines.append((label(site, 14) if len(kinds) == 1 else name, cells))
     return _grid(
         lines,
-        ["original", "prior", *("no defence" if s == 0 else f"{sigma} = {s:g}" for s in strengths)],
+        [""] * max((len(cells) for _, cells in lines), default=0),
         f"The image of {which} that came back best without noise, under {' and '.join(kinds)}"
         f"{_of_seeds(chosen, rounds=True)}; {sigma} above each column, SSIM with the original "
         f"below each picture. {case_text(chosen.rows)}",
@@ -146,7 +145,7 @@ def attacks_compared(audit: AuditData) -> Figure:
         same = [r for r in rows if (r.truth_image, r.round) == (first.truth_image, first.round)]
         cells = [
             replace(cell, title=title)
-            for cell, title in zip(_known(first, audit), ("original", "prior"), strict=True)
+            for cell, title in zip(_known(first, audit), _KNOWN, strict=True)
         ]
         for attacker, name in zip(attackers, names, strict=True):
             own = [r for r in same if (r.attack, r.knowledge) == attacker]
@@ -253,7 +252,7 @@ def _known(row: Row, audit: AuditData) -> list[_Cell]:
 
 def _best_of(rows: Sequence[Row], audit: AuditData) -> _Cell:
     if not rows:
-        return _Cell(None, "not found")
+        return _Cell(None, "not attacked")
     best = max(rows, key=lambda r: r.ssim or 0.0)
     return _Cell(audit.picture(best.picture), _similarity(best))
 

@@ -23,7 +23,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 # Okabe & Ito, "Color Universal Design" (2008), without its yellow, which is faint on white. Each
 # colour comes with a marker and a dash of its own, so that lines differ in gray as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)))
 INK, GRAY, FAINT = "#1a1a1a", "#5f5f5f", "#d9d9d9"
 
@@ -119,7 +119,7 @@ def safe(text: str) -> str:
 
 
 def line_style(index: int) -> dict[str, Any]:
-    """Colour, marker and dash of series ``index``; no two of the first seven look alike in gray."""
+    """Colour, marker and dash of series ``index``; no two of the first ten look alike in gray."""
     return {
         "color": COLOURS[index % len(COLOURS)],
         "marker": MARKERS[index % len(MARKERS)],
