@@ -151,3 +151,17 @@ def test_health_of_an_attack_stands_beside_the_counts_and_reaches_the_verdict():
     assert known["sites"][0]["verdict"].startswith("no leak found")
     other = summarise([row], [], {"dlg|all": {"ssim": 0.93, "reached": True}})
     assert other["sites"][0]["verdict"].startswith("inconclusive")
+
+
+def test_no_leak_is_never_said_where_the_attack_was_stuck_without_the_defence():
+    health = {f"{ROW.attack}|{ROW.knowledge}": {"ssim": 0.93, "reached": True}}
+    lost = measured(0.3, 0.4, rdlv=-0.25, stuck=True)
+    noisy = dataclasses.replace(lost, defence="percentile_gaussian:sigma0=10", stuck=False)
+
+    def said(*rows):
+        return {s["defence"]: s["verdict"] for s in summarise(rows, [], health)["sites"]}
+
+    assert said(noisy)[noisy.defence].startswith("no leak found")
+    assert "without a defence the attack was stuck" in said(lost, noisy)[noisy.defence]
+    elsewhere = dataclasses.replace(lost, site="site-7")
+    assert said(elsewhere, noisy)[noisy.defence].startswith("no leak found")

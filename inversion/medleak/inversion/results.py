@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, SupportsFloat
 
 from medleak.custom.atomic import write_atomic
-from medleak.inversion.plan import Case
+from medleak.inversion.plan import NO_DEFENCE, Case
 from medleak.inversion.statistics_summary import figures_of
 from medleak.inversion.statistics_verdict import RULE
 
@@ -230,11 +230,21 @@ def _grouped(
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(getattr(row, name) for name in names), []).append(row)
+    lost = {_update(r) for r in rows if r.stuck and r.defence == r.declared == NO_DEFENCE}
     return [
         dict(zip(names, key, strict=True))
-        | figures_of(members, health.get(f"{members[0].attack}|{members[0].knowledge}"))
+        | figures_of(
+            members,
+            health.get(f"{members[0].attack}|{members[0].knowledge}"),
+            lost_undefended=any(_update(r) in lost for r in members),
+        )
         for key, members in groups.items()
     ]
+
+
+def _update(row: Row) -> tuple[Any, ...]:
+    """What was attacked, and how, whatever the defence and the seed."""
+    return row.round, row.site, row.attack, row.knowledge
 
 
 def _easy_case(health: Mapping[str, Mapping[str, Any]]) -> str:

@@ -52,7 +52,12 @@ _FEW_FOR_SHARES = 30  # below, a bootstrap of a share collapses to a point too o
 Figure = dict[str, float | int | None]
 
 
-def figures_of(rows: Sequence["Row"], health: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def figures_of(
+    rows: Sequence["Row"],
+    health: Mapping[str, Any] | None = None,
+    *,
+    lost_undefended: bool = False,
+) -> dict[str, Any]:
     """All figures of a group, as summary.json holds them.
 
     Intervals resample patients with all their rows. Where one patient was attacked in several runs
@@ -63,6 +68,7 @@ def figures_of(rows: Sequence["Row"], health: Mapping[str, Any] | None = None) -
         rows: At least one.
         health: Of the group's attack and knowledge, if it was tried on an easy case: ``reached``,
             ``ssim``.
+        lost_undefended: The attack was stuck on one of these updates without a defence too.
 
     Returns:
         ``n`` rows, ``images``, ``patients``, ``seeds``, ``runs``, ``over``; a figure or None for
@@ -90,7 +96,7 @@ def figures_of(rows: Sequence["Row"], health: Mapping[str, Any] | None = None) -
     cases = {r.case: r for r in rows}.values()
     found["seconds"] = sum(r.seconds for r in cases)
     found["stuck"] = sum(r.stuck for r in cases)
-    found["verdict"] = verdict(rows, found, health)
+    found["verdict"] = verdict(rows, found, health, lost_undefended=lost_undefended)
     return found
 
 

@@ -29,13 +29,18 @@ RULE = (
     "with N / (G + N); without a gallery one lead over the prior suffices); or RDLV and the lead "
     "over every null are above 0 by their lower 95 % bounds over patients; or IIP has p <= 0.01. "
     "no leak found: none of these, RDLV at most 0 by its upper 95 % bound (by its value where "
-    "there is one image in one run), and the attack, knowing the same, recovered an easy case. "
+    "there is one image in one run), and the attack, knowing the same, recovered an easy case and "
+    "was stuck neither here nor, where it was tried, on the same update without a defence. "
     "inconclusive: all else."
 )
 
 
 def verdict(
-    rows: Sequence["Row"], figures: Mapping[str, Any], health: Mapping[str, Any] | None = None
+    rows: Sequence["Row"],
+    figures: Mapping[str, Any],
+    health: Mapping[str, Any] | None = None,
+    *,
+    lost_undefended: bool = False,
 ) -> str:
     """One sentence on the rows of a group, by `RULE`.
 
@@ -44,6 +49,7 @@ def verdict(
         figures: Theirs, see `medleak.inversion.statistics_summary.figures_of`.
         health: Whether the attack, knowing the same, recovered an easy case (``reached``, and
             ``ssim``); None: not tried.
+        lost_undefended: The attack was stuck on one of these updates without a defence too.
     """
     by = f"{rows[0].attack} knowing {rows[0].knowledge}"
     if figures["ssim"] is None or figures["ssim_prior"] is None:
@@ -52,7 +58,10 @@ def verdict(
     if leaks := _leaks(rows, figures):
         best = figures["ssim"]["max"]
         return f"leaks: {'; '.join(leaks)}; best SSIM {best:.2f} (by {by}; {extent})"
-    if doubts := _doubts(rows, figures, health):
+    doubts = _doubts(rows, figures, health)
+    if lost_undefended and not figures["stuck"]:
+        doubts.append("without a defence the attack was stuck on this update as well")
+    if doubts:
         return f"inconclusive: {'; '.join(doubts)} (by {by}; {extent})"
     easy = f"attack healthy: easy case SSIM {health['ssim']:.2f}" if health else ""
     return f"no leak found by {by} (RDLV {_bound(figures['rdlv'])}; {easy}; {extent})"
