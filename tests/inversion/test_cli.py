@@ -215,16 +215,16 @@ def test_a_record_of_another_model_fails_by_name(make_run):
 def test_a_factory_of_ones_own_is_built_only_when_its_prefix_is_allowed(
     make_run, small_network, tmp_path, monkeypatch
 ):
-    (tmp_path / "mylab.py").write_text(
+    (tmp_path / "ownlab.py").write_text(
         "from monai.networks.nets.resnet import ResNet\n"
         f"def net():\n    return ResNet(**{small_network!r})\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    make_run(model=ModelSpec(path="mylab.net"))
+    make_run(model=ModelSpec(path="ownlab.net"))
     result = medleak("audit", "--attack", "flat", "--out", "a")
     assert result.exit_code == 1
-    assert "'mylab.net', which is outside" in result.stderr
-    result = medleak("audit", "--attack", "flat", "--out", "a", "--allow-model", "mylab.")
+    assert "'ownlab.net', which is outside" in result.stderr
+    result = medleak("audit", "--attack", "flat", "--out", "a", "--allow-model", "ownlab.")
     assert result.exit_code == 0, result.output
 
 
