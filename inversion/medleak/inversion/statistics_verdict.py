@@ -58,10 +58,7 @@ def verdict(
     if leaks := _leaks(rows, figures):
         best = figures["ssim"]["max"]
         return f"leaks: {'; '.join(leaks)}; best SSIM {best:.2f} (by {by}; {extent})"
-    doubts = _doubts(rows, figures, health)
-    if lost_undefended and not figures["stuck"]:
-        doubts.append("without a defence the attack was stuck on this update as well")
-    if doubts:
+    if doubts := _doubts(rows, figures, health, lost_undefended=lost_undefended):
         return f"inconclusive: {'; '.join(doubts)} (by {by}; {extent})"
     easy = f"attack healthy: easy case SSIM {health['ssim']:.2f}" if health else ""
     return f"no leak found by {by} (RDLV {_bound(figures['rdlv'])}; {easy}; {extent})"
@@ -87,7 +84,11 @@ def _leaks(rows: Sequence["Row"], figures: Mapping[str, Any]) -> list[str]:
 
 
 def _doubts(
-    rows: Sequence["Row"], figures: Mapping[str, Any], health: Mapping[str, Any] | None
+    rows: Sequence["Row"],
+    figures: Mapping[str, Any],
+    health: Mapping[str, Any] | None,
+    *,
+    lost_undefended: bool,
 ) -> list[str]:
     rdlv, doubts = figures["rdlv"], []
     if lucky := sum((_lead(row) or 0) > MARGIN for row in rows):
@@ -106,6 +107,8 @@ def _doubts(
         doubts.append(f"RDLV {_bound(rdlv)}, which does not exclude a leak")
     if figures["stuck"]:
         doubts.append("the attack was stuck by its own loss")
+    elif lost_undefended:
+        doubts.append("without a defence the attack was stuck on this update as well")
     if health is None:
         doubts.append(
             "the attack's health was not checked on an easy case, so this is no evidence of "

@@ -1,8 +1,11 @@
 """Tests of medleak.inversion.stages: what is matched for which client."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from medleak.inversion.attacks import row_space
 from medleak.inversion.evidence import Evidence
 from medleak.inversion.observation import Knowledge
 from medleak.inversion.stages import (
@@ -65,3 +68,21 @@ def test_a_stage_is_zero_at_the_truth_and_not_elsewhere(evidence, smooth_images)
     matching = Matching(evidence(), SHARP)
     assert float(matching.loss(smooth_images(1, size=32), 0.0)) < 1e-4
     assert float(matching.loss(smooth_images(1, size=32, seed=1), 0.0)) > 0.1
+
+
+def test_an_attempt_that_begins_with_a_blur_goes_on_from_the_best_image(
+    observed, smooth_images, resnet_spec, monkeypatch
+):
+    starts = []
+
+    def brighter(_descent, _loss, start, *_):
+        starts.append(start)
+        return start + 0.1, "finished"
+
+    monkeypatch.setattr(row_space, "descend", brighter)
+    observation = observed(smooth_images(1, size=32), torch.tensor([0]), resnet_spec)
+    attack = row_space.RowSpace(attempts=2, stages=(replace(SHARP, blur=0.05),))
+    row_space.run(attack, observation, None, generator=torch.Generator().manual_seed(0))
+    flat, after = starts
+    assert torch.allclose(flat, torch.full_like(flat, 0.5))
+    assert torch.allclose(after, flat + 0.1, atol=1e-6)  # the blur of a flat image is itself

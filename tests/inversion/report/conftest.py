@@ -63,7 +63,7 @@ def open_page(browser, tmp_path) -> Iterator[Open]:
         size = {"width": width, "height": 900}
         context = browser.new_context(viewport=size, accept_downloads=True, **options)
         contexts.append(context)
-        context.set_default_timeout(60_000)  # a busy machine is no fault of the page
+        context.set_default_timeout(10_000)
         page = context.new_page()
         page.on("console", lambda m: wrong.append(m.text) if m.type != "log" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))

@@ -171,9 +171,10 @@ def _search(
     attempts = 0
     while attempts < attack.attempts and (attempts == 0 or meter.left > 0):
         again = plans[attempts] in plans[:attempts]
-        start = _start(observation, prior, generator, again=again)
         if best is not None and plans[attempts][0].blur:
             start = best.images
+        else:
+            start = _start(observation, prior, generator, again=again)
         attempts += 1
         try:
             found = _attempt(evidence, plans[attempts - 1], start, meter)

@@ -105,7 +105,7 @@ def noise_levels(
                 continue
             first = min(rows, key=lambda r: (_strength(r, parameter), -(r.ssim or 0.0)))
             same = [r for r in rows if r.truth_image == first.truth_image]
-            cells = [replace(c, title=t) for c, t in zip(_known(first, audit), _KNOWN, strict=True)]
+            cells = _titled_known(first, audit)
             for s in _thinned(sorted({_strength(r, parameter) for r in rows})):
                 cell = _best_of([r for r in same if _strength(r, parameter) == s], audit)
                 cells.append(replace(cell, title=f"{sigma} = {s:g}" if s else "no defence"))
@@ -143,10 +143,7 @@ def attacks_compared(audit: AuditData) -> Figure:
             continue
         first = max(rows, key=lambda r: r.ssim or 0.0)
         same = [r for r in rows if (r.truth_image, r.round) == (first.truth_image, first.round)]
-        cells = [
-            replace(cell, title=title)
-            for cell, title in zip(_known(first, audit), _KNOWN, strict=True)
-        ]
+        cells = _titled_known(first, audit)
         for attacker, name in zip(attackers, names, strict=True):
             own = [r for r in same if (r.attack, r.knowledge) == attacker]
             cells.append(replace(_best_of(own, audit), title=name))
@@ -248,6 +245,11 @@ def _known(row: Row, audit: AuditData) -> list[_Cell]:
     truth = _Cell(audit.picture(row.truth_picture) if row.truth_picture else None)
     prior = "" if row.ssim_prior is None else f"SSIM {row.ssim_prior:.2f}"
     return [truth, _Cell(audit.picture(PRIOR_PICTURE), prior)]
+
+
+def _titled_known(row: Row, audit: AuditData) -> list[_Cell]:
+    """For lines whose columns differ from those above."""
+    return [replace(c, title=t) for c, t in zip(_known(row, audit), _KNOWN, strict=True)]
 
 
 def _best_of(rows: Sequence[Row], audit: AuditData) -> _Cell:

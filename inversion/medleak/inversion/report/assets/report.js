@@ -240,7 +240,7 @@
     const url = URL.createObjectURL(new Blob(["\ufeff" + text], { type: "text/csv;charset=utf-8" }));
     const link = make("a", { href: url, download: name.replace(/[^A-Za-z0-9_-]+/g, "-").slice(0, 60) + ".csv" });
     link.click();
-    setTimeout(() => URL.revokeObjectURL(url), 60000); // a busy machine fetches it late
+    setTimeout(() => URL.revokeObjectURL(url), 1000);
   };
   $("all-csv").addEventListener("click", () => {
     const head = last ? ["audit", ...columns] : columns;
