@@ -78,30 +78,42 @@ class Matching:
 # One image. All the evidence leads into the right valley, the first layers alone sometimes astray
 # (0.74 against 0.99); there they are the sharpest, and L-BFGS runs down to their floor.
 SHARP = Stage(
-    descent=QuasiNewton(iterations=220),
+    descent=QuasiNewton(iterations=100),
     norms="shallow",
     spans="first",
     span_weight=(10.0, 10.0),
     squared=True,
 )
-SHARPEST = replace(SHARP, descent=QuasiNewton(iterations=90), covers="first")
-"""With the rows of a layer before, which know finer detail; flat from further away."""
+# The rows of a layer before know finer detail, and are flat from further away. The row space of
+# the layer behind holds them back if it weighs more than a little; without, it drifts off, and
+# what a result is judged by with it.
+SHARPEST = replace(
+    SHARP,
+    descent=QuasiNewton(iterations=150, variation=0.015, history=80),
+    covers="first",
+    span_weight=(0.1, 0.1),
+)
+SHARPEST_WITHHELD = replace(SHARPEST, spans="none")
+"""Without statistics the row space holds back at any weight."""
+
+SHARP_ALONE = replace(SHARP, descent=QuasiNewton(iterations=220))
+"""Where no layer before has few enough patches."""
 
 JUDGED = SHARP
 """What a result is judged by, however it was found: later layers are less exact over epochs."""
 
 WIDE = replace(SHARP, descent=QuasiNewton(iterations=30), norms="all", spans="all")
 
-# Above 128 px the valley is longer, and asks for more memory and coarser layers to begin with.
+# Large images have a longer valley, which asks for more memory and coarser layers to begin with.
 WIDE_LARGE = replace(WIDE, descent=QuasiNewton(iterations=40, levels=5))
-SHARP_LARGE = replace(SHARP, descent=QuasiNewton(iterations=300, history=80))
+SHARP_LARGE = replace(SHARP, descent=QuasiNewton(iterations=200, history=80))
 # Wrong valleys there are wrong in detail, and right in shape: blurred, they lead to better ones.
 HOP = replace(WIDE, descent=QuasiNewton(iterations=60, levels=5), blur=1 / 56)
 LAND = replace(SHARP, descent=QuasiNewton(iterations=60, levels=5, history=80))
 
 # The same with Adam, which is slower and survives the rough losses of random weights.
 ROUGH = Stage(
-    descent=Descent(iterations=800, lr=0.3, variation=(3.0, 0.1), levels=5),
+    descent=Descent(iterations=500, lr=0.3, variation=(3.0, 0.1), levels=5),
     norms="shallow",
     spans="first",
     span_weight=(30.0, 30.0),
@@ -189,16 +201,24 @@ def recipe(
 def _single(evidence: AnyEvidence, large: bool, attempt: int) -> tuple[Stage, ...]:
     if large:
         hops = (HOP, LAND, HOP, LAND)
-        return ((WIDE_LARGE, SHARP_LARGE), hops, (*hops, SHARP_LARGE))[min(attempt, 2)]
+        way = ((WIDE_LARGE, SHARP_LARGE), hops, (*hops, SHARP_LARGE))[min(attempt, 2)]
+        return (*way, *_sharpest(evidence))
     if attempt == 0:
-        return (WIDE, SHARP, SHARPEST) if evidence.covers else (WIDE, SHARP)
-    deep = len(evidence.spans) > 1
-    if attempt == 1:
-        rough = (ROUGH,) if evidence.norms else (ROUGH_WITHHELD,)
-        return (COARSE, *rough) if deep and evidence.norms else rough
-    if not evidence.norms:
-        return (COARSE_WITHHELD, FINE_WITHHELD) if deep else (FINE_WITHHELD,)
-    return (COARSE, FINE) if deep else (FINE,)
+        return (WIDE, SHARP, *_sharpest(evidence)) if evidence.covers else (WIDE, SHARP_ALONE)
+    if evidence.norms:
+        coarse, rough = COARSE, (ROUGH, FINE)[min(attempt - 1, 1)]
+    else:
+        coarse, rough = COARSE_WITHHELD, (ROUGH_WITHHELD, FINE_WITHHELD)[min(attempt - 1, 1)]
+    # Without statistics the second attempt had better begin with the first row space.
+    far = len(evidence.spans) > 1 and (bool(evidence.norms) or attempt > 1)
+    near = (replace(SHARP, descent=QuasiNewton(iterations=60)), *_sharpest(evidence))
+    return (*((coarse,) if far else ()), rough, *(near if evidence.covers else ()))
+
+
+def _sharpest(evidence: AnyEvidence) -> tuple[Stage, ...]:
+    if not evidence.covers:
+        return ()
+    return (SHARPEST if evidence.norms else SHARPEST_WITHHELD,)
 
 
 def _batch(evidence: AnyEvidence) -> tuple[Stage, ...]:

@@ -27,10 +27,11 @@ from medleak.inversion.stages import JUDGED, STATISTICS, AnyEvidence, Matching, 
 
 _APART = 0.05  # standard deviation of the noise that keeps the images of a batch apart
 _RESTART = 0.1  # and attempts that go the same way from repeating each other
+_LARGE = 90  # px; from there on ResNet-18's first row space lies in its third stage, not its second
 # (statistics, span) of a result. Those of an image that is clearly found lie below the first pair,
 # those of a wrong valley above the second; between, another way is tried and the best is kept.
 # Noise on the update adds what it makes of the losses at the truth.
-_FOUND = (0.01, 5e-4)
+_FOUND = (0.01, 1e-3)
 _STUCK = (0.01, 0.003)
 _STUCK_BATCH = (0.01, 0.01)
 
@@ -157,7 +158,7 @@ def _search(
     plans = [
         attack.stages
         or recipe(
-            evidence, observation.n_images, large=max(observation.spatial_size) > 128, attempt=k
+            evidence, observation.n_images, large=max(observation.spatial_size) > _LARGE, attempt=k
         )
         for k in range(attack.attempts)
     ]
