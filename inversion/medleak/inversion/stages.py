@@ -28,6 +28,8 @@ class Stage:
         per_image: Centre the patches image by image, as the grouping is not known yet.
         blur: Standard deviation of the blur of what the stage begins with, share of its side.
         regroup: Afterwards, swap images between steps where that explains the update better.
+        near: Left out where the first row space says that the image is not near yet.
+        proven: Taken back where the result is judged no better.
         share: Of the seconds that are left, what the stage may use.
     """
 
@@ -41,6 +43,8 @@ class Stage:
     per_image: bool = False
     blur: float = 0.0
     regroup: bool = False
+    near: bool = False
+    proven: bool = False
     share: float = 1.0
 
 
@@ -92,26 +96,34 @@ SHARPEST = replace(
     descent=QuasiNewton(iterations=150, variation=0.015, history=80),
     covers="first",
     span_weight=(0.1, 0.1),
+    near=True,
 )
 SHARPEST_WITHHELD = replace(SHARPEST, spans="none")
 """Without statistics the row space holds back at any weight."""
 
-SHARP_ALONE = replace(SHARP, descent=QuasiNewton(iterations=220))
-"""Where no layer before has few enough patches."""
+SOFT = replace(SHARPEST, covers="none", span_weight=(1.0, 1.0), near=False)
+"""Where such rows are missing or noisy: statistics bear noise better than row spaces."""
+
+# What shows as noise in rows (`Rows`). Up to this they help whatever it is (0.97 against 0.95);
+# above, noise makes them harm (0.86 against 0.95), and epochs do not (0.98 against 0.96).
+_CLEAR = 2e-3
 
 JUDGED = SHARP
 """What a result is judged by, however it was found: later layers are less exact over epochs."""
 
 WIDE = replace(SHARP, descent=QuasiNewton(iterations=30), norms="all", spans="all")
 
+# Wrong valleys are wrong in detail, and right in shape: blurred, they lead to better ones.
+HOP = replace(WIDE, blur=1 / 64)
+LAND = replace(SHARP, descent=QuasiNewton(iterations=50))
+
 # Large images have a longer valley, which asks for more memory and coarser layers to begin with.
 WIDE_LARGE = replace(WIDE, descent=QuasiNewton(iterations=40, levels=5))
 SHARP_LARGE = replace(SHARP, descent=QuasiNewton(iterations=200, history=80))
-# Wrong valleys there are wrong in detail, and right in shape: blurred, they lead to better ones.
-HOP = replace(WIDE, descent=QuasiNewton(iterations=60, levels=5), blur=1 / 56)
-LAND = replace(SHARP, descent=QuasiNewton(iterations=60, levels=5, history=80))
+HOP_LARGE = replace(WIDE, descent=QuasiNewton(iterations=60, levels=5), blur=1 / 56)
+LAND_LARGE = replace(SHARP, descent=QuasiNewton(iterations=60, levels=5, history=80))
 
-# The same with Adam, which is slower and survives the rough losses of random weights.
+# Adam is slower, and survives the rough losses of random weights.
 ROUGH = Stage(
     descent=Descent(iterations=500, lr=0.3, variation=(3.0, 0.1), levels=5),
     norms="shallow",
@@ -128,23 +140,6 @@ COARSE = Stage(
     spans="deep",
     span_weight=(3.0, 3.0),
     share=0.4,
-)
-FINE = Stage(
-    descent=Descent(iterations=500, lr=0.1, variation=(3.0, 0.1), levels=5),
-    norms="shallow",
-    spans="first",
-    span_weight=(30.0, 30.0),
-)
-COARSE_WITHHELD = Stage(
-    descent=Descent(iterations=60, lr=0.05, variation=(0.3, 0.05), box=10.0, levels=4, finest=0.5),
-    norms="none",
-    spans="deep",
-    share=0.3,
-)
-FINE_WITHHELD = Stage(
-    descent=Descent(iterations=1000, lr=0.1, variation=(0.3, 0.01), box=10.0, levels=5),
-    norms="none",
-    spans="first",
 )
 STATISTICS = Stage(
     descent=Descent(iterations=600, lr=0.05, variation=(1.0, 0.03), levels=5), spans="none"
@@ -199,26 +194,28 @@ def recipe(
 
 
 def _single(evidence: AnyEvidence, large: bool, attempt: int) -> tuple[Stage, ...]:
+    last = _sharpest(evidence)
     if large:
-        hops = (HOP, LAND, HOP, LAND)
-        way = ((WIDE_LARGE, SHARP_LARGE), hops, (*hops, SHARP_LARGE))[min(attempt, 2)]
-        return (*way, *_sharpest(evidence))
-    if attempt == 0:
-        return (WIDE, SHARP, *_sharpest(evidence)) if evidence.covers else (WIDE, SHARP_ALONE)
-    if evidence.norms:
-        coarse, rough = COARSE, (ROUGH, FINE)[min(attempt - 1, 1)]
-    else:
-        coarse, rough = COARSE_WITHHELD, (ROUGH_WITHHELD, FINE_WITHHELD)[min(attempt - 1, 1)]
-    # Without statistics the second attempt had better begin with the first row space.
-    far = len(evidence.spans) > 1 and (bool(evidence.norms) or attempt > 1)
-    near = (replace(SHARP, descent=QuasiNewton(iterations=60)), *_sharpest(evidence))
-    return (*((coarse,) if far else ()), rough, *(near if evidence.covers else ()))
+        hops = (HOP_LARGE, LAND_LARGE, HOP_LARGE, LAND_LARGE)
+        return (
+            (WIDE_LARGE, SHARP_LARGE, *last),
+            (*hops, *last),
+            (*hops, SHARP_LARGE, *last),
+        )[min(attempt, 2)]
+    if attempt < 2:
+        return ((WIDE, SHARP, *last), (HOP, LAND, *last))[attempt]
+    if not evidence.norms:
+        return (ROUGH_WITHHELD, LAND, *last)
+    return (*((COARSE,) if len(evidence.spans) > 1 else ()), ROUGH, LAND, *last)
 
 
 def _sharpest(evidence: AnyEvidence) -> tuple[Stage, ...]:
-    if not evidence.covers:
-        return ()
-    return (SHARPEST if evidence.norms else SHARPEST_WITHHELD,)
+    first = next(iter(evidence.covers.values()), None)
+    if first is not None and first.rows.noise <= _CLEAR:
+        return (SHARPEST if evidence.norms else SHARPEST_WITHHELD,)
+    if not evidence.norms:
+        return (SHARP,)
+    return (SOFT,) if first is None else (SOFT, replace(SHARPEST, proven=True))
 
 
 def _batch(evidence: AnyEvidence) -> tuple[Stage, ...]:

@@ -10,8 +10,9 @@ from medleak.inversion.evidence import Evidence
 from medleak.inversion.observation import Knowledge
 from medleak.inversion.stages import (
     SHARP,
+    SHARPEST,
+    SOFT,
     STATISTICS,
-    WIDE,
     Matching,
     recipe,
 )
@@ -26,17 +27,11 @@ def evidence(observed, smooth_images, resnet_spec):
     return make
 
 
-def test_every_attempt_of_one_image_goes_another_way(evidence):
+@pytest.mark.parametrize("large", [False, True])
+def test_every_attempt_goes_another_way_and_the_second_on_from_the_best_blurred(evidence, large):
     found = evidence()
-    plans = [recipe(found, 1, large=False, attempt=k) for k in range(3)]
-    assert plans[0][0] == WIDE
-    assert len(set(plans)) == 3
-
-
-def test_every_attempt_of_a_large_image_goes_on_from_the_best_blurred(evidence):
-    found = evidence()
-    plans = [recipe(found, 1, large=True, attempt=k) for k in range(3)]
-    assert [plan[0].blur > 0 for plan in plans] == [False, True, True]
+    plans = [recipe(found, 1, large=large, attempt=k) for k in range(3)]
+    assert [plan[0].blur > 0 for plan in plans] == [False, True, large]
     assert len(set(plans)) == 3
 
 
@@ -86,3 +81,45 @@ def test_an_attempt_that_begins_with_a_blur_goes_on_from_the_best_image(
     flat, after = starts
     assert torch.allclose(flat, torch.full_like(flat, 0.5))
     assert torch.allclose(after, flat + 0.1, atol=1e-6)  # the blur of a flat image is itself
+
+
+def test_rows_that_may_be_noisy_have_to_prove_themselves(evidence):
+    found = evidence()
+    assert recipe(found, 1, large=False)[-1] == SHARPEST
+    name, cover = next(iter(found.covers.items()))
+    found.covers = {name: replace(cover, rows=replace(cover.rows, noise=0.006))}
+    assert recipe(found, 1, large=False)[-2:] == (SOFT, replace(SHARPEST, proven=True))
+    found.covers = {}
+    assert recipe(found, 1, large=False)[-1] == SOFT
+
+
+@pytest.fixture
+def ends(observed, smooth_images, resnet_spec, monkeypatch):
+    """(stages, images that their descents end at) -> what the attack returns."""
+
+    def attack(*stages, images):
+        left = iter(images)
+        monkeypatch.setattr(row_space, "descend", lambda *_: (next(left), "finished"))
+        observation = observed(smooth_images(1, size=32), torch.tensor([0]), resnet_spec)
+        settings = row_space.RowSpace(attempts=1, stages=stages)
+        found = row_space.run(
+            settings, observation, None, generator=torch.Generator().manual_seed(0)
+        )
+        return found.images
+
+    return attack
+
+
+def test_a_stage_that_proves_nothing_is_taken_back(ends, smooth_images):
+    truth, other = smooth_images(1, size=32), smooth_images(1, size=32, seed=1)
+    proven = replace(SHARP, proven=True)
+    assert torch.equal(ends(SHARP, proven, images=[truth, other]), truth)
+    assert torch.equal(ends(SHARP, proven, images=[other, truth]), truth)
+    assert torch.equal(ends(SHARP, SHARP, images=[truth, other]), other)
+
+
+def test_what_needs_an_image_that_is_near_is_left_out_where_it_is_not(ends, smooth_images):
+    truth, other = smooth_images(1, size=32), smooth_images(1, size=32, seed=1)
+    near = replace(SHARP, near=True)
+    assert torch.equal(ends(SHARP, near, images=[other, truth]), other)
+    assert torch.equal(ends(SHARP, near, images=[truth, other]), other)

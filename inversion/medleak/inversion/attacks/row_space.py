@@ -31,7 +31,8 @@ _LARGE = 90  # px; from there on ResNet-18's first row space lies in its third s
 # (statistics, span) of a result. Those of an image that is clearly found lie below the first pair,
 # those of a wrong valley above the second; between, another way is tried and the best is kept.
 # Noise on the update adds what it makes of the losses at the truth.
-_FOUND = (0.01, 1e-3)
+_FOUND = (0.01, 5e-4)
+_FOUND_WITHHELD = (0.01, 1e-3)  # rows alone end higher
 _STUCK = (0.01, 0.003)
 _STUCK_BATCH = (0.01, 0.01)
 
@@ -76,10 +77,6 @@ class _Attempt:
     found: bool  # no other attempt is worth its time
     stuck: bool
     ending: Ending
-
-    @property
-    def loss(self) -> float:
-        return float(self.terms.statistics + self.terms.span)
 
 
 def run(
@@ -181,7 +178,7 @@ def _search(
             found = _attempt(evidence, plans[attempts - 1], start, meter)
         except DivergedError:
             continue
-        if best is None or found.loss < best.loss:
+        if best is None or _loss(found.terms) < _loss(best.terms):
             best = found
         if found.found or found.ending != "finished":
             break
@@ -217,20 +214,37 @@ def _attempt(
 ) -> _Attempt:
     images, ending = start, "finished"
     for stage in stages:
-        matching = Matching(evidence, stage)
+        if stage.near and not _near(evidence, images):
+            continue
+        matching, before = Matching(evidence, stage), images
         if stage.blur:
             images = _blurred(images.clamp(0, 1), stage.blur)
         images, ending = descend(stage.descent, matching.loss, images, meter, stage.share)
+        if stage.proven and _loss(_judged(evidence, images)) >= _loss(_judged(evidence, before)):
+            images = before
         if ending == "interrupted":
             break
         if stage.regroup and isinstance(evidence, Evidence):
             images = regroup(evidence, images, meter)
-    with torch.no_grad():
-        terms = Matching(evidence, JUDGED if evidence.spans else STATISTICS).terms(images)
+    terms = _judged(evidence, images)
     one = evidence.steps[-1].images.stop == 1  # several images take longer, and end higher
     stuck = not _below(_STUCK if one else _STUCK_BATCH, terms, evidence)
-    found = not stuck and (not one or _below(_FOUND, terms, evidence))
+    clear = _FOUND if evidence.norms else _FOUND_WITHHELD
+    found = not stuck and (not one or _below(clear, terms, evidence))
     return _Attempt(images, terms, found, stuck, ending)
+
+
+def _judged(evidence: AnyEvidence, images: Tensor) -> Terms:
+    with torch.no_grad():
+        return Matching(evidence, JUDGED if evidence.spans else STATISTICS).terms(images)
+
+
+def _loss(terms: Terms) -> float:
+    return float(terms.statistics + terms.span)
+
+
+def _near(evidence: AnyEvidence, images: Tensor) -> bool:
+    return float(_judged(evidence, images).span) <= _STUCK[1] + _span_noise(evidence)
 
 
 def _blurred(images: Tensor, share: float) -> Tensor:
@@ -239,11 +253,13 @@ def _blurred(images: Tensor, share: float) -> Tensor:
 
 
 def _below(limits: tuple[float, float], terms: Terms, evidence: AnyEvidence) -> bool:
-    noise = max((s.space.noise for s in evidence.spans.values()), default=0.0)
-    return (
-        float(terms.statistics) <= limits[0] + 1.5 * evidence.statistics_noise
-        and float(terms.span) <= limits[1] + 2 * noise
-    )
+    return float(terms.statistics) <= limits[0] + 1.5 * evidence.statistics_noise and float(
+        terms.span
+    ) <= limits[1] + _span_noise(evidence)
+
+
+def _span_noise(evidence: AnyEvidence) -> float:
+    return 2 * max((s.space.noise for s in evidence.spans.values()), default=0.0)
 
 
 def _report(
