@@ -132,3 +132,20 @@ def test_the_share_outside_does_not_cancel_near_the_truth():
     basis = row_space(gradient, 24).basis
     near = patches(x + 1e-5 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0)))
     assert 0 < outside_share(centre(near), basis).item() < 1e-9
+
+
+def test_gradient_of_the_uncovered_share_is_that_of_its_closed_form():
+    def energy(patches):  # what the rows keep after the best ridge regression on the patches
+        flat = patches.flatten(0, 1).double()
+        gram = flat @ flat.T
+        gram = gram + 1e-4 * gram.diagonal().mean().detach() * torch.eye(len(gram))
+        inside = torch.linalg.solve(gram, flat @ rows.T.double())
+        return rows.double().square().sum() - (inside * (flat @ rows.T.double())).sum()
+
+    generator = torch.Generator().manual_seed(0)
+    patches = torch.randn(2, 10, 40, generator=generator).requires_grad_()
+    rows = torch.randn(6, 40, generator=generator) / 240**0.5
+    (found,) = torch.autograd.grad(uncovered_share(patches, rows), patches)
+    (expected,) = torch.autograd.grad(energy(patches), patches)
+    torch.testing.assert_close(uncovered_share(patches, rows).double(), energy(patches))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)

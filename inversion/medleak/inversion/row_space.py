@@ -147,11 +147,15 @@ def uncovered_share(patches: Tensor, rows: Tensor) -> Tensor:
         patches: [B, L, D], centred; B L < D, else every row is a combination.
         rows: [R, D] of total energy 1 (:class:`Rows`).
     """
-    # In float64: 1 - (almost 1) in float32 ends L-BFGS's line search before the valley does.
-    flat, rows = patches.flatten(0, 1).double(), rows.double()
-    gram = flat @ flat.T
-    ridge = _RIDGE * gram.diagonal().mean().detach()
-    gram = gram + ridge * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
-    factor = torch.linalg.cholesky(gram)
-    inside = torch.linalg.solve_triangular(factor, flat @ rows.T, upper=False)
-    return (rows.square().sum() - inside.square().sum()).float()
+    flat = patches.flatten(0, 1)
+    with torch.no_grad():
+        # float64, as the patches' Gram matrix is close to singular.
+        exact = flat.double()
+        gram = exact @ exact.T
+        ridge = _RIDGE * gram.diagonal().mean()
+        gram.diagonal().add_(ridge)
+        factor = torch.linalg.cholesky(gram)
+        mixing = torch.cholesky_solve(exact @ rows.T.double(), factor).T.float()
+    # The least over all mixings: its derivative is the one at the best mixing, held fixed. As a
+    # difference from the rows' energy it would cancel near the truth.
+    return (rows - mixing @ flat).square().sum() + ridge.float() * mixing.square().sum()

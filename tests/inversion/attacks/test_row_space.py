@@ -16,7 +16,7 @@ from medleak.custom.networks import load_weights
 from medleak.custom.record import ModelSpec
 from medleak.inversion.attacks.row_space import RowSpace, run
 from medleak.inversion.observation import Knowledge, KnowledgeError
-from medleak.inversion.stages import FINE
+from medleak.inversion.stages import ROUGH
 
 NETWORK = ModelSpec(
     path="monai.networks.nets.ResNet",
@@ -27,9 +27,9 @@ NETWORK = ModelSpec(
     },
 )  # fmt: skip
 PRIOR = torch.full((1, 1, 32, 32), 0.5)
-# The rate and variation that suit this small network; FINE's own are chosen for a ResNet-18.
-GENTLE = replace(FINE.descent, iterations=300, lr=0.03, variation=(0.3, 0.1))
-SHORT = RowSpace(stages=(replace(FINE, descent=GENTLE),), attempts=1)
+# The rate and variation that suit this small network; ROUGH's own are chosen for a ResNet-18.
+GENTLE = replace(ROUGH.descent, iterations=300, lr=0.03, variation=(0.3, 0.1))
+SHORT = RowSpace(stages=(replace(ROUGH, descent=GENTLE),), attempts=1)
 
 
 def attack(observation, settings=SHORT, prior=PRIOR, seed=0, **more):
@@ -77,13 +77,13 @@ def test_colour_is_reconstructed_in_colour(observed, smooth_images):
 
 
 def test_one_seed_gives_one_result(one):
-    short = replace(SHORT, stages=(replace(FINE, descent=replace(FINE.descent, iterations=5)),))
+    short = replace(SHORT, stages=(replace(ROUGH, descent=replace(ROUGH.descent, iterations=5)),))
     first, second = (attack(one[1], short) for _ in range(2))
     torch.testing.assert_close(first.images, second.images, rtol=0, atol=1e-6)
 
 
 def test_the_first_start_of_one_image_is_the_prior_and_later_ones_are_drawn(one):
-    hopeless = replace(FINE, descent=replace(FINE.descent, iterations=1, lr=1e-9))
+    hopeless = replace(ROUGH, descent=replace(ROUGH.descent, iterations=1, lr=1e-9))
     once, again = (RowSpace(stages=(hopeless,), attempts=n) for n in (1, 2))
     prior = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(3)) / 2
     torch.testing.assert_close(attack(one[1], once, prior).images, prior, rtol=0, atol=1e-6)
@@ -154,7 +154,7 @@ def test_attempts_that_all_diverge_are_an_error(one, monkeypatch):
 
 
 def test_a_run_that_failed_by_its_own_loss_is_marked_stuck_and_tried_again(one):
-    hopeless = replace(FINE, descent=replace(FINE.descent, iterations=2))
+    hopeless = replace(ROUGH, descent=replace(ROUGH.descent, iterations=2))
     found = attack(one[1], RowSpace(stages=(hopeless,), attempts=3))
     assert found.stuck
     assert found.attempts == 3
