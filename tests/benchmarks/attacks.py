@@ -24,6 +24,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import at_once
 import classical
 import torch
 from clients import DataSet, Split, World, client_record, make_world
@@ -59,6 +60,7 @@ class Case:
     labels: float | None = None
 
 
+_MANY = "many224"  # a figure of a GPU: 64 clients at once
 CASES = {
     "single64": Case(mean=0.96, minimum=0.92, seconds=8),
     "withheld64": Case(knowledge=_FEDBN, mean=0.95, minimum=0.88, seconds=12),
@@ -198,6 +200,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--repeats", type=int, help="clients a case")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--jobs", type=int, help=f"of {_MANY}: attacks at the same time")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     data, worlds = DataSet.open(arguments.data), {}
@@ -205,6 +208,9 @@ def main() -> int:
     for name in _chosen(arguments.cases, parser):
         if name in classical.cases():
             _classical(name, arguments, results)
+            continue
+        if name == _MANY:
+            _many(arguments, results)
             continue
         case = CASES[name]
         if arguments.repeats:
@@ -229,6 +235,20 @@ def _classical(name: str, arguments: argparse.Namespace, results: list[dict[str,
     _keep(found, results, arguments.json)
 
 
+def _many(arguments: argparse.Namespace, results: list[dict[str, Any]]) -> None:
+    more = {"clients": arguments.repeats} if arguments.repeats else {}
+    more |= {"jobs": arguments.jobs} if arguments.jobs else {}
+    found = at_once.many224(
+        arguments.data,
+        arguments.weights,
+        split=arguments.split,
+        seed=arguments.seed,
+        device=arguments.device,
+        **more,
+    )
+    _keep(found, results, arguments.json)
+
+
 def _keep(result: dict[str, Any], results: list[dict[str, Any]], file: Path | None) -> None:
     results.append(result)
     if file:
@@ -236,15 +256,12 @@ def _keep(result: dict[str, Any], results: list[dict[str, Any]], file: Path | No
 
 
 def _chosen(text: str, parser: argparse.ArgumentParser) -> list[str]:
+    known = (*CASES, *classical.cases(), _MANY)
     chosen = []
     for word in text.split(","):
-        names = [
-            n
-            for n in (*CASES, *classical.cases())
-            if word in ("all", n) or n.startswith(f"{word}-")
-        ]
+        names = [n for n in known if word in ("all", n) or n.startswith(f"{word}-")]
         if not names:
-            parser.error(f"unknown case {word!r}; known: {', '.join((*CASES, *classical.cases()))}")
+            parser.error(f"unknown case {word!r}; known: {', '.join(known)}")
         chosen += names
     return chosen
 

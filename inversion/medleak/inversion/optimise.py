@@ -1,19 +1,24 @@
 """The loops of the forward-only attacks: Adam and L-BFGS on a pyramid, time budget, interrupts."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from medleak.inversion.captured import captured
+from medleak.inversion.limited_memory import LimitedMemory
 from medleak.inversion.losses import outside_box, smooth_variation, total_variation
 from medleak.inversion.pyramid import Pyramid
 from medleak.inversion.reconstruction import Ending, Progress, ProgressCallback
 from medleak.inversion.stopwatch import Stopwatch
 
-Objective = Callable[[Tensor, float], Tensor]
-"""(images [N, C, H, W], progress in [0, 1)) -> scalar loss, without image priors."""
+Objective = Callable[[Tensor, float | Tensor], Tensor]
+"""(images [N, C, H, W], progress in [0, 1)) -> scalar loss, without image priors.
+
+It is captured on a GPU (`captured`): no branch on values, no other input that changes.
+"""
 
 
 _CHUNK = 20  # iterations of L-BFGS between two looks at the clock
@@ -151,7 +156,17 @@ def _adam(
     optimizer = torch.optim.Adam(pyramid.layers, lr=descent.lr)
     begin, budget = meter.seconds, max(share * meter.left, 1e-9)
     scale = math.sqrt(start[0, 0].numel()) / 64
+    schedule = torch.zeros(2, device=start.device)  # progress, weight of total variation
+
+    def evaluated() -> tuple[Tensor, ...]:
+        images = pyramid.images()
+        loss = objective(images, schedule[0]) + schedule[1] * total_variation(images)
+        if descent.box:
+            loss = loss + descent.box * outside_box(images)
+        return loss.detach(), images.detach(), *torch.autograd.grad(loss, pyramid.layers)
+
     try:
+        evaluate = captured(evaluated, start.device)
         for iteration in range(descent.iterations):
             done = max(iteration / descent.iterations, (meter.seconds - begin) / budget)
             if done >= 1:
@@ -159,12 +174,10 @@ def _adam(
             cosine = 0.5 * (1 + math.cos(math.pi * done))
             optimizer.param_groups[0]["lr"] = descent.lr * max(cosine, 1e-3)
             first, last = descent.variation
-            images = pyramid.images()
-            loss = objective(images, done)
-            loss = loss + scale * (last + (first - last) * cosine) * total_variation(images)
-            if descent.box:
-                loss = loss + descent.box * outside_box(images)
-            _differentiate(pyramid.layers, loss)
+            schedule.copy_(torch.tensor([done, scale * (last + (first - last) * cosine)]))
+            loss, images, *gradients = evaluate()
+            for layer, gradient in zip(pyramid.layers, gradients, strict=True):
+                layer.grad = gradient
             optimizer.step()
             _count(meter, loss, images)
     except KeyboardInterrupt:
@@ -178,45 +191,45 @@ def _lbfgs(
     pyramid = Pyramid(start, descent.levels, decay=descent.decay)
     deadline = meter.seconds + share * meter.left
     scale = math.sqrt(start[0, 0].numel()) / 64
-    optimizer = torch.optim.LBFGS(
-        pyramid.layers,
-        max_iter=_CHUNK,
-        max_eval=2 * _CHUNK,
-        history_size=descent.history,
-        tolerance_grad=0,
-        tolerance_change=0,
-        line_search_fn="strong_wolfe",
-    )
 
-    def evaluate() -> Tensor:
+    def evaluated() -> tuple[Tensor, ...]:
         images = pyramid.images()
         loss = objective(images, 0.0) + descent.variation * scale * smooth_variation(images)
         if descent.box:
             loss = loss + descent.box * outside_box(images)
-        _differentiate(pyramid.layers, loss)
-        _count(meter, loss, images)
-        return loss.detach()
+        gradients = torch.autograd.grad(loss, pyramid.layers)
+        return loss.detach(), images.detach(), torch.cat([g.flatten() for g in gradients])
 
-    last = math.inf
+    def evaluate(point: Tensor) -> tuple[float, Tensor]:
+        pyramid.point = point
+        loss, images, gradient = replayed()
+        return _count(meter, loss, images), gradient
+
+    ending: Ending = "finished"
+    best, last = pyramid.point, math.inf
     try:
-        for _ in range(-(-descent.iterations // _CHUNK)):
-            if meter.seconds >= deadline:
-                return pyramid.images().detach(), "budget"
-            reached = float(optimizer.step(evaluate))  # the loss that the chunk began with
-            if reached >= (1 - _PLATEAU) * last:
+        replayed = captured(evaluated, start.device)
+        search = LimitedMemory(evaluate, best, history=descent.history)
+        for iteration in range(descent.iterations):
+            if iteration % _CHUNK == 0:
+                if meter.seconds >= deadline:
+                    ending = "budget"
+                    break
+                if search.loss >= (1 - _PLATEAU) * last:
+                    break
+                last = search.loss
+            if not search.step():
                 break
-            last = reached
+            best = search.point
     except KeyboardInterrupt:
-        return pyramid.images().detach(), "interrupted"
-    return pyramid.images().detach(), "finished"
+        ending = "interrupted"
+    pyramid.point = best
+    return pyramid.images().detach(), ending
 
 
-def _count(meter: Meter, loss: Tensor, images: Tensor) -> None:
-    meter.count(loss.item(), images)
-    if not math.isfinite(meter.history[-1]):
-        raise DivergedError(f"The loss is {meter.history[-1]} at iteration {len(meter.history)}.")
-
-
-def _differentiate(layers: Sequence[Tensor], loss: Tensor) -> None:
-    for layer, gradient in zip(layers, torch.autograd.grad(loss, list(layers)), strict=True):
-        layer.grad = gradient
+def _count(meter: Meter, loss: Tensor, images: Tensor) -> float:
+    value = loss.item()
+    meter.count(value, images)
+    if not math.isfinite(value):
+        raise DivergedError(f"The loss is {value} at iteration {len(meter.history)}.")
+    return value

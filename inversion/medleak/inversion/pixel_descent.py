@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from medleak.inversion.optimise import DivergedError, Meter
+from medleak.inversion.precision import full_precision
 from medleak.inversion.reconstruction import Ending, Reconstruction
 
 Terms = Mapping[str, Tensor]
@@ -69,6 +70,7 @@ class Attempt:
     ending: Ending
 
 
+@full_precision()
 def descend(
     settings: PixelSettings,
     objective: Objective,

@@ -46,6 +46,18 @@ class Pyramid:
             for share in shares
         ]
 
+    @property
+    def point(self) -> Tensor:
+        """All layers as one vector [n], a copy; set it to move them in place."""
+        return torch.cat([layer.detach().flatten() for layer in self.layers])
+
+    @point.setter
+    def point(self, value: Tensor) -> None:
+        parts = value.split([layer.numel() for layer in self.layers])
+        with torch.no_grad():
+            for layer, part in zip(self.layers, parts, strict=True):
+                layer.copy_(part.view_as(layer))
+
     def images(self) -> Tensor:
         """[B, C, H, W], differentiable; not clamped."""
         size = self._start.shape[-2:]

@@ -154,7 +154,7 @@ def uncovered_share(patches: Tensor, rows: Tensor) -> Tensor:
         gram = exact @ exact.T
         ridge = _RIDGE * gram.diagonal().mean()
         gram.diagonal().add_(ridge)
-        factor = torch.linalg.cholesky(gram)
+        factor = torch.linalg.cholesky_ex(gram).L  # unchecked: a check would wait for the GPU
         mixing = torch.cholesky_solve(exact @ rows.T.double(), factor).T.float()
     # The least over all mixings: its derivative is the one at the best mixing, held fixed. As a
     # difference from the rows' energy it would cancel near the truth.

@@ -70,7 +70,7 @@ class Matching:
             per_image=self._stage.per_image,
         )
 
-    def loss(self, images: Tensor, done: float) -> Tensor:
+    def loss(self, images: Tensor, done: float | Tensor) -> Tensor:
         """Scalar; ``done`` in [0, 1) is how far the stage has gone."""
         terms = self.terms(images)
         low, high = self._stage.span_weight

@@ -82,6 +82,7 @@ def observed() -> Observe:
         change: Callable[[str, Tensor], Tensor] | None = None,
         drift: float = 0.0,
         dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
         **network: Any,
     ) -> Observation:
         model = ModelSpec(path=model.path, args={**model.args, **network})
@@ -143,6 +144,6 @@ def observed() -> Observe:
             update={n: v.numpy() for n, v in update.items()},
         )
         known = labels if knowledge.labels == "known" else None
-        return observe(record, knowledge, labels=known, allowed_prefixes=PREFIXES)
+        return observe(record, knowledge, labels=known, device=device, allowed_prefixes=PREFIXES)
 
     return make

@@ -21,6 +21,7 @@ from medleak.inversion.grouping import regroup
 from medleak.inversion.joint import JointEvidence
 from medleak.inversion.observation import Observation
 from medleak.inversion.optimise import DivergedError, Meter, descend
+from medleak.inversion.precision import full_precision
 from medleak.inversion.read_labels import read_labels
 from medleak.inversion.reconstruction import Ending, ProgressCallback, Reconstruction
 from medleak.inversion.stages import JUDGED, STATISTICS, AnyEvidence, Matching, Stage, recipe
@@ -138,6 +139,7 @@ def run_average(
     return _search(attack, evidence, last, prior, generator, on_progress)
 
 
+@full_precision()
 def _search(
     attack: RowSpace,
     evidence: AnyEvidence,
