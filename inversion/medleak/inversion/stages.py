@@ -117,8 +117,9 @@ WIDE = replace(SHARP, descent=QuasiNewton(iterations=30), norms="all", spans="al
 HOP = replace(WIDE, blur=1 / 64)
 LAND = replace(SHARP, descent=QuasiNewton(iterations=50))
 
-# Large images have a longer valley, which asks for more memory and coarser layers to begin with.
-WIDE_LARGE = replace(WIDE, descent=QuasiNewton(iterations=40, levels=5))
+# Large images have a longer valley, which asks for more memory and coarser layers to begin with,
+# and for statistics that weigh as much: at weight 10, row spaces lead one of ten astray.
+WIDE_LARGE = replace(WIDE, descent=QuasiNewton(iterations=40, levels=5), span_weight=(1.0, 1.0))
 SHARP_LARGE = replace(SHARP, descent=QuasiNewton(iterations=200, history=80))
 HOP_LARGE = replace(WIDE, descent=QuasiNewton(iterations=60, levels=5), blur=1 / 56)
 LAND_LARGE = replace(SHARP, descent=QuasiNewton(iterations=60, levels=5, history=80))
@@ -140,6 +141,11 @@ COARSE = Stage(
     spans="deep",
     span_weight=(3.0, 3.0),
     share=0.4,
+)
+# Where L-BFGS goes astray on a large image, Adam on all the evidence was seen not to.
+COARSE_LARGE = Stage(
+    descent=Descent(iterations=150, lr=0.05, variation=(1.0, 0.1), levels=5),
+    span_weight=(3.0, 10.0),
 )
 STATISTICS = Stage(
     descent=Descent(iterations=600, lr=0.05, variation=(1.0, 0.03), levels=5), spans="none"
@@ -196,11 +202,10 @@ def recipe(
 def _single(evidence: AnyEvidence, large: bool, attempt: int) -> tuple[Stage, ...]:
     last = _sharpest(evidence)
     if large:
-        hops = (HOP_LARGE, LAND_LARGE, HOP_LARGE, LAND_LARGE)
         return (
             (WIDE_LARGE, SHARP_LARGE, *last),
-            (*hops, *last),
-            (*hops, SHARP_LARGE, *last),
+            (COARSE_LARGE, SHARP_LARGE, *last),
+            (HOP_LARGE, LAND_LARGE, HOP_LARGE, LAND_LARGE, SHARP_LARGE, *last),
         )[min(attempt, 2)]
     if attempt < 2:
         return ((WIDE, SHARP, *last), (HOP, LAND, *last))[attempt]
