@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from medleak.inversion.features import misaligned_share, recover_features
 from medleak.inversion.losses import (
     Statistics,
     squared_statistics_distance,
@@ -73,6 +74,7 @@ class Terms:
         span_root: Mean of the square roots of these shares: linear in the distance.
         cover: Mean over the convolutions of the share of the update's rows that the patches do
             not explain.
+        features: Share of the features' energy that does not point along those recovered.
     """
 
     statistics: Tensor
@@ -80,6 +82,7 @@ class Terms:
     span: Tensor
     span_root: Tensor
     cover: Tensor
+    features: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +100,8 @@ class Evidence:
         norms: Norm layers whose statistics were observed, in order of execution.
         spans: Convolutions (kernels larger than 1) with a usable row space, by name, likewise.
         covers: Those before them whose update's rows candidate patches must explain, likewise.
+        features: Of one image: the first of ``spans`` whose input is known up to a factor,
+            [C, H, W] of norm 1; nothing for several images.
         steps: The client's steps; images of one batch stand together.
         sigma: Noise on an entry of the update, by the singular values that should be zero; 0
             where no convolution tells.
@@ -143,6 +148,10 @@ class Evidence:
             covers = _covers(observation.parameter_update, others, self.steps, self.sigma)
             self.covers = {n: c for n, c in covers.items() if c.rows.noise <= max_noise}
         self._layers = {c.name: c for c in first.convs}
+        self.features: dict[str, Tensor] = {}
+        if observation.n_images == 1:
+            shape = (1, observation.image_channels, *observation.spatial_size)
+            self.features = _features(first, self.spans, torch.zeros(shape, device=self._device))
 
     def order(self, conv: str) -> int:
         """When the convolution runs, counted among all."""
@@ -160,6 +169,7 @@ class Evidence:
         norms: Collection[str] = (),
         spans: Collection[str] = (),
         covers: Collection[str] = (),
+        features: Collection[str] = (),
         per_image: bool = False,
     ) -> Terms:
         """Losses of ``images`` [N, C, H, W] over the layers named.
@@ -169,15 +179,17 @@ class Evidence:
             norms: Of ``self.norms``.
             spans: Of ``self.spans``.
             covers: Of ``self.covers``.
+            features: Of ``self.features``.
             per_image: Centre the patches of every image by themselves: right whatever the
                 grouping of images into steps.
         """
         convs = [*spans, *covers]
+        shown = {*convs, *features}
         traces = [
-            self._probes[s.progress].run(images[s.images], statistics=norms, inputs=convs)
+            self._probes[s.progress].run(images[s.images], statistics=norms, inputs=shown)
             for s in self.steps
         ]
-        moments = squares = span = root = cover = torch.zeros((), device=images.device)
+        moments = squares = span = root = cover = away = torch.zeros((), device=images.device)
         if norms:
             mixed = self._mixed([t.statistics for t in traces], norms)
             moments = statistics_distance(mixed, self._statistics)
@@ -190,7 +202,11 @@ class Evidence:
         if covers:
             missing = [uncovered_share(patches[n], self.covers[n].rows.rows) for n in covers]
             cover = torch.stack(missing).mean()
-        return Terms(moments, squares, span, root, cover)
+        if features:
+            (trace,) = traces
+            apart = [misaligned_share(trace.inputs[n], self.features[n]) for n in features]
+            away = torch.stack(apart).mean()
+        return Terms(moments, squares, span, root, cover, away)
 
     def part(self, step: int, images: Tensor) -> Part:
         """What the batch ``images`` [B, C, H, W] of ``step`` adds; see `misfit`. No gradient."""
@@ -313,6 +329,16 @@ def _spans(
             continue
         found[conv.name] = Span(conv, row_space(weight, rank))
     return found
+
+
+def _features(probe: Probe, spans: dict[str, Span], image: Tensor) -> dict[str, Tensor]:
+    with torch.no_grad():
+        for name, span in spans.items():
+            _, *shape = probe.run(image, inputs=[name]).inputs[name].shape
+            found = recover_features(span.conv, span.space.basis, (shape[0], shape[1], shape[2]))
+            if found is not None:
+                return {name: found}
+    return {}
 
 
 def _covers(

@@ -16,7 +16,7 @@ class JointEvidence:
     hides them in one round is a mean of many over the rounds, which falls with their root.
 
     Attributes:
-        norms, spans, covers: What any round shows; see `Evidence`.
+        norms, spans, covers, features: What any round shows; see `Evidence`.
         steps: The client's one step.
         statistics_noise: Mean over the rounds.
     """
@@ -41,6 +41,8 @@ class JointEvidence:
         order = rounds[-1].order
         self.spans: dict[str, Span] = {n: spans[n] for n in sorted(spans, key=order)}
         self.covers: dict[str, Cover] = {n: covers[n] for n in sorted(covers, key=order)}
+        features = {n: f for evidence in rounds for n, f in evidence.features.items()}
+        self.features = {n: features[n] for n in sorted(features, key=order)}
         self.statistics_noise = statistics.mean(e.statistics_noise for e in rounds)
 
     def norms_before(self, convs: Collection[str]) -> tuple[str, ...]:
@@ -54,21 +56,28 @@ class JointEvidence:
         norms: Collection[str] = (),
         spans: Collection[str] = (),
         covers: Collection[str] = (),
+        features: Collection[str] = (),
         per_image: bool = False,
     ) -> Terms:
         """See `Evidence.terms`; each term is its mean over the rounds that have it."""
-        found: list[tuple[Terms, tuple[bool, bool, bool]]] = []
+        found: list[tuple[Terms, tuple[bool, ...]]] = []
         for evidence in self._rounds:
             own = (
                 [n for n in norms if n in evidence.norms],
                 [n for n in spans if n in evidence.spans],
                 [n for n in covers if n in evidence.covers],
+                [n for n in features if n in evidence.features],
             )
             if any(own):
                 terms = evidence.terms(
-                    images, norms=own[0], spans=own[1], covers=own[2], per_image=per_image
+                    images,
+                    norms=own[0],
+                    spans=own[1],
+                    covers=own[2],
+                    features=own[3],
+                    per_image=per_image,
                 )
-                found.append((terms, (bool(own[0]), bool(own[1]), bool(own[2]))))
+                found.append((terms, tuple(map(bool, own))))
         zero = torch.zeros((), device=images.device)
 
         def mean(name: str, kind: int) -> Tensor:
@@ -81,6 +90,7 @@ class JointEvidence:
             span=mean("span", 1),
             span_root=mean("span_root", 1),
             cover=mean("cover", 2),
+            features=mean("features", 3),
         )
 
 

@@ -22,7 +22,9 @@ class Stage:
             here runs anyway, or of none.
         spans: Row spaces of all usable convolutions, of the first, of all but it, or of none.
         covers: Likewise, rows that the patches must explain.
-        span_weight: At the start and at the end, geometric between; all else has weight 1.
+        features: Match the recovered input of a convolution, where there is one.
+        span_weight: Of row spaces and features, at the start and at the end, geometric between;
+            all else has weight 1.
         root: Match the root of the share outside of the row space: firmer near the truth.
         squared: Match squared distances of statistics, as L-BFGS wants it.
         per_image: Centre the patches image by image, as the grouping is not known yet.
@@ -37,6 +39,7 @@ class Stage:
     norms: Literal["all", "shallow", "none"] = "all"
     spans: Literal["all", "first", "deep", "none"] = "all"
     covers: Literal["first", "second", "none"] = "none"
+    features: bool = False
     span_weight: tuple[float, float] = (1.0, 1.0)
     root: bool = False
     squared: bool = False
@@ -57,7 +60,8 @@ class Matching:
         spans, covers = tuple(evidence.spans), tuple(evidence.covers)
         self._spans = {"all": spans, "first": spans[:1], "deep": spans[1:], "none": ()}[stage.spans]
         self._covers = {"first": covers[:1], "second": covers[1:2], "none": ()}[stage.covers]
-        shallow = evidence.norms_before((*self._spans, *self._covers))
+        self._features = tuple(evidence.features) if stage.features else ()
+        shallow = evidence.norms_before((*self._spans, *self._covers, *self._features))
         self._norms = {"all": evidence.norms, "shallow": shallow, "none": ()}[stage.norms]
 
     def terms(self, images: Tensor) -> Terms:
@@ -67,6 +71,7 @@ class Matching:
             norms=self._norms,
             spans=self._spans,
             covers=self._covers,
+            features=self._features,
             per_image=self._stage.per_image,
         )
 
@@ -76,7 +81,7 @@ class Matching:
         low, high = self._stage.span_weight
         span = terms.span_root if self._stage.root else terms.span
         moments = terms.squares if self._stage.squared else terms.statistics
-        return moments + terms.cover + low * (high / low) ** done * span
+        return moments + terms.cover + low * (high / low) ** done * (span + terms.features)
 
 
 # One image. All the evidence leads into the right valley, the first layers alone sometimes astray
@@ -111,6 +116,10 @@ _CLEAR = 2e-3
 JUDGED = SHARP
 """What a result is judged by, however it was found: later layers are less exact over epochs."""
 
+# Features say more than the row space that they are recovered from, and lead into the right valley
+# from further away; all the evidence is quicker where it leads there too.
+FEATURES = replace(SHARP, descent=QuasiNewton(iterations=200), spans="none", features=True)
+
 WIDE = replace(SHARP, descent=QuasiNewton(iterations=30), norms="all", spans="all")
 
 # Wrong valleys are wrong in detail, and right in shape: blurred, they lead to better ones.
@@ -121,6 +130,8 @@ LAND = replace(SHARP, descent=QuasiNewton(iterations=50))
 # and for statistics that weigh as much: at weight 10, row spaces lead one of ten astray.
 WIDE_LARGE = replace(WIDE, descent=QuasiNewton(iterations=40, levels=5), span_weight=(1.0, 1.0))
 SHARP_LARGE = replace(SHARP, descent=QuasiNewton(iterations=200, history=80))
+FEATURES_LARGE = replace(FEATURES, descent=QuasiNewton(iterations=80, levels=5, history=80))
+FINISH_LARGE = replace(SHARP, descent=QuasiNewton(iterations=60, history=80))
 HOP_LARGE = replace(WIDE, descent=QuasiNewton(iterations=60, levels=5), blur=1 / 56)
 LAND_LARGE = replace(SHARP, descent=QuasiNewton(iterations=60, levels=5, history=80))
 
@@ -131,6 +142,7 @@ ROUGH = Stage(
     spans="first",
     span_weight=(30.0, 30.0),
 )
+ROUGH_FEATURES = replace(ROUGH, features=True, span_weight=(1.0, 1.0))
 ROUGH_WITHHELD = Stage(
     descent=Descent(iterations=500, lr=0.2, variation=(1.0, 0.03), box=10.0, levels=5),
     norms="none",
@@ -200,18 +212,33 @@ def recipe(
 
 
 def _single(evidence: AnyEvidence, large: bool, attempt: int) -> tuple[Stage, ...]:
-    last = _sharpest(evidence)
+    way = _by_features if evidence.features else _by_row_spaces
+    return (*way(evidence, large, min(attempt, 2)), *_sharpest(evidence))
+
+
+def _by_features(evidence: AnyEvidence, large: bool, attempt: int) -> tuple[Stage, ...]:
     if large:
         return (
-            (WIDE_LARGE, SHARP_LARGE, *last),
-            (COARSE_LARGE, SHARP_LARGE, *last),
-            (HOP_LARGE, LAND_LARGE, HOP_LARGE, LAND_LARGE, SHARP_LARGE, *last),
-        )[min(attempt, 2)]
+            (FEATURES_LARGE, FINISH_LARGE),
+            (COARSE_LARGE, FEATURES_LARGE, FINISH_LARGE),
+            (HOP_LARGE, LAND_LARGE, HOP_LARGE, LAND_LARGE, SHARP_LARGE),
+        )[attempt]
+    rough = ROUGH_FEATURES if evidence.norms else replace(ROUGH_WITHHELD, features=True)
+    return ((WIDE, SHARP), (FEATURES, SHARP), (rough, FEATURES, SHARP))[attempt]
+
+
+def _by_row_spaces(evidence: AnyEvidence, large: bool, attempt: int) -> tuple[Stage, ...]:
+    if large:
+        return (
+            (WIDE_LARGE, SHARP_LARGE),
+            (COARSE_LARGE, SHARP_LARGE),
+            (HOP_LARGE, LAND_LARGE, HOP_LARGE, LAND_LARGE, SHARP_LARGE),
+        )[attempt]
     if attempt < 2:
-        return ((WIDE, SHARP, *last), (HOP, LAND, *last))[attempt]
+        return ((WIDE, SHARP), (HOP, LAND))[attempt]
     if not evidence.norms:
-        return (ROUGH_WITHHELD, LAND, *last)
-    return (*((COARSE,) if len(evidence.spans) > 1 else ()), ROUGH, LAND, *last)
+        return (ROUGH_WITHHELD, LAND)
+    return (*((COARSE,) if len(evidence.spans) > 1 else ()), ROUGH, LAND)
 
 
 def _sharpest(evidence: AnyEvidence) -> tuple[Stage, ...]:

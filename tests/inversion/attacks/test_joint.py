@@ -39,15 +39,20 @@ def test_terms_are_means_over_the_rounds(observed, smooth_images, resnet_spec):
     joint = JointEvidence(parts)
     assert joint.norms
     assert joint.spans
+    assert joint.features
 
     def terms(evidence, images):
         return evidence.terms(
-            images, norms=joint.norms, spans=tuple(joint.spans), covers=tuple(joint.covers)
+            images,
+            norms=joint.norms,
+            spans=tuple(joint.spans),
+            covers=tuple(joint.covers),
+            features=tuple(joint.features),
         )
 
     found = terms(joint, other)
     each = [terms(part, other) for part in parts]
-    for name in ("statistics", "squares", "span", "span_root", "cover"):
+    for name in ("statistics", "squares", "span", "span_root", "cover", "features"):
         mean = sum(float(getattr(one, name)) for one in each) / 2
         assert float(getattr(found, name)) == pytest.approx(mean, rel=1e-5), name
     assert float(terms(joint, truth).squares) < 1e-6

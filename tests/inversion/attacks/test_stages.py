@@ -9,6 +9,7 @@ from medleak.inversion.attacks import row_space
 from medleak.inversion.evidence import Evidence
 from medleak.inversion.observation import Knowledge
 from medleak.inversion.stages import (
+    FEATURES,
     SHARP,
     SHARPEST,
     SOFT,
@@ -27,12 +28,18 @@ def evidence(observed, smooth_images, resnet_spec):
     return make
 
 
-@pytest.mark.parametrize(("large", "blurred"), [(False, 1), (True, 2)])
-def test_every_attempt_goes_another_way_and_one_on_from_the_best_blurred(evidence, large, blurred):
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("large", [True, False])
+def test_every_attempt_goes_another_way(evidence, large, known):
     found = evidence()
+    assert found.features
+    if not known:
+        found.features = {}
     plans = [recipe(found, 1, large=large, attempt=k) for k in range(3)]
-    assert [plan[0].blur > 0 for plan in plans] == [k == blurred for k in range(3)]
     assert len(set(plans)) == 3
+    blurred = {(True, True): 2, (True, False): 2, (False, False): 1}.get((large, known))
+    assert [plan[0].blur > 0 for plan in plans] == [k == blurred for k in range(3)]
+    assert any(stage.features for plan in plans for stage in plan) == known
 
 
 def test_without_statistics_no_stage_matches_any_and_pixels_are_boxed(evidence):
@@ -63,6 +70,16 @@ def test_a_stage_is_zero_at_the_truth_and_not_elsewhere(evidence, smooth_images)
     matching = Matching(evidence(), SHARP)
     assert float(matching.loss(smooth_images(1, size=32), 0.0)) < 1e-4
     assert float(matching.loss(smooth_images(1, size=32, seed=1), 0.0)) > 0.1
+
+
+def test_features_are_matched_by_the_truth_and_not_by_another_image(evidence, smooth_images):
+    matching = Matching(evidence(), replace(FEATURES, norms="none"))
+    assert float(matching.loss(smooth_images(1, size=32), 0.0)) < 1e-4
+    assert float(matching.loss(smooth_images(1, size=32, seed=1), 0.0)) > 0.1
+
+
+def test_several_images_have_no_features_of_one(evidence):
+    assert not evidence(2).features
 
 
 def test_an_attempt_that_begins_with_a_blur_goes_on_from_the_best_image(
