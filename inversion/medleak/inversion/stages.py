@@ -220,8 +220,8 @@ def _by_features(evidence: AnyEvidence, large: bool, attempt: int) -> tuple[Stag
     if large:
         return (
             (FEATURES_LARGE, FINISH_LARGE),
+            (replace(FEATURES_LARGE, blur=HOP_LARGE.blur), SHARP_LARGE),
             (COARSE_LARGE, FEATURES_LARGE, FINISH_LARGE),
-            (HOP_LARGE, LAND_LARGE, HOP_LARGE, LAND_LARGE, SHARP_LARGE),
         )[attempt]
     rough = ROUGH_FEATURES if evidence.norms else replace(ROUGH_WITHHELD, features=True)
     return ((WIDE, SHARP), (FEATURES, SHARP), (rough, FEATURES, SHARP))[attempt]

@@ -37,7 +37,7 @@ def test_every_attempt_goes_another_way(evidence, large, known):
         found.features = {}
     plans = [recipe(found, 1, large=large, attempt=k) for k in range(3)]
     assert len(set(plans)) == 3
-    blurred = {(True, True): 2, (True, False): 2, (False, False): 1}.get((large, known))
+    blurred = {(True, True): 1, (True, False): 2, (False, False): 1}.get((large, known))
     assert [plan[0].blur > 0 for plan in plans] == [k == blurred for k in range(3)]
     assert any(stage.features for plan in plans for stage in plan) == known
 
