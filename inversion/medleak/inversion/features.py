@@ -21,9 +21,7 @@ from medleak.inversion.survey import ConvLayer
 
 _RESTARTS = 40  # of the Krylov method, some ten products each
 _TOLERANCE = 1e-6  # of the largest eigenvalue
-_OUTSIDE = (
-    0.01  # of it, what a map's patches may have out of the row space: noise, drift in a round
-)
+_OUTSIDE = 0.01  # of it, what noise and drift in a round may put out of the row space
 _SAME = 0.999  # cosine of what two starts find, where only one map fits
 
 
