@@ -16,7 +16,7 @@ from medleak.custom.networks import load_weights
 from medleak.custom.record import ModelSpec
 from medleak.inversion.attacks.row_space import RowSpace, run
 from medleak.inversion.observation import Knowledge, KnowledgeError
-from medleak.inversion.stages import ROUGH
+from medleak.inversion.stages import FEATURES, ROUGH
 
 NETWORK = ModelSpec(
     path="monai.networks.nets.ResNet",
@@ -67,6 +67,13 @@ def test_it_inverts_its_easy_case_and_says_so(one):
     assert found.labels.tolist() == [1]
     assert found.losses["statistics"] < 0.05
     assert found.iterations == len(found.history) == 300
+
+
+def test_features_alone_find_the_image(one):
+    truth, observation = one
+    alone = replace(FEATURES, norms="none", descent=replace(FEATURES.descent, variation=0.001))
+    found = attack(observation, RowSpace(stages=(alone,), attempts=1), prior=hazy(truth))
+    assert error(found, truth) < 0.5
 
 
 def test_colour_is_reconstructed_in_colour(observed, smooth_images):
