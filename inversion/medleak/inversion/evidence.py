@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from medleak.inversion.features import misaligned_share, recover_features
+from medleak.inversion.features import misaligned_share, recover_features, step_of_each
 from medleak.inversion.losses import (
     Statistics,
     squared_statistics_distance,
@@ -57,10 +57,17 @@ class Span:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cover:
-    """A convolution with fewer input patches than they have values, but too many for a `Span`."""
+    """A convolution with fewer input patches than they have values, but too many for a `Span`.
+
+    Attributes:
+        conv: The convolution.
+        rows: Of its update.
+        fullness: Patches as a share of their values; at 1, any row is a combination of them.
+    """
 
     conv: ConvLayer
     rows: Rows
+    fullness: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +107,9 @@ class Evidence:
         norms: Norm layers whose statistics were observed, in order of execution.
         spans: Convolutions (kernels larger than 1) with a usable row space, by name, likewise.
         covers: Those before them whose update's rows candidate patches must explain, likewise.
-        features: Of one image: the first of ``spans`` whose input is known up to a factor,
-            [C, H, W] of norm 1; nothing for several images.
+        features: The first of ``spans`` whose input is known up to a factor, [N, C, H, W] of norm
+            1 each; which of them shared a step is known where ``grouped``.
+        grouped: Images of one batch stand together in ``features``; True for one step.
         steps: The client's steps; images of one batch stand together.
         sigma: Noise on an entry of the update, by the singular values that should be zero; 0
             where no convolution tells.
@@ -149,9 +157,31 @@ class Evidence:
             self.covers = {n: c for n, c in covers.items() if c.rows.noise <= max_noise}
         self._layers = {c.name: c for c in first.convs}
         self.features: dict[str, Tensor] = {}
-        if observation.n_images == 1:
-            shape = (1, observation.image_channels, *observation.spatial_size)
-            self.features = _features(first, self.spans, torch.zeros(shape, device=self._device))
+        self.grouped = len(self.steps) == 1
+        self._recover(observation, first)
+
+    def _recover(self, observation: Observation, probe: Probe) -> None:
+        shape = (1, observation.image_channels, *observation.spatial_size)
+        blank = torch.zeros(shape, device=self._device)
+        sizes = [s.images.stop - s.images.start for s in self.steps]
+        with torch.no_grad():
+            for name, span in self.spans.items():
+                conv, basis = span.conv, span.space.basis
+                _, c, h, w = probe.run(blank, inputs=[name]).inputs[name].shape
+                found = recover_features(conv, basis, (c, h, w), observation.n_images)
+                if found is None:
+                    continue
+                self.features = {name: found}
+                if not self.grouped:
+                    groups = step_of_each(conv, basis, found, sizes)
+                    if groups is not None:
+                        self.grouped = True
+                        self.reorder([i for group in groups for i in group])
+                return
+
+    def reorder(self, order: Sequence[int]) -> None:
+        """Let ``features`` follow images that were put into ``order``."""
+        self.features = {n: f[list(order)] for n, f in self.features.items()}
 
     def order(self, conv: str) -> int:
         """When the convolution runs, counted among all."""
@@ -203,8 +233,10 @@ class Evidence:
             missing = [uncovered_share(patches[n], self.covers[n].rows.rows) for n in covers]
             cover = torch.stack(missing).mean()
         if features:
-            (trace,) = traces
-            apart = [misaligned_share(trace.inputs[n], self.features[n]) for n in features]
+            apart = [
+                misaligned_share(torch.cat([t.inputs[n] for t in traces]), self.features[n])
+                for n in features
+            ]
             away = torch.stack(apart).mean()
         return Terms(moments, squares, span, root, cover, away)
 
@@ -331,16 +363,6 @@ def _spans(
     return found
 
 
-def _features(probe: Probe, spans: dict[str, Span], image: Tensor) -> dict[str, Tensor]:
-    with torch.no_grad():
-        for name, span in spans.items():
-            _, *shape = probe.run(image, inputs=[name]).inputs[name].shape
-            found = recover_features(span.conv, span.space.basis, (shape[0], shape[1], shape[2]))
-            if found is not None:
-                return {name: found}
-    return {}
-
-
 def _covers(
     update: dict[str, Tensor], convs: Sequence[ConvLayer], steps: Sequence[Step], sigma: float
 ) -> dict[str, Cover]:
@@ -352,5 +374,6 @@ def _covers(
         if conv.kernel_size == (1, 1) or patches - len(steps) >= _FULL * conv.patch_size:
             continue
         if weight.any():
-            found[conv.name] = Cover(conv, weighted_rows(weight, patches, sigma))
+            rows = weighted_rows(weight, patches, sigma)
+            found[conv.name] = Cover(conv, rows, patches / conv.patch_size)
     return found

@@ -1,6 +1,7 @@
-"""Which images shared a local step: a search over swaps, by the attack's own loss."""
+"""Which images shared a local step, and when: a search over swaps, by the attack's own loss."""
 
 import itertools
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -17,7 +18,9 @@ def regroup(evidence: Evidence, images: Tensor, meter: Meter) -> Tensor:
 
     The statistics of a batch and the centre of its patches depend on who was in it; a candidate
     that is roughly right tells by them where it belongs. A swap that helps is kept at once; the
-    search ends when none does, or when it has used up its trials or its share of the time.
+    search ends when none does, or when it has used up its trials or its share of the time. Where
+    features told who shared a step, whole steps are swapped, as only their order is open. The
+    features follow the images.
 
     Args:
         evidence: Of the update.
@@ -35,15 +38,23 @@ def regroup(evidence: Evidence, images: Tensor, meter: Meter) -> Tensor:
     while improved:
         improved = False
         for a, b in itertools.combinations(range(len(places)), 2):
-            for i, j in itertools.product(places[a].tolist(), places[b].tolist()):
+            for here, there in _swaps(places[a], places[b], whole=evidence.grouped):
                 if trials >= _TRIALS or meter.seconds >= deadline:
-                    return images[order]
+                    break
                 trials += 1
                 swapped, changed = order.clone(), list(parts)
-                swapped[[i, j]] = order[[j, i]]
+                swapped[here], swapped[there] = order[there], order[here]
                 for k in (a, b):
                     changed[k] = evidence.part(k, images[swapped[places[k]]])
                 misfit = evidence.misfit(changed)
                 if misfit < best:
                     best, order, parts, improved = misfit, swapped, changed, True
+    evidence.reorder(order.tolist())
     return images[order]
+
+
+def _swaps(a: Tensor, b: Tensor, *, whole: bool) -> Iterable[tuple[Tensor, Tensor]]:
+    """Pairs of places in two steps to swap: every image of one with every one of the other."""
+    if whole:
+        return [(a, b)] if len(a) == len(b) else []
+    return itertools.product(a, b)

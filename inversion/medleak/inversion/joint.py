@@ -16,7 +16,8 @@ class JointEvidence:
     hides them in one round is a mean of many over the rounds, which falls with their root.
 
     Attributes:
-        norms, spans, covers, features: What any round shows; see `Evidence`.
+        norms, spans, covers: What any round shows; see `Evidence`.
+        features: Likewise; of several images, what the last round shows.
         steps: The client's one step.
         statistics_noise: Mean over the rounds.
     """
@@ -41,7 +42,9 @@ class JointEvidence:
         order = rounds[-1].order
         self.spans: dict[str, Span] = {n: spans[n] for n in sorted(spans, key=order)}
         self.covers: dict[str, Cover] = {n: covers[n] for n in sorted(covers, key=order)}
-        features = {n: f for evidence in rounds for n, f in evidence.features.items()}
+        # Of several images, each round's features stand in an order of their own.
+        self._ordered = rounds if self.steps[-1].images.stop == 1 else rounds[-1:]
+        features = {n: f for evidence in self._ordered for n, f in evidence.features.items()}
         self.features = {n: features[n] for n in sorted(features, key=order)}
         self.statistics_noise = statistics.mean(e.statistics_noise for e in rounds)
 
@@ -66,7 +69,7 @@ class JointEvidence:
                 [n for n in norms if n in evidence.norms],
                 [n for n in spans if n in evidence.spans],
                 [n for n in covers if n in evidence.covers],
-                [n for n in features if n in evidence.features],
+                [n for n in features if n in evidence.features and evidence in self._ordered],
             )
             if any(own):
                 terms = evidence.terms(

@@ -162,7 +162,10 @@ COARSE_LARGE = Stage(
 STATISTICS = Stage(
     descent=Descent(iterations=600, lr=0.05, variation=(1.0, 0.03), levels=5), spans="none"
 )
-# Several images: only all the evidence at once tells them apart.
+# Several images: features tell them apart at once, and who shared a step.
+BATCH_FEATURES = replace(FEATURES, descent=QuasiNewton(iterations=100))
+BATCH_ORDER = replace(BATCH_FEATURES, descent=QuasiNewton(iterations=60), regroup=True)
+# Without features, only all the evidence at once does.
 BATCH = Stage(
     descent=Descent(iterations=120, lr=0.05, variation=(1.0, 0.003), levels=3, decay=0.6),
     span_weight=(0.1, 3.0),
@@ -194,8 +197,13 @@ BATCH_SPANS = replace(
     descent=QuasiNewton(iterations=250, variation=0.01, history=80),
     spans="first",
     covers="none",
+    features=True,
     span_weight=(10.0, 10.0),
 )
+# Rows that nearly every patch explains tell less than row space and features, which then stay.
+BATCH_HELD = replace(BATCH_SHARP, spans="first", features=True)
+BATCH_HELD_LONGER = replace(BATCH_SHARPEST, spans="first", features=True, span_weight=(0.1, 0.1))
+_NEARLY_ALL = 0.8  # of a patch's values: as many patches
 
 
 def recipe(
@@ -251,10 +259,24 @@ def _sharpest(evidence: AnyEvidence) -> tuple[Stage, ...]:
 
 
 def _batch(evidence: AnyEvidence) -> tuple[Stage, ...]:
-    sharp = (BATCH_SHARP, BATCH_SHARPEST) if len(evidence.covers) > 1 else (BATCH_SPANS,)
-    if len(evidence.steps) == 1:
-        return (BATCH, *sharp)
-    return (GROUPING, replace(BATCH, per_image=True, regroup=True), *sharp)
+    one_step = len(evidence.steps) == 1
+    if evidence.features:
+        ordered = (BATCH_ORDER, replace(BATCH_FEATURES, regroup=True))
+        wide = (BATCH_FEATURES,) if one_step else ordered
+    elif one_step:
+        wide = (BATCH,)
+    else:
+        wide = (GROUPING, replace(BATCH, per_image=True, regroup=True))
+    return (*wide, *_batch_sharpest(evidence))
+
+
+def _batch_sharpest(evidence: AnyEvidence) -> tuple[Stage, ...]:
+    if len(evidence.covers) < 2:
+        return (BATCH_SPANS,)
+    _, second, *_ = evidence.covers.values()
+    if evidence.features and second.fullness > _NEARLY_ALL:
+        return (BATCH_HELD, BATCH_HELD_LONGER)
+    return (BATCH_SHARP, BATCH_SHARPEST)
 
 
 def _without_statistics(stage: Stage) -> Stage:

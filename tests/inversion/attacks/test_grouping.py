@@ -14,10 +14,12 @@ def meter(seconds=None):
 
 @pytest.fixture
 def four(observed, smooth_images, resnet_spec):
-    """Four images in two steps of two: (truth, evidence)."""
+    """Four images in two steps of two, who shared which unknown: (truth, evidence)."""
     truth = smooth_images(4, size=32)
     observation = observed(truth, torch.tensor([0, 1, 1, 0]), resnet_spec, batch_size=2, lr=0.001)
-    return truth, Evidence(observation, min_gap=0.0)
+    evidence = Evidence(observation, min_gap=0.0)
+    evidence.features, evidence.grouped = {}, False
+    return truth, evidence
 
 
 @pytest.mark.parametrize("order", [[2, 1, 0, 3], [0, 3, 2, 1], [3, 1, 2, 0]])
@@ -28,6 +30,17 @@ def test_images_of_two_steps_find_back(four, order):
         group = {int((image - truth).abs().sum((1, 2, 3)).argmin()) for image in found[step.images]}
         assert group in ({0, 1}, {2, 3})
     assert torch.equal(found.sort(0).values, truth.sort(0).values)
+
+
+def test_where_features_told_who_shared_a_step_whole_steps_are_swapped_and_features_follow(four):
+    truth, evidence = four
+    evidence.grouped = True
+    evidence.features = {"conv": torch.arange(4)}
+    assert torch.equal(regroup(evidence, truth[[2, 3, 0, 1]], meter()), truth)
+    assert evidence.features["conv"].tolist() == [2, 3, 0, 1]
+    mixed = truth[[2, 1, 0, 3]]  # which single images would have to be swapped for
+    found = regroup(evidence, mixed, meter())
+    assert torch.equal(found, mixed) or torch.equal(found, mixed[[2, 3, 0, 1]])
 
 
 def test_what_is_right_stays(four):

@@ -51,10 +51,16 @@ def test_without_statistics_no_stage_matches_any_and_pixels_are_boxed(evidence):
                 assert stage.descent.box > 0
 
 
-def test_steps_are_regrouped_before_the_sharp_stages_and_single_steps_are_not(evidence):
-    several = recipe(evidence(4, batch_size=2, lr=0.001), 4, large=False)
+@pytest.mark.parametrize("known", [True, False])
+def test_steps_are_regrouped_before_the_sharp_stages_and_single_steps_are_not(evidence, known):
+    found = evidence(4, batch_size=2, lr=0.01)
+    assert found.features
+    if not known:
+        found.features = {}
+    several = recipe(found, 4, large=False)
     assert [stage.regroup for stage in several[:2]] == [True, True]
-    assert all(stage.per_image for stage in several[:2])
+    assert all(stage.features == known for stage in several[:2])
+    assert all(stage.per_image != known for stage in several[:2])
     assert several[2:]
     assert not any(stage.regroup or stage.per_image for stage in several[2:])
     assert not any(stage.regroup for stage in recipe(evidence(2), 2, large=False))
@@ -78,8 +84,27 @@ def test_features_are_matched_by_the_truth_and_not_by_another_image(evidence, sm
     assert float(matching.loss(smooth_images(1, size=32, seed=1), 0.0)) > 0.1
 
 
-def test_several_images_have_no_features_of_one(evidence):
-    assert not evidence(2).features
+def test_features_of_several_images_are_matched_each_by_its_own(evidence, smooth_images):
+    found, truth = evidence(2), smooth_images(2, size=32)
+    assert found.grouped
+    matching = Matching(found, replace(FEATURES, norms="none"))
+    here, there = (float(matching.loss(truth[order], 0.0)) for order in ([0, 1], [1, 0]))
+    assert min(here, there) < 1e-4
+    assert max(here, there) > 0.1
+    found.reorder([1, 0])
+    swapped = Matching(found, replace(FEATURES, norms="none"))
+    assert float(swapped.loss(truth, 0.0)) == pytest.approx(there, abs=1e-6)
+
+
+def test_features_of_several_steps_are_sorted_by_step(evidence, smooth_images):
+    found, truth = evidence(4, batch_size=2, lr=0.001), smooth_images(4, size=32)
+    assert found.grouped
+    matching = Matching(found, replace(FEATURES, norms="none"))
+    orders = [[a, 1 - a, 2 + b, 3 - b] for a in (0, 1) for b in (0, 1)]
+    orders += [order[2:] + order[:2] for order in orders]
+    best = min(float(matching.loss(truth[order], 0.0)) for order in orders)
+    assert best < 0.5  # the weights of the second step are interpolated
+    assert float(matching.loss(truth[[0, 2, 1, 3]], 0.0)) > 5 * best
 
 
 def test_an_attempt_that_begins_with_a_blur_goes_on_from_the_best_image(

@@ -36,6 +36,9 @@ _FOUND = (0.01, 5e-4)
 _FOUND_WITHHELD = (0.01, 1e-3)  # rows alone end higher
 _STUCK = (0.01, 0.003)
 _STUCK_BATCH = (0.01, 0.01)
+# With all recovered features matched to this share, higher statistics tell of weights that moved
+# over many steps: at the true images, the statistics of eight steps are at 0.008.
+_MATCHED, _STUCK_MATCHED = 0.003, (0.02, 0.01)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,8 +232,8 @@ def _attempt(
         if stage.regroup and isinstance(evidence, Evidence):
             images = regroup(evidence, images, meter)
     terms = _judged(evidence, images)
-    one = evidence.steps[-1].images.stop == 1  # several images take longer, and end higher
-    stuck = not _below(_STUCK if one else _STUCK_BATCH, terms, evidence)
+    one = evidence.steps[-1].images.stop == 1
+    stuck = not _below(_STUCK if one else _batch_limits(evidence, images), terms, evidence)
     clear = _FOUND if evidence.norms else _FOUND_WITHHELD
     found = not stuck and (not one or _below(clear, terms, evidence))
     return _Attempt(images, terms, found, stuck, ending)
@@ -239,6 +242,15 @@ def _attempt(
 def _judged(evidence: AnyEvidence, images: Tensor) -> Terms:
     with torch.no_grad():
         return Matching(evidence, JUDGED if evidence.spans else STATISTICS).terms(images)
+
+
+def _batch_limits(evidence: AnyEvidence, images: Tensor) -> tuple[float, float]:
+    """Several images take longer, and end higher."""
+    if not evidence.features:
+        return _STUCK_BATCH
+    with torch.no_grad():
+        apart = evidence.terms(images, features=tuple(evidence.features)).features
+    return _STUCK_MATCHED if float(apart) <= _MATCHED else _STUCK_BATCH
 
 
 def _loss(terms: Terms) -> float:
