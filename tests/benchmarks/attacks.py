@@ -67,6 +67,7 @@ CASES = {
     "epochs64": Case(epochs=4, mean=0.94, seconds=15),
     "epochswithheld64": Case(epochs=4, knowledge=_FEDBN),
     "batch4": Case(images=4, repeats=3, mean=0.90, seconds=45, labels=0.95),
+    "batchwithheld4": Case(images=4, repeats=3, knowledge=_FEDBN),
     "single224": Case(size=224, mean=0.93, minimum=0.87, seconds=40),
     "withheld224": Case(size=224, knowledge=_FEDBN, mean=0.88, minimum=0.70, seconds=60),
     "steps8": Case(images=8, batch_size=4, repeats=3, mean=0.87, seconds=100),

@@ -197,9 +197,10 @@ BATCH_SPANS = replace(
     descent=QuasiNewton(iterations=250, variation=0.01, history=80),
     spans="first",
     covers="none",
-    features=True,
     span_weight=(10.0, 10.0),
 )
+# Near the truth the statistics are the sharper: 32 images 0.78 at weight 10, 0.83 at 0.1.
+BATCH_FOUND = replace(BATCH_SPANS, features=True, span_weight=(0.1, 0.1))
 # Rows that nearly every patch explains tell less than row space and features, which then stay.
 BATCH_HELD = replace(BATCH_SHARP, spans="first", features=True)
 BATCH_HELD_LONGER = replace(BATCH_SHARPEST, spans="first", features=True, span_weight=(0.1, 0.1))
@@ -272,7 +273,7 @@ def _batch(evidence: AnyEvidence) -> tuple[Stage, ...]:
 
 def _batch_sharpest(evidence: AnyEvidence) -> tuple[Stage, ...]:
     if len(evidence.covers) < 2:
-        return (BATCH_SPANS,)
+        return (BATCH_FOUND if evidence.features and evidence.norms else BATCH_SPANS,)
     _, second, *_ = evidence.covers.values()
     if evidence.features and second.fullness > _NEARLY_ALL:
         return (BATCH_HELD, BATCH_HELD_LONGER)
