@@ -58,6 +58,22 @@ def test_terms_are_means_over_the_rounds(observed, smooth_images, resnet_spec):
     assert float(terms(joint, truth).squares) < 1e-6
 
 
+def test_of_several_images_only_the_last_round_tells_features(observed, smooth_images, resnet_spec):
+    """Each round's stand in an order of their own, which a mean would mix."""
+    truth = smooth_images(2, size=32)
+    first, last = (
+        Evidence(observed(truth, torch.tensor([0, 1]), resnet_spec, drift=drift), min_gap=0.0)
+        for drift in (0.0, 0.1)
+    )
+    assert first.features
+    joint = JointEvidence([first, last])
+    names = tuple(joint.features)
+    assert names == tuple(last.features)
+    images = smooth_images(2, size=32, seed=1)
+    expected = float(last.terms(images, features=names).features)
+    assert float(joint.terms(images, features=names).features) == pytest.approx(expected)
+
+
 def test_fresh_noise_averages_out(rounds):
     truth, observations = rounds
     prior = truth  # what moves it away from there is noise
