@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from medleak.custom.sites import MEDPFL_SITES, TMI_TABLE_II, Site
-from medleak.custom.transforms import IMAGENET_MEAN, IMAGENET_STD
-from medleak.filters.percentile_gaussian import PercentileGaussian
-from medleak.filters.perturbation import LaplacePerturbation
+from medleak.custom.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from medleak.custom.sites.split import MEDPFL_SITES, TMI_TABLE_II, Site
+from medleak.filters.defences.percentile_gaussian import PercentileGaussian
+from medleak.filters.defences.perturbation import LaplacePerturbation
+from medleak.filters.defences.top_k import TopK
+from medleak.filters.defences.withholding import Withhold
 from medleak.filters.registry import Defence
-from medleak.filters.top_k import TopK
-from medleak.filters.withholding import Withhold
 
 Triple = tuple[float, float, float]
 
@@ -116,7 +116,7 @@ class Job:
         model: Of ``MODELS``, or the dotted name of any importable factory.
         model_args: Its arguments beside those that follow from the job.
         weights: ``auto``, ``random``, ``imagenet`` or a file; see
-            :func:`medleak.custom.initial.initial_network`. ``auto`` is for ResNet-18 only:
+            :func:`medleak.custom.training.initial.initial_network`. ``auto`` is for ResNet-18 only:
             ``MEDLEAK_WEIGHTS`` is of one; other networks start at random.
         every_n_rounds, disk_budget_mb: What the recorder keeps.
         tracking: NVFlare's receiver of losses and scores.

@@ -13,9 +13,9 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from medleak.inversion.panels import side_by_side
-from medleak.inversion.pictures import save_png
-from medleak.inversion.results import Row, read_rows
+from medleak.inversion.audit.panels import side_by_side
+from medleak.inversion.images.pictures import save_png
+from medleak.inversion.results.rows import Row, read_rows
 
 JOBS = Path(__file__).resolve().parent
 DEMO = JOBS.parent / "workspace" / "demo"

@@ -5,8 +5,8 @@ from typing import Any
 from nvflare.app_opt.pt.file_model_persistor import PTFileModelPersistor
 from nvflare.recipe.spec import Recipe
 
-from medleak.custom.best_model import BestModelLocator
-from medleak.custom.encryption import RestoreShapes, SimulationContexts
+from medleak.custom.flare.best_model import BestModelLocator
+from medleak.custom.flare.encryption import RestoreShapes, SimulationContexts
 
 _FILTER = "model_serialize_filter"
 
@@ -29,7 +29,7 @@ def add_to_server(job: Any, initial: dict[str, Any]) -> str:
         ) from None
     job.to_server(SimulationContexts(), id="simulation_contexts")  # before all that needs keys
     job.to_server(HEModelSerializeFilter(), id=_FILTER)
-    model = {"path": "medleak.custom.initial.initial_network", "args": initial}
+    model = {"path": "medleak.custom.training.initial.initial_network", "args": initial}
     persistor = PTFileModelPersistor(model=model, filter_id=_FILTER)
     persistor_id = job.to_server(persistor, id="persistor")
     job.to_server(BestModelLocator(pt_persistor_id="persistor"), id="locator")

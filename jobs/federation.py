@@ -18,23 +18,23 @@ from nvflare.recipe.utils import add_experiment_tracking, set_per_site_config
 
 import encryption
 from catalogue import Job
-from medleak.custom.best_model import BestModelLocator
-from medleak.custom.client import MASK_CLASSES
-from medleak.custom.fedopt import FedOpt
-from medleak.custom.initial import format_args
-from medleak.custom.installed import InstalledClient
-from medleak.custom.recorder import UpdateRecorder
-from medleak.custom.sites import Site, format_table, scaled
-from medleak.custom.test_metrics import TestMetrics
+from medleak.custom.flare.best_model import BestModelLocator
+from medleak.custom.flare.fedopt import FedOpt
+from medleak.custom.flare.installed_client import InstalledClient
+from medleak.custom.flare.recorder import UpdateRecorder
+from medleak.custom.flare.tested_model import TestMetrics
+from medleak.custom.sites.split import Site, format_table, scaled
+from medleak.custom.training.client import MASK_CLASSES
+from medleak.custom.training.initial import format_args
 from medleak.filters import adapters
-from medleak.filters.accounting import guarantee_of
 from medleak.filters.adapters.compression import CompressionFilter
-from medleak.filters.composition import Composition
+from medleak.filters.defences.composition import Composition
+from medleak.filters.defences.withholding import Withhold
+from medleak.filters.privacy.accounting import guarantee_of
 from medleak.filters.registry import Defence
-from medleak.filters.withholding import Withhold
 
 if TYPE_CHECKING:
-    from medleak.custom.dp_sgd import DPSGD
+    from medleak.custom.training.dp_sgd import DPSGD
 
 TRAIN, TEST = "train", "validate"  # NVFlare's names of the two tasks
 STATE_DIR = "medleak_state"  # of filters that keep something, in the site's own folder
@@ -98,7 +98,10 @@ def recipe(job: Job) -> FedAvgRecipe:
         min_clients=len(job.table),
         num_rounds=job.num_rounds,
         train_script="client.py",
-        model={"class_path": "medleak.custom.initial.initial_network", "args": _initial(job)},
+        model={
+            "class_path": "medleak.custom.training.initial.initial_network",
+            "args": _initial(job),
+        },
         model_locator=BestModelLocator(pt_persistor_id="persistor"),
         params_transfer_type=TransferType.DIFF,
         server_expected_format=ExchangeFormat.NUMPY,
@@ -155,7 +158,7 @@ def _dp_sgd(job: Job) -> dict[str, "DPSGD"]:
     """DP-SGD of each site; empty if the job trains without."""
     if job.max_grad_norm is None or job.scale is None:
         return {}
-    from medleak.custom.dp_sgd import DPSGD, noise_multiplier_for, sample_rate_for
+    from medleak.custom.training.dp_sgd import DPSGD, noise_multiplier_for, sample_rate_for
 
     @cache  # sites with the same sampling rate have the same noise
     def noise(sample_rate: float) -> float:

@@ -24,11 +24,11 @@ from nvflare.recipe import PocEnv, ProdEnv, SimEnv
 
 from catalogue import JOBS, MEDPFL, MODELS, OF_DP_SGD, Job
 from federation import recipe, steps_of
-from medleak.custom.sites import parse_table
+from medleak.custom.sites.split import parse_table
 from medleak.filters import registry
-from medleak.filters.composition import Composition
-from medleak.filters.percentile_gaussian import Scope
-from medleak.filters.withholding import BatchNorm
+from medleak.filters.defences.composition import Composition
+from medleak.filters.defences.percentile_gaussian import Scope
+from medleak.filters.defences.withholding import BatchNorm
 from readme import readme
 
 HERE = Path(__file__).resolve().parent

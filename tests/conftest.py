@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.places import ROOT
+
 # A machine that does other things is no fault of the code.
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from clients import DataSet, Split, client_record, make_world
 
-from medleak.inversion import schedule
 from medleak.inversion.attacks.row_space import RowSpace, run
-from medleak.inversion.metrics import assign, pairwise_ssim
+from medleak.inversion.audit import pool
+from medleak.inversion.measures.similarity import assign, pairwise_ssim
 from medleak.inversion.observation import Knowledge, observe
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
 
@@ -59,7 +59,7 @@ def many224(
     truth, _ = world.images(split, seed, clients)
     start, found, memory = time.perf_counter(), {}, _Memory(device)
     tasks = list(range(clients))
-    for done in schedule.at_once(tasks, functools.partial(_attacker, setting), jobs):
+    for done in pool.at_once(tasks, functools.partial(_attacker, setting), jobs):
         if done.refused:
             raise RuntimeError(done.refused)
         found[done.task] = done.result

@@ -33,9 +33,9 @@ from medleak.custom.record import Record
 from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import defence
 from medleak.inversion.attacks.row_space import RowSpace, run
-from medleak.inversion.metrics import assign, pairwise_ssim
+from medleak.inversion.attacks.row_space.stages import STATISTICS
+from medleak.inversion.measures.similarity import assign, pairwise_ssim
 from medleak.inversion.observation import Knowledge, observe
-from medleak.inversion.stages import STATISTICS
 
 _ALL, _DEFAULT, _FEDBN = Knowledge(), RowSpace(), Knowledge(bn_statistics=False)
 _SHARED = Path(os.environ.get("MEDLEAK_SHARED", Path(__file__).parents[3] / "shared"))

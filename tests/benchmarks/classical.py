@@ -36,7 +36,7 @@ from medleak.custom.record import (
     utc_now,
 )
 from medleak.inversion.attacks import cpl, dlg, idlg, inverting_gradients, row_space
-from medleak.inversion.metrics import ssim
+from medleak.inversion.measures.similarity import ssim
 from medleak.inversion.networks import build_network
 from medleak.inversion.observation import Knowledge, observe
 from medleak.inversion.reconstruction import Reconstruction

@@ -32,7 +32,7 @@ from nvflare.app_common.filters.percentile_privacy import PercentilePrivacy
 from nvflare.app_common.filters.svt_privacy import SVTPrivacy
 
 from medleak.filters import storage
-from medleak.filters.error_feedback import compress_with_feedback
+from medleak.filters.defences.error_feedback import compress_with_feedback
 from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import defence
 

@@ -2,16 +2,16 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
+from tests.places import ROOT
 
 from medleak.filters import doctor
 from medleak.filters.adapters import PrivacyBudget
 from medleak.filters.adapters.ledger import planned_guarantee
 from medleak.filters.registry import DEFENCES, defence
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = ROOT / "docs"
 
 
 @pytest.mark.parametrize("policy", ["privacy.json", "privacy_heuristic.json"])

@@ -5,8 +5,9 @@ import shutil
 
 import pytest
 
-from medleak.filters import doctor, ledger
-from medleak.filters.ledger import Spend
+from medleak.filters import doctor
+from medleak.filters.privacy import ledger
+from medleak.filters.privacy.ledger import Spend
 
 PATH = "medleak.filters.adapters."
 NOISE = {"path": f"{PATH}PercentileGaussian", "args": {"sigma0": 10}}

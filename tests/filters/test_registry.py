@@ -2,7 +2,7 @@
 
 import pytest
 
-from medleak.filters.percentile_gaussian import PercentileGaussian
+from medleak.filters.defences.percentile_gaussian import PercentileGaussian
 from medleak.filters.registry import build, declaration, defence
 
 

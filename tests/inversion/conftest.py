@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 import torch
 from monai.networks.nets.resnet import ResNet
+from tests.inversion.clients import lenet_spec, observed, resnet_spec, smooth_images
+from tests.inversion.figures.sweeps import make_audit
 from torch import nn
 
-from medleak.custom.datalist import Item, load_datalist, save_datalist
+from medleak.custom.data.datalist import Item, load_datalist, save_datalist
+from medleak.custom.data.transforms import load_images, network_input
 from medleak.custom.phantoms import listing, render
 from medleak.custom.record import (
     InputSpec,
@@ -22,7 +25,8 @@ from medleak.custom.record import (
     write_manifest,
     write_record,
 )
-from medleak.custom.transforms import load_images, network_input
+
+__all__ = ["lenet_spec", "make_audit", "observed", "resnet_spec", "smooth_images"]
 
 NETWORK = {
     "block": "basic",

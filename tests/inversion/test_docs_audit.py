@@ -3,16 +3,15 @@
 import importlib
 import re
 import shlex
-from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from tests.places import ROOT
 
-from medleak.inversion.calibration_search import mechanism
+from medleak.inversion.calibration.search import mechanism
 from medleak.inversion.cli import app
 
-ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^    (medleak .*)$", TEXT, re.MULTILINE)
 

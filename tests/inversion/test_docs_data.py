@@ -2,19 +2,18 @@
 
 import re
 import shlex
-from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from tests.places import ROOT
 
 from medleak.custom.datasets.catalogue import DATA_SETS, find
 from medleak.custom.datasets.medmnist import SUBSETS
 from medleak.custom.phantoms import MODALITIES
-from medleak.custom.sites import parse_table
+from medleak.custom.sites.split import parse_table
 from medleak.inversion.cli import app
 
-ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "data.md").read_text()
 COMMANDS = sorted(
     {line.strip() for line in re.findall(r"^    (medleak .+)$", TEXT, re.MULTILINE)}

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from medleak.custom.record import InputSpec, Manifest, ModelSpec, Record, TaskSpec, UpdateInfo
+from medleak.inversion.client.simulation import schedule_of
+from medleak.inversion.client.single_step import single_step
 from medleak.inversion.networks import build_network
 from medleak.inversion.observation import Knowledge, KnowledgeError, observe
-from medleak.inversion.simulation import schedule_of
-from medleak.inversion.single_step import single_step
 
 ARGS = {
     "block": "basic",

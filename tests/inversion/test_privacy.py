@@ -14,8 +14,9 @@ from monai.networks.nets.resnet import ResNet
 from PIL import Image, PngImagePlugin
 from typer.testing import CliRunner
 
-from medleak.custom.datalist import DataError, Item, load_datalist
-from medleak.custom.masks import load_masks
+from medleak.custom.data.datalist import DataError, Item, load_datalist
+from medleak.custom.data.masks import load_masks
+from medleak.custom.data.transforms import load_images, network_input
 from medleak.custom.record import (
     InputSpec,
     Manifest,
@@ -26,11 +27,10 @@ from medleak.custom.record import (
     write_manifest,
     write_record,
 )
-from medleak.custom.site_data import Source, site_lists
-from medleak.custom.transforms import load_images, network_input
-from medleak.inversion import plan
+from medleak.custom.training.site_data import Source, site_lists
+from medleak.inversion.audit import plan
+from medleak.inversion.audit.plan import AttackKind
 from medleak.inversion.cli import app
-from medleak.inversion.plan import AttackKind
 from medleak.inversion.reconstruction import Reconstruction
 
 SECRETS = ("Mustermann", "Erika", "19640812", "MRN0815", "Heidelberg", "4711", "private studies")

@@ -8,7 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.places import ROOT
+
 BIN = Path(sys.executable).parent
 TIMEOUT = 280  # seconds; the simulator waits for ever for a client that died
 

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from medleak.custom.datasets.catalogue import DATA_SETS
 from medleak.custom.datasets.medmnist import SUBSETS
 from medleak.custom.phantoms import MODALITIES
-from medleak.custom.site_data import Source, site_lists
-from medleak.custom.sites import format_table
+from medleak.custom.sites.split import format_table
+from medleak.custom.training.site_data import Source, site_lists
 from medleak.inversion.cli import app
 from tests.jobs.simulation import ROOT
 

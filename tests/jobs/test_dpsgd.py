@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from medleak.custom import networks, training
-from medleak.custom.datalist import load_datalist
+from medleak.custom import networks
+from medleak.custom.data.datalist import load_datalist
+from medleak.custom.data.transforms import IMAGENET_MEAN, IMAGENET_STD, load_images
 from medleak.custom.record import read_info, read_manifest, read_record, verify
-from medleak.custom.transforms import IMAGENET_MEAN, IMAGENET_STD, load_images
-from medleak.filters import accounting, ledger, storage
+from medleak.custom.training import sgd
+from medleak.filters import storage
+from medleak.filters.privacy import accounting, ledger
 from tests.jobs.simulation import Simulation, export, job_command, simulate
 
 pytestmark = [pytest.mark.simulator, pytest.mark.timeout(300)]
@@ -118,8 +120,8 @@ def test_the_site_that_tests_does_so_with_its_own_statistics(fedbn):
     folder = fedbn.workspace / "site-1" / "simulate_job"
     items = load_datalist(folder / "datalist.json", num_classes=2)["test"]
     images, labels = load_images(items, spatial_size=(64, 64), channels=1)
-    norm = training.Normalisation(IMAGENET_MEAN, IMAGENET_STD)
-    expected = training.evaluate(network, images, labels, norm)
+    norm = sgd.Normalisation(IMAGENET_MEAN, IMAGENET_STD)
+    expected = sgd.evaluate(network, images, labels, norm)
     assert measured["test_loss"] == pytest.approx(expected["loss"], rel=1e-3)
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from medleak.custom import client
-from medleak.custom.arguments import parse
-from medleak.custom.installed import InstalledClient
+from medleak.custom.flare.installed_client import InstalledClient
+from medleak.custom.training import client
+from medleak.custom.training.arguments import parse
 from tests.jobs.simulation import ROOT, export, job_command
 
 JOBS = ROOT / "jobs"
@@ -263,7 +263,7 @@ def test_a_job_for_sites_that_forbid_code_ships_none(tmp_path):
     _, site = exported_with(tmp_path, "cxr_dp", "--installed")
     assert not list((tmp_path / "cxr_dp").glob("**/custom"))
     (executor,) = site["executors"]
-    assert executor["executor"]["path"] == "medleak.custom.installed.InstalledClient"
+    assert executor["executor"]["path"] == "medleak.custom.flare.installed_client.InstalledClient"
     assert set(executor["executor"]["args"]) == {"task_script_args"}
     assert executor["tasks"] == ["train", "validate"]
     paths = [f["path"] for chain in site["task_result_filters"] for f in chain["filters"]]

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from medleak.custom.datalist import load_datalist
+from medleak.custom.data.datalist import load_datalist
+from medleak.custom.data.transforms import load_images, network_input
 from medleak.custom.record import list_updates, read_record, verify
-from medleak.custom.transforms import load_images, network_input
 from tests.jobs.simulation import Simulation, export, medleak, simulate
 
 pytestmark = [pytest.mark.simulator, pytest.mark.timeout(300)]
@@ -93,7 +93,7 @@ def test_own_images_and_own_network_go_through_job_record_and_audit(tmp_path, mo
     # FedSGD: what it sent is the gradient of all its images, times the learning rate.
     sys.modules.pop("my_nets", None)
     monkeypatch.syspath_prepend(tmp_path)
-    from medleak.custom.initial import build_network
+    from medleak.custom.training.initial import build_network
 
     network = build_network(found.manifest.model.path, found.manifest.model.args)
     network.load_state_dict({k: torch.as_tensor(v) for k, v in found.global_state.items()})

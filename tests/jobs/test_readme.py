@@ -14,11 +14,11 @@ from nvflare.app_common.abstract.fl_model import FLModel
 from PIL import Image
 from typer.testing import CliRunner
 
-from medleak.custom import client
-from medleak.custom.arguments import parse
-from medleak.custom.initial import initial_network
 from medleak.custom.record import UpdateInfo, utc_now, write_manifest, write_record
-from medleak.custom.schema import Manifest
+from medleak.custom.record.schema import Manifest
+from medleak.custom.training import client
+from medleak.custom.training.arguments import parse
+from medleak.custom.training.initial import initial_network
 from medleak.inversion.cli import app
 from tests.jobs.simulation import ROOT, export
 

@@ -1,14 +1,12 @@
 """The whole way on real chest X-rays: simulate, record, invert, measure."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
-from tests.jobs.simulation import ROOT, export, medleak, simulate
+from tests.jobs.simulation import export, medleak, simulate
+from tests.places import SHARED
 
-SHARED = Path(os.environ.get("MEDLEAK_SHARED", ROOT.parent / "shared"))
 XRAYS = SHARED / "data" / "cxr"
 WEIGHTS = SHARED / "weights" / "resnet18_medical.safetensors"
 

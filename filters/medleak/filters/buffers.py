@@ -2,9 +2,9 @@
 
 ``buffers`` says what becomes of batch-norm statistics. ``noise`` treats running means and variances
 like weights. ``drop`` leaves them out of the update: the server keeps its own (to train on with
-local ones, see :mod:`medleak.filters.withholding`). ``pass`` sends them as they are, which hands
-the attacker the strongest known signal: for audits, not for protection. Counters are never noised:
-``drop`` drops them too, the others pass them.
+local ones, see :mod:`medleak.filters.defences.withholding`). ``pass`` sends them as they are,
+which hands the attacker the strongest known signal: for audits, not for protection. Counters are
+never noised: ``drop`` drops them too, the others pass them.
 """
 
 from collections.abc import Callable, Mapping

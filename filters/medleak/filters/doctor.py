@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from medleak.filters import ledger
 from medleak.filters.noise import NoiseSource
+from medleak.filters.privacy import ledger
 
 Status = Literal["ok", "warning", "failed"]
 

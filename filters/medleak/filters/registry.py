@@ -5,18 +5,18 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
-from medleak.filters.clipped_gaussian import ClippedGaussian
-from medleak.filters.clipped_laplace import ClippedLaplace
-from medleak.filters.composition import Composition
+from medleak.filters.defences.clipped_gaussian import ClippedGaussian
+from medleak.filters.defences.clipped_laplace import ClippedLaplace
+from medleak.filters.defences.composition import Composition
+from medleak.filters.defences.percentile_gaussian import PercentileGaussian
+from medleak.filters.defences.perturbation import GaussianPerturbation, LaplacePerturbation
+from medleak.filters.defences.quantisation import Quantisation
+from medleak.filters.defences.random_k import RandomK
+from medleak.filters.defences.sign import Sign
+from medleak.filters.defences.top_k import TopK
+from medleak.filters.defences.withholding import Withhold
 from medleak.filters.noise import NoiseSource
-from medleak.filters.percentile_gaussian import PercentileGaussian
-from medleak.filters.perturbation import GaussianPerturbation, LaplacePerturbation
-from medleak.filters.quantisation import Quantisation
-from medleak.filters.random_k import RandomK
-from medleak.filters.sign import Sign
-from medleak.filters.top_k import TopK
 from medleak.filters.update import Update, Value
-from medleak.filters.withholding import Withhold
 
 
 class Defence(Protocol):

@@ -16,11 +16,11 @@ from torch import Tensor
 from medleak.custom.record import InputSpec, Manifest, ModelSpec, Record, TaskSpec, UpdateInfo
 from medleak.custom.record import utc_now as now
 from medleak.inversion.attacks.row_space import RowSpace, run
-from medleak.inversion.health import easy_record
-from medleak.inversion.metrics import assign, rdlv, ssim
+from medleak.inversion.audit.health import easy_record
+from medleak.inversion.images.prior import load_prior
+from medleak.inversion.images.truth import Truth, load_truth, training_items
+from medleak.inversion.measures.similarity import assign, rdlv, ssim
 from medleak.inversion.observation import Knowledge, observe
-from medleak.inversion.prior import load_prior
-from medleak.inversion.truth import Truth, load_truth, training_items
 
 
 def measure(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medleak.custom.datalist import DataError, patient_of, read_folders
+from medleak.custom.data.datalist import DataError, patient_of, read_folders
 from medleak.custom.datasets.convert import (
     claim_empty,
     dicom_pictures,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medleak.custom.datalist import DataError, Item, load_datalist
+from medleak.custom.data.datalist import DataError, Item, load_datalist
 from medleak.custom.datasets.prepare import (
     Content,
     check_patients,
@@ -18,8 +18,8 @@ from medleak.custom.datasets.prepare import (
     prepared_lists,
 )
 from medleak.custom.phantoms import listing
-from medleak.custom.site_data import Source, site_lists
-from medleak.custom.sites import TMI_TABLE_II, Site, parse_table
+from medleak.custom.sites.split import TMI_TABLE_II, Site, parse_table
+from medleak.custom.training.site_data import Source, site_lists
 
 CONTENT = Content(name="chests", classes=("normal", "pneumonia"), modality="cxr", channels=1)
 TABLE = (Site("a", 2, 4, 4), Site("b", 1, 1, 4, shares="a"), Site("c", 2, 6, 2))

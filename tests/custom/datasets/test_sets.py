@@ -1,6 +1,5 @@
 """Tests of the data sets that are known by name: one table runs each against one contract."""
 
-import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -8,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.places import SHARED
 
-from medleak.custom.datalist import DataError
+from medleak.custom.data.datalist import DataError
 from medleak.custom.datasets import airogs, cifar10
 from medleak.custom.datasets.catalogue import DATA_SETS, find, overview
 from medleak.custom.datasets.dataset import read
 from medleak.custom.phantoms import MODALITIES
 
-SHARED = Path(os.environ.get("MEDLEAK_SHARED", "../shared")) / "data"
+DATA = SHARED / "data"
 
 
 def picture(path, seed=0):
@@ -267,6 +267,6 @@ def test_cifar_as_pickles_is_refused_and_not_read(tmp_path):
     ],
 )
 def test_the_small_real_sets_are_read_by_the_names_whose_form_they_have(name, folder, images):
-    if not (SHARED / folder).is_dir():
-        pytest.skip(f"{SHARED / folder} is missing: set MEDLEAK_SHARED to the real images")
-    assert len(read(find(name), SHARED / folder)) == images
+    if not (DATA / folder).is_dir():
+        pytest.skip(f"{DATA / folder} is missing: set MEDLEAK_SHARED to the real images")
+    assert len(read(find(name), DATA / folder)) == images

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from nvflare.apis.filter import ContentBlockedException
 
-from medleak.filters import accounting, ledger
-from medleak.filters.accounting import gaussian
 from medleak.filters.adapters import (
     ClippedGaussian,
     DeclareDPSGD,
@@ -20,6 +18,8 @@ from medleak.filters.adapters import (
     PrivacyLedger,
     Quantisation,
 )
+from medleak.filters.privacy import accounting, ledger
+from medleak.filters.privacy.accounting import gaussian
 
 PLANNED = "clipped_gaussian:max_grad_norm=1,noise_multiplier=8"
 DP_SGD = {"noise_multiplier": 2.0, "sample_rate": 0.5, "steps": 4}
@@ -186,7 +186,7 @@ CLIENT = """
     from types import SimpleNamespace
     from nvflare.apis.dxo import DXO, DataKind, from_shareable
     from nvflare.apis.fl_context import FLContext
-    from medleak.filters import ledger
+    from medleak.filters.privacy import ledger
     from medleak.filters.adapters import ClippedGaussian, GlobalModel, PrivacyLedger
 
     root, moment, out = sys.argv[1:]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from medleak.filters import accounting
 from medleak.filters.adapters import ClippedGaussian, ClippedLaplace
+from medleak.filters.privacy import accounting
 
 TARGETS = {"target_epsilon": 8.0, "target_delta": 1e-5, "rounds": 30}
 

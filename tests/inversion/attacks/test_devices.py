@@ -5,10 +5,10 @@ import torch
 
 from medleak.custom.record import ModelSpec
 from medleak.inversion.attacks.row_space import RowSpace, run
-from medleak.inversion.captured import captured
-from medleak.inversion.evidence import Evidence
-from medleak.inversion.precision import full_precision
-from medleak.inversion.stages import SHARP, SHARPEST, WIDE, Matching
+from medleak.inversion.attacks.row_space.stages import SHARP, SHARPEST, WIDE, Matching
+from medleak.inversion.descent.device import captured
+from medleak.inversion.descent.precision import full_precision
+from medleak.inversion.evidence.one_round import Evidence
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 NETWORK = ModelSpec(path="medleak.custom.networks.resnet18", args={"num_classes": 2})

@@ -9,9 +9,9 @@ from medleak.inversion.attacks import cpl, dlg, idlg
 from medleak.inversion.attacks.cpl import CPL
 from medleak.inversion.attacks.dlg import DLG
 from medleak.inversion.attacks.idlg import IDLG
-from medleak.inversion.metrics import assign, ssim
+from medleak.inversion.client.single_step import single_step
+from medleak.inversion.measures.similarity import assign, ssim
 from medleak.inversion.observation import Knowledge, KnowledgeError
-from medleak.inversion.single_step import single_step
 
 ATTACKS = [(dlg, DLG), (idlg, IDLG), (cpl, CPL)]
 SHORT: dict[str, Any] = {"iterations": 300, "attempts": 1}

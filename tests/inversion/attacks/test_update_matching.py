@@ -11,7 +11,7 @@ from medleak.inversion.attacks import epochwise_bn, grad_inversion, inverting_gr
 from medleak.inversion.attacks.epochwise_bn import EpochwiseBN
 from medleak.inversion.attacks.grad_inversion import GradInversion
 from medleak.inversion.attacks.inverting_gradients import InvertingGradients
-from medleak.inversion.metrics import ssim
+from medleak.inversion.measures.similarity import ssim
 from medleak.inversion.observation import Knowledge, KnowledgeError
 
 BN = EpochwiseBN(iterations=120, lr=0.1, gradient_from=1.0)

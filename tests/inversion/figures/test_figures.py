@@ -7,6 +7,7 @@ import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from tests.inversion.figures.sweeps import defence_of, row, sweep
 
 from medleak.inversion.figures import (
     FIGURES,
@@ -21,8 +22,6 @@ from medleak.inversion.figures.estimates import estimate
 from medleak.inversion.figures.protection import dose, protection
 from medleak.inversion.figures.style import label
 from medleak.inversion.figures.table import lines
-
-from .conftest import defence_of, row, sweep
 
 UPDATE = "percentile_gaussian:scope=update"
 HOSTILE = [
@@ -45,7 +44,7 @@ def text_of(figure: Figure) -> str:
 
 
 def accuracy_line(defence: str, strength: float | None, accuracy: float) -> dict:
-    """As `medleak.inversion.utility` writes it."""
+    """As `medleak.inversion.results.utility` writes it."""
     limits = {"lower95": accuracy - 0.03, "upper95": min(1.0, accuracy + 0.03)}
     line = {"defence": defence, "strength": strength, "accuracy": accuracy, **limits}
     return {**line, "n": 200, "source": "run"}

@@ -10,7 +10,7 @@ from PIL import Image
 from tests.inversion.report.directories import Directory
 
 from medleak.custom.phantoms import listing, render
-from medleak.inversion.report.page import Report
+from medleak.inversion.report.html.page import Report
 
 SIZE = 64
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

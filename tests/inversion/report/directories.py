@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from medleak.inversion.report.page import Report, render
+from medleak.inversion.report.html.page import Report, render
 from medleak.inversion.report.reading import read_audit
-from medleak.inversion.results import Row, write_json, write_rows
+from medleak.inversion.results.rows import Row, write_json, write_rows
 
 KNOWLEDGE = "all, labels inferred"
 FIELDS = {

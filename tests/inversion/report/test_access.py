@@ -7,7 +7,7 @@ import pytest
 from tests.inversion.report.conftest import CHROMIUM
 from tests.inversion.report.directories import grid, report_of
 
-from medleak.inversion.report.page import index
+from medleak.inversion.report.html.page import index
 
 DEFENCES = ["none", "percentile_gaussian:sigma0=1"]
 

@@ -88,7 +88,7 @@ def test_a_damaged_picture_is_left_out_and_counted(directory, damage):
 
 
 def test_a_ledger_gives_epsilon_and_its_lack_is_heuristic(directory, tmp_path):
-    from medleak.filters.ledger import Spend, append
+    from medleak.filters.privacy.ledger import Spend, append
 
     folder = directory.write(grid(["site-1"]))
     assert "No ledger was given" in text_of(folder)

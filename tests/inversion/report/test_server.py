@@ -7,7 +7,7 @@ import pytest
 from tests.inversion.report.directories import a_group, grid, report_of
 
 from medleak.inversion.report import server
-from medleak.inversion.report.page import index
+from medleak.inversion.report.html.page import index
 from medleak.inversion.report.reading import read_audit
 
 TOKEN = "t0ken"

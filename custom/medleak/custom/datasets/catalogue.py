@@ -3,7 +3,7 @@
 from typing import Any
 
 from medleak.custom import phantoms
-from medleak.custom.datalist import DataError
+from medleak.custom.data.datalist import DataError
 from medleak.custom.datasets import (
     airogs,
     brain_tumor_mri,

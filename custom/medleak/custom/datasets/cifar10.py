@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from medleak.custom.datalist import DataError, Item
+from medleak.custom.data.datalist import DataError, Item
+from medleak.custom.data.images import save_image
 from medleak.custom.datasets.dataset import DataSet
 from medleak.custom.datasets.layouts import class_folders
-from medleak.custom.images import save_image
-from medleak.custom.sites import MEDPFL_SITES
+from medleak.custom.sites.split import MEDPFL_SITES
 
 _CLASSES = (
     "airplane",

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medleak.custom.datalist import PATIENT_PATTERN, DataError, open_image, read_folders
-from medleak.custom.dicom import decode_dicom, dicom_files, names_patient
-from medleak.custom.images import save_image, windowed
+from medleak.custom.data.datalist import PATIENT_PATTERN, DataError, open_image, read_folders
+from medleak.custom.data.dicom import decode_dicom, dicom_files, names_patient
+from medleak.custom.data.images import save_image, windowed
 
 Picture = tuple[str, str, NDArray[np.uint8]]
 """Class, patient (of any text; it is only compared), pixels."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from medleak.custom.datalist import Item
+from medleak.custom.data.datalist import Item
 from medleak.custom.datasets.dataset import DataSet
 from medleak.custom.datasets.layouts import class_folders
 

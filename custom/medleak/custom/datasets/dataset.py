@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medleak.custom.datalist import DataError, Item
-from medleak.custom.sites import TMI_TABLE_II, Site
+from medleak.custom.data.datalist import DataError, Item
+from medleak.custom.sites.split import TMI_TABLE_II, Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from medleak.custom.datalist import PATIENT_PATTERN, Item, patient_of, read_images
+from medleak.custom.data.datalist import PATIENT_PATTERN, Item, patient_of, read_images
 from medleak.custom.datasets.dataset import FormError
 
 Layout = Mapping[str, Sequence[str]]

@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from medleak.custom.datalist import DataError
+from medleak.custom.data.datalist import DataError
 
 SIZES = (64, 128, 224)
 

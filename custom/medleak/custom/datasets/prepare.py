@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from medleak.custom.atomic import write_atomic
-from medleak.custom.datalist import DataError, Item, load_datalist, save_datalist
+from medleak.custom.data.datalist import DataError, Item, load_datalist, save_datalist
 from medleak.custom.datasets.dataset import count
-from medleak.custom.sites import (
+from medleak.custom.sites.split import (
     TMI_TABLE_II,
     Site,
     format_table,

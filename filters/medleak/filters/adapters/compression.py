@@ -5,10 +5,11 @@ from typing import Any, ClassVar
 
 from nvflare.apis.fl_context import FLContext
 
-from medleak.filters import quantisation, random_k, sign, storage, top_k
+from medleak.filters import storage
 from medleak.filters.adapters.defence import DefenceFilter
 from medleak.filters.adapters.rim import global_model, state_folder
-from medleak.filters.error_feedback import compress_with_feedback
+from medleak.filters.defences import quantisation, random_k, sign, top_k
+from medleak.filters.defences.error_feedback import compress_with_feedback
 from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import Defence
 from medleak.filters.update import Buffers, UpdateError
@@ -66,7 +67,7 @@ class CompressionFilter(DefenceFilter):
 
 
 class TopK(CompressionFilter):
-    """:class:`medleak.filters.top_k.TopK` as a filter. ε: none."""
+    """:class:`medleak.filters.defences.top_k.TopK` as a filter. ε: none."""
 
     _always_serialize_args: ClassVar = ("fraction", "buffers", "error_feedback", "tasks")
 
@@ -85,7 +86,7 @@ class TopK(CompressionFilter):
 
 
 class RandomK(CompressionFilter):
-    """:class:`medleak.filters.random_k.RandomK` as a filter. ε: none."""
+    """:class:`medleak.filters.defences.random_k.RandomK` as a filter. ε: none."""
 
     _always_serialize_args: ClassVar = (
         *("fraction", "rescale", "buffers", "error_feedback", "tasks"),
@@ -110,7 +111,7 @@ class RandomK(CompressionFilter):
 
 
 class Sign(CompressionFilter):
-    """:class:`medleak.filters.sign.Sign` as a filter. ε: none."""
+    """:class:`medleak.filters.defences.sign.Sign` as a filter. ε: none."""
 
     _always_serialize_args: ClassVar = ("buffers", "error_feedback", "tasks")
 
@@ -128,7 +129,7 @@ class Sign(CompressionFilter):
 
 
 class Quantisation(CompressionFilter):
-    """:class:`medleak.filters.quantisation.Quantisation` as a filter. ε: none."""
+    """:class:`medleak.filters.defences.quantisation.Quantisation` as a filter. ε: none."""
 
     _always_serialize_args: ClassVar = ("bits", "buffers", "error_feedback", "tasks")
 

@@ -7,7 +7,6 @@ from nvflare.apis.filter import Filter
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 
-from medleak.filters.accounting import guarantee_of
 from medleak.filters.adapters.rim import (
     FailClosedFilter,
     global_model,
@@ -15,6 +14,7 @@ from medleak.filters.adapters.rim import (
     remember_global_model,
 )
 from medleak.filters.noise import NoiseSource
+from medleak.filters.privacy.accounting import guarantee_of
 from medleak.filters.registry import Defence, declaration
 from medleak.filters.update import UpdateError
 

@@ -8,8 +8,7 @@ from nvflare.apis.fl_constant import FLContextKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 
-from medleak.filters import accounting, checks, ledger, storage
-from medleak.filters.accounting import Guarantee
+from medleak.filters import checks, storage
 from medleak.filters.adapters.rim import (
     FailClosedFilter,
     global_model,
@@ -18,7 +17,9 @@ from medleak.filters.adapters.rim import (
     round_of,
     site_path,
 )
-from medleak.filters.ledger import FILE_NAME, Entry, Spend
+from medleak.filters.privacy import accounting, ledger
+from medleak.filters.privacy.accounting import Guarantee
+from medleak.filters.privacy.ledger import FILE_NAME, Entry, Spend
 from medleak.filters.registry import defence
 from medleak.filters.update import UpdateError
 

@@ -9,11 +9,12 @@ from nvflare.apis.filter import ContentBlockedException, Filter
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 
-from medleak.filters import storage, withholding
+from medleak.filters import storage
 from medleak.filters.adapters.compression import STATE_DIR
 from medleak.filters.adapters.defence import DefenceFilter
 from medleak.filters.adapters.payload import as_numpy
 from medleak.filters.adapters.rim import global_model, round_of, state_folder
+from medleak.filters.defences import withholding
 from medleak.filters.noise import NoiseSource
 from medleak.filters.update import UpdateError
 
@@ -21,7 +22,7 @@ _FOLDER = "withheld"
 
 
 class Withhold(DefenceFilter):
-    """:class:`medleak.filters.withholding.Withhold` as a filter. ε: none for what is sent.
+    """:class:`medleak.filters.defences.withholding.Withhold` as a filter. ε: none for what is sent.
 
     ``keep`` stores the site's own values of what is withheld in ``state_dir`` (relative to the
     site's own folder); :class:`RestoreWithheld` puts them back before the next round's training.

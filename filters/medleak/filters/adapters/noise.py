@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from medleak.filters import clipped_gaussian, clipped_laplace, percentile_gaussian, perturbation
-from medleak.filters.accounting import noise_multiplier_for
 from medleak.filters.adapters.defence import DefenceFilter
-from medleak.filters.clipped_gaussian import Relation
+from medleak.filters.defences import (
+    clipped_gaussian,
+    clipped_laplace,
+    percentile_gaussian,
+    perturbation,
+)
+from medleak.filters.defences.clipped_gaussian import Relation
+from medleak.filters.privacy.accounting import noise_multiplier_for
 from medleak.filters.update import Buffers
 
 
 class PercentileGaussian(DefenceFilter):
-    """:class:`medleak.filters.percentile_gaussian.PercentileGaussian` as a filter. ε: none."""
+    """:class:`~medleak.filters.defences.percentile_gaussian.PercentileGaussian`. ε: none."""
 
     _always_serialize_args: ClassVar = ("sigma0", "percentile", "scope", "buffers", "tasks")
 
@@ -36,7 +41,7 @@ class PercentileGaussian(DefenceFilter):
 
 
 class LaplacePerturbation(DefenceFilter):
-    """:class:`medleak.filters.perturbation.LaplacePerturbation` as a filter. ε: none."""
+    """:class:`medleak.filters.defences.perturbation.LaplacePerturbation` as a filter. ε: none."""
 
     _always_serialize_args: ClassVar = ("scale", "level", "lr", "buffers", "tasks")
 
@@ -59,7 +64,7 @@ class LaplacePerturbation(DefenceFilter):
 
 
 class GaussianPerturbation(DefenceFilter):
-    """:class:`medleak.filters.perturbation.GaussianPerturbation` as a filter. ε: none."""
+    """:class:`medleak.filters.defences.perturbation.GaussianPerturbation` as a filter. ε: none."""
 
     _always_serialize_args: ClassVar = ("scale", "level", "lr", "buffers", "tasks")
 
@@ -82,7 +87,7 @@ class GaussianPerturbation(DefenceFilter):
 
 
 class ClippedGaussian(DefenceFilter):
-    """:class:`medleak.filters.clipped_gaussian.ClippedGaussian` as a filter: (ε, δ) per client.
+    """:class:`~medleak.filters.defences.clipped_gaussian.ClippedGaussian`: (ε, δ) per client.
 
     Give ``noise_multiplier``, or ``target_epsilon``, ``target_delta`` and ``rounds``, from which
     the least sufficient one is computed. ``metrics="drop"`` removes validation results that travel
@@ -128,7 +133,7 @@ class ClippedGaussian(DefenceFilter):
 
 
 class ClippedLaplace(DefenceFilter):
-    """:class:`medleak.filters.clipped_laplace.ClippedLaplace` as a filter: ε per client.
+    """:class:`medleak.filters.defences.clipped_laplace.ClippedLaplace` as a filter: ε per client.
 
     Arguments as :class:`ClippedGaussian`; ``max_grad_norm`` bounds the L1 norm.
     """

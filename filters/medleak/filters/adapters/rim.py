@@ -20,8 +20,8 @@ from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.app_common.app_constant import AppConstants
 
 from medleak.filters import checks
-from medleak.filters.accounting import Guarantee
 from medleak.filters.adapters.payload import as_numpy, check_meta, known_code, unwrap
+from medleak.filters.privacy.accounting import Guarantee
 from medleak.filters.update import UpdateError, check_update
 
 DECLARED = "medleak_defences"

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medleak.inversion.lbfgs import LBFGSSettings, search
+from medleak.inversion.client.single_step import single_step
+from medleak.inversion.descent.restarts import LBFGSSettings, search
+from medleak.inversion.descent.starts import STARTS, StartName, require_starts
 from medleak.inversion.observation import Observation
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
-from medleak.inversion.single_step import single_step
-from medleak.inversion.starts import STARTS, StartName, require_starts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

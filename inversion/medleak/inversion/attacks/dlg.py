@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medleak.inversion.labels import classes_of, soft_labels
-from medleak.inversion.lbfgs import LBFGSSettings, search
+from medleak.inversion.client.labels import classes_of, soft_labels
+from medleak.inversion.client.single_step import single_step
+from medleak.inversion.descent.restarts import LBFGSSettings, search
+from medleak.inversion.descent.starts import STARTS, StartName, require_starts
 from medleak.inversion.observation import Observation
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
-from medleak.inversion.single_step import single_step
-from medleak.inversion.starts import STARTS, StartName, require_starts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,29 +12,29 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from medleak.inversion.client import Schedule
-from medleak.inversion.gradient_losses import MATCHES, Match
-from medleak.inversion.labels import head, labels_without_repeats
-from medleak.inversion.losses import Statistics, total_variation
-from medleak.inversion.observation import Observation
-from medleak.inversion.optimise import Meter
-from medleak.inversion.pixel_descent import (
-    Attempt,
-    PixelSettings,
-    best_attempt,
-    descend,
-    require_weights,
-)
-from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
-from medleak.inversion.running_statistics import running_statistics
-from medleak.inversion.simulation import (
+from medleak.inversion.client.batch_norm import running_statistics
+from medleak.inversion.client.labels import head, labels_without_repeats
+from medleak.inversion.client.simulation import (
     Labels,
     Simulation,
     image_shape,
     labels_of,
     simulation_of,
 )
-from medleak.inversion.starts import STARTS, StartName, require_starts
+from medleak.inversion.client.training import Schedule
+from medleak.inversion.descent.pixel_descent import (
+    Attempt,
+    PixelSettings,
+    best_attempt,
+    descend,
+    require_weights,
+)
+from medleak.inversion.descent.pyramid_descent import Meter
+from medleak.inversion.descent.starts import STARTS, StartName, require_starts
+from medleak.inversion.gradient_losses import MATCHES, Match
+from medleak.inversion.losses import Statistics, total_variation
+from medleak.inversion.observation import Observation
+from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
 
 _REGROUP = 50  # iterations between two looks at which image of a seed is which
 

@@ -11,20 +11,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from medleak.inversion.gradient_losses import MATCHES, Match
-from medleak.inversion.losses import total_variation
-from medleak.inversion.observation import Observation
-from medleak.inversion.optimise import Meter
-from medleak.inversion.pixel_descent import (
+from medleak.inversion.client.simulation import image_shape, labels_of, simulation_of
+from medleak.inversion.descent.pixel_descent import (
     Attempt,
     PixelSettings,
     best_attempt,
     descend,
     require_weights,
 )
+from medleak.inversion.descent.pyramid_descent import Meter
+from medleak.inversion.descent.starts import STARTS, StartName, require_starts
+from medleak.inversion.gradient_losses import MATCHES, Match
+from medleak.inversion.losses import total_variation
+from medleak.inversion.observation import Observation
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
-from medleak.inversion.simulation import image_shape, labels_of, simulation_of
-from medleak.inversion.starts import STARTS, StartName, require_starts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import typer
 
 from medleak.inversion.cli.audit import audit
 from medleak.inversion.cli.calibrate import calibrate
-from medleak.inversion.cli.data import data
+from medleak.inversion.cli.data.lists import data
 from medleak.inversion.cli.doctor import doctor
 from medleak.inversion.cli.figures import figures
 from medleak.inversion.cli.ledger import ledger

@@ -12,11 +12,11 @@ from medleak.inversion.cli.errors import INTERRUPTED, fail, one_line_errors
 from medleak.inversion.cli.runs import Json, Run, default_out, records_of
 
 if TYPE_CHECKING:
-    from medleak.inversion.audit import Outcome
-    from medleak.inversion.ladder import Rung
-    from medleak.inversion.plan import Plan
-    from medleak.inversion.schedule_estimate import Estimate
-    from medleak.inversion.utility import Utility
+    from medleak.inversion.audit.cost import Estimate
+    from medleak.inversion.audit.ladder import Rung
+    from medleak.inversion.audit.plan import Plan
+    from medleak.inversion.audit.run import Outcome
+    from medleak.inversion.results.utility import Utility
 
 Jobs = Annotated[
     int, typer.Option(min=1, help="Cases at the same time, a process each (2 GB of memory each).")
@@ -151,9 +151,9 @@ def audit(
     import torch
 
     from medleak.custom.record import read_manifest
-    from medleak.inversion.audit import cost
-    from medleak.inversion.ladder import rungs
-    from medleak.inversion.plan import AVERAGE, Plan, knowledge_of
+    from medleak.inversion.audit.ladder import rungs
+    from medleak.inversion.audit.plan import AVERAGE, Plan, knowledge_of
+    from medleak.inversion.audit.run import cost
 
     if (ladder or ladder_each) and (knowledge or (ladder and ladder_each)):
         raise ValueError(
@@ -196,8 +196,8 @@ def audit(
 
 def _utilities(texts: Sequence[str]) -> "list[Utility]":
     from medleak.filters.registry import defence
-    from medleak.inversion.plan import NO_DEFENCE
-    from medleak.inversion.utility import of_text, read_utility
+    from medleak.inversion.audit.plan import NO_DEFENCE
+    from medleak.inversion.results.utility import of_text, read_utility
 
     found = []
     for text in texts:
@@ -238,9 +238,9 @@ def _run(
     utilities: "list[Utility]",
     as_json: bool,
 ) -> None:
-    from medleak.inversion.audit import audit as run_audit
-    from medleak.inversion.cli.audit_output import print_ladder, print_outcomes, progress
-    from medleak.inversion.utility import write_utilities
+    from medleak.inversion.audit.run import audit as run_audit
+    from medleak.inversion.cli.output import print_ladder, print_outcomes, progress
+    from medleak.inversion.results.utility import write_utilities
 
     outcomes: list[Outcome] = []
     total = len(plan.cases())

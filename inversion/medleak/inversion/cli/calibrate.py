@@ -25,11 +25,11 @@ from medleak.inversion.cli.errors import INTERRUPTED, fail, one_line_errors
 from medleak.inversion.cli.runs import Json, Run, default_out, records_of
 
 if TYPE_CHECKING:
-    from medleak.inversion.audit import Outcome
-    from medleak.inversion.calibration import Calibration
-    from medleak.inversion.calibration_search import Mechanism
-    from medleak.inversion.plan import Plan
-    from medleak.inversion.utility import Utility
+    from medleak.inversion.audit.plan import Plan
+    from medleak.inversion.audit.run import Outcome
+    from medleak.inversion.calibration.search import Mechanism
+    from medleak.inversion.calibration.site import Calibration
+    from medleak.inversion.results.utility import Utility
 
 
 @one_line_errors
@@ -111,8 +111,8 @@ def calibrate(
     import torch
 
     from medleak.custom.record import read_manifest
-    from medleak.inversion.calibration_search import mechanism
-    from medleak.inversion.plan import AVERAGE, Plan, knowledge_of
+    from medleak.inversion.audit.plan import AVERAGE, Plan, knowledge_of
+    from medleak.inversion.calibration.search import mechanism
 
     torch.set_num_threads(threads)
     records = records_of(run)
@@ -145,7 +145,7 @@ def calibrate(
     utilities = _utilities(utility or (), chosen)
     answers = _run(plan, chosen, tolerance, margin, jobs, utilities)
     if as_json:
-        from medleak.inversion.calibration_run import read_calibration
+        from medleak.inversion.calibration.run import read_calibration
 
         typer.echo(
             json.dumps({"out": str(plan.out), "sites": read_calibration(plan.out)}, indent=2)
@@ -169,8 +169,8 @@ def _last_round(plan: "Plan") -> "Plan":
 
 
 def _utilities(texts: "list[str] | tuple[()]", chosen: "Mechanism") -> "list[Utility]":
-    from medleak.inversion.plan import NO_DEFENCE
-    from medleak.inversion.utility import of_text, read_utility
+    from medleak.inversion.audit.plan import NO_DEFENCE
+    from medleak.inversion.results.utility import of_text, read_utility
 
     found = []
     for text in texts:
@@ -195,9 +195,9 @@ def _run(
     jobs: int,
     utilities: "list[Utility]",
 ) -> "list[Calibration]":
-    from medleak.inversion.calibration_run import calibrate as run_calibration
-    from medleak.inversion.cli.audit_output import progress
-    from medleak.inversion.utility import write_utilities
+    from medleak.inversion.calibration.run import calibrate as run_calibration
+    from medleak.inversion.cli.output import progress
+    from medleak.inversion.results.utility import write_utilities
 
     answers: list[Calibration] = []
     try:
@@ -236,8 +236,8 @@ def _print(
     answers: "list[Calibration]",
     utilities: "list[Utility]",
 ) -> None:
-    from medleak.inversion.calibration_run import CALIBRATION, policy
-    from medleak.inversion.cli.audit_output import print_table
+    from medleak.inversion.calibration.run import CALIBRATION, policy
+    from medleak.inversion.cli.output import print_table
 
     probes = [
         {

@@ -61,8 +61,8 @@ def figures(
     · medleak figures AUDIT --only rdlv --format svg
     · medleak figures AUDIT --run simulator_workspace
     """
-    from medleak.inversion.embedding import load_embedding
     from medleak.inversion.figures import FIGURES, AuditData, Drawn, draw_all, table
+    from medleak.inversion.measures.embedding import load_embedding
 
     names = list(dict.fromkeys(only or [*FIGURES, "table"]))
     if unknown := [n for n in names if n not in FIGURES and n != "table"]:

@@ -11,7 +11,7 @@ from medleak.inversion.cli.errors import FAILED, one_line_errors
 from medleak.inversion.cli.runs import Json, printable
 
 if TYPE_CHECKING:
-    from medleak.filters.ledger import Verified
+    from medleak.filters.privacy.ledger import Verified
 
 _PLACES = ("workspace", "simulator_workspace")
 
@@ -36,7 +36,7 @@ def ledger(
 
     Examples: medleak ledger  ·  medleak ledger simulator_workspace --json
     """
-    from medleak.filters import ledger as ledgers
+    from medleak.filters.privacy import ledger as ledgers
 
     found = [p for place in _places(run) for p in ledgers.find(place)]
     if not found:
@@ -70,7 +70,7 @@ def _places(run: Path | None) -> list[Path]:
 
 
 def _content(path: Path, verified: "Verified") -> dict[str, Any]:
-    from medleak.filters.ledger import balances
+    from medleak.filters.privacy.ledger import balances
 
     return {
         "ledger": str(path),
@@ -86,7 +86,7 @@ def _print(content: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from medleak.inversion.evaluation import defence_text
+    from medleak.inversion.audit.evaluation import defence_text
 
     table = Table("site", "job", "round", "defences", "ε so far", "δ", "unit (relation)")
     for entry in content["entries"]:

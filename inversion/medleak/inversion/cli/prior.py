@@ -31,8 +31,8 @@ def prior(
     """
     if channels not in (1, 3):
         raise ValueError(f"--channels is {channels}: images are gray (1) or colour (3).")
-    from medleak.inversion.pictures import save_png, to_picture
-    from medleak.inversion.prior import mean_image, public_items
+    from medleak.inversion.images.pictures import save_png, to_picture
+    from medleak.inversion.images.prior import mean_image, public_items
 
     items = public_items(data)
     image = mean_image(items, (size, size), 1 if channels == 1 else 3)

@@ -79,7 +79,7 @@ def _print(root: Path, manifest: "Manifest", rows: list[dict[str, Any]]) -> None
     from rich.table import Table
     from rich.text import Text
 
-    from medleak.inversion.evaluation import defence_text
+    from medleak.inversion.audit.evaluation import defence_text
 
     size = " x ".join(map(str, manifest.input.spatial_size))
     table = Table("round", "site", "images", "steps", "batch", "lr", "defences declared")

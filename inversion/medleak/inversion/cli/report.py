@@ -12,8 +12,8 @@ from medleak.inversion.cli.runs import Json, printable
 
 if TYPE_CHECKING:
     from medleak.inversion.report.fail_if import Failure
-    from medleak.inversion.report.frames import Originals
-    from medleak.inversion.report.page import Report
+    from medleak.inversion.report.html.frames import Originals
+    from medleak.inversion.report.html.page import Report
 
 LEAKS = 3
 """Exit code where ``--fail-if`` holds or cannot be decided."""
@@ -73,7 +73,7 @@ def report(
     """
     from medleak.custom.atomic import write_atomic
     from medleak.inversion.report.fail_if import failures, parse
-    from medleak.inversion.report.page import render
+    from medleak.inversion.report.html.page import render
     from medleak.inversion.report.reading import read_audit
 
     condition = None if fail_if is None else parse(fail_if)

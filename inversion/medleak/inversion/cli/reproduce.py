@@ -57,9 +57,9 @@ def reproduce(
     """
     import torch
 
-    from medleak.inversion.embedding import load_embedding
-    from medleak.inversion.figures.papers import medpfl, tmi2023
-    from medleak.inversion.figures.papers.experiment import FULL, QUICK, Place
+    from medleak.inversion.measures.embedding import load_embedding
+    from medleak.inversion.reproduce import medpfl, tmi2023
+    from medleak.inversion.reproduce.experiment import FULL, QUICK, Place
 
     torch.set_num_threads(threads)
     if run is not None and (data or paper == "medpfl"):

@@ -30,7 +30,7 @@ def serve(
     Examples: medleak serve  ·  medleak serve workspace --port 8765
     """
     from medleak.inversion.report import server
-    from medleak.inversion.report.page import index, render
+    from medleak.inversion.report.html.page import index, render
     from medleak.inversion.report.reading import read_audit
 
     choice = choose_originals(originals, False) or "redacted"

@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medleak.inversion.embedding import EmbeddingError, load_embedding
 from medleak.inversion.figures.audit_data import AuditData, MissingData, case_text
 from medleak.inversion.figures.protection import DEFAULT_PARAMETER, dose, protection
 from medleak.inversion.figures.style import COLOURS, new_figure
-from medleak.inversion.results import Row
+from medleak.inversion.measures.embedding import EmbeddingError, load_embedding
+from medleak.inversion.results.rows import Row
 
 Embed = Callable[[Tensor], Tensor]
-"""Images [N, 3, H, W] in [0, 1] to features [N, D]; see `medleak.inversion.embedding`."""
+"""Images [N, 3, H, W] in [0, 1] to features [N, D]; see `medleak.inversion.measures.embedding`."""
 
 _FEWEST = 4
 _MOST = 2000

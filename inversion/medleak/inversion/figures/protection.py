@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from medleak.filters.composition import Composition
+from medleak.filters.defences.composition import Composition
 from medleak.filters.registry import Defence, declaration, defence
-from medleak.inversion.evaluation import defence_text
-from medleak.inversion.plan import NO_DEFENCE
-from medleak.inversion.results import Row
+from medleak.inversion.audit.evaluation import defence_text
+from medleak.inversion.audit.plan import NO_DEFENCE
+from medleak.inversion.results.rows import Row
 
 DEFAULT_PARAMETER = "sigma0"
 """Strength of TMI's filter (section II-C): the noise in units of the update's percentile."""

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from medleak.inversion.figures.audit_data import AuditData, Schedule, case_text
 from medleak.inversion.figures.estimates import BANDS, Estimate, estimate
 from medleak.inversion.figures.style import GRAY, band, label, line_style, new_figure
-from medleak.inversion.results import Row
+from medleak.inversion.results.rows import Row
 
 
 def ssim_by_schedule(audit: AuditData, *, image: str | None = None) -> Figure:

@@ -13,9 +13,9 @@ from medleak.inversion.figures.audit_data import AuditData
 from medleak.inversion.figures.estimates import BANDS, Estimate, estimates
 from medleak.inversion.figures.protection import protection
 from medleak.inversion.figures.trade_off import same, utility_text
-from medleak.inversion.metrics import ASR_THRESHOLD
-from medleak.inversion.results import Row
-from medleak.inversion.utility import Utility
+from medleak.inversion.measures.similarity import ASR_THRESHOLD
+from medleak.inversion.results.rows import Row
+from medleak.inversion.results.utility import Utility
 
 NULLS = {
     "prior": "prior",

@@ -8,8 +8,8 @@ from medleak.inversion.figures.audit_data import AuditData, case_text
 from medleak.inversion.figures.estimates import estimate
 from medleak.inversion.figures.protection import DEFAULT_PARAMETER, canonical, dose, protection
 from medleak.inversion.figures.style import GRAY, INK, label, line_style, new_figure
-from medleak.inversion.results import Row
-from medleak.inversion.utility import Utility
+from medleak.inversion.results.rows import Row
+from medleak.inversion.results.utility import Utility
 
 
 def privacy_utility(audit: AuditData) -> Figure:

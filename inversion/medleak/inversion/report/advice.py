@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from medleak.inversion.plan import NO_DEFENCE
+from medleak.inversion.audit.plan import NO_DEFENCE
 from medleak.inversion.report.model import Audit, Calibration, Group
 from medleak.inversion.report.strengths import families
 from medleak.inversion.report.texts import names, short

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medleak.inversion.results import Row
+from medleak.inversion.results.rows import Row
 
 METRICS = ("ssim", "ssim_tmi", "rdlv", "mse", "psnr", "asr", "iip", "iip_site", "ssim_prior")
 """Figures that a group may have; any may be missing."""
@@ -44,7 +44,7 @@ class Group:
         asr_sweep: Success rate by threshold on SSIM.
         nulls: What chance and public knowledge reach, by name.
         stuck: Cases whose attack knew by its own loss that it failed.
-        verdict: The audit's own, see `medleak.inversion.statistics_verdict`.
+        verdict: The audit's own, see `medleak.inversion.results.verdict`.
         over: What its intervals are over: ``patients``, or ``runs`` of one patient's images.
         identification: How IIP was computed, or why not.
     """

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medleak.filters import ledger as ledgers
-from medleak.inversion.metrics import ASR_THRESHOLD
-from medleak.inversion.plan import NO_DEFENCE
+from medleak.filters.privacy import ledger as ledgers
+from medleak.inversion.audit.plan import NO_DEFENCE
+from medleak.inversion.measures.similarity import ASR_THRESHOLD
 from medleak.inversion.report.model import METRICS, Audit, Calibration, Figure, Group, Ledger
-from medleak.inversion.results import DEFINITIONS, Row, read_rows, summarise
+from medleak.inversion.results.rows import DEFINITIONS, Row, read_rows, summarise
 
 _KEY = ("site", "attack", "defence", "declared", "knowledge")
 _LONGEST_LEDGER = 64 * 2**20

@@ -4,12 +4,12 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from medleak.inversion.metrics import ASR_THRESHOLD
-from medleak.inversion.plan import NO_DEFENCE
+from medleak.inversion.audit.plan import NO_DEFENCE
+from medleak.inversion.measures.similarity import ASR_THRESHOLD
 from medleak.inversion.report.model import Audit, Group
 from medleak.inversion.report.strengths import families
 from medleak.inversion.report.texts import names
-from medleak.inversion.results import Row
+from medleak.inversion.results.rows import Row
 
 
 class Light(enum.Enum):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from medleak.inversion.plan import ATTACKS, AVERAGE, NO_DEFENCE, attack_name
+from medleak.inversion.audit.plan import ATTACKS, AVERAGE, NO_DEFENCE, attack_name
 from medleak.inversion.report.model import Audit, Figure
 from medleak.inversion.report.texts import listed, names, short
 from medleak.inversion.report.verdicts import reached_easy_case

@@ -1,0 +1,278 @@
+"""Which images there are, of which class and patient: folders per class, decathlon-style lists.
+
+Listing reads names and file headers only (`image_files`). Decoding is `open_image` and `verify`,
+apart from it, so that every client checks the pixels of its own images alone.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from medleak.custom.atomic import write_atomic
+from medleak.custom.data.data_error import DataError
+from medleak.custom.data.image_files import IMAGE_KINDS, find_images, open_image, sub_folders
+
+__all__ = [
+    "PATIENT_PATTERN",
+    "SECTIONS",
+    "DataError",
+    "Item",
+    "load_datalist",
+    "open_image",
+    "patient_of",
+    "read_folders",
+    "read_images",
+    "save_datalist",
+    "verify",
+]
+
+# NIH `<patient>_<visit>`, fundus `<patient>_<left|right>`, phantoms `p<patient>_<visit>`.
+PATIENT_PATTERN = r"(p?\d+)_(?:\d{1,4}|left|right)"
+SECTIONS = ("training", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Item:
+    """One image: its file (relative to a data root, or absolute), class index, patient.
+
+    ``mask`` is the file of a segmentation's mask, likewise; empty where there is none.
+    """
+
+    image: str
+    label: int
+    patient: str
+    mask: str = ""
+
+
+def patient_of(image: str, pattern: str = PATIENT_PATTERN) -> str:
+    """Patient of the file ``image``: what ``pattern`` finds in its stem, or else the file itself.
+
+    The pattern must match the whole stem; the patient is its group ``patient``, or its first, or
+    all. A name that does not match, such as ``ISIC_0000043.jpg``, is a patient of its own.
+
+    Raises:
+        DataError: ``pattern`` is not a regular expression.
+    """
+    try:
+        match = re.fullmatch(pattern, PurePath(image).stem)
+    except re.error as error:
+        raise DataError(
+            f"patient_pattern {pattern!r} is not a regular expression ({error}): images cannot be "
+            f"split by patient. Use one like {PATIENT_PATTERN!r}."
+        ) from None
+    if match is None:
+        return image
+    if "patient" in match.re.groupindex:
+        return match["patient"] or image
+    return (match[1] if match.re.groups else match[0]) or image
+
+
+def read_folders(
+    data_root: str | Path,
+    classes: Sequence[str] | None = None,
+    patient_pattern: str = PATIENT_PATTERN,
+) -> tuple[list[Item], tuple[str, ...]]:
+    """The images of a folder-per-class set, sorted by name, and the class names in label order.
+
+    A class folder may have sub-folders. What is an image is told by its first bytes, whatever it is
+    called; hidden files and files that neither are nor claim to be images are passed over.
+
+    Args:
+        data_root: Folder with one sub-folder a class.
+        classes: Class folders to use; label k is the k-th of them. None: all, sorted.
+        patient_pattern: See `patient_of`.
+
+    Returns:
+        Items, images relative to ``data_root`` with forward slashes, and the class names.
+
+    Raises:
+        DataError: The root or a class is missing or empty, a file with an image's suffix holds no
+            image, a folder links back into itself, or something cannot be read.
+    """
+    root = Path(data_root)
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise DataError(
+            f"data_root {str(root)!r} {what}: there are no images to read. Name a folder with one "
+            "sub-folder a class."
+        )
+    found = sub_folders(root)
+    names = tuple(found if classes is None else classes)
+    if not names:
+        raise DataError(
+            f"data_root {str(root)!r} has no sub-folder: a class is one sub-folder of images, and "
+            "there is none. Put the images into one folder a class."
+        )
+    for name in names:
+        if name not in found or names.count(name) > 1:
+            what = "is named twice" if name in found else "has no folder"
+            raise DataError(
+                f"Class {name!r} {what} in {str(root)!r}: its label would mean nothing. Choose "
+                f"different classes among {', '.join(map(repr, found)) or '(none)'}."
+            )
+    items = []
+    for label, name in enumerate(names):
+        images = sorted(path.relative_to(root).as_posix() for path in find_images(root / name))
+        if not images:
+            raise DataError(
+                f"Class {name!r} in {str(root)!r} holds no image ({IMAGE_KINDS}): nothing can be "
+                "learnt about it. Add images or leave the class out; convert DICOM files by "
+                "`medleak data dicom` first."
+            )
+        items += [Item(image, label, patient_of(image, patient_pattern)) for image in images]
+    return items, names
+
+
+def read_images(
+    folder: str | Path, patient_pattern: str = PATIENT_PATTERN, *, may_be_empty: bool = False
+) -> list[Item]:
+    """All images in and below ``folder``, sorted by name, of class 0 and relative to it.
+
+    Raises:
+        DataError: It is no folder or holds no image, or as `read_folders`.
+    """
+    root = Path(folder)
+    found = sorted(path.relative_to(root).as_posix() for path in find_images(root))
+    if not found and not may_be_empty:
+        raise DataError(
+            f"Folder {str(root)!r} holds no image ({IMAGE_KINDS}): there is nothing to use. Name "
+            "another folder."
+        )
+    return [Item(image, 0, patient_of(image, patient_pattern)) for image in found]
+
+
+def verify(items: Iterable[Item], data_root: str | Path = "") -> None:
+    """Decode every image of ``items`` once.
+
+    Raises:
+        DataError: The first one that `open_image` refuses.
+    """
+    for item in items:
+        open_image(Path(data_root) / item.image)
+
+
+def load_datalist(
+    path: str | Path,
+    data_root: str | Path | None = None,
+    num_classes: int | None = None,
+    patient_pattern: str = PATIENT_PATTERN,
+) -> dict[str, list[Item]]:
+    """Read a decathlon-style datalist: ``{"training": [{"image", "label"}, …], …}``.
+
+    Sections are training, validation and test; all but the first may be absent. A label is an
+    integer or a list of one; an entry's ``"patient"`` and ``"mask"`` are optional. A label that is
+    a file name, as decathlon's segmentation tasks have it, is the mask of an image of class 0; a
+    test entry that is a file name alone, likewise, has nothing to measure and is passed over.
+
+    Args:
+        path: The JSON file; keys other than the three sections are passed over.
+        data_root: Folder of relative images. None: the folder of ``path``.
+        num_classes: Labels must be below it. None: any label from 0.
+        patient_pattern: See `patient_of`; for entries without ``"patient"``.
+
+    Returns:
+        Items of training, validation and test (an absent section is empty), with images joined to
+        ``data_root``. The images themselves are not opened.
+
+    Raises:
+        DataError: The file is missing or no such list, or an entry is wrong (named by section and
+            position).
+    """
+    path = Path(path)
+    root = path.parent if data_root is None else Path(data_root)
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        what = error.strerror if isinstance(error, OSError) else f"no valid JSON: {error}"
+        raise DataError(
+            f"Datalist {str(path)!r} cannot be read ({what}): there are no images to use. Write it "
+            'as {"training": [{"image": …, "label": 0}], "validation": […]}.'
+        ) from None
+    if not isinstance(content, dict) or "training" not in content:
+        raise DataError(
+            f"Datalist {str(path)!r} has no 'training' list: there is nothing to train on. Write "
+            'it as {"training": [{"image": …, "label": 0}], "validation": […]}.'
+        )
+    lists: dict[str, list[Item]] = {}
+    for section in SECTIONS:
+        entries = content.get(section, [])
+        if not isinstance(entries, list):
+            raise DataError(
+                f"Datalist {str(path)!r}: {section!r} is {type(entries).__name__}, so it names no "
+                "images. Make it a list of entries."
+            )
+        lists[section] = [
+            _item(
+                entry, f"Datalist {str(path)!r}: {section}[{k}]", root, num_classes, patient_pattern
+            )
+            for k, entry in enumerate(entries)
+            if not (section == "test" and isinstance(entry, str))
+        ]
+    return lists
+
+
+def _item(entry: Any, where: str, root: Path, num_classes: int | None, pattern: str) -> Item:
+    """The item of one datalist entry, or a DataError that starts with ``where``."""
+    image = entry.get("image") if isinstance(entry, dict) else None
+    if not isinstance(image, str) or not image or "\0" in image:
+        raise DataError(
+            f"{where} names no image file: it cannot be loaded. Give every entry an 'image' (a "
+            "file name) and a 'label' (a class index)."
+        )
+    label, mask = entry.get("label"), entry.get("mask", "")
+    if isinstance(label, list) and len(label) == 1:
+        label = label[0]
+    if isinstance(label, str) and PurePath(label).suffix and not mask:
+        label, mask = 0, label
+    if not isinstance(mask, str) or "\0" in mask:
+        raise DataError(
+            f"{where} ({image!r}) has mask {mask!r}: it names no file. Give the mask's file name, "
+            "or leave it out."
+        )
+    if not isinstance(label, int) or isinstance(label, bool):
+        raise DataError(
+            f"{where} ({image!r}) has label {label!r}: a class index is one integer, or a list of "
+            "one. Correct the label."
+        )
+    if label < 0 or (num_classes is not None and label >= num_classes):
+        last = "" if num_classes is None else f" to {num_classes - 1}"
+        raise DataError(
+            f"{where} ({image!r}) has label {label}, out of range: the network has no such output. "
+            f"Use class indices from 0{last}."
+        )
+    patient = entry.get("patient")
+    if patient is not None and not isinstance(patient, str | int):
+        raise DataError(
+            f"{where} ({image!r}) has patient {patient!r}: images could not be kept together by "
+            "patient. Give a string or a number, or leave it out."
+        )
+    joined = str(root / image)
+    who = patient_of(joined, pattern) if patient is None else str(patient)
+    return Item(joined, label, who, str(root / mask) if mask else "")
+
+
+def save_datalist(path: str | Path, lists: Mapping[str, Sequence[Item]]) -> None:
+    """Write ``lists`` (sections as in `load_datalist`) as a datalist; whole or not at all.
+
+    Raises:
+        DataError: A section is none of training, validation, test.
+        OSError: The file cannot be written.
+    """
+    unknown = sorted(set(lists) - set(SECTIONS))
+    if unknown:
+        raise DataError(
+            f"A datalist has no section {unknown[0]!r}: no reader would look for it. Use "
+            f"{', '.join(SECTIONS)}."
+        )
+    content = {
+        section: [
+            {"image": i.image, "label": i.label, "patient": i.patient}
+            | ({"mask": i.mask} if i.mask else {})
+            for i in items
+        ]
+        for section, items in lists.items()
+    }
+    write_atomic(Path(path), json.dumps(content, indent=1).encode() + b"\n")

@@ -1,0 +1,186 @@
+"""DICOM files to 8-bit images: pixel data as a viewer would show them, and nothing else.
+
+Of the header, only what says how to read the pixels is used. The patient's identity is used to keep
+a patient's images together and leaves no trace but a running number. pydicom (extra ``dicom``)
+waits until a function is called.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from medleak.custom.data.datalist import DataError
+from medleak.custom.data.images import windowed
+from medleak.custom.data.quiet import quiet
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the file has DICOM's preamble; files without one are not recognised."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def decode_dicom(
+    path: Path, window: tuple[float, float] | None = None
+) -> tuple[NDArray[np.uint8], str | None]:
+    """The image in the DICOM file ``path`` as a viewer shows it, and a key of its patient.
+
+    In this order: rescale slope and intercept; the window; MONOCHROME1 inverted, so that white is
+    dense in every image. The window is ``window``, else the file's first own one (PS3.3 C.11.2),
+    else from the least to the largest value that is no padding. Colour of any kind becomes RGB.
+
+    Args:
+        path: One file, one frame.
+        window: Values after rescaling that become black and white.
+
+    Returns:
+        uint8 [H, W] or [H, W, 3], and the patient ID, or None where the file has none. The latter
+        is for grouping alone and must not be written anywhere.
+
+    Raises:
+        DataError: pydicom is not installed, or the file holds no single sound image, more pixels
+            than Pillow's limit, or compression that no installed decoder reads. The message never
+            quotes the header.
+    """
+    with quiet("pydicom"):
+        dataset = _open(path)
+        try:
+            rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
+            frames = int(dataset.get("NumberOfFrames") or 1)
+            patient = str(dataset.get("PatientID") or "") or None
+        except Exception as error:  # as below
+            raise _refusal(path, f"is damaged ({type(error).__name__})") from None
+        if not rows or not columns or "PixelData" not in dataset:
+            raise _refusal(path, "holds no picture (no pixel data)")
+        if frames != 1:
+            raise _refusal(path, f"holds {frames} frames instead of one image")
+        if rows * columns > (Image.MAX_IMAGE_PIXELS or rows * columns):
+            raise _refusal(path, f"has more than {Image.MAX_IMAGE_PIXELS} pixels")
+        try:
+            pixels = _shown(dataset, window)
+        except Exception as error:  # plug-ins for compressed data raise nearly anything
+            # Not the error's own words: pydicom's may quote values of the header.
+            raise _refusal(
+                path, f"cannot be decoded ({type(error).__name__}, {_syntax(dataset)})"
+            ) from None
+    return pixels, patient
+
+
+def names_patient(path: Path, name: str) -> bool:
+    """Whether ``name`` holds the ID or the name of the patient of the DICOM file ``path``.
+
+    A pseudonym such as ``NORMAL^001`` in a folder ``normal`` is none.
+    """
+    from pydicom import dcmread
+
+    with quiet("pydicom"):
+        header = dcmread(path, specific_tags=["PatientID", "PatientName"])
+        identity, said = (str(header.get(tag) or "") for tag in ("PatientID", "PatientName"))
+    identity = "".join(_words(identity))
+    if len(identity) > 2 and identity in "".join(_words(name)):
+        return True
+    family, _, given = said.partition("^")
+    inside = {*_words(name)}
+    if not _words(family) or not inside.issuperset(_words(family)):
+        return False
+    return all(word.isalpha() or word in inside for word in _words(given))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.casefold())
+
+
+def dicom_files(root: Path) -> Iterator[Path]:
+    """DICOM files in and below ``root``, by name, and all that are called ``.dcm``.
+
+    Others and hidden ones are passed over; what only claims to be DICOM is refused when decoded.
+    """
+    for path in sorted(root.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+        if not hidden and path.is_file() and (path.suffix.lower() == ".dcm" or is_dicom(path)):
+            yield path
+
+
+def _open(path: Path) -> "Dataset":
+    try:
+        from pydicom import dcmread
+    except ImportError:
+        raise DataError(
+            "DICOM files need pydicom, which is not installed: their pixels cannot be read. Run "
+            "pip install 'medleak[dicom]'."
+        ) from None
+    if not is_dicom(path):
+        what = "holds no DICOM image" if path.exists() else "does not exist"
+        raise _refusal(path, what)
+    try:
+        return dcmread(path)
+    except Exception as error:  # as above: neither its type nor its words can be relied on
+        raise _refusal(path, f"is damaged ({type(error).__name__})") from None
+
+
+def _refusal(path: Path, what: str) -> DataError:
+    return DataError(
+        f"DICOM file {str(path)!r} {what}: it cannot be trained on. Mend, replace or remove it."
+    )
+
+
+def _syntax(dataset: "Dataset") -> str:
+    """The name of the transfer syntax, which is a standard's and no patient's."""
+    from pydicom.uid import UID
+
+    uid = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
+    return uid.name if uid.is_transfer_syntax else "unknown transfer syntax"
+
+
+def _shown(dataset: "Dataset", window: tuple[float, float] | None) -> NDArray[np.uint8]:
+    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+
+    kind = str(dataset.PhotometricInterpretation)
+    pixels = dataset.pixel_array  # YBR comes as RGB
+    if kind == "PALETTE COLOR":
+        colours = apply_color_lut(pixels, dataset)
+        return windowed(colours, 0, 255 if colours.dtype == np.uint8 else 65535)
+    if kind not in ("MONOCHROME1", "MONOCHROME2"):
+        return windowed(pixels, 0, 2 ** int(dataset.BitsStored) - 1)
+    values = np.asarray(apply_modality_lut(pixels, dataset), np.float64)
+    gray = windowed(values, *window) if window else _by_header(dataset, pixels, values)
+    return 255 - gray if kind == "MONOCHROME1" else gray
+
+
+def _by_header(
+    dataset: "Dataset", stored: NDArray[Any], values: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    """``values`` by the file's own lookup table or window, or over their whole range."""
+    from pydicom.pixels.processing import apply_voi_lut
+
+    if dataset.get("VOILUTSequence"):
+        table = dataset.VOILUTSequence[0]
+        bits = int(table.LUTDescriptor[2])
+        return windowed(apply_voi_lut(values.astype(np.int64), dataset), 0, 2**bits - 1)
+    if dataset.get("WindowCenter") is None or dataset.get("WindowWidth") is None:
+        shown = values[stored != dataset.get("PixelPaddingValue", None)]
+        low, high = (shown.min(), shown.max()) if shown.size else (0.0, 0.0)
+        return windowed(values, low, high) if low < high else np.zeros(values.shape, np.uint8)
+    centre, width = (_first(dataset[name].value) for name in ("WindowCenter", "WindowWidth"))
+    function = str(dataset.get("VOILUTFunction") or "LINEAR")
+    if function == "SIGMOID":
+        return windowed(1 / (1 + np.exp(-4 * (values - centre) / width)), 0, 1)
+    if function == "LINEAR":  # the standard's, off by half a value at either end
+        centre, width = centre - 0.5, max(width - 1, 1e-6)
+    return windowed(values, centre - width / 2, centre + width / 2)
+
+
+def _first(value: Any) -> float:
+    """A header's number, the first where it has several."""
+    return float(value if isinstance(value, str | int | float) else next(iter(value)))

@@ -1,0 +1,156 @@
+"""Image files: which there are in a folder, told by their first bytes, and opening one.
+
+A name, a link, a pipe, or a header that promises a billion pixels must not lead it astray.
+"""
+
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from medleak.custom.data.data_error import DataError
+from medleak.custom.data.quiet import quiet
+
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
+IMAGE_KINDS = "PNG, JPEG, BMP, TIFF, GIF or WebP"
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp"}
+# Images all the same: a folder that holds some of them would be short of them without notice.
+_UNREAD = {
+    *(".heic", ".heif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".jls"),
+    *(".dcm", ".nii", ".nrrd", ".mha", ".mhd", ".svs", ".ndpi", ".npy", ".raw"),
+}
+
+
+def sub_folders(folder: Path) -> list[str]:
+    """Names of the sub-folders of ``folder`` that are not hidden, links to folders among them.
+
+    Raises:
+        DataError: ``folder`` cannot be read, or a link in it leads nowhere.
+    """
+    return sorted(entry.name for entry in _scan(folder) if _is_folder(entry))
+
+
+def find_images(folder: Path) -> Iterator[Path]:
+    """Image files in and below ``folder``, in no stated order.
+
+    Hidden files and files that neither are nor claim to be images are passed over.
+
+    Raises:
+        DataError: A file claims to be an image that is none, or is one of a kind that is not read;
+            a link leads nowhere or back; something cannot be read.
+    """
+    return _images(folder, ())
+
+
+def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    """Entries of ``folder`` that are not hidden, by name."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if e.name[0] != "."), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(
+            f"Folder {str(folder)!r} cannot be read ({error.strerror}): its images would be left "
+            "out without notice. Allow reading it or take it out of the data root."
+        ) from None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether ``entry`` is a folder or a link to one."""
+    try:
+        if entry.is_symlink():
+            entry.stat()
+        return entry.is_dir()
+    except OSError as error:
+        raise DataError(
+            f"Link {entry.path!r} leads nowhere ({error.strerror}): images behind it would be left "
+            "out without notice. Remove the link."
+        ) from None
+
+
+def _images(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """Image files in and below ``folder``; ``above``: the real folders that lead to it."""
+    real = folder.resolve()
+    if real in above:
+        raise DataError(
+            f"Folder {str(folder)!r} is a link back to {str(real)!r}, which holds it: reading "
+            "would never end. Remove the link."
+        )
+    for entry in _scan(folder):
+        if _is_folder(entry):
+            yield from _images(folder / entry.name, (*above, real))
+        elif _holds_image(folder / entry.name):
+            yield folder / entry.name
+
+
+def _holds_image(path: Path) -> bool:
+    """Whether ``path`` starts as an image does; a false name or another kind is an error."""
+    suffix = path.suffix.lower()
+    claims = suffix in _SUFFIXES | _UNREAD
+    try:
+        # A pipe or device would block or never end: only regular files are opened.
+        regular = stat.S_ISREG(path.stat().st_mode)
+        head = b""
+        if regular:
+            with path.open("rb") as file:
+                head = file.read(132)
+    except OSError as error:
+        if not claims:
+            return False
+        raise DataError(
+            f"Image {str(path)!r} cannot be read ({error.strerror}): the class would be one image "
+            "short without notice. Mend or remove it."
+        ) from None
+    known = (
+        head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a"))
+        or head.startswith((b"II*\0", b"MM\0*"))
+        or (head.startswith(b"BM") and head[6:10] == bytes(4))
+        or (head.startswith(b"RIFF") and head[8:12] == b"WEBP")
+    )
+    if not known and (suffix in _UNREAD or head[128:] == b"DICM"):
+        raise DataError(
+            f"Image {str(path)!r} is of a kind that is not read: its class would be short of it "
+            f"without notice. Convert it to PNG (DICOM: `medleak data dicom`), or remove it."
+        )
+    if claims and not known:
+        what = f"holds no {IMAGE_KINDS} image" if regular else "is not a regular file"
+        raise DataError(
+            f"Image {str(path)!r} {what}, whatever its name says: it cannot be trained on. Remove "
+            "it, or replace it by the image."
+        )
+    return known
+
+
+def open_image(path: str | Path) -> Image.Image:
+    """Open and decode the single image in the file ``path``.
+
+    Raises:
+        DataError: It is missing, not an image, truncated, damaged, several images in one file, or
+            so large that decoding it is an attack on the memory (Pillow's limit).
+    """
+    try:
+        with quiet("PIL"):
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(path, formats=IMAGE_FORMATS)
+            with image:
+                frames = getattr(image, "n_frames", 1)
+                image.load()
+    except FileNotFoundError:
+        what = "does not exist"
+    except UnidentifiedImageError:
+        what = f"holds no {IMAGE_KINDS} image"
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        what = f"has more than {Image.MAX_IMAGE_PIXELS} pixels"
+    except OSError as error:
+        what = f"cannot be read ({' '.join(str(error.strerror or error).split())})"
+    except Exception as error:  # damaged files make Pillow's parsers raise nearly anything
+        what = f"is damaged ({type(error).__name__}: {' '.join(str(error).split())})"
+    else:
+        if frames == 1:
+            return image
+        what = f"holds {frames} frames instead of one image"
+    raise DataError(
+        f"Image {str(path)!r} {what}: it cannot be trained on. Mend, replace or remove it."
+    )

@@ -1,0 +1,189 @@
+"""From files to pixels: MONAI dict transforms that keep no metadata, and the network's input.
+
+torch and MONAI (seconds to import) wait until a function is called.
+"""
+
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from medleak.custom.data.datalist import DataError, Item, open_image
+from medleak.custom.data.quiet import quiet
+
+if TYPE_CHECKING:
+    from monai.transforms.compose import Compose
+    from torch import Tensor
+
+# torchvision's ResNet-18 was trained with these, for RGB in [0, 1].
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def load_images(
+    items: Sequence[Item],
+    *,
+    spatial_size: tuple[int, int],
+    channels: Literal[1, 3] = 1,
+    data_root: str | Path = "",
+    section: str = "",
+) -> "tuple[Tensor, Tensor]":
+    """The pixels that a client trains on, and that an audit compares with.
+
+    Args:
+        items: Images, relative to ``data_root`` or absolute.
+        spatial_size: (H, W) of the result.
+        channels: 1 for gray (colour becomes luminance), 3 for RGB (gray is repeated).
+        data_root: Folder of relative images.
+        section: Name of the list; an image that cannot be used is then told by its place, such as
+            ``training[3]``, and not by its file, so that a job's log names no patient.
+
+    Returns:
+        Images, float32 [N, C, H, W] in [0, 1], and labels, int64 [N], in the order of ``items``.
+
+    Raises:
+        DataError: An image cannot be used (see `decode` and `datalist.open_image`).
+    """
+    import torch
+
+    transform = image_transform(tuple(spatial_size), channels)
+    images = torch.empty((len(items), channels, *spatial_size))
+    for k, item in enumerate(items):
+        try:
+            sample: Any = transform({"image": str(Path(data_root) / item.image)})
+        except RuntimeError as error:
+            # Compose wraps whatever a transform raises.
+            cause = error.__cause__
+            if not isinstance(cause, DataError):
+                raise
+            if section:
+                raise DataError(f"{section}[{k}]: {cause.for_log()}") from None
+            raise cause from None
+        images[k] = sample["image"]
+    return images, torch.tensor([item.label for item in items], dtype=torch.int64)
+
+
+@cache
+def image_transform(spatial_size: tuple[int, int], channels: Literal[1, 3] = 1) -> "Compose":
+    """Dict transforms for ``{"image": file, …}``, keys ``image`` and ``label``.
+
+    The image becomes a plain float32 tensor [C, H, W] in [0, 1], oriented as a viewer shows it.
+    Nothing else of the file stays: no name, EXIF, comment, nor any other key of the dict.
+
+    Raises:
+        DataError: ``channels`` or ``spatial_size`` is out of range.
+        RuntimeError: On use, by MONAI's Compose, from the DataError of `decode`.
+    """
+    if channels not in (1, 3) or len(spatial_size) != 2 or min(spatial_size) < 1:
+        raise DataError(
+            f"Images cannot be made {channels} channels of size {spatial_size}: the network takes "
+            "gray or RGB images. Set channels to 1 or 3 and spatial_size to (height, width)."
+        )
+    from monai.transforms.compose import Compose
+    from monai.transforms.intensity.dictionary import ScaleIntensityRanged
+    from monai.transforms.utility.dictionary import (
+        EnsureChannelFirstd,
+        EnsureTyped,
+        Lambdad,
+        SelectItemsd,
+    )
+
+    # Not LoadImaged: it sets up every reader that is installed, and pydicom's warns of missing
+    # plugins wherever it is; nor would it stop at the first that refuses a file.
+    read = partial(decode, spatial_size=spatial_size, channels=channels)
+    return Compose(
+        [
+            Lambdad(keys=("image",), func=read, track_meta=False),
+            EnsureChannelFirstd(keys=("image",), channel_dim=-1),
+            ScaleIntensityRanged(keys=("image",), a_min=0, a_max=255, b_min=0, b_max=1, clip=True),
+            EnsureTyped(keys=("image",), track_meta=False),
+            SelectItemsd(keys=("image", "label"), allow_missing_keys=True),
+        ]
+    )
+
+
+def decode(
+    path: str | Path, spatial_size: tuple[int, int], channels: Literal[1, 3]
+) -> NDArray[np.uint8]:
+    """The image in the file ``path`` as uint8 [H, W, C], resized to ``spatial_size``.
+
+    Palettes and CMYK become RGB, transparent parts black, an EXIF orientation is carried out.
+    Resized by Pillow's Lanczos filter, which averages when it shrinks: MONAI's ``Resized`` blurs
+    by a Gaussian first, and fine marks, which an attack may or may not find, would be gone.
+
+    Unsigned 16-bit gray is divided by 257, as the PNG standard asks for.
+
+    Raises:
+        DataError: The file holds no single sound image, or one of more than 8 bits a channel of
+            which black and white are unknown: signed, 32-bit, or not using what 16 bits can hold.
+    """
+    image = open_image(path)
+    if image.mode.startswith(("I", "F")):
+        image = _eight_bits(image, path)
+    image = _upright(image)
+    if image.has_transparency_data:
+        ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(ground, image.convert("RGBA"))
+    if image.mode not in ("1", "L"):
+        image = image.convert("RGB")
+    image = image.convert("L" if channels == 1 else "RGB")
+    height, width = spatial_size
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    return np.array(image, np.uint8).reshape(height, width, channels)
+
+
+def _eight_bits(image: Image.Image, path: str | Path) -> Image.Image:
+    """16-bit gray over its full range; a detector's 12 or 14 bits in 16 would come out black."""
+    values = np.asarray(image)
+    # Pillow opens some 16-bit PNG and TIFF as 32-bit integers.
+    if image.mode != "F" and values.min() >= 0 and 32768 <= values.max() < 65536:
+        return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+    raise DataError(
+        f"Image {str(path)!r} has more than 8 bits a channel (mode {image.mode!r}, values "
+        f"{values.min():g} to {values.max():g}): which values are black and white is unknown. Say "
+        "so once by `medleak data folder DIR --window BLACK:WHITE`."
+    )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """``image`` turned as its EXIF asks; as it is where the EXIF is damaged."""
+    try:
+        with quiet("PIL"):
+            return ImageOps.exif_transpose(image)
+    except Exception:  # EXIF is free-form: Pillow's parser may raise nearly anything
+        return image
+
+
+def network_input(images: "Tensor", mean: Sequence[float], std: Sequence[float]) -> "Tensor":
+    """Images in model units: gray repeated three times, then ``(x - mean) / std``.
+
+    Differentiable; on the device and in the type of ``images``, which are not modified.
+
+    Args:
+        images: [N, C, H, W] in [0, 1], C of 1 or 3.
+        mean: Of each of the three network channels.
+        std: Likewise, positive.
+
+    Returns:
+        [N, 3, H, W].
+
+    Raises:
+        ValueError: A shape or value is out of range.
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ValueError(
+            f"Images must be [N, 1 or 3, H, W], got {list(images.shape)}: the network takes gray "
+            "or RGB batches. Add the missing axis."
+        )
+    if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
+        raise ValueError(
+            f"mean and std must have one value for each of 3 channels, std above 0, got {mean} and "
+            f"{std}: the network's input would not be finite. Correct them in the job's input."
+        )
+    shift = images.new_tensor(mean).view(1, 3, 1, 1)
+    return (images.expand(-1, 3, -1, -1) - shift) / images.new_tensor(std).view(1, 3, 1, 1)

@@ -1,0 +1,1 @@
+"""NVFlare components beside the filters: recorder, workflows' parts."""

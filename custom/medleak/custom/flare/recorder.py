@@ -1,0 +1,269 @@
+"""The server's recorder: what the server sees of every site, written as it arrives."""
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from nvflare.apis.dxo import DXO, DataKind, from_shareable
+from nvflare.apis.event_type import EventType
+from nvflare.apis.filter import Filter
+from nvflare.apis.fl_constant import FLContextKey, ReservedKey, ReturnCode
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable
+from nvflare.app_common.app_constant import AppConstants
+from pydantic import ValidationError
+
+from medleak.custom import record
+from medleak.custom.record import LeftOut, Manifest, RecordError, UpdateInfo, check_site, utc_now
+
+DECLARED_DEFENCES = "medleak_defences"
+"""Where our filters leave word of themselves in the meta of an update (a list of dicts)."""
+
+_PACKAGES = ("medleak", "nvflare", "torch", "torchvision", "monai", "numpy", "safetensors")
+
+
+class UpdateRecorder(Filter):
+    """Record the model sent and every update received; see :mod:`medleak.custom.record`.
+
+    One object serves both sides of a round: as a handler of ``AFTER_TASK_DATA_FILTER`` it sees
+    the model that goes out, as the server's ``task_result`` filter the update as received, after
+    all filters of the site. It changes nothing. What cannot be recorded stops the job: an audit
+    of a record with silent gaps would call sites safe that nobody looked at. Homomorphically
+    encrypted updates are the exception: nobody at the server can read them, so the manifest says
+    that they were left out, and the job goes on.
+
+    Args:
+        model_path: Importable factory of the network, where the audit runs. (NVFlare would build
+            an argument of the form ``{"path", "args"}`` itself.)
+        model_args: Its keyword arguments.
+        task: ``{"criterion", "num_classes"}``.
+        input: ``{"spatial_size", "channels", "mean", "std"}``.
+        class_names: In the order of the labels.
+        every_n_rounds: Keep rounds 0, n, 2n, ...
+        sites: Keep these sites only; None keeps all.
+        disk_budget_mb: Stop recording (not the job) before the record is larger than this;
+            what is left out is said in the manifest. None: no limit.
+        tasks: Names of the tasks whose results are updates.
+    """
+
+    _always_serialize_args = ("every_n_rounds", "sites", "disk_budget_mb")
+
+    def __init__(
+        self,
+        model_path: str,
+        model_args: dict[str, Any],
+        task: dict[str, Any],
+        input: dict[str, Any],
+        class_names: list[str] | None = None,
+        every_n_rounds: int = 1,
+        sites: list[str] | None = None,
+        disk_budget_mb: float | None = None,
+        tasks: list[str] | None = None,
+    ) -> None:
+        """Take the plain values that the job's JSON can hold, and check them."""
+        super().__init__()
+        if every_n_rounds < 1:
+            raise ValueError(f"every_n_rounds must be at least 1, got {every_n_rounds}.")
+        if disk_budget_mb is not None and not disk_budget_mb > 0:
+            raise ValueError(f"disk_budget_mb must be above 0 or null, got {disk_budget_mb}.")
+        self.model_path = model_path
+        self.model_args = model_args
+        self.task = task
+        self.input = input
+        self.class_names = class_names
+        self.every_n_rounds = every_n_rounds
+        self.sites = sites
+        self.disk_budget_mb = disk_budget_mb
+        self.tasks = tasks
+        self._lock = Lock()
+        self._manifest: Manifest | None = None
+        self._root: Path | None = None
+        self._sent: dict[str, np.ndarray] = {}
+        self._sent_round: int | None = None
+        self._digest: str | None = None
+        self._failure: Exception | None = None
+        self._bytes = 0
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """Open the record when the run starts; take note of every model that goes out."""
+        try:
+            if event_type == EventType.START_RUN:
+                with self._lock:
+                    self._open(fl_ctx)
+            elif event_type == EventType.AFTER_TASK_DATA_FILTER and self._is_ours(fl_ctx):
+                with self._lock:
+                    self._note_model(fl_ctx.get_prop(FLContextKey.TASK_DATA))
+        except Exception as error:
+            # NVFlare only logs what an event handler raises: keep it for process(), which counts.
+            self._failure = error
+            self.log_error(fl_ctx, f"Recording failed: {error}")
+
+    def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+        """Record one update and pass it on untouched.
+
+        Raises:
+            RecordError: The update, or the model that it belongs to, cannot be recorded.
+        """
+        if not self._is_ours(fl_ctx) or shareable.get_return_code() != ReturnCode.OK:
+            return shareable
+        with self._lock:
+            if self._failure is not None:
+                raise RecordError(f"Recording failed: {self._failure}") from self._failure
+            self._record(shareable, fl_ctx)
+        return shareable
+
+    def _is_ours(self, fl_ctx: FLContext) -> bool:
+        return fl_ctx.get_prop(FLContextKey.TASK_NAME) in (self.tasks or ["train"])
+
+    def _open(self, fl_ctx: FLContext) -> None:
+        engine = fl_ctx.get_engine()
+        assert engine is not None  # the server runs on it
+        run_dir = Path(engine.get_workspace().get_run_dir(fl_ctx.get_job_id()))
+        self._root = run_dir / "records"
+        self._manifest = Manifest.model_validate(
+            {
+                "job": _job_name(fl_ctx),
+                "created": utc_now(),
+                "model": {"path": self.model_path, "args": self.model_args},
+                "task": self.task,
+                "input": self.input,
+                "class_names": self.class_names or [],
+                "versions": {p: version(p) for p in _PACKAGES}
+                | {"python": platform.python_version()},
+            }
+        )
+        record.write_manifest(self._root, self._manifest)
+
+    def _note_model(self, task_data: Shareable | None) -> None:
+        if task_data is None:
+            raise RecordError("The model that was sent is not visible to the recorder.")
+        dxo = from_shareable(task_data)
+        sent = {} if _encrypted(dxo) else _arrays(dxo)
+        round = task_data.get_header(AppConstants.CURRENT_ROUND)
+        if round != self._sent_round:
+            self._sent, self._sent_round, self._digest = sent, round, None
+        elif not _same(sent, self._sent):
+            raise RecordError(
+                f"Sites were sent different models in round {round}: a record holds one a round."
+            )
+
+    def _record(self, shareable: Shareable, fl_ctx: FLContext) -> None:
+        peer = fl_ctx.get_peer_context()
+        site = check_site(peer.get_identity_name() if peer else "")
+        round = shareable.get_cookie(AppConstants.CONTRIBUTION_ROUND)
+        if self._root is None or round is None or round != self._sent_round:
+            raise RecordError(
+                f"An update of {site} for round {round} does not belong to the model that was last "
+                f"sent (round {self._sent_round}): no attack could be judged on it."
+            )
+        dxo = from_shareable(shareable)
+        if encrypted := _encrypted(dxo):
+            self._leave_out(LeftOut(round=round, site=site, reason=encrypted))
+            self.log_info(fl_ctx, f"Round {round} of {site}: {encrypted}")
+            return
+        update = self._update(dxo)
+        if reason := self._reason_to_leave_out(round, site, update):
+            self._leave_out(LeftOut(round=round, site=site, reason=reason))
+            return
+        if self._digest is None:
+            self._digest = record.write_global(self._root, round, self._sent)
+            self._bytes += _nbytes(self._sent)
+        record.write_update(self._root, _info(round, site, dxo), self._digest, update)
+        self._bytes += _nbytes(update)
+        self.log_info(fl_ctx, f"Recorded round {round} of {site} in {self._root}")
+
+    def _update(self, dxo: DXO) -> dict[str, np.ndarray]:
+        if dxo.data_kind not in (DataKind.WEIGHT_DIFF, DataKind.WEIGHTS):
+            raise RecordError(
+                f"An update of kind {dxo.data_kind!s} cannot be recorded: it must be WEIGHT_DIFF "
+                "(params_transfer_type DIFF) or WEIGHTS."
+            )
+        arrays = _arrays(dxo)
+        if dxo.data_kind == DataKind.WEIGHT_DIFF:
+            return arrays
+        return {name: value - self._sent[name] for name, value in arrays.items()}
+
+    def _reason_to_leave_out(self, round: int, site: str, update: Mapping[str, Any]) -> str | None:
+        if round % self.every_n_rounds:
+            return f"every_n_rounds={self.every_n_rounds}"
+        if self.sites is not None and site not in self.sites:
+            return "sites"
+        if self.disk_budget_mb is not None:
+            more = _nbytes(update) + (_nbytes(self._sent) if self._digest is None else 0)
+            if self._bytes + more > self.disk_budget_mb * 1e6:
+                return f"disk_budget_mb={self.disk_budget_mb:g}"
+        return None
+
+    def _leave_out(self, left_out: LeftOut) -> None:
+        assert self._manifest is not None  # set together with _root
+        assert self._root is not None
+        everything = (*self._manifest.left_out, left_out)
+        self._manifest = self._manifest.model_copy(update={"left_out": everything})
+        record.write_manifest(self._root, self._manifest)
+
+
+def _info(round: int, site: str, dxo: DXO) -> UpdateInfo:
+    """The schedule as the site declares it in the ``hp`` of its update."""
+    declared = dxo.get_meta_prop("hp")
+    if not isinstance(declared, dict):
+        raise RecordError(
+            f"{site} sent no training schedule: its FLModel's meta needs 'hp', a dict with "
+            "n_images, n_steps, batch_size, local_epochs and lr."
+        )
+    fields = {key: declared[key] for key in declared if key in UpdateInfo.model_fields}
+    defences = dxo.get_meta_prop(DECLARED_DEFENCES) or []
+    try:
+        return UpdateInfo.model_validate(
+            fields | {"round": round, "site": site, "time": utc_now(), "defences": defences}
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RecordError(
+            f"{site} declared an unusable training schedule: {'.'.join(map(str, first['loc']))}: "
+            f"{first['msg']}."
+        ) from None
+
+
+def _encrypted(dxo: DXO) -> str:
+    """Why an encrypted DXO is not recorded; empty if it is in clear."""
+    hidden = [n for n, v in dxo.data.items() if type(v).__module__.startswith("tenseal")]
+    if not hidden:
+        return ""
+    if len(hidden) == len(dxo.data):
+        return "encrypted homomorphically: there is nothing to audit at the server"
+    return (
+        f"{len(hidden)} of {len(dxo.data)} tensors are encrypted homomorphically; what is in clear "
+        "beside them is not recorded, and not audited"
+    )
+
+
+def _arrays(dxo: DXO) -> dict[str, np.ndarray]:
+    """The tensors of a DXO as numpy arrays that alias them; lazy ones are fetched."""
+    arrays = {}
+    for name, value in dxo.data.items():
+        if hasattr(value, "materialize"):
+            value = value.materialize()
+        if hasattr(value, "detach"):
+            value = value.detach().cpu().numpy()
+        arrays[name] = np.asarray(value)
+    return arrays
+
+
+def _same(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:
+    return a.keys() == b.keys() and all(
+        np.shares_memory(a[k], b[k]) or np.array_equal(a[k], b[k]) for k in a
+    )
+
+
+def _nbytes(arrays: Mapping[str, np.ndarray]) -> int:
+    return sum(value.nbytes for value in arrays.values())
+
+
+def _job_name(fl_ctx: FLContext) -> str:
+    meta = fl_ctx.get_prop(FLContextKey.JOB_META)
+    name = meta.get("name") if isinstance(meta, dict) else None
+    return str(name or fl_ctx.get_prop(ReservedKey.RUN_NUM) or "unnamed")

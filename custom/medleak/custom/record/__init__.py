@@ -1,0 +1,278 @@
+"""The record of a federated run: what the server saw, on disk, without pickle.
+
+One directory a run (format version 1)::
+
+    manifest.json                 the job, the network, the task, the input
+    round_0003/global.safetensors the model sent in this round, buffers included
+    round_0003/site-9.safetensors the update as received: local - global
+    round_0003/site-9.json        how the site says it trained, and the hashes
+
+Every file appears whole or not at all, and the ``.json`` of an update is written last: an
+update is in the record when, and only when, its ``.json`` is. Anyone can write a record from
+another framework with :func:`write_manifest` and :func:`write_record`; an audit reads nothing
+else. Names come from the network and are checked before they touch a path.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save as save_tensors
+
+from medleak.custom.record.files import (
+    SITE_NAME,
+    RecordError,
+    State,
+    as_json,
+    check_site,
+    check_update,
+    contiguous,
+    parse,
+    paths,
+    read_json,
+    read_tensors,
+    round_dir,
+    write,
+)
+from medleak.custom.record.schema import (
+    FORMAT_VERSION,
+    Hashes,
+    InputSpec,
+    LeftOut,
+    Manifest,
+    ModelSpec,
+    TaskSpec,
+    UpdateInfo,
+    utc_now,
+)
+
+__all__ = [
+    "FORMAT_VERSION",
+    "Hashes",
+    "InputSpec",
+    "LeftOut",
+    "Manifest",
+    "ModelSpec",
+    "Record",
+    "RecordError",
+    "TaskSpec",
+    "UpdateInfo",
+    "check_site",
+    "find_records",
+    "list_updates",
+    "natural_key",
+    "read_info",
+    "read_manifest",
+    "read_record",
+    "utc_now",
+    "verify",
+    "write_global",
+    "write_manifest",
+    "write_record",
+    "write_update",
+]
+
+_ROUND = re.compile(r"round_(\d{4,9})")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One update with its context; arrays are keyed as in the network's ``state_dict()``."""
+
+    manifest: Manifest
+    info: UpdateInfo
+    global_state: dict[str, np.ndarray]
+    update: dict[str, np.ndarray]
+
+
+def write_manifest(root: Path, manifest: Manifest) -> None:
+    """Write ``manifest`` to ``root`` (made if missing), replacing an older one.
+
+    Raises:
+        RecordError: The disk refuses it.
+    """
+    write(Path(root) / "manifest.json", as_json(manifest))
+
+
+def write_global(root: Path, round: int, state: State) -> str:
+    """Write the model that was sent in ``round``, once; return its SHA-256.
+
+    Raises:
+        RecordError: Another model is recorded for this round, or the disk refuses it.
+    """
+    path = round_dir(Path(root), round) / "global.safetensors"
+    data = save_tensors(contiguous(state))
+    digest = hashlib.sha256(data).hexdigest()
+    if not path.exists():
+        write(path, data)
+    elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        raise RecordError(
+            f"{path} holds another model than the one to be recorded: all sites of a round must "
+            "start from one model. Record runs in directories of their own."
+        )
+    return digest
+
+
+def write_update(root: Path, info: UpdateInfo, global_digest: str, update: State) -> UpdateInfo:
+    """Write one update whose global model is recorded already; return its completed info.
+
+    Raises:
+        RecordError: The site's name cannot be a file name, the update is recorded already,
+            or the disk refuses it. Nothing of the update is left behind.
+    """
+    folder = round_dir(Path(root), info.round)
+    tensors, sidecar = paths(folder, info.site)
+    if sidecar.exists():
+        raise RecordError(
+            f"{sidecar} exists: a site has one update a round. Record runs in directories of "
+            "their own."
+        )
+    data = save_tensors(contiguous(update))
+    hashes = Hashes.model_validate(
+        {"global": global_digest, "update": hashlib.sha256(data).hexdigest()}
+    )
+    info = info.model_copy(update={"sha256": hashes})
+    try:
+        write(tensors, data)
+        write(sidecar, as_json(info))
+    except RecordError:
+        tensors.unlink(missing_ok=True)
+        raise
+    return info
+
+
+def write_record(root: Path, info: UpdateInfo, global_state: State, update: State) -> UpdateInfo:
+    """Write one update and, if it is the first of its round, the model that was sent.
+
+    Args:
+        root: Directory of the record; see :func:`write_manifest`.
+        info: Round, site and schedule; ``sha256`` is filled in here.
+        global_state: The network's ``state_dict()`` as sent, buffers included.
+        update: local - global, keyed as ``global_state``; withheld tensors are absent.
+
+    Returns:
+        ``info`` with its hashes.
+
+    Raises:
+        RecordError: See :func:`write_global` and :func:`write_update`; also for an update that
+            does not fit ``global_state``.
+    """
+    check_update(f"round {info.round}, site {info.site}", global_state, update)
+    return write_update(root, info, write_global(root, info.round, global_state), update)
+
+
+def find_records(run: Path) -> Path:
+    """The records directory of ``run``: itself, a job's run directory, or a simulator workspace.
+
+    Raises:
+        RecordError: There is none, or more than one.
+    """
+    run = Path(run)
+    if (run / "manifest.json").is_file():
+        return run
+    found = sorted({m.parent for m in run.glob("**/records/manifest.json")})
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise RecordError(
+            f"No record in {run}: neither it nor a records/ folder below it holds a manifest.json. "
+            "Name a run of a job with the recorder (the simulator's workspace, say)."
+        )
+    raise RecordError(
+        f"{run} holds {len(found)} records: name one of {', '.join(map(str, found))}."
+    )
+
+
+def read_manifest(root: Path) -> Manifest:
+    """The manifest of the record at ``root``.
+
+    Raises:
+        RecordError: It is missing, of another version, or malformed.
+    """
+    path = Path(root) / "manifest.json"
+    text = read_json(path)
+    version = text.get("format_version")
+    if version != FORMAT_VERSION:
+        raise RecordError(
+            f"{path} has format version {version!r}; this medleak reads {FORMAT_VERSION}. "
+            "Use the medleak that wrote it."
+        )
+    return parse(Manifest, text, path)
+
+
+def list_updates(root: Path) -> list[tuple[int, str]]:
+    """All recorded (round, site), in order of round and then of site (site-2 before site-10)."""
+    found = [
+        (int(match[1]), sidecar.stem)
+        for folder in Path(root).glob("round_*")
+        if (match := _ROUND.fullmatch(folder.name))
+        for sidecar in folder.glob("*.json")
+        if SITE_NAME.fullmatch(sidecar.stem)
+    ]
+    return sorted(found, key=lambda key: (key[0], natural_key(key[1])))
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key under which site-2 comes before site-10."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts]
+
+
+def read_info(root: Path, round: int, site: str) -> UpdateInfo:
+    """What ``site`` declared in ``round``, without its tensors.
+
+    Raises:
+        RecordError: It is not recorded, or malformed.
+    """
+    _, sidecar = paths(Path(root) / f"round_{round:04d}", site)
+    if not sidecar.is_file():
+        raise RecordError(_not_recorded(Path(root), round, site))
+    info = parse(UpdateInfo, read_json(sidecar), sidecar)
+    if (info.round, info.site) != (round, site) or info.sha256 is None:
+        raise RecordError(
+            f"{sidecar} speaks of round {info.round}, site {info.site}, or lacks its hashes: "
+            "it was moved or edited. Restore it."
+        )
+    return info
+
+
+def read_record(root: Path, round: int, site: str) -> Record:
+    """Read one update and check it.
+
+    Raises:
+        RecordError: Not recorded; another version; a file that does not have the hash that was
+            written with it; an update that does not fit the model by name or shape; NaN or inf.
+    """
+    root = Path(root)
+    manifest = read_manifest(root)
+    info = read_info(root, round, site)
+    assert info.sha256 is not None  # read_info refuses a sidecar without hashes
+    folder = root / f"round_{round:04d}"
+    global_state = read_tensors(folder / "global.safetensors", info.sha256.sent)
+    update = read_tensors(folder / f"{site}.safetensors", info.sha256.update)
+    check_update(f"{folder / site}.safetensors", global_state, update)
+    return Record(manifest, info, global_state, update)
+
+
+def verify(root: Path) -> Iterator[tuple[int, str, str | None]]:
+    """Read every update; yield (round, site, None or what is wrong with it)."""
+    for round, site in list_updates(root):
+        try:
+            read_record(root, round, site)
+        except RecordError as error:
+            yield round, site, str(error)
+        else:
+            yield round, site, None
+
+
+def _not_recorded(root: Path, round: int, site: str) -> str:
+    updates = list_updates(root)
+    rounds = sorted({r for r, _ in updates})
+    if round not in rounds:
+        span = ", ".join(map(str, rounds)) or "none"
+        return f"Round {round} is not recorded in {root}. Recorded rounds: {span}."
+    sites = ", ".join(s for r, s in updates if r == round) or "none"
+    return f"Site {site!r} is not recorded in round {round} of {root}. Recorded there: {sites}."

@@ -1,0 +1,1 @@
+"""How images are shared out among the sites."""

@@ -1,0 +1,153 @@
+"""Any importable network, and the weights that a federation starts from."""
+
+import importlib
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from medleak.custom.environment import WEIGHTS_VARIABLE, path_variable
+from medleak.custom.networks import WeightsError, load_weights
+
+
+class ModelError(ValueError):
+    """A network that the job names and that cannot be made; the message says why."""
+
+
+def build_network(path: str, args: Mapping[str, Any], seed: int = 0) -> nn.Module:
+    """Import ``path`` and call it with ``args``: for the job's own network, not for a record's.
+
+    Args:
+        path: Dotted name of an ``nn.Module`` class or of a function that returns one. Its code
+            runs: audits of records have an allow-list instead.
+        args: Its keyword arguments.
+        seed: Of its random weights: given on if the factory takes ``seed``, else set as PyTorch's
+            for the call. The global random state is not touched.
+
+    Raises:
+        ModelError: It cannot be imported, refuses ``args``, or returns no network.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        factory = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ModelError(
+            f"The job's model {path!r} cannot be imported ({error}): server, sites and auditor "
+            "build it by this name. Install its package there, or correct the name."
+        ) from None
+    try:
+        takes_seed = "seed" in inspect.signature(factory).parameters
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = factory(**({"seed": seed} if takes_seed else {}) | dict(args))
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"The job's model {path!r} refused the arguments {dict(args)}: {error}. Correct them "
+            "with --model_args."
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise ModelError(
+            f"The job's model {path!r} returned a {type(network).__name__}: it cannot be trained. "
+            "Name the class or function that makes the network."
+        )
+    return network
+
+
+def initial_network(
+    model_path: str, model_args: dict[str, Any], weights: str = "auto", seed: int = 0
+) -> nn.Module:
+    """The network that a federation starts from; for the server's model persistor.
+
+    Args:
+        model_path, model_args: See :func:`build_network`. (NVFlare would build an argument of the
+            form ``{"path", "args"}`` itself.)
+        weights: ``random``; ``imagenet`` (torchvision's ResNet-18, needs a network connection
+            once); the path of a file (see :func:`medleak.custom.networks.load_weights`); ``auto``:
+            the file in ``MEDLEAK_WEIGHTS`` if that is set, else random.
+        seed: Of everything random here.
+
+    Raises:
+        ModelError: See :func:`build_network`.
+        WeightsError: The weights do not fit, cannot be read safely, or not be downloaded.
+    """
+    network = build_network(model_path, model_args, seed)
+    if weights == "auto":
+        weights = str(path_variable(WEIGHTS_VARIABLE) or "random")
+    if weights == "imagenet":
+        return load_weights(network, _imagenet(), source="ImageNet weights of ResNet-18")
+    if weights != "random":
+        return load_weights(network, _read(Path(weights).expanduser()), source=weights)
+    return network
+
+
+def format_args(args: Mapping[str, Any]) -> str:
+    """``args`` as words ``key=value``, values JSON: NVFlare splits and expands what it passes on.
+
+    Quotes, spaces and braces are written as in a URL (%22).
+    """
+    return " ".join(
+        f"{key}={quote(json.dumps(value, separators=(',', ':')), safe='[],.:-')}"
+        for key, value in args.items()
+    )
+
+
+def parse_args(words: Sequence[str]) -> dict[str, Any]:
+    """The arguments that :func:`format_args` wrote.
+
+    Raises:
+        ModelError: A word is not of this form.
+    """
+    args = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        try:
+            args[key] = json.loads(unquote(text))
+        except ValueError:
+            equals = ""
+        if not (key.isidentifier() and equals):
+            raise ModelError(
+                f"{word!r} is no argument of a model: write name=value, the value as JSON."
+            )
+    return args
+
+
+def _imagenet() -> dict[str, Tensor]:
+    from torchvision.models import ResNet18_Weights
+
+    try:
+        return dict(ResNet18_Weights.DEFAULT.get_state_dict(progress=False, check_hash=True))
+    except OSError as error:  # URLError is one
+        raise WeightsError(
+            f"ImageNet weights cannot be downloaded ({error}). Download resnet18 from torchvision "
+            f"elsewhere and name the file in {WEIGHTS_VARIABLE}, or use weights=random."
+        ) from None
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """A state dict from ``.safetensors``, or from a torch file without running its pickle."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(
+            f"Initial weights {path} do not exist. Check {WEIGHTS_VARIABLE}."
+        ) from None
+    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
+        raise WeightsError(f"{path} holds no weights that can be read safely ({error}).") from None
+    except Exception as error:  # UnpicklingError and kin: what is not plain tensors is refused
+        raise WeightsError(
+            f"{path} holds more than tensors, and loading it could run code "
+            f"({type(error).__name__}). Save its state_dict as .safetensors."
+        ) from None
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise WeightsError(f"{path} holds no state_dict (name to tensor).")
+    return state

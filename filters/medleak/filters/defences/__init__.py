@@ -1,0 +1,1 @@
+"""Defences: one file each, a frozen record that maps an update to a protected one."""

@@ -1,0 +1,1 @@
+"""What a guarantee costs: accounting, and the ledger of what was spent."""

@@ -1,0 +1,308 @@
+"""Match row spaces of convolution updates and norm statistics: no labels, no second derivatives.
+
+The row space of a convolution's update is the span of its input patches
+(:mod:`medleak.inversion.evidence.row_spaces`), and running statistics give the batch's own. Both
+are compared with candidate images by forward passes alone, and both fall smoothly from a mean image
+to the truth, where distances of gradients stay flat until the last tenth of the way.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision.transforms.functional import gaussian_blur
+
+from medleak.inversion.attacks.row_space.contrast import guess_contrast
+from medleak.inversion.attacks.row_space.grouping import regroup
+from medleak.inversion.attacks.row_space.read_labels import read_labels
+from medleak.inversion.attacks.row_space.stages import (
+    JUDGED,
+    STATISTICS,
+    AnyEvidence,
+    Matching,
+    Stage,
+    recipe,
+)
+from medleak.inversion.descent.precision import full_precision
+from medleak.inversion.descent.pyramid_descent import DivergedError, Meter, descend
+from medleak.inversion.evidence.one_round import Evidence, Terms
+from medleak.inversion.evidence.several_rounds import JointEvidence
+from medleak.inversion.observation import Observation
+from medleak.inversion.reconstruction import Ending, ProgressCallback, Reconstruction
+
+_APART = 0.05  # standard deviation of the noise that keeps the images of a batch apart
+_RESTART = 0.1  # and attempts that go the same way from repeating each other
+_LARGE = 90  # px; from there on ResNet-18's first row space lies in its third stage, not its second
+# (statistics, span) of a result. Those of an image that is clearly found lie below the first pair,
+# those of a wrong valley above the second; between, another way is tried and the best is kept.
+# Noise on the update adds what it makes of the losses at the truth.
+_FOUND = (0.01, 5e-4)
+_FOUND_WITHHELD = (0.01, 1e-3)  # rows alone end higher
+_STUCK = (0.01, 0.003)
+_STUCK_BATCH = (0.01, 0.01)
+# With recovered features matched to this share on the mean, higher statistics of several steps tell
+# of weights that moved meanwhile: at the true images, those of eight steps are at 0.008.
+_MATCHED, _STUCK_MATCHED = 0.003, (0.02, 0.01)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowSpace:
+    """Row-space and norm-statistics matching, coarse to fine.
+
+    Attributes:
+        seconds: Budget for all attempts, CPU seconds (wall seconds on a GPU); None for none.
+            Less time makes the schedules shorter.
+        attempts: Runs at most; another one follows where one is stuck by its own loss, or
+            diverged.
+        max_noise: Row spaces noisier than this (share of the true patches' energy expected
+            outside) are left out.
+        rounds: Of the averaging attack: how many of the last ones it uses. Each costs a pass an
+            iteration, and a copy of the network.
+        stages: None for the recipe that fits what was observed.
+    """
+
+    seconds: float | None = None
+    attempts: int = 3
+    max_noise: float = 0.01
+    rounds: int = 10
+    stages: tuple[Stage, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Reject settings that cannot run."""
+        for name in ("attempts", "rounds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if self.seconds is not None and not self.seconds > 0:
+            raise ValueError(f"seconds must be positive or None, got {self.seconds}.")
+        if self.stages is not None and not self.stages:
+            raise ValueError("stages must be None or hold a stage: without one nothing runs.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    images: Tensor  # not clamped
+    terms: Terms
+    found: bool  # no other attempt is worth its time
+    stuck: bool
+    ending: Ending
+
+
+def run(
+    attack: RowSpace,
+    observation: Observation,
+    prior: Tensor | None,
+    *,
+    generator: torch.Generator,
+    on_progress: ProgressCallback | None = None,
+) -> Reconstruction:
+    """Reconstruct all images of the client at once.
+
+    Args:
+        attack: Settings.
+        observation: Must grant the global model, the number of images and the batch size; norm
+            statistics and learning rate are used where granted.
+        prior: [1, C, H, W] in [0, 1], the start; None for a flat gray one.
+        generator: Of the starts. On the CPU.
+        on_progress: Told of every iteration.
+
+    Returns:
+        N images, best attempt by the attack's own loss. Interrupted (Ctrl-C): the images so far.
+
+    Raises:
+        KnowledgeError: Something needed is withheld.
+        ValueError: The update holds nothing that this attack can use, or ``prior`` has another
+            size than the images.
+    """
+    evidence = Evidence(observation, max_noise=attack.max_noise)
+    return _search(attack, evidence, observation, prior, generator, on_progress)
+
+
+def run_average(
+    attack: RowSpace,
+    observations: Sequence[Observation],
+    prior: Tensor | None,
+    *,
+    generator: torch.Generator,
+    on_progress: ProgressCallback | None = None,
+) -> Reconstruction:
+    """Reconstruct from several rounds of one client, whose images stay the same.
+
+    Args:
+        attack: Settings.
+        observations: Oldest first; each is looked at once. See `run` for what they must grant.
+        prior: See `run`; ``generator`` and ``on_progress`` likewise.
+
+    Returns:
+        N images; labels as the last round tells them.
+
+    Raises:
+        KnowledgeError: Something needed is withheld.
+        ValueError: See `run`; or the client makes several steps a round.
+    """
+    first = max(0, len(observations) - attack.rounds)
+    last = observations[len(observations) - 1]
+    chosen = [observations[k] for k in range(first, len(observations) - 1)]
+    evidence = JointEvidence([Evidence(o, max_noise=attack.max_noise) for o in (*chosen, last)])
+    return _search(attack, evidence, last, prior, generator, on_progress)
+
+
+@full_precision()
+def _search(
+    attack: RowSpace,
+    evidence: AnyEvidence,
+    observation: Observation,
+    prior: Tensor | None,
+    generator: torch.Generator,
+    on_progress: ProgressCallback | None,
+) -> Reconstruction:
+    if not evidence.spans and not evidence.norms:
+        raise ValueError(
+            "The update shows neither batch-norm statistics nor a row space that stands out of "
+            "noise and batch size: row-space matching has nothing to match. Use an attack that "
+            "matches gradients; this failure is no evidence of safety."
+        )
+    plans = [
+        attack.stages
+        or recipe(
+            evidence, observation.n_images, large=max(observation.spatial_size) > _LARGE, attempt=k
+        )
+        for k in range(attack.attempts)
+    ]
+    meter = Meter(
+        observation.device,
+        total=sum(s.descent.iterations for s in plans[0]),
+        seconds=attack.seconds,
+        progress=on_progress,
+    )
+    best: _Attempt | None = None
+    attempts = 0
+    while attempts < attack.attempts and (attempts == 0 or meter.left > 0):
+        again = plans[attempts] in plans[:attempts]
+        if best is not None and plans[attempts][0].blur:
+            start = best.images
+        else:
+            start = _start(observation, prior, generator, again=again)
+        attempts += 1
+        try:
+            found = _attempt(evidence, plans[attempts - 1], start, meter)
+        except DivergedError:
+            continue
+        if best is None or _loss(found.terms) < _loss(best.terms):
+            best = found
+        if found.found or found.ending != "finished":
+            break
+    if best is None:
+        raise ArithmeticError(
+            f"All {attempts} attempts diverged: the update or the global model holds values that "
+            "no training on images gives. Look at the record."
+        )
+    return _report(observation, evidence, prior, best, meter, attempts)
+
+
+def _start(
+    observation: Observation, prior: Tensor | None, generator: torch.Generator, *, again: bool
+) -> Tensor:
+    """The prior; with a trace of coarse noise where images, or attempts of one way, must differ.
+
+    No grain: what the first layers hardly see stays in the image as it was put there.
+    """
+    shape = (observation.n_images, observation.image_channels, *observation.spatial_size)
+    start = torch.full(shape, 0.5) if prior is None else prior.cpu().expand(shape).clone()
+    if again or shape[0] > 1:
+        height, width = shape[2:]
+        coarse = (*shape[:2], max(1, height // 8), max(1, width // 8))
+        noise = functional.interpolate(
+            torch.randn(coarse, generator=generator), size=(height, width), mode="bicubic"
+        )
+        start = (start + (_RESTART if again else _APART) * noise).clamp(0, 1)
+    return start.to(observation.device)
+
+
+def _attempt(
+    evidence: AnyEvidence, stages: Sequence[Stage], start: Tensor, meter: Meter
+) -> _Attempt:
+    images, ending = start, "finished"
+    for stage in stages:
+        if stage.near and not _near(evidence, images):
+            continue
+        matching, before = Matching(evidence, stage), images
+        if stage.blur:
+            images = _blurred(images.clamp(0, 1), stage.blur)
+        images, ending = descend(stage.descent, matching.loss, images, meter, stage.share)
+        if stage.proven and _loss(_judged(evidence, images)) >= _loss(_judged(evidence, before)):
+            images = before
+        if ending == "interrupted":
+            break
+        if stage.regroup and isinstance(evidence, Evidence):
+            images = regroup(evidence, images, meter)
+    terms = _judged(evidence, images)
+    one = evidence.steps[-1].images.stop == 1
+    stuck = not _below(_STUCK if one else _batch_limits(evidence, images), terms, evidence)
+    clear = _FOUND if evidence.norms else _FOUND_WITHHELD
+    found = not stuck and (not one or _below(clear, terms, evidence))
+    return _Attempt(images, terms, found, stuck, ending)
+
+
+def _judged(evidence: AnyEvidence, images: Tensor) -> Terms:
+    with torch.no_grad():
+        return Matching(evidence, JUDGED if evidence.spans else STATISTICS).terms(images)
+
+
+def _batch_limits(evidence: AnyEvidence, images: Tensor) -> tuple[float, float]:
+    """Several images take longer, and end higher."""
+    if not evidence.features or len(evidence.steps) == 1:
+        return _STUCK_BATCH
+    with torch.no_grad():
+        apart = evidence.terms(images, features=tuple(evidence.features)).features
+    return _STUCK_MATCHED if float(apart) <= _MATCHED else _STUCK_BATCH
+
+
+def _loss(terms: Terms) -> float:
+    return float(terms.statistics + terms.span)
+
+
+def _near(evidence: AnyEvidence, images: Tensor) -> bool:
+    return float(_judged(evidence, images).span) <= _STUCK[1] + _span_noise(evidence)
+
+
+def _blurred(images: Tensor, share: float) -> Tensor:
+    sigma = share * min(images.shape[-2:])
+    return gaussian_blur(images, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma, sigma])
+
+
+def _below(limits: tuple[float, float], terms: Terms, evidence: AnyEvidence) -> bool:
+    return float(terms.statistics) <= limits[0] + 1.5 * evidence.statistics_noise and float(
+        terms.span
+    ) <= limits[1] + _span_noise(evidence)
+
+
+def _span_noise(evidence: AnyEvidence) -> float:
+    return 2 * max((s.space.noise for s in evidence.spans.values()), default=0.0)
+
+
+def _report(
+    observation: Observation,
+    evidence: AnyEvidence,
+    prior: Tensor | None,
+    best: _Attempt,
+    meter: Meter,
+    attempts: int,
+) -> Reconstruction:
+    images = best.images.clamp(0, 1)
+    if not evidence.norms and best.ending != "interrupted":
+        level = sum(observation.mean) / len(observation.mean)
+        images = guess_contrast(best.images, level)
+    return Reconstruction(
+        images=images.cpu(),
+        labels=read_labels(observation, images, evidence.steps),
+        losses={"statistics": float(best.terms.statistics), "span": float(best.terms.span)},
+        history=torch.tensor(meter.history),
+        iterations=len(meter.history),
+        seconds=meter.seconds,
+        attempts=attempts,
+        stuck=best.stuck,
+        ending=best.ending,
+    )

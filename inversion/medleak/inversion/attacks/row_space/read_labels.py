@@ -1,0 +1,78 @@
+"""Read the labels off an update once the images are reconstructed."""
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+
+from medleak.inversion.client.labels import head, label_of_one, labels_of_features
+from medleak.inversion.evidence.one_round import Step, network_at
+from medleak.inversion.observation import Observation
+
+
+def read_labels(observation: Observation, images: Tensor, steps: Sequence[Step]) -> Tensor | None:
+    """The class [N] of each reconstructed image, on the CPU.
+
+    One image: the sign of the head's bias gradient. More: least squares on the head's gradient,
+    with the features of the reconstructions. Known labels are given to the images that they fit
+    best.
+
+    Args:
+        observation: Must grant the global model, and for several images the learning rate.
+        images: [N, C, H, W] in [0, 1], batch by batch as in ``steps``.
+        steps: The client's distinct batches.
+
+    Returns:
+        None where the network has no linear head with a bias, or its gradient is zero or broken.
+    """
+    try:
+        name = head(observation.network())
+        if f"{name}.bias" not in observation.parameter_names:
+            return None
+        if len(images) == 1:
+            if observation.knowledge.labels == "known":
+                return observation.labels.cpu()
+            return label_of_one(-observation.parameter_update[f"{name}.bias"]).cpu()
+        scores = _scores(observation, images, steps, name)
+    except ValueError:
+        return None
+    if observation.knowledge.labels == "known":
+        return _assign(scores, observation.labels)
+    if scores.shape[1] == 1:
+        return (scores[:, 0] > 0.5).long().cpu()
+    return scores.argmax(1).cpu()
+
+
+def _scores(observation: Observation, images: Tensor, steps: Sequence[Step], name: str) -> Tensor:
+    features, outputs = [], []
+    for step in steps:
+        network = network_at(observation, step.progress)
+        linear = network.get_submodule(name)
+        seen: list[Tensor] = []
+        linear.register_forward_pre_hook(functools.partial(_keep, seen))
+        with torch.no_grad():
+            logits = network(observation.normalise(images[step.images].to(observation.device)))
+        features.append(seen[-1].flatten(1))
+        soft = logits.softmax(1) if observation.criterion == "cross_entropy" else logits.sigmoid()
+        outputs.append(soft)
+    gradient = observation.gradient
+    weight, bias = (gradient[f"{name}.{k}"] / observation.n_steps for k in ("weight", "bias"))
+    return labels_of_features(
+        torch.cat(features), torch.cat(outputs), weight, bias, observation.criterion
+    )
+
+
+def _keep(seen: list[Tensor], _: nn.Module, args: tuple[Tensor, ...]) -> None:
+    seen.append(args[0])
+
+
+def _assign(scores: Tensor, labels: Tensor) -> Tensor:
+    """Known ``labels`` [N] in the order of the images, by the best total score."""
+    if scores.shape[1] == 1:
+        scores = torch.cat([1 - scores, scores], 1)
+    images, known = linear_sum_assignment(-scores[:, labels.to(scores.device)].cpu().numpy())
+    found = torch.empty_like(labels, device="cpu")
+    found[torch.as_tensor(images)] = labels.cpu()[torch.as_tensor(known)]
+    return found

@@ -1,0 +1,1 @@
+"""An audit: every combination of update, attack, defence, knowledge and seed."""

@@ -1,0 +1,198 @@
+"""One case of an audit: from the record on disk to a reconstruction, without any truth."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medleak.custom.record import Record, RecordError, list_updates, read_manifest, read_record
+from medleak.filters.noise import NoiseSource
+from medleak.filters.registry import defence
+from medleak.inversion.audit import health
+from medleak.inversion.audit.health import Health, OutOfTimeError
+from medleak.inversion.audit.ladder import other_prior
+from medleak.inversion.audit.plan import NO_DEFENCE, AttackTable, Case, Plan, attack_of
+from medleak.inversion.audit.strips import keep_iterations
+from medleak.inversion.images.prior import load_prior
+from medleak.inversion.images.truth import training_items
+from medleak.inversion.measures.similarity import as_channels
+from medleak.inversion.observation import Observation, observe
+from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
+
+
+@dataclass(frozen=True, slots=True)
+class EasyCase:
+    """The health check of an attack with one kind of knowledge, from one update's global model."""
+
+    round: int
+    site: str
+    attack: str
+    knowledge: str
+
+
+Task = Case | EasyCase
+
+
+class Attacker:
+    """Does the cases of a plan, one at a time; made anew in every process that does some.
+
+    It holds what cases share, and the record of a case only while it is worked on.
+    """
+
+    def __init__(
+        self, plan: Plan, table: AttackTable, datalists: Mapping[str, Path | None], device: str
+    ) -> None:
+        """Read the prior; ``datalists`` are opened only where labels are declared known.
+
+        Raises:
+            ValueError: The prior does not fit the record.
+        """
+        self._plan, self._table, self._datalists, self._device = plan, table, datalists, device
+        self._knowledge = {k.describe(): k for k in plan.knowledge}
+        self._input = read_manifest(plan.records).input
+        self._prior = load_prior(plan.prior, self._input.spatial_size, self._input.channels)
+
+    def __call__(self, task: Task, on_progress: ProgressCallback | None) -> Reconstruction | Health:
+        """Do ``task``.
+
+        Raises:
+            ValueError, ArithmeticError, RuntimeError: It cannot be done; others may.
+        """
+        if isinstance(task, EasyCase):
+            return self._easy(task, on_progress)
+        kind, settings = attack_of(task.attack, self._table)
+        generator = torch.Generator().manual_seed(task.stream)
+        if task.averages:
+            assert kind.run_average is not None  # attack_of has looked
+            seen = _Rounds(self._rounds(task), functools.partial(self._observed, task))
+            run, last = functools.partial(kind.run_average, settings, seen), seen[-1]
+        else:
+            last = self._observed(task, task.round)
+            run = functools.partial(kind.run, settings, last)
+        prior = self._start(last)
+        if (kept := self._plan.keep_iterations) > 0:
+            on_progress = keep_iterations(self._plan.out, task, kept, on_progress)
+        return run(prior, generator=generator, on_progress=on_progress)
+
+    def _easy(self, task: EasyCase, on_progress: ProgressCallback | None) -> Health:
+        kind, settings = attack_of(task.attack, self._table)
+        image, label = health.easy_image(self._input)
+        allowed = self._plan.allowed_prefixes
+        try:
+            record = self._readable(task)
+            record = health.easy_record(record, image, label, allowed_prefixes=allowed)
+            observation = self._observe(record, task.knowledge, label)
+            found = kind.run(
+                health.bounded(settings),
+                observation,
+                self._start(observation),
+                generator=torch.Generator().manual_seed(0),
+                on_progress=health.stop_late(then=on_progress),
+            )
+        except (ValueError, ArithmeticError, RuntimeError, OutOfTimeError) as error:
+            return health.failed(task.round, str(error))
+        if found.ending == "interrupted":
+            raise KeyboardInterrupt
+        images = as_channels(found.images, image.shape[1])
+        found = dataclasses.replace(found, images=images)
+        return health.judge(task.round, found, image, self._prior)
+
+    def _readable(self, task: EasyCase) -> Record:
+        """The record of ``task``, else another: of these only the global model counts."""
+        updates = list_updates(self._plan.records)
+        # Of the same round first: its global model is the very one.
+        for round, site in sorted(updates, key=lambda u: (u[0] != task.round, u[1] != task.site)):
+            with suppress(RecordError):
+                return read_record(self._plan.records, round, site)
+        return read_record(self._plan.records, task.round, task.site)
+
+    def _rounds(self, case: Case) -> list[int]:
+        """Those up to the case's own in which its site sent an update."""
+        recorded = list_updates(self._plan.records)
+        return [r for r, site in recorded if site == case.site and r <= case.round]
+
+    def _observed(self, case: Case, round: int) -> Observation:
+        """What the attacker of ``case`` sees of ``round``: as recorded, then defended."""
+        record = read_record(self._plan.records, round, case.site)
+        if case.defence != NO_DEFENCE:
+            # Not of the attack or its knowledge: all attackers of a seed see the same noise.
+            rng = NoiseSource.seeded(case.seed, round, case.site, case.defence)
+            protect = defence(case.defence)
+            sent = protect(record.update, rng=rng, global_state=record.global_state)
+            arrays = {name: np.asarray(value) for name, value in sent.items()}
+            record = dataclasses.replace(record, update=arrays)
+        labels = None
+        if self._knowledge[case.knowledge].labels == "known":
+            labels = self._labels(case.site)
+        return self._observe(record, case.knowledge, labels)
+
+    def _observe(self, record: Record, knowledge: str, labels: Tensor | None) -> Observation:
+        known = self._knowledge[knowledge]
+        return observe(
+            record,
+            known,
+            device=self._device,
+            labels=labels if known.labels == "known" else None,
+            stale_global=self._stale(record, known.model_round),
+            allowed_prefixes=self._plan.allowed_prefixes,
+        )
+
+    def _labels(self, site: str) -> Tensor:
+        if (datalist := self._datalists[site]) is None:
+            raise ValueError(
+                f"Knowledge says that the labels of {site} are known, but there is no truth list "
+                "to take them from. Give --truth, or have them inferred."
+            )
+        return torch.tensor([item.label for item in training_items(datalist, site)])
+
+    def _stale(self, record: Record, which: str) -> Mapping[str, np.ndarray] | None:
+        """The global model of an earlier round; it is the same for all sites."""
+        if which == "current":
+            return None
+        now = record.info.round
+        earlier = [(r, site) for r, site in list_updates(self._plan.records) if r < now]
+        if not earlier:
+            raise ValueError(
+                f"Knowledge says that the attacker has the {which} global model, but no round "
+                f"before {now} is recorded. Audit a later round, or record more of them."
+            )
+        round, site = earlier[-1 if which == "previous" else 0]
+        return read_record(self._plan.records, round, site).global_state
+
+    def _start(self, observation: Observation) -> Tensor | None:
+        """The prior that the attacker has, [1, C, H, W], in the channels that it looks for."""
+        if not observation.knowledge.prior:
+            return None
+        size, channels = self._input.spatial_size, self._input.channels
+        prior = {
+            "given": lambda: self._prior,
+            "gray": lambda: load_prior("gray", size, channels),
+            "other": lambda: other_prior(self._plan.prior, size, channels),
+        }[observation.knowledge.prior_image]()
+        return as_channels(prior, observation.image_channels).to(observation.device)
+
+
+class _Rounds(Sequence[Observation]):
+    """Observations of a site by round, read when asked for, so that a hundred fit in memory."""
+
+    def __init__(self, rounds: Sequence[int], observed: Callable[[int], Observation]) -> None:
+        self._numbers, self._observed = rounds, observed
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Observation: ...
+    @overload
+    def __getitem__(self, index: slice) -> "_Rounds": ...
+    def __getitem__(self, index: int | slice) -> "Observation | _Rounds":
+        if isinstance(index, slice):
+            return _Rounds(self._numbers[index], self._observed)
+        return self._observed(self._numbers[index])

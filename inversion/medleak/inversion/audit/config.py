@@ -1,0 +1,142 @@
+"""config.json: all that decides an audit's figures, so that it can be repeated and gone on with."""
+
+import dataclasses
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from medleak.custom.record import RecordError, read_info, read_manifest, utc_now
+from medleak.inversion.audit.plan import Case, Plan
+from medleak.inversion.results.rows import FORMAT_VERSION, write_json
+
+_PACKAGES = ("medleak", "torch", "numpy", "scipy", "monai", "pillow")
+
+
+def begin(
+    plan: Plan,
+    cases: Sequence[Case],
+    attacks: Mapping[str, Any],
+    prior: Tensor,
+    datalists: Mapping[str, Path | None],
+    command: Sequence[str],
+) -> None:
+    """Write config.json, or go on with the audit that it describes.
+
+    A plan may add rounds, sites, attacks, defences, knowledge and seeds to the audit in its
+    directory. What its rows depend on must be the same: records, prior, settings of the attacks.
+
+    Raises:
+        ValueError: The directory holds another audit, or is something else.
+        OSError: The disk refuses the file.
+    """
+    updates = dict.fromkeys((case.round, case.site) for case in cases)
+    config = {
+        "format_version": FORMAT_VERSION,
+        "record": {"job": read_manifest(plan.records).job, "manifest_sha256": _manifest(plan)},
+        "prior": {
+            "source": plan.prior,
+            "sha256": hashlib.sha256(prior.numpy().tobytes()).hexdigest(),
+        },
+        "measures": {"embedding": plan.embedding, "k": plan.neighbours}
+        | ({} if plan.perceptual is None else {"lpips": plan.perceptual}),
+        "updates": {f"{r}/{s}": _hashes(plan, r, s) for r, s in updates},
+        "attacks": {spec: _plain(dataclasses.asdict(s)) for spec, s in attacks.items()},
+        "knowledge": {k.describe(): dataclasses.asdict(k) for k in plan.knowledge},
+        "truth": {
+            site: None if path is None else str(path.resolve()) for site, path in datalists.items()
+        },
+        "defences": sorted({c.defence for c in cases}),
+        "seeds": sorted({c.seed for c in cases}),
+        "runs": [
+            {
+                "started": utc_now(),
+                "command": list(command),
+                "device": plan.device,
+                "versions": _versions(),
+            }
+        ],
+    }
+    path = plan.out / "config.json"
+    write_json(path, _merged(_read(path), config, path))
+
+
+def _merged(old: dict[str, Any] | None, new: dict[str, Any], path: Path) -> dict[str, Any]:
+    if old is None:
+        return new
+    for key in ("record", "prior", "measures"):
+        if old.get(key) != new[key]:
+            raise _another(path, key, old.get(key), new[key])
+    merged = dict(new)
+    for key in ("updates", "attacks", "knowledge", "truth"):
+        changed = [k for k in new[key] if old[key].get(k, new[key][k]) != new[key][k]]
+        # An update that could not be read has no rows yet: it may have been restored since.
+        changed = [k for k in changed if key != "updates" or old[key][k] is not None]
+        if changed:
+            k = changed[0]
+            raise _another(path, f"{key} {k}", old[key][k], new[key][k])
+        merged[key] = {**old[key], **new[key]}
+    for key in ("defences", "seeds"):
+        merged[key] = sorted({*old[key], *new[key]})
+    merged["runs"] = old["runs"]
+    if {**old["runs"][-1], "started": ""} != {**new["runs"][0], "started": ""}:
+        merged["runs"] = [*old["runs"], *new["runs"]]  # the same again is no news
+    return merged
+
+
+def _another(path: Path, what: str, old: Any, new: Any) -> ValueError:
+    return ValueError(
+        f"{path.parent} holds another audit: its {what} is {json.dumps(old)}, now "
+        f"{json.dumps(new)}. Figures of two audits must not be mixed: choose another --out, or "
+        "repeat its command."
+    )
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    folder = path.parent
+    if not path.exists():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ValueError(
+                f"{folder} exists and is no audit directory (it has no config.json): its files "
+                "could be overwritten. Choose another --out."
+            )
+        return None
+    try:
+        config = json.loads(path.read_bytes())
+        found = config["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}). Choose another --out.") from None
+    if found != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {found!r}, this medleak writes {FORMAT_VERSION}: their "
+            "definitions may differ. Choose another --out."
+        )
+    return config
+
+
+def _manifest(plan: Plan) -> str:
+    """Hash of the manifest but for what was left out, which grows while a job is running."""
+    manifest = read_manifest(plan.records).model_copy(update={"left_out": ()})
+    return hashlib.sha256(manifest.model_dump_json().encode()).hexdigest()
+
+
+def _hashes(plan: Plan, round: int, site: str) -> dict[str, str] | None:
+    try:
+        hashes = read_info(plan.records, round, site).sha256
+    except RecordError:
+        return None  # refused by name when its turn comes
+    return None if hashes is None else hashes.model_dump(by_alias=True)
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {p: version(p) for p in _PACKAGES}
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back, so that a stored and a new value compare equal."""
+    return json.loads(json.dumps(settings, default=str))

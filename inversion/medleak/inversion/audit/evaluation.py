@@ -1,0 +1,272 @@
+"""From a reconstruction to rows of figures: the one place where truth meets an attack's result."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medleak.custom.data.datalist import Item
+from medleak.custom.record import InputSpec
+from medleak.inversion.audit.plan import NO_DEFENCE, Case
+from medleak.inversion.images.truth import Truth, load_truth, training_items
+from medleak.inversion.measures import nulls, similarity
+from medleak.inversion.measures.embedding import Embedding, EmbeddingError, load_embedding
+from medleak.inversion.measures.gallery import Gallery, build_gallery
+from medleak.inversion.measures.iip import identify
+from medleak.inversion.measures.perceptual import MIN_SIDE_PX, Perceptual
+from medleak.inversion.measures.similarity import as_channels
+from medleak.inversion.reconstruction import Reconstruction
+from medleak.inversion.results.rows import Row, six_digits
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Site:
+    """A site's truth, and what does not depend on any attack: figures [M] of each image."""
+
+    truth: Truth
+    patients: Sequence[int]
+    baselines: Mapping[str, Tensor]
+
+
+class Evaluator:
+    """Measures reconstructions of one audit against the sites' images.
+
+    Built once an audit. Images are read at the first use: the gallery once, the truth of one site
+    at a time, so that memory does not grow with the number of sites.
+    """
+
+    def __init__(
+        self,
+        datalists: Mapping[str, Path | None],
+        input: InputSpec,
+        prior: Tensor,
+        *,
+        embedding: str | None = None,
+        k: int = 1,
+        perceptual: Perceptual | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """Prepare to measure; no image is read yet.
+
+        Args:
+            datalists: Every client of the federation (not only the attacked ones: all their images
+                are the gallery) to its list; None where its images are not known.
+            input: Size and channels of the record's images.
+            prior: [1, C, H, W] in [0, 1], for SSIM(T, P) and RDLV.
+            embedding: See `medleak.inversion.measures.embedding.load_embedding`. None: ImageNet's
+                if it is on this machine, else no IIP, and every row says why.
+            k: Nearest neighbours that IIP looks at.
+            perceptual: LPIPS, see `medleak.inversion.measures.perceptual.load_perceptual`; images
+                of less than 32 px have none. None: it is not computed.
+            device: Where figures are computed.
+
+        Raises:
+            ValueError: The prior is not of the size or channels of the record's images, or ``k`` is
+                below 1.
+            EmbeddingError: ``embedding`` is given and cannot be used.
+        """
+        expected = (1, input.channels, *input.spatial_size)
+        if tuple(prior.shape) != expected:
+            raise ValueError(
+                f"The prior has shape {tuple(prior.shape)}, the record's images {expected}: RDLV "
+                "compares them pixel by pixel. Load it with "
+                "`medleak.inversion.images.prior.load_prior`."
+            )
+        if k < 1:
+            raise ValueError(f"k-IIP looks at k neighbours, at least 1, not at {k}.")
+        self._datalists, self._input, self._prior = dict(datalists), input, prior
+        self._k, self._perceptual, self._device = k, perceptual, torch.device(device)
+        self._embedding: Embedding | None = None
+        self._no_embedding = ""
+        try:
+            self._embedding = load_embedding(embedding, self._device)
+        except EmbeddingError as error:
+            if embedding is not None:
+                raise
+            self._no_embedding = str(error)
+        self._last: tuple[str, _Site | None] | None = None
+
+    def truth(self, site: str) -> Truth | None:
+        """The training images of ``site``; None where they are not known.
+
+        Raises:
+            DataError: The list or an image cannot be read.
+            ValueError: The list has no training images, or is not known to this evaluator.
+        """
+        found = self._site(site)
+        return None if found is None else found.truth
+
+    def rows(
+        self, case: Case, found: Reconstruction, declared: Sequence[Mapping[str, Any]]
+    ) -> list[Row]:
+        """Measure ``found`` against the site's images, each assigned to one of them.
+
+        Args:
+            case: What was attacked.
+            found: Images [N, C, H, W]; see `similarity.as_channels` where the truth has other
+                channels.
+            declared: Defences as the site declared them.
+
+        Returns:
+            A row a reconstruction; without figures for those that no image was left for, and where
+            the truth is not known.
+
+        Raises:
+            ValueError: Images and truth cannot be compared.
+            DataError: An image cannot be read.
+        """
+        rows = _bare_rows(case, found, declared)
+        site = self._site(case.site)
+        if site is None:
+            return rows
+        truth = site.truth
+        images = as_channels(found.images, truth.images.shape[1])
+        pairs = similarity.assign(images.to(self._device), truth.images.to(self._device))
+        figures = self._figures(site, pairs, images)
+        for pair, (k, t) in enumerate(torch.stack([pairs.reconstruction, pairs.truth], 1).tolist()):
+            rows[k] = replace(
+                rows[k],
+                truth_image=truth.names[t],
+                truth_label=int(truth.labels[t]),
+                truth_picture=truth_picture(case.site, t),
+                patient=site.patients[t],
+                site_images=len(truth.images),
+                gallery=len(self.gallery),
+                **{name: six_digits(values[pair]) for name, values in figures.items()},
+            )
+        return self._identified(case.site, rows, pairs, images)
+
+    def embed(self, images: Tensor) -> Tensor | None:
+        """Features [N, 512] of images [N, C, H, W], say for t-SNE; None without a network."""
+        return None if self._embedding is None else self._embedding(images)
+
+    def _identified(
+        self, site: str, rows: list[Row], pairs: similarity.Assignment, images: Tensor
+    ) -> list[Row]:
+        if self._embedding is None:
+            return [replace(row, embedding=f"none: {self._no_embedding}") for row in rows]
+        features = self._embedding(images[pairs.reconstruction])
+        found = identify(self.gallery, site, features, pairs.truth.tolist(), self._k)
+        for pair, k in enumerate(pairs.reconstruction.tolist()):
+            rows[k] = replace(
+                rows[k],
+                cosine=six_digits(found.cosine[pair]),
+                iip_match=found.match[pair],
+                iip_site_match=found.site_match[pair],
+                neighbours=found.neighbours[pair],
+                class_mates=found.class_mates[pair],
+                embedding=self._embedding.name,
+            )
+        return rows
+
+    def _figures(
+        self, site: _Site, pairs: similarity.Assignment, images: Tensor
+    ) -> dict[str, Tensor]:
+        true = site.truth.images[pairs.truth].to(self._device)
+        best = images[pairs.reconstruction].to(self._device)
+        baselines = {name: values[pairs.truth] for name, values in site.baselines.items()}
+        learned = {}
+        if self._perceptual is not None and min(true.shape[2:]) >= MIN_SIDE_PX:
+            learned["lpips"] = self._perceptual(true, best)
+        return {
+            **learned,
+            "ssim": pairs.ssim,
+            "ssim_tmi": similarity.ssim_tmi(true, best),
+            "psnr": similarity.psnr(true, best),
+            "mse": similarity.mse(true, best),
+            "rdlv": similarity.rdlv(pairs.ssim, baselines["ssim_prior"]),
+            **baselines,
+        }
+
+    def _site(self, site: str) -> _Site | None:
+        if self._last is None or self._last[0] != site:
+            self._last = None  # first let go of one site's pixels, then load another's
+            self._last = (site, self._load(site))
+        return self._last[1]
+
+    def _load(self, site: str) -> _Site | None:
+        if site not in self._datalists:
+            raise ValueError(
+                f"The evaluator knows no list of {site}, only of {', '.join(self._datalists)}: "
+                "build it with the lists of all clients, None where there is none."
+            )
+        path = self._datalists[site]
+        if path is None:
+            return None
+        items = training_items(path, site)
+        truth = load_truth(items, self._input.spatial_size, self._input.channels)
+        prior = self._prior.expand_as(truth.images)
+        baselines = {
+            "ssim_prior": similarity.ssim(truth.images, prior),
+            "psnr_prior": similarity.psnr(truth.images, prior),
+            "ssim_class_mean": nulls.ssim_of_class_mean(
+                self.gallery, site, truth.images, truth.labels
+            ),
+            "ssim_nonmember": nulls.ssim_of_nonmember(
+                self.gallery, site, truth.images, self._input
+            ),
+        }
+        return _Site(truth, _numbered(items), baselines)
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        """All training and validation images of all clients; read at the first use."""
+        return build_gallery(self._datalists, self._input, self._embedding)
+
+
+def truth_picture(site: str, index: int) -> str:
+    """Where an audit directory keeps training image ``index`` of ``site``."""
+    return f"images/truth_{site}_{index}.png"
+
+
+def defence_text(declared: Mapping[str, Any]) -> str:
+    """A record's ``{"name", "args"}`` as ``name:key=value,…``, the form that `--defence` takes."""
+    name, args = declared.get("name"), declared.get("args")
+    if not isinstance(name, str) or not isinstance(args, Mapping):
+        return json.dumps(dict(declared), sort_keys=True)  # not ours: quoted as it is
+    pairs = ",".join(f"{key}={_argument(value)}" for key, value in args.items())
+    text = f"{name}:{pairs}" if pairs else name
+    # A site's own word ends up in terminals: no escape sequences.
+    return text if text.isprintable() else json.dumps(text)
+
+
+def _bare_rows(
+    case: Case, found: Reconstruction, declared: Sequence[Mapping[str, Any]]
+) -> list[Row]:
+    return [
+        Row(
+            round=case.round,
+            site=case.site,
+            attack=case.attack,
+            defence=case.defence,
+            declared=" + ".join(map(defence_text, declared)) or NO_DEFENCE,
+            knowledge=case.knowledge,
+            seed=case.seed,
+            reconstruction=k,
+            label=None if found.labels is None else int(found.labels[k]),
+            seconds=round(found.seconds, 3),
+            iterations=found.iterations,
+            attempts=found.attempts,
+            stuck=found.stuck,
+            losses=" ".join(f"{name}={value:.3g}" for name, value in found.losses.items()),
+            picture=f"images/{case.name}_{k}.png",
+        )
+        for k in range(len(found.images))
+    ]
+
+
+def _numbered(items: Sequence[Item]) -> list[int]:
+    """The patient of each item as a number: a list may hold ids, and no result may."""
+    numbers: dict[str, int] = {}
+    return [numbers.setdefault(item.patient, len(numbers)) for item in items]
+
+
+def _argument(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "|".join(map(_argument, value))
+    return value if isinstance(value, str) else json.dumps(value)

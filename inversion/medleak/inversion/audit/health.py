@@ -1,0 +1,167 @@
+"""Whether an attack works at all here: it must invert an easy case before its failure counts.
+
+The easy case is the unprotected update of one plain local step on one image, from the very global
+model and with the settings, knowledge and device of the audit. The image is a made-up one, so that
+no truth is read. An attack that fails on it is broken, unsuited to the network, or starved of time:
+its failure on a protected update says nothing.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from medleak.custom.data.transforms import network_input
+from medleak.custom.phantoms import MODALITIES, listing, phantom
+from medleak.custom.record import InputSpec, Record
+from medleak.inversion.losses import task_loss
+from medleak.inversion.measures.similarity import assign, rdlv, ssim
+from medleak.inversion.networks import build_network, load_global_state
+from medleak.inversion.reconstruction import Progress, ProgressCallback, Reconstruction
+
+REACHED = 0.1
+"""RDLV from which the easy case counts as inverted: beyond what starting from the prior gives."""
+
+SECONDS = 120.0
+"""What an attack may take on the easy case, CPU seconds (wall seconds on a GPU)."""
+
+# Neither a seed of the jobs (0, 1, …) nor the prior's: the image is new to attack and prior.
+_PHANTOM_SEED = 190608935
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What became of the easy case of one attack with one kind of knowledge.
+
+    Attributes:
+        reached: It was inverted: RDLV of at least `REACHED`.
+        round: Of the global model that the easy update starts from.
+        ssim: Of reconstruction and image; 0 if there is no reconstruction.
+        ssim_prior: Of the prior and the image; None likewise.
+        rdlv: See `medleak.inversion.measures.similarity.rdlv`.
+        seconds: As the attack counts them.
+        why: What stopped the attack; empty where nothing did.
+    """
+
+    reached: bool
+    round: int
+    ssim: float = 0.0
+    ssim_prior: float | None = None
+    rdlv: float | None = None
+    seconds: float = 0.0
+    why: str = ""
+
+    @property
+    def final(self) -> bool:
+        """Whether trying again could change nothing: it ran, or ran out of its time."""
+        return not self.why or self.why.startswith(_LATE)
+
+
+_LATE = "not finished within"
+
+
+class OutOfTimeError(Exception):
+    """An attack on the easy case took more than its time."""
+
+
+def easy_image(spec: InputSpec) -> tuple[Tensor, Tensor]:
+    """A made-up image [1, C, H, W] in [0, 1] and its label [1]."""
+    modality = next(name for name, m in MODALITIES.items() if m.channels == spec.channels)
+    (item,) = listing(1, _PHANTOM_SEED, modality)
+    height, width = spec.spatial_size
+    # Phantoms have at least 16 px; below that a corner of one is as good.
+    size = (max(height, 16), max(width, 16))
+    drawn = torch.from_numpy(phantom(modality, item.image, size, _PHANTOM_SEED).image.copy())
+    pixels = drawn[None] if drawn.ndim == 2 else drawn.permute(2, 0, 1)
+    image = (pixels.float() / 255)[None, :, :height, :width].contiguous()
+    return image, torch.tensor([item.label])
+
+
+def easy_record(
+    record: Record, image: Tensor, label: Tensor, *, allowed_prefixes: Sequence[str] = ()
+) -> Record:
+    """The update of one plain step on ``image`` [1, C, H, W], from ``record``'s global model.
+
+    A network of masks gets the brighter half of the image for a mask instead of ``label`` [1].
+
+    Raises:
+        ValueError: The network cannot be built, or the record is of another one.
+    """
+    spec, manifest = record.manifest.model, record.manifest
+    network = build_network(spec.path, spec.args, allowed_prefixes=allowed_prefixes)
+    state: dict[str, Any] = {k: torch.as_tensor(v) for k, v in record.global_state.items()}
+    load_global_state(network, state)
+    network.train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=record.info.lr)
+    x = network_input(image, manifest.input.mean, manifest.input.std)
+    criterion, output = manifest.task.criterion, network(x)
+    if criterion == "segmentation_cross_entropy":
+        functional.cross_entropy(output, (image.mean(1) > image.mean()).long()).backward()
+    else:
+        task_loss(criterion, output, label).backward()
+    optimizer.step()
+    update = {k: (v - state[k]).numpy() for k, v in network.state_dict().items()}
+    schedule = {"n_images": 1, "n_steps": 1, "batch_size": 1, "local_epochs": 1}
+    info = record.info.model_copy(update={**schedule, "momentum": 0.0, "weight_decay": 0.0})
+    return Record(manifest, info, record.global_state, update)
+
+
+def bounded(settings: Any, seconds: float = SECONDS) -> Any:
+    """``settings`` with at most ``seconds``, where the attack has such a setting."""
+    if not any(f.name == "seconds" for f in dataclasses.fields(settings)):
+        return settings
+    given = settings.seconds
+    return dataclasses.replace(settings, seconds=min(given or math.inf, seconds))
+
+
+def stop_late(seconds: float = SECONDS, then: ProgressCallback | None = None) -> ProgressCallback:
+    """A callback that ends an attack which goes on well after ``seconds``.
+
+    It is the net below `bounded`: most attacks stop by themselves and return what they have.
+    """
+
+    def follow(state: Progress) -> None:
+        if state.seconds > 1.5 * seconds:
+            raise OutOfTimeError(f"{_LATE} {1.5 * seconds:.0f} s")
+        if then is not None:
+            then(state)
+
+    return follow
+
+
+def judge(round: int, found: Reconstruction, image: Tensor, prior: Tensor) -> Health:
+    """Compare ``found`` with the easy case's ``image``; all three have equal channels."""
+    pairs = assign(found.images, image)
+    of_prior = ssim(image, prior)
+    value = float(rdlv(pairs.ssim, of_prior)[0])
+    similar = float(pairs.ssim[0])
+    # An easy image that the prior has nothing in common with: RDLV is undefined, SSIM is not.
+    reached = value >= REACHED if not math.isnan(value) else similar >= 0.5
+    return Health(
+        reached=reached,
+        round=round,
+        ssim=_six_digits(similar),
+        ssim_prior=_six_digits(float(of_prior[0])),
+        rdlv=None if math.isnan(value) else _six_digits(value),
+        seconds=_six_digits(found.seconds),
+    )
+
+
+def failed(round: int, why: str) -> Health:
+    """The health of an attack that was stopped."""
+    return Health(reached=False, round=round, why=" ".join(why.split()))
+
+
+def key(attack: str, knowledge: str) -> str:
+    """Name of an attack's health in summary.json."""
+    return f"{attack}|{knowledge}"
+
+
+def _six_digits(value: float) -> float:
+    """Six digits, as all figures of an audit."""
+    return float(f"{value:.6g}")

@@ -1,0 +1,95 @@
+"""The pictures of an audit: each case beside its truth, and audits beside each other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from medleak.inversion.audit.plan import NO_DEFENCE, Case
+from medleak.inversion.images.pictures import Tile, panel, save_png, to_picture
+from medleak.inversion.images.truth import Truth
+from medleak.inversion.measures.nulls import picture
+from medleak.inversion.reconstruction import Reconstruction
+from medleak.inversion.results.rows import Row
+
+SHOWN = 8
+PRIOR_PICTURE = "images/prior.png"
+
+
+def save_case(
+    out: Path, case: Case, rows: Sequence[Row], found: Reconstruction, truth: Truth | None
+) -> None:
+    """Write the bare reconstructions, the truths they stand for, and the case's panel.
+
+    Raises:
+        OSError: The disk refuses a file.
+    """
+    for row in rows:
+        save_png(out / row.picture, to_picture(found.images[row.reconstruction]))
+        if truth is not None and row.truth_picture and not (out / row.truth_picture).exists():
+            index = int(Path(row.truth_picture).stem.rpartition("_")[2])
+            save_png(out / row.truth_picture, to_picture(truth.images[index]))
+    title = "reconstruction"
+    if found.ending == "interrupted":
+        title += f", interrupted after {found.iterations} iterations"
+    save_png(out / "images" / f"{case.name}.png", side_by_side({title: (out, rows)}))
+
+
+def side_by_side(columns: Mapping[str, tuple[Path, Sequence[Row]]]) -> Image.Image:
+    """A row of tiles a training image: original, prior, and its reconstruction in each column.
+
+    Args:
+        columns: Title to (audit directory, rows of one case there). The first column decides which
+            images are shown, at most the eight most similar; another column shows beside each the
+            reconstruction that was assigned to the same image, if it has one.
+
+    Raises:
+        ValueError: No rows, or images of different sizes.
+        DataError: A picture of the audit directory is missing or damaged.
+    """
+    out, first = next(iter(columns.values()))
+    if not first:
+        raise ValueError("There is no reconstruction to show: no case has been attacked yet.")
+    shown = sorted(first, key=lambda row: -1.0 if row.ssim is None else row.ssim, reverse=True)
+    rows = [_tiles(row, out, columns) for row in shown[:SHOWN]]
+    heading = (
+        f"{first[0].site}, round {first[0].round}: {first[0].attack} knowing {first[0].knowledge}"
+    )
+    for how, what in (("sent under", first[0].declared), ("with", first[0].defence)):
+        if what != NO_DEFENCE and len(columns) == 1:
+            heading += f"; {how} {what}"
+    if len(first) > SHOWN:
+        heading += f"; the {SHOWN} most similar of {len(first)} images"
+    untitled = [[replace(tile, title="") for tile in row] for row in rows[1:]]
+    return panel([rows[0], *untitled], heading)
+
+
+def _tiles(row: Row, out: Path, columns: Mapping[str, tuple[Path, Sequence[Row]]]) -> list[Tile]:
+    tiles = [Tile("prior", picture(out / PRIOR_PICTURE), _similarity(row.ssim_prior))]
+    if row.truth_picture is not None:
+        tiles.insert(0, Tile("original", picture(out / row.truth_picture), row.truth_image or ""))
+    for title, (folder, others) in columns.items():
+        match = next((other for other in others if _same_image(other, row)), None)
+        if match is not None:
+            leak = "" if match.rdlv is None else f"RDLV {match.rdlv:+.2f}"
+            notes = (_similarity(match.ssim), leak, "stuck" if match.stuck else "")
+            tiles.append(
+                Tile(title, picture(folder / match.picture), ", ".join(filter(None, notes)))
+            )
+        else:
+            blank = Tile(title, torch.ones_like(tiles[0].image), "no reconstruction of this image")
+            tiles.append(blank)
+    channels = max(tile.image.shape[0] for tile in tiles)
+    return [replace(tile, image=tile.image.expand(channels, -1, -1)) for tile in tiles]
+
+
+def _same_image(a: Row, b: Row) -> bool:
+    if a.truth_image is None:
+        return b.truth_image is None and a.reconstruction == b.reconstruction
+    return a.truth_image == b.truth_image
+
+
+def _similarity(value: float | None) -> str:
+    return "" if value is None else f"SSIM {value:.3f}"

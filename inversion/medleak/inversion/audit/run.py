@@ -1,0 +1,253 @@
+"""Attack every update of a plan, measure, and keep what was found in an audit directory."""
+
+import functools
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medleak.custom.record import list_updates, read_info, read_manifest
+from medleak.inversion.audit import pool
+from medleak.inversion.audit.attacker import Attacker, EasyCase, Task
+from medleak.inversion.audit.config import begin
+from medleak.inversion.audit.cost import Estimate, estimate, require_disk
+from medleak.inversion.audit.evaluation import Evaluator
+from medleak.inversion.audit.health import Health, failed, key
+from medleak.inversion.audit.journal import Journal
+from medleak.inversion.audit.panels import PRIOR_PICTURE, save_case
+from medleak.inversion.audit.plan import ATTACKS, AttackTable, Case, Plan, attack_name, attack_of
+from medleak.inversion.images.pictures import save_png, to_picture
+from medleak.inversion.images.prior import load_prior
+from medleak.inversion.images.truth import find_truth, training_items
+from medleak.inversion.measures.perceptual import load_perceptual
+from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
+from medleak.inversion.results.rows import Row, read_rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one case.
+
+    Attributes:
+        case: Which one.
+        rows: Its figures; empty if it was refused.
+        refused: Why it could not be attacked.
+        kept: The rows were in the audit directory already.
+        crashed: It was refused for a reason of the machine (memory, a killed process).
+    """
+
+    case: Case
+    rows: Sequence[Row] = ()
+    refused: str | None = None
+    kept: bool = False
+    crashed: bool = False
+
+
+def audit(
+    plan: Plan,
+    *,
+    attacks: AttackTable = ATTACKS,
+    jobs: int = 1,
+    health: bool = True,
+    nulls: bool = True,
+    watch: Callable[[Task], ProgressCallback] | None = None,
+    command: Sequence[str] = (),
+) -> Iterator[Outcome]:
+    """Run ``plan`` case by case, yielding each outcome when it is on disk.
+
+    Whatever can be wrong with the request as a whole is found before the first attack, and nothing
+    is written then. A case that fails (a damaged record, a record of another model) is refused by
+    name and the rest goes on. Stopped at any moment, the audit directory holds whole cases only,
+    and the same plan goes on where it was, to the same figures.
+
+    Args:
+        plan: What to try.
+        attacks: Names that the plan may use.
+        jobs: Cases at the same time, each in a process of its own; 1: in this one. ``attacks`` goes
+            to them by pickle. On ``cuda`` without a number, they share all GPUs that there are.
+        health: Have every attack invert an easy case first, once an audit directory for each kind
+            of knowledge (`medleak.inversion.audit.health`).
+        nulls: At the end, compare each truth with the reconstructions from other sites' updates; to
+            be left out where other audits of the same directory follow at once.
+        watch: Makes the callback that follows the attack on a case.
+        command: For config.json, so that a reader can repeat the audit.
+
+    Yields:
+        One outcome a case: first those that are kept, then the others as they end (with one job,
+        in the order of ``plan.cases()``).
+
+    Raises:
+        ValueError: The plan is unusable or larger than the disk, or its directory holds another
+            audit.
+        OSError: The disk refuses a file.
+        KeyboardInterrupt: An attack was interrupted; its case is not counted.
+    """
+    session = _Session(plan, attacks)
+    require_disk(session.cost(jobs), plan.out)
+    assert session.evaluator  # made here, as its network may be missing
+    begin(plan, session.cases, session.settings, session.prior, session.datalists, command)
+    save_png(plan.out / PRIOR_PICTURE, to_picture(session.prior[0]))
+    with closing(Journal(plan.out, session.cases)) as journal:
+        for case in session.cases:
+            if rows := journal.found(case):
+                yield Outcome(case=case, rows=rows, kept=True)
+        left = [case for case in session.cases if not journal.found(case)]
+        tasks = _with_easy_cases(left, journal.health) if health else left
+        with closing(session.do(tasks, jobs, watch)) as done:
+            for end in done:
+                if isinstance(end.task, EasyCase):
+                    checked = end.result or failed(end.task.round, str(end.refused))
+                    journal.add_health(key(end.task.attack, end.task.knowledge), checked)
+                else:
+                    yield session.keep(end, journal)
+        if nulls:
+            journal.finish()
+
+
+def cost(plan: Plan, *, attacks: AttackTable = ATTACKS, jobs: int = 1) -> Estimate:
+    """What ``plan`` will take; nothing is written.
+
+    Raises:
+        ValueError: As `audit`.
+    """
+    return _Session(plan, attacks).cost(jobs)
+
+
+class _Session:
+    """A plan with what all its cases share, read and checked once; the one who sees truth."""
+
+    def __init__(self, plan: Plan, table: AttackTable) -> None:
+        manifest = read_manifest(plan.records)
+        self.plan, self._table = plan, table
+        self.cases = plan.cases()
+        self.settings: dict[str, Any] = {a: attack_of(a, table)[1] for a in plan.attacks}
+        _check_device(plan.device)
+        self.datalists = _datalists(plan, sorted({case.site for case in self.cases}))
+        size, channels = manifest.input.spatial_size, manifest.input.channels
+        self.prior = load_prior(plan.prior, size, channels)
+        self._input = manifest.input
+
+    @functools.cached_property
+    def evaluator(self) -> Evaluator:
+        """Not made where only the cost is asked for: it loads networks."""
+        wanted = self.plan.perceptual
+        return Evaluator(
+            _all_datalists(self.plan, self.datalists),
+            self._input,
+            self.prior,
+            embedding=self.plan.embedding,
+            k=self.plan.neighbours,
+            perceptual=None if wanted is None else load_perceptual(wanted, self.plan.device),
+            device=self.plan.device,
+        )
+
+    def cost(self, jobs: int) -> Estimate:
+        rows = read_rows(self.plan.out / "results.csv")
+        return estimate(self.plan, self.cases, self.settings, rows, jobs=jobs)
+
+    def do(
+        self, tasks: Sequence[Task], jobs: int, watch: pool.Watch | None
+    ) -> Generator[pool.Done[Task]]:
+        """What the attacks make of ``tasks``; truth has no part in it."""
+        names = {attack_name(spec) for spec in self.settings}
+        used = {name: self._table[name] for name in names}  # others need not be picklable
+        make = functools.partial(
+            _make_attacker, self.plan, used, self.datalists, torch.get_num_threads()
+        )
+        if jobs > 1 and len(tasks) > 1:
+            return pool.at_once(tasks, make, jobs, watch=watch)
+        return pool.one_by_one(tasks, make, watch=watch)
+
+    def keep(self, end: pool.Done[Task], journal: Journal) -> Outcome:
+        """Measure what an attack found, and write it down."""
+        case, why = end.task, end.refused
+        assert isinstance(case, Case)
+        if why is None:
+            try:
+                rows = self._measure(case, end.result)
+            except pool.REFUSED as error:
+                why = " ".join(str(error).split())
+            else:
+                journal.add(case, rows)
+                return Outcome(case=case, rows=rows)
+        journal.refuse(case, why)
+        return Outcome(case=case, refused=why, crashed=end.crashed)
+
+    def _measure(self, case: Case, found: Reconstruction) -> list[Row]:
+        # The attack is over: from here on, and only here, truth may be looked at.
+        truth = self.evaluator.truth(case.site)
+        declared = read_info(self.plan.records, case.round, case.site).defences
+        rows = self.evaluator.rows(case, found, declared)
+        save_case(self.plan.out, case, rows, found, truth)
+        if found.ending == "interrupted":  # to be looked at, but not counted
+            raise KeyboardInterrupt
+        return rows
+
+
+def _make_attacker(
+    plan: Plan,
+    table: AttackTable,
+    datalists: Mapping[str, Path | None],
+    threads: int,
+    number: int,
+) -> Attacker:
+    torch.set_num_threads(threads)
+    device = plan.device
+    if device == "cuda" and (gpus := torch.cuda.device_count()) > 1:
+        device = f"cuda:{number % gpus}"
+    return Attacker(plan, table, datalists, device)
+
+
+def _with_easy_cases(cases: Sequence[Case], known: Mapping[str, Health]) -> list[Task]:
+    """``cases``, and before the first of each attack and knowledge its easy case, if not known."""
+    tasks: list[Task] = []
+    checked = set(known)
+    for case in cases:
+        if (name := key(case.attack, case.knowledge)) not in checked:
+            checked.add(name)
+            tasks.append(EasyCase(case.round, case.site, case.attack, case.knowledge))
+        tasks.append(case)
+    return tasks
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a torch without CUDA
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"Device {device!r} cannot be used ({reason}): no attack could run. Choose cpu, or a "
+            "device that torch sees."
+        ) from None
+
+
+def _datalists(plan: Plan, sites: Sequence[str]) -> dict[str, Path | None]:
+    """The truth list of each site; a list that is given must have images for each."""
+    if plan.truth is not None and plan.truth.is_file() and len(sites) > 1:
+        raise ValueError(
+            f"Truth {str(plan.truth)!r} is the list of one site, but {len(sites)} sites are to be "
+            f"audited ({', '.join(sites[:9])}): it lacks the others. Name a folder with one list a "
+            "site, or choose --site."
+        )
+    found = {site: find_truth(plan.truth, plan.records, site) for site in sites}
+    for site, datalist in found.items():
+        if datalist is not None:
+            training_items(datalist, site)
+    return found
+
+
+def _all_datalists(plan: Plan, attacked: Mapping[str, Path | None]) -> dict[str, Path | None]:
+    """Also of the sites that are not attacked: their images are in the gallery of IIP."""
+    found: dict[str, Path | None] = dict(attacked)
+    for site in {site for _, site in list_updates(plan.records)} - set(attacked):
+        if plan.truth is not None and plan.truth.is_file():
+            found[site] = None
+            continue
+        try:
+            found[site] = find_truth(plan.truth, plan.records, site)
+        except ValueError:  # no list is asked for: the gallery is smaller, and says so
+            found[site] = None
+    return found

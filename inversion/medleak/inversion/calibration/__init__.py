@@ -1,0 +1,1 @@
+"""The least noise at which nothing leaks, per site."""

@@ -1,0 +1,1 @@
+"""``medleak data``: datalists from images."""

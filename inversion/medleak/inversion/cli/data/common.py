@@ -1,0 +1,166 @@
+"""What the commands of ``medleak data`` share: options, checks, and what they say at the end."""
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from medleak.custom.data.datalist import Item
+    from medleak.custom.datasets.dataset import DataSet
+
+PLACE = Path("workspace") / "data"
+
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", show_default=False, help="Folder; default: workspace/data/NAME."),
+]
+Seed = Annotated[int, typer.Option(help="Of the split: equal seeds, equal lists.")]
+Table = Annotated[
+    str | None,
+    typer.Option(
+        show_default=False,
+        help="Sites as name:batch_size:training:validation,…; default: the set's, or TMI Table II.",
+    ),
+]
+Scale = Annotated[
+    float | None,
+    typer.Option(
+        show_default=False, help="Share of the table's numbers; default: the largest that fits."
+    ),
+]
+Test = Annotated[
+    int | None,
+    typer.Option(
+        min=0, show_default=False, help="Test images; default: the paper's, or a validation list's."
+    ),
+]
+Check = Annotated[bool, typer.Option("--check/--no-check", help="Decode every image once.")]
+Window = Annotated[
+    str | None,
+    typer.Option(metavar="BLACK:WHITE", show_default=False, help="Gray values, such as 0:4095."),
+]
+
+
+def decode_all(items: Sequence["Item"], root: Path) -> None:
+    """Decode every image as a job would; the first bad one is the error."""
+    from medleak.custom.data.masks import load_masks
+    from medleak.custom.data.transforms import decode
+
+    with _progress(items) as bar:
+        for item in bar:
+            decode(root / item.image, (16, 16), 3)
+            if item.mask:
+                load_masks([item], spatial_size=(16, 16), data_root=root)
+
+
+def _progress(items: Sequence["Item"]) -> AbstractContextManager[Any]:
+    """A bar on the error stream, and only where somebody looks."""
+    return typer.progressbar(
+        items, label="Decoding", file=sys.stderr, hidden=not sys.stderr.isatty()
+    )
+
+
+def parse_window(text: str) -> tuple[float, float]:
+    """The two values of ``BLACK:WHITE``."""
+    black, _, white = text.partition(":")
+    try:
+        return float(black), float(white)
+    except ValueError:
+        raise ValueError(
+            f"--window {text!r} is no pair of numbers: black and white would be unknown. Write "
+            "BLACK:WHITE, such as 0:4095."
+        ) from None
+
+
+def report_lists(
+    out: Path, description: dict[str, Any], known: "DataSet | None", as_json: bool
+) -> None:
+    """Say what lists were written to ``out``, how they differ from ``known``, and what is next."""
+    published = known.counts if known else {}
+    differing = {
+        name: {"found": n, "published": published[name]}
+        for name, n in description["images"].items()
+        if name in published and n != published[name]
+    }
+    if as_json:
+        content = {"out": str(out), **description, "differs": differing}
+        typer.echo(json.dumps(content, indent=2))
+        return
+    images = ", ".join(f"{n} {name}" for name, n in description["images"].items())
+    typer.echo(f"{out}: {description['name']}, {images}, {description['patients']} patients")
+    for name, counts in differing.items():
+        typer.echo(
+            f"{name}: {counts['found']} images here, {counts['published']} published: another "
+            "version, or a part."
+        )
+    if description["licence"]:
+        typer.echo(f"licence: {description['licence']} ({description['source']})")
+    if "public" in description:
+        typer.echo(f"next: medleak prior --data {out / 'public.json'} -o prior.png")
+        return
+    for site, counts in description["sites"].items():
+        typer.echo(f"{site}: {counts['training']} training, {counts['validation']} validation")
+    typer.echo(
+        f"test: {description['test']}; scale {description['scale']:g} of the table\n"
+        f"next: MEDLEAK_DATA={shlex.quote(str(out))} {_job_command(description, known)}"
+    )
+
+
+_JOBS = {"fundus": "fundus_clean", "dermoscopy": "medpfl_fedsgd", "masks": "brain_unet"}
+
+
+def _job(kind: str, classes: Sequence[str]) -> list[str]:
+    """What ``jobs/job.py`` takes to train on images of these classes."""
+    return [_JOBS.get(kind, "cxr_clean"), "--classes", *classes]
+
+
+def _job_command(description: Mapping[str, Any], known: "DataSet | None") -> str:
+    """The command of a job that has the classes and sites of the lists; others refuse them."""
+    from medleak.custom.sites.split import TMI_TABLE_II, parse_table
+
+    if known:
+        words = shlex.split(known.job)
+    else:
+        words = _job("" if not description["masks"] else "masks", description["classes"])
+    table = parse_table(description["table"])
+    usual = known.table if known else () if description["masks"] else TMI_TABLE_II
+    if [(s.name, s.batch_size) for s in table] != [(s.name, s.batch_size) for s in usual]:
+        words += ["--table", description["table"]]
+    return shlex.join(["python", "jobs/job.py", *words])
+
+
+def report_images(
+    out: Path,
+    modality: str,
+    n: int,
+    classes: Sequence[str],
+    as_json: bool,
+    licence: str = "",
+    masks: bool = False,
+) -> None:
+    """Say what images were written to ``out``, with or without ``masks``, and what is next."""
+    if as_json:
+        content = {
+            "out": str(out),
+            "images": n,
+            "modality": modality,
+            "classes": list(classes),
+            "licence": licence,
+        }
+        typer.echo(json.dumps(content, indent=2))
+        return
+    typer.echo(f"{out}: {n} images of {', '.join(classes)}")
+    if licence:
+        typer.echo(f"licence: {licence}")
+    place = shlex.quote(str(out))
+    job = shlex.join(["python", "jobs/job.py", *_job("masks" if masks else modality, classes)])
+    typer.echo(
+        f"next: MEDLEAK_DATA={place} {job}\n"
+        f"or, for lists of each site: medleak data folder {place}{' --masks' if masks else ''}"
+    )

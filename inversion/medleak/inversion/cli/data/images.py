@@ -1,0 +1,105 @@
+"""``medleak data synthetic``, ``medmnist`` and ``dicom``: commands that write images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medleak.inversion.cli.data.common import PLACE, Out, Window, parse_window, report_images
+from medleak.inversion.cli.errors import one_line_errors
+from medleak.inversion.cli.runs import Json
+
+images = typer.Typer()
+
+
+@images.command(
+    "synthetic",
+    epilog="Examples: medleak data synthetic fundus -n 200 --size 224  ·  medleak data synthetic "
+    "brain_mri --masks",
+)
+@one_line_errors
+def synthesise(
+    ctx: typer.Context,
+    modality: Annotated[str, typer.Argument(help="cxr, fundus, brain_mri or dermoscopy.")],
+    n: Annotated[int, typer.Option("-n", "--number", min=1, help="Images of all classes.")] = 256,
+    size: Annotated[int, typer.Option(min=16, max=4096, help="Height and width in px.")] = 64,
+    seed: Annotated[int, typer.Option(help="Another seed is another population.")] = 0,
+    masks: Annotated[bool, typer.Option("--masks", help="images/ and masks/ as well.")] = False,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Draw phantoms: made-up images of nobody, one folder a class."""
+    from medleak.custom.data.images import save_image
+    from medleak.custom.datasets.convert import claim_empty
+    from medleak.custom.phantoms import MODALITIES, listing, phantom
+
+    items = listing(n, seed, modality)
+    if masks and not MODALITIES[modality].masks:
+        raise ValueError(
+            f"{modality} phantoms have no masks. Use one of "
+            f"{', '.join(name for name, m in MODALITIES.items() if m.masks)}, or leave --masks out."
+        )
+    out = out or PLACE / f"synthetic-{modality}"
+    claim_empty(out)
+    for item in items:
+        drawn = phantom(modality, item.image, size, seed)
+        save_image((out / "images" if masks else out) / item.image, drawn.image)
+        if masks and drawn.mask is not None:
+            save_image(out / "masks" / item.image, drawn.mask)
+    report_images(out, modality, n, MODALITIES[modality].classes, as_json, masks=masks)
+
+
+@images.command(
+    "medmnist",
+    epilog="Examples: medleak data medmnist pneumoniamnist --size 64  ·  then: "
+    "MEDLEAK_DATA=workspace/data/pneumoniamnist_64 nvflare simulator jobs/cxr_clean",
+)
+@one_line_errors
+def get_medmnist(
+    ctx: typer.Context,
+    name: Annotated[
+        str, typer.Argument(help="pneumoniamnist, chestmnist, retinamnist or dermamnist.")
+    ],
+    size: Annotated[int, typer.Option(help="64, 128 or 224 px.")] = 64,
+    npz: Annotated[
+        Path | None,
+        typer.Option(show_default=False, help="The set's file, where it was downloaded before."),
+    ] = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Download a set of MedMNIST (extra medmnist) and write it as one folder a class."""
+    from medleak.custom.datasets.convert import write_pictures
+    from medleak.custom.datasets.medmnist import download, find, pictures
+
+    subset = find(name)
+    out = out or PLACE / f"{name.lower()}_{size}"
+    source = npz or download(name, size, PLACE / "medmnist")
+    n = write_pictures(pictures(source, subset), out)
+    report_images(out, subset.modality, n, subset.classes, as_json, subset.licence)
+
+
+@images.command(
+    "dicom",
+    epilog="Examples: medleak data dicom studies -o scans  ·  medleak data dicom ct --window "
+    "-1000:400  ·  then: medleak data folder scans",
+)
+@one_line_errors
+def convert_dicom(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="DICOM files, one sub-folder a class.")],
+    out: Out = None,
+    window: Window = None,
+    as_json: Json = False,
+) -> None:
+    """Write the pixels of DICOM files (extra dicom) as PNG with running numbers for names.
+
+    White is dense whatever the file's photometric interpretation. No value of a header is written
+    anywhere; text that was burned into the pixels stays in them.
+    """
+    from medleak.custom.datasets.convert import dicom_pictures, write_pictures
+
+    out = out or PLACE / f"{folder.resolve().name}-png"
+    n = write_pictures(dicom_pictures(folder, parse_window(window) if window else None), out)
+    names = sorted(path.name for path in out.iterdir() if path.is_dir())
+    report_images(out, "", n, names, as_json)

@@ -1,0 +1,266 @@
+"""``medleak data``: from images to the lists that jobs read, with nothing but pixels on the way."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medleak.inversion.cli.data.common import (
+    PLACE,
+    Check,
+    Out,
+    Scale,
+    Seed,
+    Table,
+    Test,
+    Window,
+    decode_all,
+    parse_window,
+    report_lists,
+)
+from medleak.inversion.cli.data.images import images
+from medleak.inversion.cli.errors import one_line_errors
+from medleak.inversion.cli.runs import Json
+
+if TYPE_CHECKING:
+    from medleak.custom.data.datalist import Item
+    from medleak.custom.datasets.prepare import Content
+
+data = typer.Typer(
+    name="data",
+    help="Turn images into per-site lists that jobs read: public sets, folders, DICOM, phantoms.",
+    no_args_is_help=True,
+)
+data.add_typer(images)
+
+
+@data.command("list", epilog="Examples: medleak data list  ·  medleak data list --json")
+@one_line_errors
+def list_sets(ctx: typer.Context, as_json: Json = False) -> None:
+    """List the data sets that are known by name: where from, licence, form."""
+    from medleak.custom.datasets.catalogue import overview
+
+    rows = overview()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        number = f", {row['images']:,} images" if row["images"] else ""
+        typer.echo(f"{row['name']}: {row['use']}; {', '.join(row['classes'])}{number}")
+        typer.echo(f"    {row['command']}")
+        typer.echo(f"    {row['source']}; licence: {row['licence']}")
+
+
+@data.command(
+    "prepare",
+    epilog="Examples: medleak data prepare airogs --root AIROGS  ·  medleak data prepare "
+    "chestxray14 --root NIH --limit 1000  ·  where to get it: medleak data prepare airogs",
+)
+@one_line_errors
+def prepare_set(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="A set of `medleak data list`.")],
+    root: Annotated[
+        Path | None,
+        typer.Option(show_default=False, help="Where the set was unpacked; none: where to get it."),
+    ] = None,
+    out: Out = None,
+    seed: Seed = 0,
+    table: Table = None,
+    scale: Scale = None,
+    test: Test = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, show_default=False, help="Images of a prior at most; default: all."),
+    ] = None,
+    check: Check = True,
+    as_json: Json = False,
+) -> None:
+    """Check a public set's form and counts and split it over sites, by patient where known.
+
+    A count that differs from the published one is said and changes nothing. Sets that serve as an
+    attacker's prior become one list, for medleak prior.
+    """
+    from medleak.custom.datasets.catalogue import find
+    from medleak.custom.datasets.dataset import read
+    from medleak.custom.datasets.prepare import Content, choose, prepare_public
+    from medleak.custom.sites.split import parse_table
+
+    known = find(name)
+    _refuse_ignored(
+        known.name, known.prior, {"table": table, "scale": scale, "test": test}, {"limit": limit}
+    )
+    out = out or PLACE / known.name
+    if known.unpack is not None and root is not None:
+        root = known.unpack(root, out / "images")
+    items = read(known, root)
+    assert root is not None  # `read` refuses it
+    content = Content(
+        name=known.name,
+        classes=known.classes,
+        modality=known.modality,
+        channels=known.channels,
+        source=known.source,
+        licence=known.licence,
+    )
+    if known.prior:
+        items = choose(items, limit, seed)
+        if check:
+            decode_all(items, root)
+        description = prepare_public(items, root, out, content, seed=seed)
+    else:
+        description = _prepare(
+            items,
+            root,
+            out,
+            content,
+            check,
+            table=known.table if table is None else parse_table(table),
+            scale=scale,
+            seed=seed,
+            test=test,
+            published_test=known.test,
+        )
+    report_lists(out, description, known, as_json)
+
+
+@data.command(
+    "folder",
+    epilog="Examples: medleak data folder scans  ·  medleak data folder scans --classes "
+    "normal,pneumonia --patient-pattern '(\\d+)-.*'  ·  medleak data folder mri --masks",
+)
+@one_line_errors
+def prepare_folder(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="One sub-folder of images a class.")],
+    out: Out = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(show_default=False, help="Label order, by commas; default: all, sorted."),
+    ] = None,
+    masks: Annotated[
+        bool, typer.Option("--masks", help="FOLDER has images/ and masks/, for segmentation.")
+    ] = False,
+    patient_pattern: Annotated[
+        str | None,
+        typer.Option(
+            show_default=False, help="Regular expression for file names; group 1 is the patient."
+        ),
+    ] = None,
+    window: Window = None,
+    seed: Seed = 0,
+    table: Table = None,
+    scale: Scale = None,
+    test: Test = None,
+    check: Check = True,
+    as_json: Json = False,
+) -> None:
+    """Split any folder of images over sites, all images of a patient to one list of one site.
+
+    With --window, gray images of more than 8 bits are first rewritten as 8-bit PNG below OUT.
+    """
+    from medleak.custom.data.datalist import PATIENT_PATTERN, read_folders
+    from medleak.custom.data.masks import read_masked
+    from medleak.custom.datasets.convert import windowed_pictures, write_pictures
+    from medleak.custom.datasets.prepare import Content
+    from medleak.custom.sites.split import TMI_TABLE_II, parse_table
+
+    if masks and window:
+        raise ValueError(
+            "--masks and --window exclude each other: a window rewrites images under new names, "
+            "and masks would lose theirs. Convert the images first, without --masks."
+        )
+    out = out or PLACE / folder.resolve().name
+    names = [name.strip() for name in classes.split(",")] if classes else None
+    pattern = patient_pattern or PATIENT_PATTERN
+    root = folder
+    if window:
+        root, pattern = out / "images", PATIENT_PATTERN
+        source = windowed_pictures(
+            folder, parse_window(window), names, patient_pattern or PATIENT_PATTERN
+        )
+        write_pictures(source, root)
+    items, found = (read_masked if masks else read_folders)(root, names, pattern)
+    content = Content(name=folder.resolve().name, classes=found)
+    description = _prepare(
+        items,
+        root,
+        out,
+        content,
+        check,
+        table=TMI_TABLE_II if table is None else parse_table(table),
+        scale=scale,
+        seed=seed,
+        test=test,
+    )
+    report_lists(out, description, None, as_json)
+
+
+@data.command(
+    "check",
+    epilog="Examples: medleak data check site-1.json site-2.json  ·  medleak data check own.json "
+    "--data-root /scans --num-classes 2",
+)
+@one_line_errors
+def check_lists(
+    ctx: typer.Context,
+    lists: Annotated[list[Path], typer.Argument(help="Decathlon-style datalists, one a site.")],
+    data_root: Annotated[
+        Path | None,
+        typer.Option(show_default=False, help="Of relative images; default: the list's folder."),
+    ] = None,
+    num_classes: Annotated[
+        int | None, typer.Option(min=1, show_default=False, help="Labels must be below it.")
+    ] = None,
+    check: Check = True,
+    as_json: Json = False,
+) -> None:
+    """Check datalists: labels, patients in two places, and every image's pixels."""
+    from medleak.custom.data.datalist import load_datalist
+    from medleak.custom.datasets.prepare import check_patients
+
+    loaded = {str(path): load_datalist(path, data_root, num_classes) for path in lists}
+    check_patients(loaded)
+    if check:
+        for sections in loaded.values():
+            decode_all([item for items in sections.values() for item in items], Path())
+    rows = {
+        site: {section: len(items) for section, items in sections.items()}
+        for site, sections in loaded.items()
+    }
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for site, counts in rows.items():
+        typer.echo(f"{site}: " + ", ".join(f"{n} {section}" for section, n in counts.items()))
+
+
+def _prepare(
+    items: Sequence["Item"],
+    root: Path,
+    out: Path,
+    content: "Content",
+    check: bool,
+    **options: Any,
+) -> dict[str, Any]:
+    """`prepare` with its ``options``, after decoding every image where that is asked for."""
+    from medleak.custom.datasets.prepare import prepare
+
+    if check:
+        decode_all(items, root)
+    return prepare(items, root, out, content, **options)
+
+
+def _refuse_ignored(
+    name: str, prior: bool, of_splits: dict[str, Any], of_priors: dict[str, Any]
+) -> None:
+    """Refuse an option that means nothing for this set, rather than to pass it over."""
+    for option, value in (of_splits if prior else of_priors).items():
+        if value is not None:
+            what = "becomes one list of public images" if prior else "is split over sites"
+            raise ValueError(
+                f"--{option} means nothing for {name}, which {what}. Leave it out, or name "
+                "another set."
+            )

@@ -1,0 +1,1 @@
+"""The client as an attacker re-enacts it: differentiable steps, and the labels they reveal."""

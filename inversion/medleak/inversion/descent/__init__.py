@@ -1,0 +1,1 @@
+"""How attacks search: starts, coordinates, Adam and L-BFGS, budgets of time."""

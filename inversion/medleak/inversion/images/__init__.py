@@ -1,0 +1,1 @@
+"""Images of an audit: true ones, priors, and pictures on disk."""

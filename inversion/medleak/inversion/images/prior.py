@@ -1,0 +1,132 @@
+"""Prior images: what an attacker knows of such images before seeing any update."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medleak.custom.data.datalist import Item, load_datalist, open_image, read_folders
+from medleak.custom.data.transforms import decode, load_images
+from medleak.custom.phantoms import MODALITIES, listing, phantom
+
+Channels = Literal[1, 3]
+
+NAMED = ("gray", "phantoms", *(f"phantoms:{modality}" for modality in MODALITIES))
+# Jobs use small seeds (0, 1, …): a prior must never have seen an image that is attacked.
+_PHANTOM_SEED = 202206924
+_PHANTOMS = 64
+_IMAGES_AT_ONCE = 64
+
+
+def load_prior(prior: str, spatial_size: tuple[int, int], channels: Channels) -> Tensor:
+    """The prior image that ``prior`` names, as [1, C, H, W] float32 in [0, 1].
+
+    Args:
+        prior: ``gray`` (0.5 everywhere), ``phantoms`` (mean of made-up chest X-rays; of another
+            modality: ``phantoms:fundus``) or the path of a picture, which is made smaller with
+            antialiasing where it is larger.
+        spatial_size: (H, W) of the record's images.
+        channels: 1 or 3, of the record's images.
+
+    Raises:
+        ValueError: The picture has other channels, is smaller, or has another aspect ratio.
+        DataError: It is missing or damaged.
+    """
+    if prior == "gray":
+        return torch.full((1, channels, *spatial_size), 0.5)
+    if prior in NAMED:
+        return mean_phantom(prior.partition(":")[2] or "cxr", spatial_size, channels)
+    if not Path(prior).exists():
+        raise ValueError(
+            f"Prior {prior!r} is neither a file nor one of {', '.join(NAMED)}: the attack has "
+            "nothing to start from. Make one of public images with `medleak prior`."
+        )
+    return _picture(Path(prior), spatial_size, channels)
+
+
+def mean_image(items: Sequence[Item], spatial_size: tuple[int, int], channels: Channels) -> Tensor:
+    """Mean of the images of ``items``, loaded as a client loads them: [1, C, H, W] in [0, 1].
+
+    Memory is bounded: a few dozen images are held at a time.
+
+    Raises:
+        ValueError: There are no items.
+        DataError: An image is missing or damaged.
+    """
+    if not items:
+        raise ValueError("A prior is the mean of at least one image, and there is none.")
+    total = torch.zeros(1, channels, *spatial_size, dtype=torch.float64)
+    for start in range(0, len(items), _IMAGES_AT_ONCE):
+        part = list(items[start : start + _IMAGES_AT_ONCE])
+        images, _ = load_images(part, spatial_size=spatial_size, channels=channels)
+        total += images.double().sum(0, keepdim=True)
+    return (total / len(items)).float().clamp(0, 1)
+
+
+def mean_phantom(modality: str, spatial_size: tuple[int, int], channels: Channels) -> Tensor:
+    """Mean of phantoms that no job trains on: [1, C, H, W] in [0, 1].
+
+    Colour becomes gray by its mean where one channel is asked for.
+
+    Raises:
+        ValueError: The modality is unknown.
+    """
+    total = np.zeros(1)
+    for item in listing(_PHANTOMS, _PHANTOM_SEED, modality):
+        pixels, _ = phantom(modality, item.image, spatial_size, _PHANTOM_SEED)
+        total = total + pixels.astype(np.float64) / 255
+    mean = torch.from_numpy(total / _PHANTOMS).float()
+    mean = mean[None] if mean.ndim == 2 else mean.permute(2, 0, 1)
+    if channels < len(mean):
+        mean = mean.mean(0, keepdim=True)
+    return mean.expand(channels, *spatial_size)[None].contiguous()
+
+
+def public_items(source: Path) -> list[Item]:
+    """Images to take a mean of: all sections of a datalist, or a folder of or with images.
+
+    Raises:
+        DataError: There are none, or something cannot be read.
+    """
+    if source.is_file():
+        return [item for section in load_datalist(source).values() for item in section]
+    root = source.resolve()
+    if not root.is_dir() or any(p.is_dir() and p.name[0] != "." for p in root.iterdir()):
+        items, _ = read_folders(source)
+    else:  # a flat folder is one class of its parent
+        source, (items, _) = root.parent, read_folders(root.parent, classes=[root.name])
+    return [Item(str(source / item.image), item.label, item.patient) for item in items]
+
+
+def _picture(path: Path, spatial_size: tuple[int, int], channels: Channels) -> Tensor:
+    picture = open_image(path)
+    has = {"L": 1, "RGB": 3}.get(picture.mode)
+    if has is None:
+        raise ValueError(
+            f"Prior {str(path)!r} has pixels of mode {picture.mode}: only plain 8-bit gray and RGB "
+            "pictures are read. Convert it, or make one with `medleak prior`."
+        )
+    if has != channels:
+        raise ValueError(
+            f"Prior {str(path)!r} has {has} channel(s), the record's images {channels}: the start "
+            f"would be of another kind. Make one with `medleak prior --channels {channels}`."
+        )
+    height, width = spatial_size
+    if picture.height < height or picture.width < width:
+        raise ValueError(
+            f"Prior {str(path)!r} is {picture.height} x {picture.width} px, smaller than the "
+            f"record's {height} x {width}: blown up it would resemble no image, and RDLV, which "
+            "divides by that resemblance, would be flattered. Make one with `medleak prior --size "
+            f"{max(spatial_size)}`."
+        )
+    if abs(picture.height * width - picture.width * height) > max(picture.size):
+        raise ValueError(
+            f"Prior {str(path)!r} is {picture.height} x {picture.width} px, the record's images "
+            f"{height} x {width}: another aspect ratio, so anatomy would not lie on anatomy. Make "
+            "one with `medleak prior`."
+        )
+    pixels = torch.from_numpy(decode(path, spatial_size, channels))
+    return pixels.permute(2, 0, 1)[None].float() / 255

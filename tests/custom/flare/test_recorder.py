@@ -1,0 +1,216 @@
+"""Tests of medleak.custom.flare.recorder."""
+
+import errno
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from nvflare.apis.dxo import DXO, DataKind
+from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_constant import FLContextKey, ReservedKey, ReturnCode
+from nvflare.apis.fl_context import FLContext, FLContextManager
+from nvflare.apis.shareable import Shareable, make_reply
+from nvflare.app_common.app_constant import AppConstants
+
+from medleak.custom.flare.recorder import UpdateRecorder
+from medleak.custom.record import RecordError, files, list_updates, read_manifest, read_record
+
+HP = {"n_images": 4, "n_steps": 1, "batch_size": 4, "local_epochs": 1, "lr": 0.01}
+MODEL = {
+    "w": np.arange(4, dtype=np.float32),
+    "bn.num_batches_tracked": np.array(1, np.int64),
+}
+UPDATE = {"w": np.full(4, 0.5, np.float32), "bn.num_batches_tracked": np.float64(1)}
+
+
+class Server:
+    """The calls that NVFlare's server makes to the recorder, in its order."""
+
+    def __init__(self, run_dir, **kwargs):
+        self.run_dir = run_dir
+        self.recorder = UpdateRecorder(
+            model_path="medleak.custom.networks.resnet18",
+            model_args={"num_classes": 2},
+            task={"num_classes": 2},
+            input={"spatial_size": [8, 8], "channels": 1},
+            **kwargs,
+        )
+        self.fire(EventType.START_RUN)
+
+    def context(self, site="site-1", task="train", **props) -> FLContext:
+        engine = SimpleNamespace(
+            get_workspace=lambda: SimpleNamespace(get_run_dir=lambda job_id: str(self.run_dir)),
+            fire_event=lambda event, context: None,
+        )
+        context = FLContextManager(engine=engine, identity_name="server", job_id="j").new_context()
+        peer = FLContext()
+        peer.set_prop(ReservedKey.IDENTITY_NAME, site, private=False, sticky=False)
+        context.set_peer_context(peer)
+        for key, value in {FLContextKey.TASK_NAME: task, **props}.items():
+            context.set_prop(key, value, private=True, sticky=False)
+        return context
+
+    def fire(self, event, **props):
+        self.recorder.handle_event(event, self.context(**props))
+
+    def send(self, round=0, model=None, task="train"):
+        data = DXO(DataKind.WEIGHTS, data=model or MODEL).to_shareable()
+        data.set_header(AppConstants.CURRENT_ROUND, round)
+        self.fire(EventType.AFTER_TASK_DATA_FILTER, task=task, **{FLContextKey.TASK_DATA: data})
+
+    def receive(self, site="site-1", round=0, update=None, kind=DataKind.WEIGHT_DIFF, **meta):
+        dxo = DXO(kind, data=UPDATE if update is None else update, meta={"hp": HP, **meta})
+        reply = dxo.to_shareable()
+        reply.add_cookie(AppConstants.CONTRIBUTION_ROUND, round)
+        return self.recorder.process(reply, self.context(site))
+
+    @property
+    def records(self):
+        return self.run_dir / "records"
+
+
+@pytest.fixture
+def server(tmp_path):
+    return Server(tmp_path)
+
+
+def test_what_was_sent_and_received_is_recorded_as_it_came(server):
+    server.send(round=3)
+    reply = server.receive(round=3, medleak_defences=[{"name": "noise", "sigma0": 1.0}])
+    assert isinstance(reply, Shareable)
+    found = read_record(server.records, 3, "site-1")
+    np.testing.assert_array_equal(found.global_state["w"], MODEL["w"])
+    np.testing.assert_array_equal(found.update["w"], UPDATE["w"])
+    assert found.update["bn.num_batches_tracked"].dtype == np.float64
+    assert found.info.n_images == 4
+    assert found.info.defences == ({"name": "noise", "sigma0": 1.0},)
+    assert found.manifest.versions["nvflare"]
+
+
+def test_full_weights_are_recorded_as_their_difference(server):
+    server.send()
+    server.receive(update={"w": MODEL["w"] + 2}, kind=DataKind.WEIGHTS)
+    np.testing.assert_array_equal(read_record(server.records, 0, "site-1").update["w"], [2.0] * 4)
+
+
+def test_later_changes_of_the_model_in_memory_do_not_reach_the_record(server):
+    model = {k: v.copy() for k, v in MODEL.items()}
+    server.send(model=model)
+    server.receive()
+    model["w"] += 1
+    np.testing.assert_array_equal(
+        read_record(server.records, 0, "site-1").global_state["w"], MODEL["w"]
+    )
+
+
+def test_every_n_rounds_sites_and_budget_leave_out_and_say_so(tmp_path):
+    server = Server(tmp_path, every_n_rounds=2, sites=["site-1"], disk_budget_mb=1e-4)
+    for round in range(5):
+        server.send(round=round)
+        for site in ("site-1", "site-2"):
+            server.receive(site, round)
+    assert list_updates(server.records) == [(0, "site-1"), (2, "site-1")]
+    reasons = {(x.round, x.site): x.reason for x in read_manifest(server.records).left_out}
+    assert reasons[0, "site-2"] == "sites"
+    assert reasons[1, "site-1"] == "every_n_rounds=2"
+    assert reasons[4, "site-1"] == "disk_budget_mb=0.0001"
+
+
+def test_other_tasks_and_failed_replies_pass_without_a_record(server):
+    server.send(task="validate")
+    failed = make_reply(ReturnCode.TASK_RESULT_FILTER_ERROR)
+    assert server.recorder.process(failed, server.context()) is failed
+    answer = DXO(DataKind.METRICS, data={"accuracy": 1.0}).to_shareable()
+    assert server.recorder.process(answer, server.context(task="validate")) is answer
+    assert list_updates(server.records) == []
+
+
+@pytest.mark.parametrize("site", ["../evil", "a/b", "global", ""])
+def test_a_site_that_names_itself_as_a_path_stops_the_job(server, site):
+    server.send()
+    with pytest.raises(RecordError, match="not usable"):
+        server.receive(site)
+
+
+def test_an_update_without_a_usable_schedule_stops_the_job(server):
+    server.send()
+    with pytest.raises(RecordError, match="no training schedule"):
+        server.receive(hp=None)
+    with pytest.raises(RecordError, match="unusable training schedule: lr"):
+        server.receive(hp={**HP, "lr": float("nan")})
+
+
+def test_an_update_of_a_stale_round_stops_the_job(server):
+    server.send(round=1)
+    with pytest.raises(RecordError, match="does not belong to the model"):
+        server.receive(round=0)
+
+
+@pytest.fixture
+def vector():
+    """A number that only the holder of the key can read."""
+    tenseal = pytest.importorskip("tenseal", reason="needs the extra he")
+    context = tenseal.context(tenseal.SCHEME_TYPE.CKKS, 8192, coeff_mod_bit_sizes=[60, 40, 40, 60])
+    context.global_scale = 2.0**40
+    return tenseal.ckks_vector(context, [0.5] * 4)
+
+
+def test_encrypted_updates_are_said_to_be_left_out_and_the_job_goes_on(server, vector):
+    for round, model in enumerate([MODEL, {"w": vector}]):
+        server.send(round=round, model=model)
+        reply = server.receive(round=round, update={"w": vector})
+        assert isinstance(reply, Shareable)
+    assert list_updates(server.records) == []
+    reasons = [(x.round, x.reason) for x in read_manifest(server.records).left_out]
+    nothing = "encrypted homomorphically: there is nothing to audit at the server"
+    assert reasons == [(0, nothing), (1, nothing)]
+
+
+def test_an_update_that_is_encrypted_in_part_is_not_called_unreadable(server, vector):
+    server.send()
+    server.receive(update={**UPDATE, "w": vector})
+    (left_out,) = read_manifest(server.records).left_out
+    assert left_out.reason.startswith("1 of 2 tensors are encrypted")
+    assert "nothing to audit" not in left_out.reason
+
+
+def test_an_unknown_payload_stops_the_job(server):
+    server.send()
+    with pytest.raises(RecordError, match="cannot be recorded"):
+        server.receive(kind=DataKind.ANALYTIC)
+
+
+def test_sites_that_were_sent_different_models_stop_the_job(server):
+    server.send()
+    server.send(model={**MODEL, "w": MODEL["w"] + 1})
+    with pytest.raises(RecordError, match="different models in round 0"):
+        server.receive()
+
+
+def test_a_full_disk_stops_the_job_and_leaves_no_half_record(server, monkeypatch):
+    server.send()
+
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "write_atomic", full)
+    with pytest.raises(RecordError, match="no space left on the disk"):
+        server.receive()
+    assert list_updates(server.records) == []
+
+
+def test_what_fails_in_an_event_handler_is_raised_where_it_counts(tmp_path):
+    (tmp_path / "records").write_text("a file where the folder should be")
+    server = Server(tmp_path)
+    server.send()
+    with pytest.raises(RecordError, match="Recording failed"):
+        server.receive()
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("every_n_rounds", 0), ("disk_budget_mb", 0), ("disk_budget_mb", float("nan"))],
+)
+def test_settings_that_would_record_nothing_are_refused(tmp_path, argument, value):
+    with pytest.raises(ValueError, match=argument):
+        Server(tmp_path, **{argument: value})

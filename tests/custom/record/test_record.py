@@ -1,0 +1,257 @@
+"""Tests of medleak.custom.record."""
+
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medleak.custom.record import (
+    InputSpec,
+    Manifest,
+    ModelSpec,
+    RecordError,
+    TaskSpec,
+    UpdateInfo,
+    check_site,
+    files,
+    find_records,
+    list_updates,
+    natural_key,
+    read_manifest,
+    read_record,
+    utc_now,
+    verify,
+    write_manifest,
+    write_record,
+)
+
+MANIFEST = Manifest(
+    job="test",
+    created=utc_now(),
+    model=ModelSpec(path="medleak.custom.networks.resnet18", args={"num_classes": 2}),
+    task=TaskSpec(num_classes=2),
+    input=InputSpec(spatial_size=(8, 8), channels=1),
+    class_names=("normal", "pneumonia"),
+)
+
+
+def info(round=0, site="site-1", **kwargs):
+    schedule = {"n_images": 4, "n_steps": 1, "batch_size": 4, "local_epochs": 1, "lr": 0.01}
+    return UpdateInfo(round=round, site=site, time=utc_now(), **schedule | kwargs)
+
+
+@pytest.fixture
+def state():
+    return {
+        "w": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "running_mean": np.array([0.5, 1.5], np.float64),
+        "num_batches_tracked": np.array(3, np.int64),
+    }
+
+
+@pytest.fixture
+def root(tmp_path, state):
+    write_manifest(tmp_path, MANIFEST)
+    for site in ("site-10", "site-2"):
+        write_record(tmp_path, info(site=site), state, {k: v + 1 for k, v in state.items()})
+    return tmp_path
+
+
+def test_what_was_written_is_read_bit_for_bit_with_its_dtypes(root, state):
+    found = read_record(root, 0, "site-2")
+    assert found.manifest == MANIFEST
+    assert found.info.batch_size == 4
+    for name, value in state.items():
+        np.testing.assert_array_equal(found.global_state[name], value)
+        np.testing.assert_array_equal(found.update[name], value + 1)
+        assert found.update[name].dtype == value.dtype
+        assert found.update[name].shape == value.shape
+
+
+def test_numpy_scalars_and_strided_arrays_can_be_recorded(root, state):
+    update = {"num_batches_tracked": np.float64(1.0), "w": np.ones((3, 2), np.float32).T}
+    write_record(root, info(site="odd"), state, update)
+    found = read_record(root, 0, "odd").update
+    assert found["num_batches_tracked"].shape == ()
+    assert found["w"].shape == (2, 3)
+
+
+def test_tensors_come_in_the_same_order_on_every_reading(root):
+    found = read_record(root, 0, "site-2")
+    assert list(found.update) == list(found.global_state) == sorted(found.update)
+
+
+def test_updates_are_listed_by_round_and_by_the_number_in_the_name(root, state):
+    write_record(root, info(round=12), state, state)
+    assert list_updates(root) == [(0, "site-2"), (0, "site-10"), (12, "site-1")]
+    assert sorted(["b10", "b9", "a"], key=natural_key) == ["a", "b9", "b10"]
+
+
+def test_the_model_of_a_round_is_written_once_and_only_one(root, state):
+    assert len(list((root / "round_0000").glob("global*"))) == 1
+    other = {**state, "w": state["w"] + 1}
+    with pytest.raises(RecordError, match="another model"):
+        write_record(root, info(site="site-3"), other, state)
+    assert (0, "site-3") not in list_updates(root)
+
+
+def test_a_site_has_one_update_a_round(root, state):
+    with pytest.raises(RecordError, match="one update a round"):
+        write_record(root, info(site="site-2"), state, state)
+
+
+@pytest.mark.parametrize("file", ["global.safetensors", "site-2.safetensors"])
+def test_one_flipped_byte_is_found_and_named(root, file):
+    path = root / "round_0000" / file
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(RecordError, match=rf"{file} does not have the SHA-256"):
+        read_record(root, 0, "site-2")
+
+
+def test_verify_names_the_bad_update_and_still_reads_the_others(root):
+    (root / "round_0000" / "site-2.safetensors").unlink()
+    result = {site: problem for _, site, problem in verify(root)}
+    assert result["site-10"] is None
+    assert "site-2.safetensors cannot be read" in (result["site-2"] or "")
+
+
+@pytest.mark.parametrize(
+    ("update", "message"),
+    [
+        ({}, "is empty"),
+        ({"v": np.zeros(2, np.float32)}, "'v' .* is not in the model"),
+        ({"w": np.zeros((3, 3), np.float32)}, r"'w' has shape \(3, 3\), in the model \(2, 3\)"),
+        ({"w": np.full((2, 3), np.nan, np.float32)}, "NaN or inf in 'w'"),
+    ],
+)
+def test_an_update_that_does_not_fit_the_model_is_refused(tmp_path, state, update, message):
+    with pytest.raises(RecordError, match=message):
+        write_record(tmp_path, info(), state, update)
+    assert list_updates(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "../evil",
+        "a/b",
+        "a\\b",
+        "-rf",
+        "global",
+        "Global",
+        "a" * 64,
+        "é",
+        "a\0",
+        "a\n",
+    ],
+)
+def test_a_site_name_that_is_no_file_name_is_refused(tmp_path, state, name):
+    with pytest.raises(RecordError, match="not usable"):
+        write_record(tmp_path, info(site=name), state, state)
+    assert not list(tmp_path.glob("**/*evil*"))
+
+
+@given(st.text())
+def test_no_site_name_that_passes_can_leave_its_folder(name):
+    try:
+        check_site(name)
+    except RecordError:
+        return
+    assert os.path.basename(f"{name}.json") == f"{name}.json"
+    assert name.isascii()
+    assert not name.startswith(".")
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, state, monkeypatch):
+    write_manifest(tmp_path, MANIFEST)
+    real = os.fsync
+
+    def no_space(descriptor):
+        if "site-1" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(RecordError, match="no space left on the disk"):
+        write_record(tmp_path, info(), state, state)
+    assert list_updates(tmp_path) == []
+    assert not list(tmp_path.glob("**/*site-1*"))
+
+
+def test_a_sidecar_that_cannot_be_written_takes_its_tensors_along(tmp_path, state, monkeypatch):
+    real = files.write_atomic
+
+    def fail_on_json(path, data):
+        if path.suffix == ".json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(path, data)
+
+    monkeypatch.setattr(files, "write_atomic", fail_on_json)
+    with pytest.raises(RecordError, match="no space left"):
+        write_record(tmp_path, info(), state, state)
+    assert not (tmp_path / "round_0000" / "site-1.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "round_0000/site-2.json"])
+def test_a_file_of_endless_depth_is_refused_by_name(root, name):
+    (root / name).write_text("[" * 100_000)
+    with pytest.raises(RecordError, match=f"{name} cannot be read as JSON"):
+        read_record(root, 0, "site-2")
+
+
+def test_another_format_version_is_refused_before_anything_else_is_read(root):
+    path = root / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 2, "new": 1}))
+    with pytest.raises(RecordError, match="format version 2; this medleak reads 1"):
+        read_record(root, 0, "site-2")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"lr": -1}, "field 'lr'"),
+        ({"site": "site-9"}, "moved or edited"),
+        ({"sha256": None}, "moved or edited"),
+        ({"extra": 1}, "field 'extra'"),
+        ({"n_steps": "many"}, "field 'n_steps'"),
+    ],
+)
+def test_an_edited_sidecar_is_refused(root, edit, message):
+    path = root / "round_0000" / "site-2.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **edit}))
+    with pytest.raises(RecordError, match=message):
+        read_record(root, 0, "site-2")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "\x00", '{"job": 1e999}'])
+def test_a_broken_manifest_is_one_clear_error(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(RecordError, match=r"manifest\.json"):
+        read_manifest(tmp_path)
+
+
+def test_what_is_not_recorded_is_said_with_what_is(root):
+    with pytest.raises(RecordError, match=r"Round 7 is not recorded.*Recorded rounds: 0"):
+        read_record(root, 7, "site-2")
+    with pytest.raises(RecordError, match=r"'site-3' is not recorded.*site-2, site-10"):
+        read_record(root, 0, "site-3")
+
+
+def test_records_are_found_below_a_run(tmp_path, state):
+    with pytest.raises(RecordError, match="No record in"):
+        find_records(tmp_path)
+    first = tmp_path / "server" / "simulate_job" / "records"
+    write_manifest(first, MANIFEST)
+    assert find_records(tmp_path) == find_records(first.parent) == find_records(first) == first
+    write_manifest(tmp_path / "other" / "records", MANIFEST)
+    with pytest.raises(RecordError, match="holds 2 records"):
+        find_records(tmp_path)

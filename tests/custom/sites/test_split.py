@@ -1,0 +1,317 @@
+"""Tests of medleak.custom.sites.split."""
+
+import re
+from collections import Counter
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.places import SHARED
+
+from medleak.custom.data.datalist import DataError, Item, read_folders
+from medleak.custom.phantoms import listing
+from medleak.custom.sites.split import (
+    TMI_TABLE_II,
+    Site,
+    format_table,
+    images_needed,
+    largest_scale,
+    parse_table,
+    scaled,
+    split,
+)
+
+
+def singles(n, num_classes=2):
+    """``n`` patients with one image each, classes in turn."""
+    return [Item(f"{k:04d}.png", k % num_classes, f"p{k:04d}") for k in range(n)]
+
+
+def refusal(call, *args):
+    """The message of the DataError that ``call`` raises: one line of what, why, what to do."""
+    with pytest.raises(DataError) as caught:
+        call(*args)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert re.search(r"\. [A-Z].*\.$", message)
+    return message
+
+
+hosts = st.lists(
+    st.tuples(st.integers(1, 16), st.integers(1, 40), st.integers(0, 12)), min_size=1, max_size=4
+).map(lambda rows: [Site(f"site-{k}", *row) for k, row in enumerate(rows, 1)])
+tables = st.builds(
+    lambda sites, sharing: (
+        tuple(sites)
+        + tuple(
+            Site(f"guest-{k}", 1, min(n, sites[0].training), 3, shares="site-1")
+            for k, n in enumerate(sharing)
+        )
+    ),
+    hosts,
+    st.lists(st.integers(1, 3), max_size=2),
+)
+scales = st.floats(0.001, 1)
+
+
+def test_the_table_is_the_published_one():
+    # TMI Table II: batch sizes, training counts, and its sums of the images that no one shares.
+    assert [s.batch_size for s in TMI_TABLE_II] == [4, 4, 4, 4, 8, 8, 8, 8, 1]
+    assert [s.training for s in TMI_TABLE_II] == [8, 32, 128, 512, 8, 32, 128, 512, 1]
+    assert {s.validation for s in TMI_TABLE_II} == {200}
+    own = [s for s in TMI_TABLE_II if s.shares is None]
+    assert sum(s.training for s in own) == 1360
+    assert sum(s.validation for s in own) == 1600
+    assert images_needed(TMI_TABLE_II) == 1360 + 1600 + 200
+
+
+@given(tables)
+def test_a_table_survives_being_written_as_one_word(sites):
+    text = format_table(sites)
+    assert parse_table(text) == sites
+    assert not set(text) & set(" \"'{}$\\")
+
+
+def test_the_word_of_a_table_is_what_the_help_says():
+    assert parse_table("site-1:4:8:200, site-9:1:1:200:site-1") == (
+        Site("site-1", 4, 8, 200),
+        Site("site-9", 1, 1, 200, "site-1"),
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "a:1:2", "a:1:2:x", "a:1:2:3:b:c", "a:1.5:2:3", "a:1:2:3,", "a::2:3"]
+)
+def test_a_word_that_is_no_table_is_refused(text):
+    assert "Write name:batch_size" in refusal(parse_table, text)
+
+
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        (("a", 0, 8, 2), "batch_size 0"),
+        (("a", 4, 0, 2), "training 0"),
+        (("a", 4, 8, -1), "validation -1"),
+        (("../a", 4, 8, 2), "'../a'"),
+        (("", 4, 8, 2), "''"),
+        (("a" * 64, 4, 8, 2), "63"),
+    ],
+)
+def test_a_row_that_no_client_can_run_is_refused(row, what):
+    assert what in refusal(Site, *row)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("a:1:2:3,a:1:2:3", "2 times"),
+        ("a:1:2:3,b:1:1:3:c", "'c'"),
+        ("a:1:2:3,b:1:1:3:b", "'b'"),
+        ("a:1:2:3,b:1:1:3:a,c:1:1:3:b", "'b'"),
+        ("a:1:2:3,b:1:3:3:a", "wants 3"),
+    ],
+)
+def test_rows_that_contradict_each_other_are_refused(text, what):
+    assert what in refusal(parse_table, text)
+    rows = [row.split(":") for row in text.split(",")]
+    sites = [Site(r[0], int(r[1]), int(r[2]), int(r[3]), *r[4:]) for r in rows]
+    assert what in refusal(split, singles(40), sites)
+
+
+def test_a_table_of_nobody_is_refused():
+    assert "no site" in refusal(images_needed, [])
+
+
+@given(tables, scales, st.integers(2, 5))
+def test_scaling_keeps_batches_whole_and_small_sites_as_they_are(sites, scale, num_classes):
+    new = scaled(sites, scale, num_classes)
+    for before, after in zip(sites, new, strict=True):
+        assert (after.name, after.batch_size) == (before.name, before.batch_size)
+        assert 1 <= after.training <= before.training
+        if after.training != before.training:
+            assert after.training % after.batch_size == 0
+            assert after.training >= 8
+        if before.training <= 8:
+            assert after.training == before.training or before.shares
+        if before.shares is None:
+            assert after.validation <= before.validation
+            assert (after.validation > 0) == (before.validation > 0)
+            if after.validation != before.validation:
+                assert after.validation % num_classes == 0
+    parse_table(format_table(new))
+
+
+@pytest.mark.parametrize("scale", [1, 0.5, 0.25, 0.125, 0.01])
+def test_a_scaled_table_keeps_the_high_risk_and_the_smallest_sites(scale):
+    new = {site.name: site for site in scaled(TMI_TABLE_II, scale)}
+    assert (new["site-1"].training, new["site-5"].training, new["site-9"].training) == (8, 8, 1)
+    assert new["site-9"].validation == new["site-1"].validation >= 2
+    assert all(site.validation % 2 == 0 for site in new.values())
+
+
+def test_an_eighth_of_the_table_by_hand():
+    new = scaled(TMI_TABLE_II, 0.125)
+    assert [s.training for s in new] == [8, 8, 16, 64, 8, 8, 16, 64, 1]
+    assert {s.validation for s in new} == {24}
+
+
+@pytest.mark.parametrize("scale", [0, -0.1, 1.01, float("nan"), float("inf")])
+def test_a_scale_that_does_not_shrink_is_refused(scale):
+    assert f"got {scale}" in refusal(scaled, TMI_TABLE_II, scale)
+
+
+def used(result):
+    """All lists of a split that must not meet, by place: sites that share are left out."""
+    places = {
+        (name, section): items
+        for name, lists in result.sites.items()
+        if not name.startswith("guest") and name != "site-9"
+        for section, items in lists.items()
+    }
+    return {**places, ("", "test"): result.test}
+
+
+def check_rules(result, items, sites):
+    """What `split` guarantees, for any items and table."""
+    patients = {place: {i.patient for i in group} for place, group in used(result).items()}
+    for (_, first), (_, second) in combinations(patients.items(), 2):
+        assert not first & second
+    labels = {item.label for item in items}
+    known = set(items)
+    for site in sites:
+        lists = result.sites[site.name]
+        for section, count in (("training", site.training), ("validation", site.validation)):
+            if section == "validation" and site.shares:
+                assert lists[section] == result.sites[site.shares][section]
+                continue
+            assert len(set(lists[section])) == len(lists[section]) == count
+            per_class = Counter({label: 0 for label in labels})
+            per_class.update(item.label for item in lists[section])
+            if not site.shares:
+                assert max(per_class.values()) - min(per_class.values()) <= 1
+            assert set(lists[section]) <= known
+        if site.shares:
+            assert set(lists["training"]) <= set(result.sites[site.shares]["training"])
+    everyone = {i.patient for i in items}
+    assert {i.patient for i in result.test} <= everyone
+    assert set(result.test) == {i for i in items if i.patient in patients["", "test"]}
+
+
+@given(
+    tables,
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 2)), max_size=150),
+    st.integers(0, 99),
+    st.randoms(use_true_random=False),
+)
+def test_a_split_keeps_its_guarantees_in_any_order_of_the_items(sites, images, seed, random):
+    images = [(f"{n:02d}", label) for n, label in images]
+    items = [Item(f"{k}.png", label, patient) for k, (patient, label) in enumerate(images)]
+    items += [Item(f"single-{k}.png", k % 3, f"single-{k}") for k in range(300)]
+    shuffled = items.copy()
+    random.shuffle(shuffled)
+    result = split(items, sites, seed)
+    assert split(shuffled, sites, seed) == result
+    check_rules(result, items, sites)
+
+
+@pytest.mark.parametrize("scale", [1, 0.25, 0.125, 0.05, 0.01])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_phantoms_as_many_as_needed_fill_the_published_table(scale, seed):
+    sites = scaled(TMI_TABLE_II, scale)
+    items = listing(images_needed(sites), seed)
+    result = split(items, sites, seed)
+    check_rules(result, items, sites)
+    assert result.test
+
+
+def test_the_high_risk_site_has_a_normal_case_and_the_validation_set_of_site_1():
+    result = split(singles(800), scaled(TMI_TABLE_II, 0.2))
+    (image,) = result.sites["site-9"]["training"]
+    assert image.label == 0
+    assert image in result.sites["site-1"]["training"]
+    assert result.sites["site-9"]["validation"] == result.sites["site-1"]["validation"]
+
+
+def test_another_seed_is_another_split():
+    sites = scaled(TMI_TABLE_II, 0.1)
+    assert split(singles(400), sites, 0) != split(singles(400), sites, 1)
+
+
+def test_the_same_image_listed_twice_is_dealt_once():
+    result = split(singles(20) * 2, [Site("a", 4, 8, 4)])
+    assert len(result.test) == 8
+
+
+@pytest.mark.parametrize("num_classes", [3, 4, 10])
+def test_more_classes_are_dealt_as_evenly_as_counts_allow(num_classes):
+    items = singles(40 * num_classes, num_classes)
+    sites = [Site("a", 4, 8, 4), Site("b", 8, 32, 4), Site("guest-1", 1, 2, 0, shares="b")]
+    result = split(items, sites)
+    check_rules(result, items, sites)
+    assert [item.label for item in result.sites["guest-1"]["training"]] == [0, 1]
+
+
+def test_a_site_gets_its_three_lists():
+    result = split(singles(20), [Site("a", 4, 8, 4), Site("b", 1, 1, 0, shares="a")])
+    lists = result.lists("a")
+    assert {section: len(items) for section, items in lists.items()} == {
+        "training": 8,
+        "validation": 4,
+        "test": 8,
+    }
+    assert result.lists("b")["test"] == lists["test"]
+
+
+def test_an_unknown_site_is_refused_by_name():
+    result = split(singles(20), [Site("a", 4, 8, 4)])
+    assert "'site-7'" in refusal(result.lists, "site-7")
+
+
+def test_a_site_that_would_stay_without_images_is_refused_by_name():
+    message = refusal(split, singles(20), [Site("a", 4, 8, 4), Site("b", 4, 12, 4)])
+    assert "'b'" in message
+    assert "class" in message
+
+
+def test_no_images_at_all_are_refused():
+    assert "no images" in refusal(split, [], TMI_TABLE_II)
+
+
+def test_a_class_that_runs_out_is_refused_even_with_images_of_another_left():
+    items = [Item(f"{k}.png", int(k < 3), f"{k}") for k in range(100)]
+    assert "class 1, and 1 of those are missing" in refusal(split, items, [Site("a", 4, 8, 0)])
+
+
+@pytest.mark.parametrize("n", [200, 771, 1500, 3160, 4000])
+def test_the_largest_scale_is_the_largest_that_leaves_a_test_set(n):
+    items = listing(n)
+    scale = largest_scale(TMI_TABLE_II, items)
+    result = split(items, scaled(TMI_TABLE_II, scale))
+    assert len(result.test) >= len(result.sites["site-1"]["validation"])
+    if n >= 3160:
+        assert scale == 1
+    else:
+        assert images_needed(scaled(TMI_TABLE_II, scale + 0.01)) > n
+
+
+def test_data_too_small_for_any_scale_are_refused():
+    message = refusal(largest_scale, TMI_TABLE_II, singles(60))
+    assert "60 images" in message
+
+
+def test_no_data_have_no_largest_scale():
+    assert "0 images" in refusal(largest_scale, TMI_TABLE_II, [])
+
+
+@pytest.mark.skipif(
+    not (SHARED / "data" / "cxr").is_dir(), reason="no real X-rays in MEDLEAK_SHARED"
+)
+def test_real_xrays_fill_a_quarter_of_the_table_by_patient():
+    items, names = read_folders(SHARED / "data" / "cxr", ["normal", "pneumonia"])
+    assert names == ("normal", "pneumonia")
+    assert len({item.patient for item in items}) < len(items) == 771
+    scale = largest_scale(TMI_TABLE_II, items)
+    assert scale >= 0.2
+    sites = scaled(TMI_TABLE_II, scale)
+    check_rules(split(items, sites), items, sites)

@@ -1,0 +1,197 @@
+"""Tests of medleak.custom.training.client: one site, without a federation around it."""
+
+import json
+import logging
+
+import nvflare.client
+import pytest
+import torch
+from nvflare.app_common.abstract.fl_model import FLModel
+
+from medleak.custom.data.transforms import network_input
+from medleak.custom.flare import tested_model
+from medleak.custom.training import client
+from medleak.custom.training.arguments import parse
+from medleak.custom.training.initial import build_network, format_args
+from medleak.custom.training.sgd import Normalisation, evaluate
+
+LENET = "medleak.custom.small_networks.lenet"
+TABLE = "site-1:2:4:4,site-2:2:4:4"
+
+
+@pytest.fixture
+def tracked(monkeypatch):
+    """What would go to the server's TensorBoard."""
+    seen = []
+    monkeypatch.setattr(client, "_track", lambda *args: seen.append(args))
+    return seen
+
+
+def options(folder, *more, size=16, path=LENET, **model):
+    model = model or {"num_classes": 2, "spatial_size": size}
+    line = f"--batch_size 2 --classes normal pneumonia --spatial_size {size} {size} --lr 0.1 "
+    line += f"--table {TABLE} --scale 1 --run_dir {folder} --model_path {path} "
+    return [*line.split(), "--model_args", *format_args(model).split(), *more]
+
+
+def site(folder, *more, **kwargs):
+    return client.Site(parse(options(folder, *more, **kwargs)), "site-1")
+
+
+def sent(path=LENET, meta=None, **args):
+    args = args or {"num_classes": 2, "spatial_size": 16}
+    network = build_network(path, args)
+    params = {name: value.numpy() for name, value in network.state_dict().items()}
+    return network, FLModel(params=params, current_round=0, total_rounds=1, meta=meta or {})
+
+
+def parts(result):
+    """Weights, meta and metrics."""
+    return result.params or {}, result.meta or {}, result.metrics or {}
+
+
+def test_under_full_batch_the_update_is_the_gradient_of_all_images(tmp_path, tracked):
+    network, model = sent()
+    own = site(tmp_path, "--full_batch")
+    params, meta, _ = parts(own.train(model))
+    images, labels = own._load("training")
+    loss = torch.nn.functional.cross_entropy(
+        network(network_input(images, [0] * 3, [1] * 3)), labels
+    )
+    loss.backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None
+        expected = parameter.detach() - 0.1 * parameter.grad
+        torch.testing.assert_close(torch.as_tensor(params[name]), expected)
+    assert meta["NUM_STEPS_CURRENT_ROUND"] == 4
+    assert {k: meta["hp"][k] for k in ("n_images", "n_steps", "batch_size")} == {
+        "n_images": 4,
+        "n_steps": 1,
+        "batch_size": 4,
+    }
+    assert meta["hp"]["optimizer"] == "sgd"
+
+
+def test_validation_scores_travel_with_the_update(tmp_path, tracked):
+    network, model = sent()
+    own = site(tmp_path)
+    _, _, metrics = parts(own.train(model))
+    norm = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    assert metrics == evaluate(network, *own._load("validation"), norm)
+    assert set(metrics) == {"accuracy", "loss", "auc", "sensitivity", "specificity"}
+    ((round, training, validation),) = tracked
+    assert (round, set(training), validation) == (0, {"training_loss"}, metrics)
+
+
+def test_fedprox_holds_the_weights_back_and_is_declared_where_it_matters(tmp_path, tracked):
+    moved = {}
+    for mu in (0.0, 500.0):
+        network, model = sent(meta={"fedprox_mu": mu} if mu else {})
+        params, meta, _ = parts(site(tmp_path, "--lr", "0.001").train(model))
+        start = network.state_dict()
+        moved[mu] = sum((torch.as_tensor(v) - start[n]).norm() for n, v in params.items())
+        assert meta["hp"]["optimizer"] == ("sgd_fedprox" if mu else "sgd")
+    # lr * mu = 1/2: the second step takes back half of the first.
+    assert 0.65 * moved[0.0] < moved[500.0] < 0.85 * moved[0.0]
+    # In the first step the pull is zero: one step of FedProx is one of SGD.
+    one = site(tmp_path, "--full_batch").train(sent(meta={"fedprox_mu": 5.0})[1])
+    assert parts(one)[1]["hp"]["optimizer"] == "sgd"
+
+
+def test_a_tested_model_is_reported_with_intervals_and_without_names(tmp_path):
+    _, _, metrics = parts(site(tmp_path).evaluate(sent()[1]))
+    report = metrics[tested_model.REPORT]
+    assert metrics["test_accuracy"] == report["accuracy"]["value"]
+    assert report["classes"] == ["normal", "pneumonia"]
+    assert sum(map(sum, report["confusion"])) == report["n"]
+    assert str(tmp_path) not in repr(metrics)
+
+
+def test_masks_are_trained_on_and_judged_by_dice(tmp_path, tracked):
+    args = {"num_classes": 2, "channels": [4, 8], "norm": "instance"}
+    unet = {"path": "medleak.custom.networks.unet", **args}
+    extra = ("--masks", "--modality", "brain_mri", "--classes", "glioma", "notumor")
+    own = site(tmp_path, *extra, **unet)
+    _, model = sent(**unet)
+    _, _, metrics = parts(own.train(model))
+    _, masks = own._load("training")
+    assert masks.shape == (4, 16, 16)
+    assert set(masks.unique().tolist()) == {0, 1}
+    assert set(metrics) == {"dice", "loss"}
+    report = parts(own.evaluate(model))[2][tested_model.REPORT]
+    assert report["classes"] == ["background", "foreground"]
+
+
+def test_a_site_without_test_images_says_what_to_do(tmp_path):
+    own = site(tmp_path)
+    with pytest.raises(client.DataError, match="site-1 has no archive images: give it some"):
+        own._items("archive")
+
+
+def served(monkeypatch, *options):
+    """What `client.main` does with one training task; the error that ends the script."""
+    _, model = sent()
+    for name, value in {
+        "init": None,
+        "get_site_name": "site-1",
+        "is_running": True,
+        "receive": model,
+        "is_evaluate": False,
+    }.items():
+        monkeypatch.setattr(nvflare.client, name, lambda value=value: value)
+    with pytest.raises(SystemExit) as ended:
+        client.main([str(option) for option in options])
+    return ended.value.code
+
+
+def test_a_bad_image_is_told_to_the_log_by_its_place_alone(
+    tmp_path, monkeypatch, caplog, capsys, tracked
+):
+    folder = tmp_path / "Doe Jane"
+    folder.mkdir()
+    (folder / "Doe_1970.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    entries = [{"image": str(folder / "Doe_1970.png"), "label": 0}]
+    lists = tmp_path / "own.json"
+    lists.write_text(json.dumps({"training": [], "validation": entries}))
+    with caplog.at_level(logging.DEBUG):
+        assert served(monkeypatch, *options(tmp_path / "run"), "--dataset_json", lists) == 2
+    assert "site-1: validation[0]: Image '…' holds no PNG" in caplog.text
+    assert "Doe" not in caplog.text
+    # Its datalist, which stays at the site, has the file in this place.
+    kept = json.loads((tmp_path / "run" / "datalist.json").read_text())
+    assert "Doe_1970" in kept["validation"][0]["image"]
+
+
+def test_names_of_folders_go_to_the_sites_console_and_not_to_the_log(
+    tmp_path, monkeypatch, caplog, capsys, tracked
+):
+    root = tmp_path / "Doe Jane"
+    with caplog.at_level(logging.DEBUG):
+        assert served(monkeypatch, *options(tmp_path / "run"), "--data_root", root) == 2
+    (said,) = [r.getMessage() for r in caplog.records if r.name == "medleak"]
+    assert said.startswith("site-1: data_root '…' does not exist")
+    assert "Doe" not in caplog.text
+    # NVFlare logs what a script prints, but not what it writes to its error stream.
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    assert str(root) in printed.err
+    assert "Doe" not in printed.out
+
+
+def test_an_error_of_the_system_is_logged_without_the_file_it_is_about(
+    tmp_path, monkeypatch, caplog, capsys, tracked
+):
+    def full(*_):
+        raise OSError(28, "No space left on device", "/scans/Doe_1970.png")
+
+    monkeypatch.setattr(client, "site_lists", full)
+    assert served(monkeypatch, *options(tmp_path)) == 2
+    assert "OSError: No space left on device" in caplog.text
+    assert "Doe" not in caplog.text
+    assert "Doe_1970" in capsys.readouterr().err
+
+
+def test_class_names_keep_their_spaces_on_the_way_to_the_script(tmp_path):
+    line = ["--batch_size", "1", "--run_dir", str(tmp_path)]
+    args = parse([*line, "--classes", "Viral%20Pneumonia", "100%25"])
+    assert args.classes == ["Viral Pneumonia", "100%"]

@@ -1,0 +1,47 @@
+"""Tests of medleak.inversion.attacks.row_space.contrast."""
+
+import pytest
+import torch
+
+from medleak.inversion.attacks.row_space.contrast import guess_contrast
+
+IMAGE = torch.linspace(0, 0.95, 64).reshape(1, 1, 8, 8)
+FILLED = torch.linspace(0, 1, 10_000).reshape(1, 1, 100, 100)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.45, 1.0])
+@pytest.mark.parametrize("gain", [0.2, 1.0, 5.0])
+def test_an_image_that_fills_its_range_is_found_whatever_its_gain(gain, level):
+    washed = (FILLED - level) * gain + level
+    torch.testing.assert_close(guess_contrast(washed, level), FILLED, atol=0.003, rtol=0)
+
+
+def test_black_is_enough():
+    dark = 0.6 * FILLED
+    washed = (dark - 0.45) * 0.3 + 0.45
+    torch.testing.assert_close(guess_contrast(washed, 0.45), dark, atol=0.003, rtol=0)
+
+
+def test_a_single_pixel_of_overshoot_counts_for_nothing():
+    spoilt = FILLED.clone()
+    spoilt[0, 0, 0, 0] = -3.0
+    torch.testing.assert_close(
+        guess_contrast(spoilt, 0.45)[..., 1:], FILLED[..., 1:], atol=0.003, rtol=0
+    )
+
+
+def test_a_batch_has_one_gain():
+    batch = torch.cat([0.1 * IMAGE, 0.2 * IMAGE])
+    found = guess_contrast(batch, 0.0)
+    torch.testing.assert_close(found[1, 0, 0, 1] / found[0, 0, 0, 1], torch.tensor(2.0))
+
+
+def test_an_even_image_stays_what_it_is():
+    even = torch.full((1, 1, 8, 8), 0.45)
+    assert torch.equal(guess_contrast(even, 0.45), even)
+
+
+def test_what_comes_out_is_an_image():
+    found = guess_contrast(torch.randn(1, 1, 8, 8), 0.0)
+    assert found.min() >= 0
+    assert found.max() <= 1

@@ -1,0 +1,235 @@
+"""Tests of medleak.inversion.calibration.site: what a site's probes are taken to mean."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from medleak.inversion.audit.health import Health
+from medleak.inversion.calibration.search import mechanism
+from medleak.inversion.calibration.site import (
+    FRESH,
+    Calibration,
+    Found,
+    search_all,
+    search_site,
+    upper95,
+)
+from medleak.inversion.results.rows import Row
+
+NOISE = mechanism("percentile_gaussian")
+HEALTHY = {"a|all": Health(reached=True, round=0, ssim=0.9, ssim_prior=0.5, rdlv=0.8)}
+
+
+def row(rdlv, seed=0, image=0, attack="a", patient=None, round=0, knowledge="all"):
+    return Row(
+        round=round,
+        site="s",
+        attack=attack,
+        defence="none",
+        declared="none",
+        knowledge=knowledge,
+        seed=seed,
+        reconstruction=image,
+        truth_image=f"training[{image}]",
+        patient=image if patient is None else patient,
+        rdlv=rdlv,
+        seconds=1.0,
+        iterations=1,
+        attempts=1,
+        stuck=False,
+        losses="",
+        picture="",
+    )
+
+
+def answer(rdlv_at, health=HEALTHY, seeds=(0, 1, 2), chosen=NOISE, asked=None, **options):
+    """The answer for a site where ``rdlv_at(strength or None, seed)`` is what leaks.
+
+    A string instead of a number is why the case was refused.
+    """
+    search = search_site("s", chosen, seeds, **options)
+    wanted = next(search)
+    while True:
+        if asked is not None:
+            asked.append(wanted)
+        values = {seed: rdlv_at(wanted.strength, seed) for seed in wanted.seeds}
+        refused = [v for v in values.values() if isinstance(v, str)]
+        rows = [row(v, seed) for seed, v in values.items() if not isinstance(v, str)]
+        found = Found(rows=rows, refused={("a", "all"): refused} if refused else {}, health=health)
+        try:
+            wanted = search.send(found)
+        except StopIteration as end:
+            return end.value
+
+
+def test_the_least_protecting_strength_is_found_and_confirmed_with_fresh_seeds():
+    asked = []
+    found = answer(lambda s, seed: 0.8 if (s or 0) < 3 else -0.2, asked=asked)
+    assert isinstance(found, Calibration)
+    assert found.strength == 3.16
+    assert "confirmed with 3 fresh seeds" in found.why
+    assert "over runs" in found.why
+    assert asked[0].strength is None
+    assert asked[-1].seeds == (FRESH, FRESH + 1, FRESH + 2)
+    assert all(w.seeds == (0, 1, 2) for w in asked[:-1])
+    assert [p.fresh for p in found.searched] == [False] * (len(found.searched) - 1) + [True]
+    assert found.searched[0].strength == 0
+    assert found.searched[0].rdlv_mean == pytest.approx(0.8)
+
+
+def test_fresh_seeds_that_refute_it_send_the_search_up():
+    def at(strength, seed):
+        limit = 3 if seed < FRESH else 3.5
+        return 0.8 if (strength or 0) < limit else -0.2
+
+    found = answer(at)
+    assert found.strength is not None
+    assert 3.5 <= found.strength <= 3.5 * 1.25
+    assert "fresh seeds refuted 1 weaker" in found.why
+    seeds = [p.seeds[0] for p in found.searched if p.fresh]
+    assert seeds == [FRESH, 2 * FRESH]
+
+
+def test_a_bound_not_the_mean_decides():
+    # Mean -0.1, but three runs that differ so much say little.
+    found = answer(lambda s, seed: 0.8 if s is None else (-0.4, -0.1, 0.2)[seed % FRESH % 3])
+    assert found.strength is None
+    assert found.why.startswith("none in range: at sigma0=100 the mean RDLV may still be +0.6")
+
+
+def test_with_an_attack_that_fails_its_easy_case_there_is_no_number():
+    ill = {"a|all": Health(reached=False, round=0, ssim=0.4, ssim_prior=0.5, rdlv=-0.2)}
+    found = answer(lambda s, seed: 0.8 if (s or 0) < 3 else -0.2, health=ill)
+    assert found.strength is None
+    assert found.why.startswith("inconclusive: no attack is in working order")
+    found = answer(lambda s, seed: 0.8 if (s or 0) < 3 else -0.2, health={})
+    assert found.strength is None
+
+
+def test_a_site_that_leaks_nothing_undefended_gets_no_number_either():
+    found = answer(lambda s, seed: -0.3)
+    assert (found.strength, len(found.searched)) == (None, 1)
+    assert "even the undefended update gives these attacks nothing" in found.why
+
+
+def test_a_refusal_under_noise_leaves_the_prior_and_is_said():
+    found = answer(lambda s, seed: 0.8 if (s or 0) < 3 else "nothing to match")
+    assert found.strength == 3.16
+    assert "in 3 runs the attack found nothing left to match" in found.why
+    assert found.searched[-1].rdlv_upper95 == 0
+    assert found.searched[-1].refused == 3
+
+
+def test_a_refusal_of_the_bare_update_is_no_protection():
+    found = answer(lambda s, seed: "the record is damaged")
+    assert (found.strength, found.why) == (None, "inconclusive: the record is damaged")
+    found = answer(lambda s, seed: None)
+    assert found.why.startswith("inconclusive: there is no truth to compare with")
+
+
+def test_a_margin_counts_small_leaks_as_none():
+    def at(strength, seed):
+        return 0.8 if (strength or 0) < 3 else 0.004
+
+    assert answer(at).strength is None
+    assert answer(at, margin=0.005).strength == 3.16
+
+
+def test_where_less_protects_the_answer_is_the_largest():
+    chosen = mechanism("top_k")
+    found = answer(lambda s, seed: 0.8 if (s or 1) > 0.02 else -0.2, chosen=chosen)
+    assert found.strength is not None
+    assert 0.02 / 1.25 <= found.strength <= 0.02
+    none = answer(lambda s, seed: 0.8, chosen=chosen)
+    assert "at fraction=0.0001" in none.why
+
+
+def test_the_strongest_attack_decides_and_hidden_images_are_counted():
+    search = search_site("s", NOISE, (0, 1), margin=-0.15)
+    next(search)
+    rows = [
+        *(row(-0.5, seed, image, "weak") for seed in (0, 1) for image in range(4)),
+        *(row(v, s, i, "a") for s in (0, 1) for i, v in enumerate((0.9, -0.4, -0.5, -0.6))),
+    ]
+    search.send(Found(rows=rows, refused={}, health=HEALTHY))
+    bare_mean = (0.9 - 0.4 - 0.5 - 0.6) / 4
+    search.send(Found(rows=rows[:8], refused={}, health=HEALTHY))
+    with pytest.raises(StopIteration) as end:
+        search.send(Found(rows=rows[:8], refused={}, health=HEALTHY))
+    bare = end.value.value.searched[0]
+    assert bare.attack == "a"
+    assert bare.rdlv_mean == pytest.approx(bare_mean)
+    assert (bare.above, bare.images, bare.over) == (1, 4, "patients")
+    assert end.value.value.searched[1].attack == "weak"
+
+
+def test_an_attacker_who_knows_less_does_not_hide_one_who_knows_more():
+    def leaking(what):
+        known = (("all", what), ("little", -0.9))
+        rows = [row(v, s, knowledge=k) for k, v in known for s in (0, 1)]
+        return Found(rows=rows, refused={}, health=HEALTHY)
+
+    search = search_site("s", NOISE, (0, 1))
+    next(search)
+    search.send(leaking(0.4))  # pooled, -0.25 would have been "nothing leaks" at once
+    search.send(leaking(-0.2))  # the least strength of the range does, once more with fresh seeds
+    with pytest.raises(StopIteration) as end:
+        search.send(leaking(-0.2))
+    searched = end.value.value.searched
+    assert [(p.knowledge, p.n, p.rdlv_mean) for p in searched] == [
+        ("all", 2, 0.4),
+        ("all", 2, -0.2),
+        ("all", 2, -0.2),
+    ]
+
+
+def test_one_patient_is_judged_over_runs_several_over_patients():
+    runs = [("p", seed, v) for seed, v in enumerate((0.1, 0.2, 0.6))]
+    mean, upper, over = upper95(runs)
+    expected = stats.t.interval(0.95, 2, loc=0.3, scale=stats.sem([0.1, 0.2, 0.6]))[1]
+    assert (mean, upper, over) == (pytest.approx(0.3), pytest.approx(expected), "runs")
+    two = [(p, seed, v) for p, v in (("p", 0.1), ("q", 0.3)) for seed in (0, 1)]
+    assert upper95(two)[2] == "patients"
+    half = stats.t.ppf(0.975, 1) * math.sqrt(0.02) / math.sqrt(2)
+    assert upper95(two)[1] == pytest.approx(0.2 + half)
+    with pytest.raises(ValueError, match="no interval"):
+        upper95([("p", 0, 0.1)])
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=9))
+def test_the_bound_is_above_every_run_of_three_or_fewer_and_above_the_mean(values):
+    mean, upper, _ = upper95([("p", k, v) for k, v in enumerate(values)])
+    assert upper >= mean - 1e-9
+    if len(values) <= 3:
+        assert upper >= max(values) - 1e-9
+
+
+def test_sites_are_searched_side_by_side():
+    steps = []
+
+    def run(wanted):
+        steps.append([w.site for w in wanted])
+        return [
+            Found(
+                rows=[
+                    replace(
+                        row(0.8 if (w.strength or 0) < limit[w.site] else -0.2, seed), site=w.site
+                    )
+                    for seed in w.seeds
+                ],
+                refused={},
+                health=HEALTHY,
+            )
+            for w in wanted
+        ]
+
+    limit = {"x": 0.001, "y": 3.0}
+    searches = {site: search_site(site, NOISE, (0, 1)) for site in limit}
+    found = {c.site: c.strength for c in search_all(searches, run)}
+    assert found == {"x": 0.01, "y": 3.16}
+    assert steps[:3] == [["x", "y"]] * 3
+    assert steps[3:] == [["y"]] * len(steps[3:])

@@ -1,0 +1,151 @@
+"""Tests of what ``medleak audit`` does with its options for long audits."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tests.inversion.audit.audits import STEADY, fake
+from typer.testing import CliRunner
+
+from medleak.inversion.audit import plan
+from medleak.inversion.cli import app
+from medleak.inversion.results.rows import read_rows
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = {**fake(lambda o: torch.full((o.n_images, 1, 16, 16), 0.5)), **STEADY}
+    for name, kind in table.items():
+        monkeypatch.setitem(plan.ATTACKS, name, kind)
+
+
+def medleak(*args):
+    return CliRunner().invoke(app, [str(a) for a in args], env={"COLUMNS": "200"})
+
+
+def test_a_dry_run_says_the_cost_and_does_nothing(make_run):
+    make_run({"site-1": 1, "site-2": 1})
+    args = ("audit", "--attack", "fake", "--seed", 0, "--seed", 1, "--out", "a", "--dry-run")
+    result = medleak(*args)
+    assert result.exit_code == 0, result.output
+    assert "4 cases, 0 done; the rest about" in result.stdout
+    assert not Path("a").exists()
+    content = json.loads(medleak(*args, "--json").stdout)
+    assert (content["cases"], content["kept"]) == (4, 0)
+    assert content["seconds"] > 0
+
+
+def test_a_disk_that_is_too_small_is_said_before_anything_is_written(make_run, monkeypatch):
+    make_run()
+    monkeypatch.setattr("medleak.inversion.audit.cost.free_disk", lambda out: 1000)
+    result = medleak("audit", "--attack", "fake", "--out", "a")
+    assert result.exit_code == 2
+    assert "would take up to" in result.stderr
+    assert medleak("audit", "--attack", "fake", "--out", "a", "--dry-run").exit_code == 1
+    assert not Path("a").exists()
+
+
+def test_a_long_audit_says_beforehand_how_long_it_takes(make_run, monkeypatch):
+    make_run()
+    monkeypatch.setattr("medleak.inversion.cli.audit.ESTIMATE_FROM", 1.0)
+    result = medleak("audit", "--attack", "fake", "--out", "a", "--json")
+    assert "1 cases, 0 done; the rest about" in result.stderr
+    json.loads(result.stdout)
+
+
+def test_the_ladder_ends_with_a_table_of_what_each_assumption_buys(make_run):
+    make_run(rounds=(0, 1))
+    result = medleak("audit", "--attack", "fake", "--round", 1, "--ladder", "--out", "a")
+    assert result.exit_code == 0, result.output
+    assert "Knowledge given up, and all that stands above it" in result.output
+    for rung in ("all known", "batch-norm statistics withheld", "stale global model"):
+        assert rung in result.output
+    assert len(read_rows(Path("a/results.csv"))) == 5
+    result = medleak("audit", "--attack", "fake", "--round", 1, "--ladder-each", "--out", "a")
+    assert "each thing alone" in result.output
+    assert len(read_rows(Path("a/results.csv"))) == 8  # two rungs are the same in both
+
+
+@pytest.mark.parametrize(
+    "args", [["--ladder", "--ladder-each"], ["--ladder", "--knowledge", "bn_statistics=false"]]
+)
+def test_attackers_are_named_in_one_way(make_run, args):
+    make_run()
+    result = medleak("audit", "--attack", "fake", "--out", "a", *args)
+    assert result.exit_code == 2
+    assert "only one of them can" in result.stderr
+    assert not Path("a").exists()
+
+
+def test_an_attack_that_failed_its_easy_case_is_said_and_a_check_left_out_too(make_run):
+    make_run()
+    result = medleak("audit", "--attack", "fake", "--out", "a")
+    assert re.search(r"Easy case of fake knowing all, labels inferred: not inverted", result.output)
+    result = medleak("audit", "--attack", "fake", "--out", "b", "--no-health")
+    assert "not run (--no-health); a failure of this attack is no sign of safety" in result.output
+    assert not Path("b/health.json").exists()
+
+
+def test_averaging_needs_an_attack_that_can(make_run):
+    make_run()
+    result = medleak("audit", "--attack", "fake", "--average", "--out", "a")
+    assert result.exit_code == 2
+    assert "cannot join several rounds" in result.stderr
+
+
+@pytest.mark.timeout(400)  # new processes import torch, which a busy machine does slowly
+def test_several_processes_give_the_table_of_one(make_run):
+    make_run({"site-1": 1, "site-2": 1})
+    args = ("audit", "--attack", "steady", "--seed", 0, "--seed", 1, "--no-health")
+    assert medleak(*args, "--out", "one").exit_code == 0
+    result = medleak(*args, "--out", "two", "--jobs", 2)
+    assert result.exit_code == 0, result.output
+    assert Path("two/results.csv").read_bytes() == Path("one/results.csv").read_bytes()
+    assert Path("two/summary.json").read_bytes() == Path("one/summary.json").read_bytes()
+
+
+def test_what_a_defence_costs_is_kept_beside_the_results(make_run):
+    run = make_run()
+    report = run.root / "server" / "simulate_job" / "test_metrics.json"
+    accuracy = {"value": 0.8, "lower95": 0.7, "upper95": 0.9}
+    report.write_text(json.dumps({"n": 50, "accuracy": accuracy}))
+    noise = "percentile_gaussian:sigma0=10"
+    args = ("--utility", f"{noise}={run.root}", "--no-health", "--out", "a")
+    assert medleak("audit", "--attack", "fake", *args).exit_code == 0
+    (entry,) = json.loads(Path("a/utility.json").read_text())
+    assert (entry["defence"], entry["accuracy"], entry["n"]) == (noise, 0.8, 50)
+    for wrong in ("none=nowhere", f"prayer={run.root}"):
+        result = medleak("audit", "--attack", "fake", "--utility", wrong, "--out", "b")
+        assert result.exit_code == 2
+    assert not Path("b").exists()
+
+
+def test_lpips_is_measured_where_it_is_asked_for_and_not_mixed_in(make_run, monkeypatch):
+    make_run(size=32)
+    table = fake(lambda o: torch.full((o.n_images, 1, 32, 32), 0.5))
+    monkeypatch.setitem(plan.ATTACKS, "fake", table["fake"])
+    args = ("audit", "--attack", "fake", "--no-health", "--out", "a")
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    refused = medleak(*args, "--lpips", "alexnet")
+    assert refused.exit_code == 2
+    assert "medleak[lpips]" in refused.stderr
+    assert not Path("a").exists()
+    asked = []
+
+    def load(source, device):
+        asked.append(source)
+        return lambda truth, image: (truth - image).abs().mean((1, 2, 3)).double()
+
+    monkeypatch.setattr("medleak.inversion.audit.run.load_perceptual", load)
+    assert medleak(*args, "--lpips", "alexnet").exit_code == 0
+    assert asked == ["alexnet"]
+    (row,) = read_rows(Path("a/results.csv"))
+    assert row.lpips is not None
+    assert 0 < row.lpips < 1
+    without = medleak(*args, "--seed", 1)
+    assert without.exit_code == 2
+    assert "another audit: its measures" in without.stderr

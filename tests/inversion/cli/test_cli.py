@@ -1,0 +1,366 @@
+"""Tests of the ``medleak`` command: what it prints, writes, and refuses in one line."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.networks.nets.resnet import ResNet
+from PIL import Image
+from typer.testing import CliRunner
+
+from medleak.custom.record import ModelSpec
+from medleak.inversion.audit import plan
+from medleak.inversion.audit.plan import AttackKind
+from medleak.inversion.cli import app
+from medleak.inversion.reconstruction import Progress, Reconstruction
+from medleak.inversion.results.rows import read_rows
+
+RESNET = "monai.networks.nets.ResNet"
+COMMANDS = (["audit"], ["records", "ls"], ["records", "verify"], ["prior"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flat:
+    value: float = 0.5
+    interrupt: bool = False
+
+
+def _flat(attack, observation, prior, *, generator, on_progress=None):
+    if attack.interrupt:
+        raise KeyboardInterrupt
+    if on_progress is not None:
+        on_progress(Progress(iteration=1, total=2, loss=0.25, seconds=0.1))
+    shape = (observation.n_images, observation.image_channels, *observation.spatial_size)
+    return Reconstruction(
+        images=torch.full(shape, attack.value),
+        labels=None,
+        losses={"bn": 0.1},
+        history=torch.zeros(1),
+        iterations=1,
+        seconds=0.5,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _flat_attack(monkeypatch):
+    monkeypatch.setitem(plan.ATTACKS, "flat", lambda: AttackKind(Flat, _flat))
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    """Stand in an empty directory, with the threads that the test session has."""
+    threads = torch.get_num_threads()
+    monkeypatch.chdir(tmp_path)
+    yield
+    torch.set_num_threads(threads)
+
+
+def medleak(*args):
+    return CliRunner().invoke(app, [str(a) for a in args], env={"COLUMNS": "200"})
+
+
+def refused(result, code):
+    """The one line of an error: exit code as expected, no traceback, nothing else said."""
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("medleak: ")
+    return lines[0]
+
+
+def flip_a_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_help_takes_less_than_a_second_and_a_half_as_nothing_heavy_is_imported():
+    code = (
+        "import sys, time; from medleak.inversion.cli import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'monai', 'numpy', 'pandas', 'nvflare'} & set(sys.modules)\n"
+        "print(sorted(heavy), time.process_time(), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    modules, seconds = done.stderr.rsplit(maxsplit=1)
+    assert modules == "[]"
+    assert float(seconds) < 1.5  # of CPU: the tests may share their machine
+    assert "audit" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_examples_and_json(command):
+    result = medleak(*command, "--help")
+    assert result.exit_code == 0
+    assert "Example" in result.output
+    assert f"medleak {' '.join(command)}" in result.output
+    assert "--json" in result.output
+
+
+def test_the_version_is_the_packages():
+    from importlib.metadata import version
+
+    result = medleak("--version")
+    assert (result.exit_code, result.output.strip()) == (0, f"medleak {version('medleak')}")
+
+
+def test_audit_takes_the_newest_run_and_names_its_directory_after_it(make_run, tmp_path):
+    old = make_run(name="workspace/cxr_old")
+    make_run({"site-1": 2}, name="workspace/cxr_new")
+    os.utime(old.records / "manifest.json", (1, 1))
+    result = medleak("audit", "--attack", "flat")
+    assert result.exit_code == 0, result.output
+    (out,) = Path("workspace").glob("audit-small-*")
+    assert {row.site for row in read_rows(out / "results.csv")} == {"site-1"}
+    assert str(out) in result.output
+    assert "by flat knowing all, labels inferred" in result.output
+
+
+def test_the_real_attack_on_a_real_update_is_reported_as_a_leak(make_run, small_network):
+    # Wide late layers: row spaces need more channels than output positions (notes of RowSpace).
+    args = {**small_network, "block_inplanes": [16, 32, 96, 96]}
+    torch.manual_seed(1)
+    make_run(size=32, network=ResNet(**args), model=ModelSpec(path=RESNET, args=args))
+    result = medleak("audit", "--attack", "row_space:attempts=1", "--out", "a")
+    assert result.exit_code == 0, result.output
+    assert "leaks: 1 of 1 reconstructions" in result.output
+    (row,) = read_rows(Path("a/results.csv"))
+    assert row.ssim is not None
+    assert row.ssim_prior is not None
+    assert row.ssim > 0.95 > 0.7 > row.ssim_prior
+    assert not row.stuck
+    with (
+        Image.open(Path("a") / row.picture) as found,
+        Image.open(Path("a") / str(row.truth_picture)) as true,
+    ):
+        assert np.abs(np.asarray(found, float) - np.asarray(true, float)).mean() < 5
+
+
+def test_audit_prints_its_summary_as_json_and_nothing_else(make_run):
+    make_run({"site-1": 1, "site-2": 1})
+    args = ("--attack", "flat:value=0.3", "--site", "site-2", "--out", "a", "--json")
+    result = medleak("audit", "simulator_workspace", *args)
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    assert summary["out"] == "a"
+    assert [s["site"] for s in summary["sites"]] == ["site-2"]
+    assert json.loads(Path("a/config.json").read_text())["attacks"]["flat:value=0.3"] == {
+        "value": 0.3,
+        "interrupt": False,
+    }
+
+
+def test_audit_runs_a_grid_and_says_no_word_of_safety(make_run):
+    make_run()
+    noisy = "percentile_gaussian:sigma0=10"
+    result = medleak(
+        *("audit", "--attack", "flat", "--defence", "none", "--defence", noisy),
+        *("--seed", 0, "--seed", 1, "--out", "a", "--prior", "phantoms"),
+    )
+    assert result.exit_code == 0, result.output
+    rows = read_rows(Path("a/results.csv"))
+    assert [(r.defence, r.seed) for r in rows] == [("none", 0), ("none", 1), (noisy, 0), (noisy, 1)]
+    assert "safe" not in result.output.lower()
+    assert "safe" not in Path("a/summary.json").read_text().lower()
+
+
+def test_audit_again_keeps_what_is_done(make_run):
+    make_run({"site-1": 1, "site-2": 1})
+    medleak("audit", "--attack", "flat", "--site", "site-1", "--out", "a")
+    result = medleak("audit", "--attack", "flat", "--out", "a")
+    assert result.exit_code == 0
+    assert "kept" in result.output
+    assert [r.site for r in read_rows(Path("a/results.csv"))] == ["site-1", "site-2"]
+
+
+def test_interrupted_it_says_what_is_kept_and_how_to_go_on(make_run):
+    make_run()
+    attacks = ("--attack", "flat", "--attack", "flat:interrupt=true")
+    line = refused(medleak("audit", *attacks, "--out", "a"), 130)
+    assert "1 of 2 cases are done and kept in a" in line
+    assert len(read_rows(Path("a/results.csv"))) == 1
+
+
+def test_a_flipped_byte_fails_the_audit_at_its_end_and_not_the_others(make_run):
+    run = make_run({"site-1": 1, "site-2": 1})
+    flip_a_byte(run.records / "round_0000" / "site-1.safetensors")
+    result = medleak("audit", "--attack", "flat", "--out", "a")
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    first, last = result.stderr.strip().splitlines()
+    assert "round 0, site-1" in first
+    assert "SHA-256" in first
+    assert "1 of 2 cases could not be audited; the others were" in last
+    assert [r.site for r in read_rows(Path("a/results.csv"))] == ["site-2"]
+
+
+def test_a_record_of_another_model_fails_by_name(make_run):
+    make_run(model=ModelSpec(path="torchvision.models.squeezenet1_1", args={"num_classes": 2}))
+    result = medleak("audit", "--attack", "flat", "--out", "a")
+    assert result.exit_code == 1
+    assert "belongs to another network" in result.stderr
+
+
+def test_a_factory_of_ones_own_is_built_only_when_its_prefix_is_allowed(
+    make_run, small_network, tmp_path, monkeypatch
+):
+    (tmp_path / "ownlab.py").write_text(
+        "from monai.networks.nets.resnet import ResNet\n"
+        f"def net():\n    return ResNet(**{small_network!r})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    make_run(model=ModelSpec(path="ownlab.net"))
+    result = medleak("audit", "--attack", "flat", "--out", "a")
+    assert result.exit_code == 1
+    assert "'ownlab.net', which is outside" in result.stderr
+    result = medleak("audit", "--attack", "flat", "--out", "a", "--allow-model", "ownlab.")
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["--site", "site-7"], 2, "Site site-7 is not in"),
+        (["--round", "7"], 2, "recorded are rounds 0"),
+        (["--defence", "percentile_gaussian:sigma0=1,percentile=101"], 2, "percentile"),
+        (["--defence", "percentile_gaussian:sigma0=-1"], 2, "sigma0"),
+        (["--defence", "percentile_gaussian:sigma0=NaN"], 2, "sigma0"),
+        (["--defence", "hope"], 2, "Unknown defence 'hope'"),
+        (["--attack", "magic"], 2, "Unknown attack 'magic'"),
+        (["--knowledge", "everything=true"], 2, "Knowledge has no 'everything'"),
+        (["--prior", "nowhere.png"], 2, "nowhere.png"),
+        (["--truth", "nowhere"], 2, "Truth 'nowhere' does not exist"),
+        (["--device", "abacus"], 2, "Device 'abacus'"),
+    ],
+)
+def test_an_audit_that_cannot_be_done_is_refused_and_writes_nothing(make_run, args, code, said):
+    make_run()
+    result = medleak("audit", "--attack", "flat", "--out", "a", *args)
+    assert said in refused(result, code)
+    assert not Path("a").exists()
+
+
+def test_a_prior_of_the_wrong_kind_is_refused(make_run):
+    make_run()
+    for name, mode, size in (("rgb.png", "RGB", (16, 16)), ("small.png", "L", (8, 8))):
+        Image.new(mode, size).save(name)
+        result = medleak("audit", "--attack", "flat", "--out", "a", "--prior", name)
+        assert name in refused(result, 2)
+    assert not Path("a").exists()
+
+
+def test_a_truth_that_lacks_a_site_is_refused(make_run):
+    make_run({"site-1": 1, "site-2": 1})
+    Path("lists").mkdir()
+    Path("simulator_workspace/site-1/simulate_job/datalist.json").rename("lists/site-1.json")
+    result = medleak("audit", "--attack", "flat", "--out", "a", "--truth", "lists")
+    assert "has no datalist for site-2" in refused(result, 2)
+    assert not Path("a").exists()
+
+
+@pytest.mark.parametrize("command", [["audit"], ["records", "ls"], ["records", "verify"]])
+def test_a_missing_run_is_refused(command, tmp_path):
+    assert "there is no run to take by default" in refused(medleak(*command), 1)
+    assert "does not exist" in refused(medleak(*command, "nowhere"), 1)
+    assert "No record in" in refused(medleak(*command, tmp_path), 1)
+
+
+def test_a_full_disk_is_one_line(make_run, monkeypatch):
+    make_run()
+
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("medleak.inversion.images.pictures.write_atomic", full)
+    line = refused(medleak("audit", "--attack", "flat", "--out", "a"), 1)
+    assert "no space left on the disk" in line
+    assert "goes on from there" in line
+    assert not list(Path("a").glob("**/*.png"))
+
+
+def test_a_defect_is_one_line_too_and_debug_shows_it_all(make_run, monkeypatch):
+    make_run()
+
+    def broken(*args):
+        raise TypeError("unsupported operand")
+
+    monkeypatch.setattr("medleak.inversion.audit.evaluation.Evaluator.rows", broken)
+    line = refused(medleak("audit", "--attack", "flat", "--out", "a"), 1)
+    assert "Unexpected TypeError: unsupported operand" in line
+    result = medleak("--debug", "audit", "--attack", "flat", "--out", "a")
+    assert isinstance(result.exception, TypeError)
+
+
+def test_records_ls_shows_who_sent_what(make_run):
+    declared = ({"name": "percentile_gaussian", "args": {"sigma0": 10.0}},)
+    make_run({"site-1": 2, "site-9": 1}, rounds=(0, 3), defences=declared)
+    result = medleak("records", "ls")
+    assert result.exit_code == 0
+    assert result.output.count("percentile_gaussian:sigma0=10.0") == 4
+    content = json.loads(medleak("records", "ls", "--json").stdout)
+    assert [(u["round"], u["site"], u["n_images"]) for u in content["updates"]] == [
+        (0, "site-1", 2),
+        (0, "site-9", 1),
+        (3, "site-1", 2),
+        (3, "site-9", 1),
+    ]
+    assert content["manifest"]["job"] == "small"
+
+
+def test_records_ls_names_a_damaged_sidecar_and_lists_the_rest(make_run):
+    run = make_run({"site-1": 1, "site-2": 1})
+    (run.records / "round_0000" / "site-1.json").write_text("{")
+    result = medleak("records", "ls")
+    assert "round 0, site-1" in refused(result, 1)
+    assert "site-2" in result.stdout
+
+
+def test_records_verify_tells_sound_from_damaged(make_run):
+    run = make_run({"site-1": 1, "site-2": 1})
+    result = medleak("records", "verify")
+    assert (result.exit_code, "2 of 2 updates" in result.output) == (0, True)
+    flip_a_byte(run.records / "round_0000" / "site-2.safetensors")
+    result = medleak("records", "verify", "--json")
+    assert "site-2" in refused(result, 1)
+    assert [u["ok"] for u in json.loads(result.stdout)["updates"]] == [True, False]
+
+
+def test_prior_writes_the_mean_of_a_folder(tmp_path):
+    for value in (0, 100):
+        (tmp_path / "public").mkdir(exist_ok=True)
+        Image.new("L", (32, 32), value).save(tmp_path / "public" / f"{value}.png")
+    result = medleak("prior", "--data", "public", "-o", "p.png", "--size", 16, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["images"] == 2
+    picture = Image.open("p.png")
+    assert picture.size == (16, 16)
+    assert (np.asarray(picture) == 50).all()
+    assert not picture.info
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--data", "nowhere"], "nowhere"),
+        (["--data", "public", "--channels", "2"], "--channels is 2"),
+        (["--data", "text"], "bad.png"),
+    ],
+)
+def test_prior_of_what_is_no_image_set_is_refused(tmp_path, args, said):
+    for folder in ("public", "text"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "text" / "bad.png").write_text("no image")
+    Image.new("L", (8, 8)).save(tmp_path / "public" / "a.png")
+    assert said in refused(medleak("prior", *args, "-o", "p.png"), 2)
+    assert not Path("p.png").exists()

@@ -1,0 +1,43 @@
+"""Tests of medleak.inversion.descent.coordinates."""
+
+import pytest
+import torch
+
+from medleak.inversion.descent.coordinates import Pyramid
+
+
+def test_it_begins_at_the_start():
+    start = torch.rand(2, 1, 16, 12)
+    assert torch.equal(Pyramid(start, 3).images().detach(), start)
+
+
+def test_every_layer_has_twice_the_side_of_the_one_before():
+    sizes = [tuple(v.shape[-2:]) for v in Pyramid(torch.zeros(1, 3, 32, 48), 3, 0.5).layers]
+    assert sizes == [(4, 6), (8, 12), (16, 24)]
+
+
+def test_a_constant_layer_is_a_constant_image_at_its_gain():
+    pyramid = Pyramid(torch.zeros(1, 1, 8, 8), 2)
+    with torch.no_grad():
+        pyramid.layers[0].fill_(1.0)
+        pyramid.layers[1].fill_(1.0)
+    torch.testing.assert_close(pyramid.images(), torch.full((1, 1, 8, 8), 1.75))
+
+
+def test_gradients_reach_every_layer_and_the_start_stays():
+    start = torch.rand(1, 1, 8, 8)
+    before = start.clone()
+    pyramid = Pyramid(start, 2)
+    gradients = torch.autograd.grad(pyramid.images().square().sum(), pyramid.layers)
+    assert all(g.abs().sum() > 0 for g in gradients)
+    assert torch.equal(start, before)
+
+
+def test_more_levels_than_the_image_has_pixels_end_at_one_pixel():
+    assert tuple(Pyramid(torch.zeros(1, 1, 4, 4), 6).layers[0].shape[-2:]) == (1, 1)
+
+
+@pytest.mark.parametrize(("levels", "finest"), [(0, 1.0), (2, 0.0), (2, 1.5)])
+def test_a_pyramid_without_a_layer_is_an_error(levels, finest):
+    with pytest.raises(ValueError, match="no layer to optimise"):
+        Pyramid(torch.zeros(1, 1, 4, 4), levels, finest)
