@@ -28,8 +28,7 @@ from medleak.custom.record import (
     write_record,
 )
 from medleak.custom.training.site_data import Source, site_lists
-from medleak.inversion.audit import plan
-from medleak.inversion.audit.plan import AttackKind
+from medleak.inversion.attacks.registry import ATTACKS, AttackKind
 from medleak.inversion.cli import app
 from medleak.inversion.reconstruction import Reconstruction
 
@@ -147,7 +146,7 @@ def test_prepare_record_audit_and_report_carry_no_word_about_a_patient(
     tmp_path, scans, small_network, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(plan.ATTACKS, "noise", lambda: AttackKind(Noise, _noise))
+    monkeypatch.setitem(ATTACKS, "noise", lambda: AttackKind(Noise, _noise))
     out, run = tmp_path / "lists", tmp_path / "run"
     said = medleak("data", "folder", scans, "--table", TABLE, "-o", out, "--classes", "normal,sick")
     site_run = run / "site-9" / "simulate_job"

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from medleak.inversion.audit.plan import AttackKind, Plan
+from medleak.inversion.attacks.registry import AttackKind
+from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.run import audit
 from medleak.inversion.reconstruction import Progress, Reconstruction
 

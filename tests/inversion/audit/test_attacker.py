@@ -11,7 +11,7 @@ from tests.inversion.audit.audits import NOISY, Fake, fake, outcomes, plan_of
 from medleak.custom.record import ModelSpec, read_record, write_record
 from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import defence
-from medleak.inversion.audit.plan import AttackKind
+from medleak.inversion.attacks.registry import AttackKind
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.measures.similarity import ssim
 from medleak.inversion.observation import Knowledge

@@ -6,9 +6,10 @@ import pytest
 import torch
 from tests.inversion.audit.audits import fake, outcomes, plan_of
 
+from medleak.inversion.attacks.registry import ATTACKS
 from medleak.inversion.audit import cost as estimate
 from medleak.inversion.audit.cost import RATES, duration, size
-from medleak.inversion.audit.plan import ATTACKS, Plan
+from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.run import cost
 
 

@@ -19,13 +19,13 @@ from medleak.custom.phantoms import listing, render
 from medleak.custom.record import InputSpec
 from medleak.filters.registry import declaration, defence
 from medleak.inversion.audit.evaluation import Evaluator, defence_text
-from medleak.inversion.audit.plan import Case
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.measures import similarity
 from medleak.inversion.measures.embedding import EmbeddingError
 from medleak.inversion.measures.perceptual import Perceptual
 from medleak.inversion.measures.similarity import as_channels
 from medleak.inversion.reconstruction import Reconstruction
+from medleak.inversion.results.case import Case
 from medleak.inversion.results.rows import summarise
 
 

@@ -10,6 +10,7 @@ from tests.inversion.audit.audits import fake, outcomes, plan_of
 
 from medleak.custom.record import InputSpec, ModelSpec, read_record
 from medleak.inversion.attacks.dlg import DLG
+from medleak.inversion.attacks.registry import AttackKind
 from medleak.inversion.audit import health
 from medleak.inversion.audit.health import (
     Health,
@@ -19,7 +20,6 @@ from medleak.inversion.audit.health import (
     judge,
     stop_late,
 )
-from medleak.inversion.audit.plan import AttackKind
 from medleak.inversion.observation import Knowledge
 from medleak.inversion.reconstruction import Progress, Reconstruction
 

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medleak.inversion.audit.plan import ATTACKS, AttackKind, Case, Plan, attack_of, knowledge_of
+from medleak.inversion.attacks.registry import ATTACKS, AttackKind, attack_of
+from medleak.inversion.audit.plan import Plan, knowledge_of
 from medleak.inversion.observation import Knowledge
+from medleak.inversion.results.case import Case
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,11 @@ from tests.inversion.audit.audits import fake, outcomes, plan_of
 from medleak.custom.record import read_manifest
 from medleak.filters.registry import defence
 from medleak.inversion.audit.evaluation import Evaluator
-from medleak.inversion.audit.plan import Case
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.measures.similarity import ssim
 from medleak.inversion.observation import Knowledge
 from medleak.inversion.reconstruction import Reconstruction
+from medleak.inversion.results.case import Case
 from medleak.inversion.results.rows import COLUMNS, read_rows
 
 

@@ -15,7 +15,7 @@ from medleak.custom.record import read_record
 from medleak.filters import doctor
 from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import defence
-from medleak.inversion.audit import plan as plan_module
+from medleak.inversion.attacks.registry import ATTACKS
 from medleak.inversion.audit.health import easy_image, easy_record
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.calibration.run import calibrate, policy, read_calibration
@@ -45,7 +45,7 @@ def federation(make_run, monkeypatch):
         return torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 
     table = fake(images_of)
-    monkeypatch.setitem(plan_module.ATTACKS, "fake", table["fake"])
+    monkeypatch.setitem(ATTACKS, "fake", table["fake"])
     return run, table
 
 

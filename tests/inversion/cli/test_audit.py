@@ -10,7 +10,7 @@ import torch
 from tests.inversion.audit.audits import STEADY, fake
 from typer.testing import CliRunner
 
-from medleak.inversion.audit import plan
+from medleak.inversion.attacks.registry import ATTACKS
 from medleak.inversion.cli import app
 from medleak.inversion.results.rows import read_rows
 
@@ -20,7 +20,7 @@ def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     table = {**fake(lambda o: torch.full((o.n_images, 1, 16, 16), 0.5)), **STEADY}
     for name, kind in table.items():
-        monkeypatch.setitem(plan.ATTACKS, name, kind)
+        monkeypatch.setitem(ATTACKS, name, kind)
 
 
 def medleak(*args):
@@ -127,7 +127,7 @@ def test_what_a_defence_costs_is_kept_beside_the_results(make_run):
 def test_lpips_is_measured_where_it_is_asked_for_and_not_mixed_in(make_run, monkeypatch):
     make_run(size=32)
     table = fake(lambda o: torch.full((o.n_images, 1, 32, 32), 0.5))
-    monkeypatch.setitem(plan.ATTACKS, "fake", table["fake"])
+    monkeypatch.setitem(ATTACKS, "fake", table["fake"])
     args = ("audit", "--attack", "fake", "--no-health", "--out", "a")
     monkeypatch.setitem(sys.modules, "lpips", None)
     refused = medleak(*args, "--lpips", "alexnet")

@@ -16,8 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from medleak.custom.record import ModelSpec
-from medleak.inversion.audit import plan
-from medleak.inversion.audit.plan import AttackKind
+from medleak.inversion.attacks.registry import ATTACKS, AttackKind
 from medleak.inversion.cli import app
 from medleak.inversion.reconstruction import Progress, Reconstruction
 from medleak.inversion.results.rows import read_rows
@@ -50,7 +49,7 @@ def _flat(attack, observation, prior, *, generator, on_progress=None):
 
 @pytest.fixture(autouse=True)
 def _flat_attack(monkeypatch):
-    monkeypatch.setitem(plan.ATTACKS, "flat", lambda: AttackKind(Flat, _flat))
+    monkeypatch.setitem(ATTACKS, "flat", lambda: AttackKind(Flat, _flat))
 
 
 @pytest.fixture(autouse=True)

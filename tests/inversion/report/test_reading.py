@@ -5,7 +5,7 @@ import json
 import pytest
 from tests.inversion.report.directories import a_figure, a_group, grid
 
-from medleak.inversion.audit.plan import ATTACKS
+from medleak.inversion.attacks.registry import ATTACKS
 from medleak.inversion.report.reading import number, read_audit
 from medleak.inversion.report.wording import source, tried
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from medleak.custom.data.datalist import load_datalist
 from medleak.custom.phantoms import listing, render
 from medleak.custom.record import list_updates, read_info, read_record, verify
-from medleak.inversion.audit.plan import attack_of
+from medleak.inversion.attacks.registry import attack_of
 from medleak.inversion.cli import app
 from medleak.inversion.reproduce import medpfl, tmi2023
 from medleak.inversion.reproduce.clients import Client, federate

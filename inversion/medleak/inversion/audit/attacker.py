@@ -15,16 +15,18 @@ from torch import Tensor
 from medleak.custom.record import Record, RecordError, list_updates, read_manifest, read_record
 from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import defence
+from medleak.inversion.attacks.registry import AttackTable, attack_of
 from medleak.inversion.audit import health
 from medleak.inversion.audit.health import Health, OutOfTimeError
 from medleak.inversion.audit.ladder import other_prior
-from medleak.inversion.audit.plan import NO_DEFENCE, AttackTable, Case, Plan, attack_of
+from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.strips import keep_iterations
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.images.truth import training_items
 from medleak.inversion.measures.similarity import as_channels
 from medleak.inversion.observation import Observation, observe
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
+from medleak.inversion.results.case import NO_DEFENCE, Case
 
 
 @dataclass(frozen=True, slots=True)

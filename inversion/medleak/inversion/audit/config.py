@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from medleak.custom.record import RecordError, read_info, read_manifest, utc_now
-from medleak.inversion.audit.plan import Case, Plan
+from medleak.inversion.audit.plan import Plan
+from medleak.inversion.results.case import Case
 from medleak.inversion.results.rows import FORMAT_VERSION, write_json
 
 _PACKAGES = ("medleak", "torch", "numpy", "scipy", "monai", "pillow")

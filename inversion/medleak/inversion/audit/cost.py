@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from medleak.custom.record import RecordError, list_updates, read_info, read_manifest
-from medleak.inversion.audit.plan import Case, Plan, attack_name
+from medleak.inversion.attacks.registry import attack_name
+from medleak.inversion.audit.plan import Plan
+from medleak.inversion.results.case import Case
 from medleak.inversion.results.rows import Row
 
 RATES = {

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from medleak.custom.data.datalist import Item
 from medleak.custom.record import InputSpec
-from medleak.inversion.audit.plan import NO_DEFENCE, Case
 from medleak.inversion.images.truth import Truth, load_truth, training_items
 from medleak.inversion.measures import nulls, similarity
 from medleak.inversion.measures.embedding import Embedding, EmbeddingError, load_embedding
@@ -21,6 +20,7 @@ from medleak.inversion.measures.iip import identify
 from medleak.inversion.measures.perceptual import MIN_SIDE_PX, Perceptual
 from medleak.inversion.measures.similarity import as_channels
 from medleak.inversion.reconstruction import Reconstruction
+from medleak.inversion.results.case import NO_DEFENCE, Case
 from medleak.inversion.results.rows import Row, six_digits
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from medleak.inversion.audit.health import Health
-from medleak.inversion.audit.plan import Case
 from medleak.inversion.measures import nulls
+from medleak.inversion.results.case import Case
 from medleak.inversion.results.rows import (
     Row,
     read_refused,

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from medleak.inversion.audit.plan import NO_DEFENCE, Case
 from medleak.inversion.images.pictures import Tile, panel, save_png, to_picture
 from medleak.inversion.images.truth import Truth
 from medleak.inversion.measures.nulls import picture
 from medleak.inversion.reconstruction import Reconstruction
+from medleak.inversion.results.case import NO_DEFENCE, Case
 from medleak.inversion.results.rows import Row
 
 SHOWN = 8

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from medleak.custom.record import list_updates, read_info, read_manifest
+from medleak.inversion.attacks.registry import ATTACKS, AttackTable, attack_name, attack_of
 from medleak.inversion.audit import pool
 from medleak.inversion.audit.attacker import Attacker, EasyCase, Task
 from medleak.inversion.audit.config import begin
@@ -18,12 +19,13 @@ from medleak.inversion.audit.evaluation import Evaluator
 from medleak.inversion.audit.health import Health, failed, key
 from medleak.inversion.audit.journal import Journal
 from medleak.inversion.audit.panels import PRIOR_PICTURE, save_case
-from medleak.inversion.audit.plan import ATTACKS, AttackTable, Case, Plan, attack_name, attack_of
+from medleak.inversion.audit.plan import Plan
 from medleak.inversion.images.pictures import save_png, to_picture
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.images.truth import find_truth, training_items
 from medleak.inversion.measures.perceptual import load_perceptual
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
+from medleak.inversion.results.case import Case
 from medleak.inversion.results.rows import Row, read_rows
 
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from medleak.inversion.audit.plan import Case
 from medleak.inversion.images.pictures import save_png, to_picture
 from medleak.inversion.reconstruction import Progress, ProgressCallback
+from medleak.inversion.results.case import Case
 
 
 def keep_iterations(

@@ -10,10 +10,11 @@ from typing import Any
 from medleak.filters.defences.composition import Composition
 from medleak.filters.defences.percentile_gaussian import PercentileGaussian
 from medleak.filters.registry import DEFENCES, declaration, defence
+from medleak.inversion.attacks.registry import ATTACKS, AttackTable
 from medleak.inversion.audit.attacker import Task
 from medleak.inversion.audit.health import key
 from medleak.inversion.audit.journal import Journal, read_health
-from medleak.inversion.audit.plan import ATTACKS, AttackTable, Plan
+from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.run import Outcome, audit
 from medleak.inversion.calibration.search import Mechanism
 from medleak.inversion.calibration.site import (

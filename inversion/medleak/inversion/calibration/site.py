@@ -15,8 +15,8 @@ from typing import Any
 from scipy import stats
 
 from medleak.inversion.audit.health import Health
-from medleak.inversion.audit.plan import NO_DEFENCE
 from medleak.inversion.calibration.search import Mechanism, least_protecting, stronger
+from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.rows import Row
 
 FRESH = 1000

@@ -152,8 +152,9 @@ def audit(
 
     from medleak.custom.record import read_manifest
     from medleak.inversion.audit.ladder import rungs
-    from medleak.inversion.audit.plan import AVERAGE, Plan, knowledge_of
+    from medleak.inversion.audit.plan import Plan, knowledge_of
     from medleak.inversion.audit.run import cost
+    from medleak.inversion.results.case import AVERAGE
 
     if (ladder or ladder_each) and (knowledge or (ladder and ladder_each)):
         raise ValueError(
@@ -196,7 +197,7 @@ def audit(
 
 def _utilities(texts: Sequence[str]) -> "list[Utility]":
     from medleak.filters.registry import defence
-    from medleak.inversion.audit.plan import NO_DEFENCE
+    from medleak.inversion.results.case import NO_DEFENCE
     from medleak.inversion.results.utility import of_text, read_utility
 
     found = []

@@ -111,8 +111,9 @@ def calibrate(
     import torch
 
     from medleak.custom.record import read_manifest
-    from medleak.inversion.audit.plan import AVERAGE, Plan, knowledge_of
+    from medleak.inversion.audit.plan import Plan, knowledge_of
     from medleak.inversion.calibration.search import mechanism
+    from medleak.inversion.results.case import AVERAGE
 
     torch.set_num_threads(threads)
     records = records_of(run)
@@ -169,7 +170,7 @@ def _last_round(plan: "Plan") -> "Plan":
 
 
 def _utilities(texts: "list[str] | tuple[()]", chosen: "Mechanism") -> "list[Utility]":
-    from medleak.inversion.audit.plan import NO_DEFENCE
+    from medleak.inversion.results.case import NO_DEFENCE
     from medleak.inversion.results.utility import of_text, read_utility
 
     found = []

@@ -66,7 +66,7 @@ def progress(
 
 def print_outcomes(plan: "Plan", outcomes: "Sequence[Outcome]", *, health: bool) -> None:
     """A line a case, a verdict a site, and whether the attacks were in working order."""
-    from medleak.inversion.audit.plan import NO_DEFENCE
+    from medleak.inversion.results.case import NO_DEFENCE
 
     lines = [_figures(outcome) for outcome in outcomes if outcome.rows]
     # A terminal has 80 columns: what is the same in all lines, and no result, is left out.

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medleak.inversion.audit.plan import NO_DEFENCE
 from medleak.inversion.figures.audit_data import AuditData, case_text
 from medleak.inversion.figures.estimates import BANDS
 from medleak.inversion.figures.protection import DEFAULT_PARAMETER, canonical, dose, protection
@@ -19,6 +18,7 @@ from medleak.inversion.figures.strength_curves import (
 )
 from medleak.inversion.figures.style import DASHES, GRAY, INK, label, line_style
 from medleak.inversion.figures.trade_off import utility_text
+from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.rows import Row
 from medleak.inversion.results.utility import Utility
 

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medleak.inversion.audit.panels import PRIOR_PICTURE
-from medleak.inversion.audit.plan import NO_DEFENCE
 from medleak.inversion.figures.audit_data import AuditData, case_text
 from medleak.inversion.figures.protection import (
     DEFAULT_PARAMETER,
@@ -28,6 +27,7 @@ from medleak.inversion.figures.style import (
     picture_axes,
     show_picture,
 )
+from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.rows import Row
 
 _MOST_COLUMNS = 7

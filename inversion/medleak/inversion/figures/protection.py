@@ -9,7 +9,7 @@ from functools import cache
 from medleak.filters.defences.composition import Composition
 from medleak.filters.registry import Defence, declaration, defence
 from medleak.inversion.audit.evaluation import defence_text
-from medleak.inversion.audit.plan import NO_DEFENCE
+from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.rows import Row
 
 DEFAULT_PARAMETER = "sigma0"

@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from medleak.inversion.audit.plan import NO_DEFENCE
 from medleak.inversion.figures.audit_data import AuditData
 from medleak.inversion.figures.estimates import Estimate, estimate
 from medleak.inversion.figures.protection import DEFAULT_PARAMETER, dose, families, protection
@@ -19,6 +18,7 @@ from medleak.inversion.figures.style import (
     new_figure,
     strength_axis,
 )
+from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.rows import Row
 
 _COLUMNS = 3

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from medleak.filters.privacy import ledger as ledgers
-from medleak.inversion.audit.plan import NO_DEFENCE
 from medleak.inversion.measures.similarity import ASR_THRESHOLD
 from medleak.inversion.report.model import METRICS, Audit, Calibration, Figure, Group, Ledger
+from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.rows import DEFINITIONS, Row, read_rows, summarise
 
 _KEY = ("site", "attack", "defence", "declared", "knowledge")

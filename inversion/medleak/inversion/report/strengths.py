@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from medleak.inversion.audit.plan import NO_DEFENCE
+from medleak.inversion.results.case import NO_DEFENCE
 
 _NOISE = ("sigma0", "noise_multiplier", "scale", "level")
 _KEPT = ("fraction", "bits")

@@ -4,11 +4,11 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from medleak.inversion.audit.plan import NO_DEFENCE
 from medleak.inversion.measures.similarity import ASR_THRESHOLD
 from medleak.inversion.report.model import Audit, Group
 from medleak.inversion.report.strengths import families
 from medleak.inversion.report.texts import names
+from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.rows import Row
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from medleak.inversion.audit.plan import ATTACKS, AVERAGE, NO_DEFENCE, attack_name
+from medleak.inversion.attacks.registry import ATTACKS, attack_name
 from medleak.inversion.report.model import Audit, Figure
 from medleak.inversion.report.texts import listed, names, short
 from medleak.inversion.report.verdicts import reached_easy_case
+from medleak.inversion.results.case import AVERAGE, NO_DEFENCE
 
 KNOWLEDGE = {
     "global_model": "the model that was sent to the site",

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medleak.custom.record import find_records
-from medleak.inversion.audit.plan import NO_DEFENCE, Plan
+from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.run import audit, cost
 from medleak.inversion.figures import AuditData, draw_all
 from medleak.inversion.measures.embedding import load_embedding
 from medleak.inversion.observation import Knowledge
+from medleak.inversion.results.case import NO_DEFENCE
 
 Say = Callable[[str], None]
 

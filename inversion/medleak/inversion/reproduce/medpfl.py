@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medleak.inversion.audit.plan import NO_DEFENCE
 from medleak.inversion.figures.audit_data import AuditData
 from medleak.inversion.figures.estimates import Estimate, estimate, estimates
 from medleak.inversion.figures.protection import protection
@@ -16,6 +15,7 @@ from medleak.inversion.reproduce.comparison import Entry, grid, write_report
 from medleak.inversion.reproduce.experiment import Place, bounded, cut_short
 from medleak.inversion.reproduce.material import Material, folder, model_of, phantoms
 from medleak.inversion.reproduce.stated import TABLE_II, TABLE_III, Stated
+from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.rows import Row
 
 SIZE = 32

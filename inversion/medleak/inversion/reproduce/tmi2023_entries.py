@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from medleak.inversion.audit.plan import NO_DEFENCE
 from medleak.inversion.figures.audit_data import AuditData
 from medleak.inversion.figures.estimates import estimate
 from medleak.inversion.figures.protection import dose, protection
 from medleak.inversion.figures.table import lines
 from medleak.inversion.reproduce.comparison import Entry, grid
+from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.rows import Row
 
 ABLATIONS = {

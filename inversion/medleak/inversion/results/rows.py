@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, SupportsFloat
 
 from medleak.custom.atomic import write_atomic
-from medleak.inversion.audit.plan import NO_DEFENCE, Case
+from medleak.inversion.results.case import NO_DEFENCE, Case
 from medleak.inversion.results.summary import figures_of
 from medleak.inversion.results.verdict import RULE
 

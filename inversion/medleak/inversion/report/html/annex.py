@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medleak.inversion.audit.plan import NO_DEFENCE
 from medleak.inversion.report import wording
 from medleak.inversion.report.model import Audit, Group
 from medleak.inversion.report.texts import short
 from medleak.inversion.report.verdicts import reached_easy_case
+from medleak.inversion.results.case import NO_DEFENCE
 
 _HASHES_SHOWN = 600
 _CHANNEL = (

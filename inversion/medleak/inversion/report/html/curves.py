@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from medleak.inversion.audit.plan import NO_DEFENCE
 from medleak.inversion.report.html.charts import Chart, Point, Series
 from medleak.inversion.report.model import Audit, Figure, Group
 from medleak.inversion.report.reading import number
 from medleak.inversion.report.strengths import Strength, families, strength_of
 from medleak.inversion.report.texts import short
+from medleak.inversion.results.case import NO_DEFENCE
 
 _GUESS = "no better than a guess"
 _MOST_NAMES = 4  # full names of groups that fit beside each other

@@ -1,0 +1,46 @@
+"""One attack on one update: the unit of an audit."""
+
+import dataclasses
+import hashlib
+import re
+from dataclasses import dataclass
+
+NO_DEFENCE = "none"
+"""The update is attacked as it was recorded; what the site declared is in it already."""
+
+
+AVERAGE = "average/"
+"""Before an attack's name: it joins all rounds of the site up to the case's own."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Case:
+    """One attack on one update; texts are as in results.csv, `NO_DEFENCE` for none."""
+
+    round: int
+    site: str
+    attack: str
+    defence: str
+    knowledge: str
+    seed: int
+
+    @property
+    def averages(self) -> bool:
+        """Whether the attack joins the rounds up to this one."""
+        return self.attack.startswith(AVERAGE)
+
+    @property
+    def name(self) -> str:
+        """Unique name, usable as a file name: readable, and closed by a hash of all fields."""
+        readable = f"round_{self.round:04d}_{self.site}_{self.attack}_{self.defence}"
+        slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", readable)[:90]
+        return f"{slug}_seed{self.seed}_{self._digest().hex()[:6]}"
+
+    @property
+    def stream(self) -> int:
+        """Seed of the case's generator: independent of which other cases run, and in what order."""
+        return int.from_bytes(self._digest()[:8], "big") >> 1
+
+    def _digest(self) -> bytes:
+        text = "\x1f".join(map(str, dataclasses.astuple(self)))
+        return hashlib.sha256(text.encode()).digest()
