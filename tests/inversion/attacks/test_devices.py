@@ -6,8 +6,7 @@ import torch
 from medleak.custom.record import ModelSpec
 from medleak.inversion.attacks.row_space import RowSpace, run
 from medleak.inversion.attacks.row_space.stages import SHARP, SHARPEST, WIDE, Matching
-from medleak.inversion.descent.device import captured
-from medleak.inversion.descent.precision import full_precision
+from medleak.inversion.descent.device import captured, full_precision
 from medleak.inversion.evidence.one_round import Evidence
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

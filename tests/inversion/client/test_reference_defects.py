@@ -16,8 +16,7 @@ from medleak.inversion.attacks import epochwise_bn
 from medleak.inversion.attacks.epochwise_bn import EpochwiseBN
 from medleak.inversion.client.simulation import simulation_of
 from medleak.inversion.client.training import batch_statistics
-from medleak.inversion.gradient_losses import MATCHES
-from medleak.inversion.losses import statistics_distance
+from medleak.inversion.losses import MATCHES, statistics_distance
 from medleak.inversion.measures.similarity import ssim, ssim_tmi
 from medleak.inversion.observation import Knowledge
 

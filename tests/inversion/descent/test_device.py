@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medleak.inversion.descent.device import captured
+from medleak.inversion.descent.device import captured, full_precision
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -34,3 +34,16 @@ def test_what_cannot_be_captured_runs_as_it_is():
 
     assert captured(waits, x.device) is waits
     assert (x + 1).sum().item() == 6
+
+
+def test_what_was_set_before_is_set_again_even_after_an_error():
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.enabled
+
+    @full_precision()
+    def breaks():
+        assert not torch.backends.cudnn.allow_tf32
+        raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        breaks()
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.enabled) == before

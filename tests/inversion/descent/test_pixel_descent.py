@@ -5,8 +5,13 @@ from typing import Any
 import pytest
 import torch
 
-from medleak.inversion.descent.pixel_descent import Attempt, PixelSettings, best_attempt, descend
-from medleak.inversion.descent.pyramid_descent import DivergedError, Meter
+from medleak.inversion.descent.meter import DivergedError, Meter
+from medleak.inversion.descent.pixel_descent import (
+    Attempt,
+    PixelSettings,
+    best_attempt,
+    descend_pixels,
+)
 
 CPU = torch.device("cpu")
 TARGET = torch.rand(2, 1, 6, 6, generator=torch.Generator().manual_seed(0))
@@ -25,7 +30,7 @@ def distance(images, others, done):
 @pytest.mark.parametrize("decay", ["cosine", "steps"])
 def test_finds_the_minimum_of_images_and_other_unknowns(decay, signed):
     settings = PixelSettings(iterations=300, lr=0.1, decay=decay)
-    found = descend(settings, distance, (START, [torch.zeros(1)]), meter(), signed=signed)
+    found = descend_pixels(settings, distance, (START, [torch.zeros(1)]), meter(), signed=signed)
     torch.testing.assert_close(found.images, TARGET, atol=0.01, rtol=0)
     torch.testing.assert_close(found.others[0], torch.tensor([3.0]), atol=0.1, rtol=0)
     assert found.ending == "finished"
@@ -39,7 +44,7 @@ def test_images_stay_in_the_unit_range_and_the_start_as_it_was():
         seen.append((float(images.detach().min()), float(images.detach().max())))
         return {"out": -(images - 0.4).square().sum()}
 
-    found = descend(PixelSettings(iterations=30, lr=0.2), outwards, (START, []), meter())
+    found = descend_pixels(PixelSettings(iterations=30, lr=0.2), outwards, (START, []), meter())
     assert all(low >= 0 and high <= 1 for low, high in seen)
     assert float(found.images.max()) == 1
     assert torch.equal(START, before)
@@ -47,7 +52,7 @@ def test_images_stay_in_the_unit_range_and_the_start_as_it_was():
 
 def test_a_loss_that_is_not_finite_raises():
     with pytest.raises(DivergedError, match="nan at iteration 0"):
-        descend(
+        descend_pixels(
             PixelSettings(), lambda x, o, d: {"x": x.sum() * float("nan")}, (START, []), meter()
         )
 
@@ -55,7 +60,7 @@ def test_a_loss_that_is_not_finite_raises():
 def test_a_short_budget_shrinks_the_schedule_and_is_said():
     progress = []
     settings = PixelSettings(iterations=10**7)
-    found = descend(
+    found = descend_pixels(
         settings,
         lambda x, o, d: {"x": (x * (progress.append(d) or 1)).sum()},
         (START, []),
@@ -71,7 +76,7 @@ def test_an_interrupt_keeps_the_images_so_far():
             raise KeyboardInterrupt
 
     settings = PixelSettings(iterations=300, lr=0.1)
-    found = descend(settings, distance, (START, [torch.zeros(1)]), meter(progress=stop))
+    found = descend_pixels(settings, distance, (START, [torch.zeros(1)]), meter(progress=stop))
     assert found.ending == "interrupted"
     assert float((found.images - TARGET).abs().mean()) < float((START - TARGET).abs().mean())
 

@@ -14,17 +14,16 @@ import torch
 from torch import Tensor
 
 from medleak.inversion.client.simulation import image_shape, labels_of, simulation_of
+from medleak.inversion.descent.meter import Meter
 from medleak.inversion.descent.pixel_descent import (
     Attempt,
     PixelSettings,
     best_attempt,
-    descend,
+    descend_pixels,
     require_weights,
 )
-from medleak.inversion.descent.pyramid_descent import Meter
 from medleak.inversion.descent.starts import STARTS, StartName, require_starts
-from medleak.inversion.gradient_losses import MATCHES, Match
-from medleak.inversion.losses import statistics_distance, total_variation
+from medleak.inversion.losses import MATCHES, Match, statistics_distance, total_variation
 from medleak.inversion.observation import Observation
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
 
@@ -148,7 +147,7 @@ def run(
 
     return best_attempt(
         attack,
-        lambda number: descend(attack, objective, (start(), labels.unknown), meter),
+        lambda number: descend_pixels(attack, objective, (start(), labels.unknown), meter),
         distance,
         labels=lambda a: labels.classes(a.others),
         fallback=start(),

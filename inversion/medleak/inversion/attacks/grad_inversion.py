@@ -22,17 +22,16 @@ from medleak.inversion.client.simulation import (
     simulation_of,
 )
 from medleak.inversion.client.training import Schedule
+from medleak.inversion.descent.meter import Meter
 from medleak.inversion.descent.pixel_descent import (
     Attempt,
     PixelSettings,
     best_attempt,
-    descend,
+    descend_pixels,
     require_weights,
 )
-from medleak.inversion.descent.pyramid_descent import Meter
 from medleak.inversion.descent.starts import STARTS, StartName, require_starts
-from medleak.inversion.gradient_losses import MATCHES, Match
-from medleak.inversion.losses import Statistics, total_variation
+from medleak.inversion.losses import MATCHES, Match, Statistics, total_variation
 from medleak.inversion.observation import Observation
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
 
@@ -147,7 +146,7 @@ def run(
         return terms
 
     def once(number: int) -> Attempt:
-        end = descend(attack, objective, (start(), labels.unknown), meter)
+        end = descend_pixels(attack, objective, (start(), labels.unknown), meter)
         grouped = end.images.unflatten(0, (seeds, n))
         candidates = [*grouped, grouped.mean(0)]
         with torch.no_grad():

@@ -12,17 +12,16 @@ import torch
 from torch import Tensor
 
 from medleak.inversion.client.simulation import image_shape, labels_of, simulation_of
+from medleak.inversion.descent.meter import Meter
 from medleak.inversion.descent.pixel_descent import (
     Attempt,
     PixelSettings,
     best_attempt,
-    descend,
+    descend_pixels,
     require_weights,
 )
-from medleak.inversion.descent.pyramid_descent import Meter
 from medleak.inversion.descent.starts import STARTS, StartName, require_starts
-from medleak.inversion.gradient_losses import MATCHES, Match
-from medleak.inversion.losses import total_variation
+from medleak.inversion.losses import MATCHES, Match, total_variation
 from medleak.inversion.observation import Observation
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
 
@@ -108,7 +107,9 @@ def run(
 
     def once(number: int) -> Attempt:
         start = STARTS[attack.start](shape, prior, generator).to(device)
-        return descend(attack, objective, (start, labels.unknown), meter, signed=attack.signed)
+        return descend_pixels(
+            attack, objective, (start, labels.unknown), meter, signed=attack.signed
+        )
 
     return best_attempt(
         attack,

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +9,8 @@ from torch import Tensor, nn
 from medleak.inversion.client.labels import head, label_counts, label_of_one, soft_labels
 from medleak.inversion.client.rounding import Precision, precision
 from medleak.inversion.client.training import batch_gradient
-from medleak.inversion.gradient_losses import MATCHES, Match
-from medleak.inversion.losses import Criterion
+from medleak.inversion.losses import MATCHES, Criterion, StepMatch
 from medleak.inversion.observation import Observation
-
-StepMatch = Match | Literal["weighted"]
-"""``weighted``: relative, each entry as far as rounding lets it be known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -1,7 +1,8 @@
-"""One evaluation of an objective as a CUDA graph: the GPU's time instead of the launches'."""
+"""What a GPU is asked for: evaluations as one launch, convolutions in full precision."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -50,3 +51,21 @@ def captured(evaluation: Evaluation, device: torch.device) -> Evaluation:
         return [output.clone() for output in outputs]
 
     return replay
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Convolve in float32 proper; as it was before, afterwards. Also a decorator.
+
+    PyTorch lets a GPU round a convolution's factors to TF32, with a mantissa of 10 bits. What is 0
+    at the truth is then a thousand times what float32 leaves of it, and gradients are a few per
+    cent off.
+    """
+    exact = torch.backends.cudnn.flags(
+        enabled=torch.backends.cudnn.enabled,
+        benchmark=torch.backends.cudnn.benchmark,
+        deterministic=torch.backends.cudnn.deterministic,
+        allow_tf32=False,
+    )
+    with exact:
+        yield

@@ -8,13 +8,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from medleak.inversion.descent.precision import full_precision
-from medleak.inversion.descent.pyramid_descent import DivergedError, Meter
+from medleak.inversion.descent.device import full_precision
+from medleak.inversion.descent.meter import DivergedError, Meter
 from medleak.inversion.reconstruction import Ending, Reconstruction
 
-Terms = Mapping[str, Tensor]
+LossTerms = Mapping[str, Tensor]
 """Weighted loss terms by name; what is minimised is their sum."""
-Objective = Callable[[Tensor, Sequence[Tensor], float], Terms]
+PixelObjective = Callable[[Tensor, Sequence[Tensor], float], LossTerms]
 """(images [N, C, H, W], other unknowns, progress in [0, 1)) -> terms."""
 
 
@@ -71,9 +71,9 @@ class Attempt:
 
 
 @full_precision()
-def descend(
+def descend_pixels(
     settings: PixelSettings,
-    objective: Objective,
+    objective: PixelObjective,
     start: tuple[Tensor, Sequence[Tensor]],
     meter: Meter,
     *,
@@ -96,7 +96,7 @@ def descend(
     unknowns = [images, *others]
     optimizer = torch.optim.Adam(unknowns, lr=settings.lr)
     begin, budget = meter.seconds, max(meter.left, 1e-9)
-    terms: Terms = {}
+    terms: LossTerms = {}
     ending: Ending = "finished"
     try:
         for iteration in range(settings.iterations):

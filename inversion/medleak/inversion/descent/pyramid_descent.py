@@ -10,11 +10,11 @@ from torch import Tensor
 from medleak.inversion.descent.coordinates import Pyramid
 from medleak.inversion.descent.device import captured
 from medleak.inversion.descent.limited_memory import LimitedMemory
-from medleak.inversion.descent.meter import Stopwatch
+from medleak.inversion.descent.meter import DivergedError, Meter
 from medleak.inversion.losses import outside_box, smooth_variation, total_variation
-from medleak.inversion.reconstruction import Ending, Progress, ProgressCallback
+from medleak.inversion.reconstruction import Ending
 
-Objective = Callable[[Tensor, float | Tensor], Tensor]
+PyramidObjective = Callable[[Tensor, float | Tensor], Tensor]
 """(images [N, C, H, W], progress in [0, 1)) -> scalar loss, without image priors.
 
 It is captured on a GPU (`captured`): no branch on values, no other input that changes.
@@ -23,10 +23,6 @@ It is captured on a GPU (`captured`): no branch on values, no other input that c
 
 _CHUNK = 20  # iterations of L-BFGS between two looks at the clock
 _PLATEAU = 1e-5  # of the loss: a chunk that gains less is the last
-
-
-class DivergedError(ArithmeticError):
-    """The loss became NaN or infinite; the caller restarts from elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,44 +89,9 @@ class QuasiNewton:
             )
 
 
-class Meter:
-    """Counts what all stages and attempts of one attack use, reports it, and knows the budget."""
-
-    def __init__(
-        self,
-        device: torch.device,
-        *,
-        total: int,
-        seconds: float | None,
-        progress: ProgressCallback | None,
-    ) -> None:
-        """Start the clock; ``total`` iterations are planned, ``seconds`` is None for no limit."""
-        self._watch, self._budget = Stopwatch(device), seconds
-        self._progress, self._total = progress, total
-        self.history: list[float] = []
-
-    @property
-    def seconds(self) -> float:
-        """Since the start."""
-        return self._watch.seconds
-
-    @property
-    def left(self) -> float:
-        """Seconds of the budget that are left; infinite without one."""
-        return math.inf if self._budget is None else max(self._budget - self.seconds, 0.0)
-
-    def count(self, loss: float, images: Tensor) -> None:
-        """Note an iteration and report it, with the images that it evaluated."""
-        self.history.append(loss)
-        if self._progress is not None:
-            done = len(self.history)
-            total = max(self._total, done)
-            self._progress(Progress(done, total, loss, self.seconds, images.detach()))
-
-
 def descend(
     descent: Descent | QuasiNewton,
-    objective: Objective,
+    objective: PyramidObjective,
     start: Tensor,
     meter: Meter,
     share: float = 1.0,
@@ -150,7 +111,7 @@ def descend(
 
 
 def _adam(
-    descent: Descent, objective: Objective, start: Tensor, meter: Meter, share: float
+    descent: Descent, objective: PyramidObjective, start: Tensor, meter: Meter, share: float
 ) -> tuple[Tensor, Ending]:
     pyramid = Pyramid(start, descent.levels, descent.finest, descent.decay)
     optimizer = torch.optim.Adam(pyramid.layers, lr=descent.lr)
@@ -186,7 +147,7 @@ def _adam(
 
 
 def _lbfgs(
-    descent: QuasiNewton, objective: Objective, start: Tensor, meter: Meter, share: float
+    descent: QuasiNewton, objective: PyramidObjective, start: Tensor, meter: Meter, share: float
 ) -> tuple[Tensor, Ending]:
     pyramid = Pyramid(start, descent.levels, decay=descent.decay)
     deadline = meter.seconds + share * meter.left

@@ -7,10 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from medleak.inversion.client.single_step import StepMatch
+from medleak.inversion.descent.coordinates import Spectral
 from medleak.inversion.descent.meter import Stopwatch
-from medleak.inversion.descent.spectral import Spectral
-from medleak.inversion.gradient_losses import MATCHES
+from medleak.inversion.losses import MATCHES, StepMatch
 from medleak.inversion.reconstruction import (
     Ending,
     Progress,
@@ -18,7 +17,7 @@ from medleak.inversion.reconstruction import (
     Reconstruction,
 )
 
-Objective = Callable[[Tensor, Sequence[Tensor]], Tensor]
+RestartObjective = Callable[[Tensor, Sequence[Tensor]], Tensor]
 """(images [N, C, H, W] float64, other unknowns) -> scalar."""
 
 _CHUNK = 20  # iterations between two looks at the loss and the clock
@@ -107,7 +106,7 @@ class Search:
 
 def search(
     settings: LBFGSSettings,
-    objective: Objective,
+    objective: RestartObjective,
     starts: Callable[[int], tuple[Tensor, Sequence[Tensor]]],
     *,
     device: torch.device,
@@ -153,7 +152,7 @@ def search(
 
 def _attempt(
     settings: LBFGSSettings,
-    objective: Objective,
+    objective: RestartObjective,
     start: tuple[Tensor, Sequence[Tensor]],
     best: Search,
     watch: Stopwatch,

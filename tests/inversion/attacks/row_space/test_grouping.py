@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medleak.inversion.attacks.row_space.grouping import regroup
-from medleak.inversion.descent.pyramid_descent import Meter
+from medleak.inversion.descent.meter import Meter
 from medleak.inversion.evidence.one_round import Evidence
 
 

@@ -26,8 +26,9 @@ from medleak.inversion.attacks.row_space.stages import (
     Stage,
     recipe,
 )
-from medleak.inversion.descent.precision import full_precision
-from medleak.inversion.descent.pyramid_descent import DivergedError, Meter, descend
+from medleak.inversion.descent.device import full_precision
+from medleak.inversion.descent.meter import DivergedError, Meter
+from medleak.inversion.descent.pyramid_descent import descend
 from medleak.inversion.evidence.one_round import Evidence, Terms
 from medleak.inversion.evidence.several_rounds import JointEvidence
 from medleak.inversion.observation import Observation

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from medleak.inversion.descent.pyramid_descent import Meter
+from medleak.inversion.descent.meter import Meter
 from medleak.inversion.evidence.one_round import Evidence
 
 _TRIALS = 500  # Each costs two forward passes of a batch; eight images in two steps have 16 swaps.
