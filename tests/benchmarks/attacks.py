@@ -33,7 +33,7 @@ from medleak.custom.record import Record
 from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import defence
 from medleak.inversion.attacks.row_space import RowSpace, run
-from medleak.inversion.attacks.row_space.stages import STATISTICS
+from medleak.inversion.attacks.row_space.recipes import STATISTICS
 from medleak.inversion.measures.similarity import assign, pairwise_ssim
 from medleak.inversion.observation import Knowledge, observe
 

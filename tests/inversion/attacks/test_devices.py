@@ -1,26 +1,34 @@
 """A GPU comes to what a CPU comes to."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from medleak.custom.record import ModelSpec
 from medleak.inversion.attacks.row_space import RowSpace, run
-from medleak.inversion.attacks.row_space.stages import SHARP, SHARPEST, WIDE, Matching
+from medleak.inversion.attacks.row_space.recipes import JUDGED, all_evidence, by_rows
+from medleak.inversion.attacks.row_space.stages import Matching
 from medleak.inversion.descent.device import captured, full_precision
-from medleak.inversion.evidence.one_round import Evidence
+from medleak.inversion.evidence.one_round import read_evidence
+from medleak.inversion.evidence.several_rounds import join
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 NETWORK = ModelSpec(path="medleak.custom.networks.resnet18", args={"num_classes": 2})
 
 
 @gpu
-@pytest.mark.parametrize("stage", [WIDE, SHARP, SHARPEST], ids=["wide", "sharp", "sharpest"])
+@pytest.mark.parametrize(
+    "stage",
+    [all_evidence(1), JUDGED, replace(by_rows(1), spans="first")],
+    ids=["wide", "sharp", "rows"],
+)
 def test_losses_and_gradients_of_a_gpu_are_those_of_a_cpu(stage, observed, smooth_images):
     truth = smooth_images(size=64)
     found = {}
     for device in ("cpu", "cuda"):
         observation = observed(truth, torch.tensor([1]), NETWORK, device=device)
-        matching = Matching(Evidence(observation), stage)
+        matching = Matching(join([read_evidence(observation)]), stage)
         images = (0.9 * truth + 0.05).to(device).requires_grad_()
 
         def evaluation(images=images, matching=matching):

@@ -109,11 +109,6 @@ def test_least_squares_refuses_another_heads_gradient():
         lb.labels_of_features(features, outputs, weight[:, 1:], bias, "cross_entropy")
 
 
-def test_the_feature_of_one_image_is_read_off_exactly():
-    _, features, _, weight, bias = head_gradient(1, 3)
-    torch.testing.assert_close(lb.feature_of_one(weight, bias), features[0])
-
-
 def test_the_head_is_the_last_linear_layer():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2, 4), nn.Linear(4, 2))
     assert lb.head(model) == "3"

@@ -6,7 +6,10 @@ from torch import Tensor, nn
 
 from medleak.custom.record import InputSpec, Manifest, ModelSpec, Record, TaskSpec, UpdateInfo
 from medleak.inversion.attacks.row_space.read_labels import read_labels
-from medleak.inversion.evidence.one_round import Evidence, client_steps
+from medleak.inversion.evidence.one_round import Evidence, read_evidence
+from medleak.inversion.evidence.several_rounds import join
+from medleak.inversion.evidence.steps import client_steps
+from medleak.inversion.evidence.terms import Compared, Terms, terms
 from medleak.inversion.networks import build_network
 from medleak.inversion.observation import Knowledge, Observation, observe
 
@@ -75,50 +78,58 @@ def client(
     return observe(record, knowledge or Knowledge())
 
 
+def compare(evidence: Evidence, images: Tensor) -> Terms:
+    """All norms and all row spaces."""
+    everywhere = Compared(norms=evidence.norms, spans=tuple(evidence.spans))
+    return terms(join([evidence]), images, everywhere)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_at_the_true_image_every_loss_is_zero_and_far_from_it_none_is(channels):
     truth = smooth(1, channels)
-    evidence = Evidence(client(truth, torch.tensor([1])))
+    evidence = read_evidence(client(truth, torch.tensor([1])))
     assert evidence.norms
     assert any("layer3" in n for n in evidence.spans)
     assert any("layer4" in n for n in evidence.spans)
     for name in evidence.spans:
-        assert evidence.terms(truth, spans=[name]).span.item() == pytest.approx(0, abs=1e-4)
-    found = evidence.terms(truth, norms=evidence.norms, spans=evidence.spans)
+        assert terms(join([evidence]), truth, Compared(spans=[name])).span.item() == pytest.approx(
+            0, abs=1e-4
+        )
+    found = compare(evidence, truth)
     assert found.statistics.item() == pytest.approx(0, abs=1e-4)
-    other = evidence.terms(smooth(1, channels, seed=1), norms=evidence.norms, spans=evidence.spans)
+    other = compare(evidence, smooth(1, channels, seed=1))
     assert other.statistics.item() > 0.1
     assert other.span.item() > 0.05
 
 
 def test_a_batch_leaves_row_spaces_only_where_it_fits():
     truth = smooth(2)
-    evidence = Evidence(client(truth, torch.tensor([1, 0])))
+    evidence = read_evidence(client(truth, torch.tensor([1, 0])))
     assert evidence.spans
     assert all("layer4" in n for n in evidence.spans)
-    found = evidence.terms(truth, norms=evidence.norms, spans=evidence.spans)
+    found = compare(evidence, truth)
     assert found.statistics.item() == pytest.approx(0, abs=1e-4)
     assert found.span.item() == pytest.approx(0, abs=1e-4)
-    swapped = evidence.terms(truth.flip(0), norms=evidence.norms, spans=evidence.spans)
+    swapped = compare(evidence, truth.flip(0))
     assert swapped.span.item() == pytest.approx(0, abs=1e-4)
 
 
 def test_several_steps_are_evaluated_at_weights_between_the_ends():
     truth = smooth(2)
-    evidence = Evidence(client(truth, torch.tensor([1, 0]), batch_size=1, lr=0.001))
+    evidence = read_evidence(client(truth, torch.tensor([1, 0]), batch_size=1, lr=0.001))
     assert [s.progress for s in evidence.steps] == [0, 0.5]
-    found = evidence.terms(truth, norms=evidence.norms, spans=evidence.spans)
+    found = compare(evidence, truth)
     assert found.statistics.item() < 0.01
     assert found.span.item() < 0.001
-    swapped = evidence.terms(truth.flip(0), norms=evidence.norms, spans=evidence.spans)
+    swapped = compare(evidence, truth.flip(0))
     assert swapped.statistics.item() > 5 * found.statistics.item()
 
 
 def test_several_epochs_are_one_batch_at_their_mean_progress():
     truth = smooth(1)
-    evidence = Evidence(client(truth, torch.tensor([1]), epochs=4, lr=0.001))
+    evidence = read_evidence(client(truth, torch.tensor([1]), epochs=4, lr=0.001))
     assert [s.progress for s in evidence.steps] == [0.375]
-    found = evidence.terms(truth, norms=evidence.norms, spans=evidence.spans)
+    found = compare(evidence, truth)
     assert found.statistics.item() < 0.01
     assert found.span.item() < 0.001
 
@@ -129,20 +140,20 @@ def test_the_steps_of_a_round_have_a_last_batch_of_the_rest():
 
 
 def test_losses_have_a_gradient():
-    evidence = Evidence(client(smooth(1), torch.tensor([1])))
+    evidence = read_evidence(client(smooth(1), torch.tensor([1])))
     images = smooth(1, seed=1).requires_grad_(True)
-    terms = evidence.terms(images, norms=evidence.norms, spans=evidence.spans)
-    for value in (terms.statistics, terms.span, terms.span_root):
+    found = compare(evidence, images)
+    for value in (found.statistics, found.span, found.span_root):
         assert value.requires_grad
         (gradient,) = torch.autograd.grad(value, images, retain_graph=True)
         assert gradient.abs().sum() > 0
 
 
 def test_without_statistics_the_row_spaces_remain():
-    evidence = Evidence(client(smooth(1), torch.tensor([1]), statistics=False))
+    evidence = read_evidence(client(smooth(1), torch.tensor([1]), statistics=False))
     assert evidence.norms == ()
     assert evidence.spans
-    assert evidence.terms(smooth(1), spans=evidence.spans).statistics.item() == 0
+    assert compare(evidence, smooth(1)).statistics.item() == 0
 
 
 @pytest.mark.parametrize("labels", [[0], [1], [1, 0], [1, 1]])

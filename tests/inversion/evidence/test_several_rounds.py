@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from medleak.inversion.attacks.row_space import RowSpace, run, run_average
-from medleak.inversion.attacks.row_space.stages import STATISTICS
+from medleak.inversion.attacks.row_space.recipes import STATISTICS
 from medleak.inversion.descent.pyramid_descent import QuasiNewton
-from medleak.inversion.evidence.one_round import Evidence
-from medleak.inversion.evidence.several_rounds import JointEvidence
+from medleak.inversion.evidence.one_round import read_evidence
+from medleak.inversion.evidence.several_rounds import Rounds, join
+from medleak.inversion.evidence.terms import Compared, terms
 
 
 @pytest.fixture
@@ -33,45 +34,42 @@ def rounds(observed, smooth_images, resnet_spec):
 def test_terms_are_means_over_the_rounds(observed, smooth_images, resnet_spec):
     truth, other = smooth_images(1, size=32), smooth_images(1, size=32, seed=1)
     parts = [
-        Evidence(observed(truth, torch.tensor([1]), resnet_spec, drift=drift), min_gap=0.0)
+        read_evidence(observed(truth, torch.tensor([1]), resnet_spec, drift=drift), min_gap=0.0)
         for drift in (0.0, 0.1)
     ]
-    joint = JointEvidence(parts)
+    joint = join(parts)
     assert joint.norms
     assert joint.spans
     assert joint.features
 
-    def terms(evidence, images):
-        return evidence.terms(
-            images,
-            norms=joint.norms,
-            spans=tuple(joint.spans),
-            covers=tuple(joint.covers),
-            features=tuple(joint.features),
-        )
-
-    found = terms(joint, other)
-    each = [terms(part, other) for part in parts]
+    everywhere = Compared(
+        norms=joint.norms,
+        spans=tuple(joint.spans),
+        covers=tuple(joint.covers),
+        features=tuple(joint.features),
+    )
+    found = terms(joint, other, everywhere)
+    each = [terms(Rounds((part,)), other, everywhere) for part in parts]
     for name in ("statistics", "squares", "span", "span_root", "cover", "features"):
         mean = sum(float(getattr(one, name)) for one in each) / 2
         assert float(getattr(found, name)) == pytest.approx(mean, rel=1e-5), name
-    assert float(terms(joint, truth).squares) < 1e-6
+    assert float(terms(joint, truth, everywhere).squares) < 1e-6
 
 
 def test_of_several_images_only_the_last_round_tells_features(observed, smooth_images, resnet_spec):
     """Each round's stand in an order of their own, which a mean would mix."""
     truth = smooth_images(2, size=32)
     first, last = (
-        Evidence(observed(truth, torch.tensor([0, 1]), resnet_spec, drift=drift), min_gap=0.0)
+        read_evidence(observed(truth, torch.tensor([0, 1]), resnet_spec, drift=drift), min_gap=0.0)
         for drift in (0.0, 0.1)
     )
     assert first.features
-    joint = JointEvidence([first, last])
+    joint = join([first, last])
     names = tuple(joint.features)
     assert names == tuple(last.features)
     images = smooth_images(2, size=32, seed=1)
-    expected = float(last.terms(images, features=names).features)
-    assert float(joint.terms(images, features=names).features) == pytest.approx(expected)
+    expected = float(terms(join([last]), images, Compared(features=names)).features)
+    assert float(terms(joint, images, Compared(features=names)).features) == pytest.approx(expected)
 
 
 def test_fresh_noise_averages_out(rounds):

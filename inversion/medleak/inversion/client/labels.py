@@ -155,19 +155,6 @@ def labels_of_features(
     return (outputs.double() - residual).to(outputs.dtype)
 
 
-def feature_of_one(weight_gradient: Tensor, bias_gradient: Tensor) -> Tensor:
-    """The features [F] of the only image of a step: ``dW_c / db_c`` at the largest ``|db_c|``.
-
-    Raises:
-        ValueError: The bias gradient is not finite, or zero.
-
-    Source: Geiping et al. 2020, arXiv:2003.14053v2, proposition 3.1.
-    """
-    _require_gradient(bias_gradient, 1)
-    strongest = int(bias_gradient.abs().argmax())
-    return weight_gradient[strongest] / bias_gradient[strongest]
-
-
 def soft_labels(logits: Tensor, criterion: Criterion) -> Tensor:
     """Label probabilities [N, C] from unconstrained unknowns: softmax, or sigmoid for BCE."""
     return logits.softmax(1) if criterion == "cross_entropy" else logits.sigmoid()

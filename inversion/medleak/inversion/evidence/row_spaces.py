@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_FLOAT_NOISE = 3e-4  # singular values below this share of the largest are rounding
 _ROUNDING = 1e-3  # those that explain nothing: a direction is known less well than its size
 _RIDGE = 1e-4  # of the patches' mean energy
 
@@ -110,12 +109,6 @@ def weighted_rows(update: Tensor, n_patches: int, sigma: float) -> Rows:
     outside = sigma**2 * max(flat.shape[1] - n_patches, 0) / values.square()
     noise = float((weights * (outside / (1 + outside))).sum())
     return Rows((right * weights.sqrt()[:, None]).float().contiguous(), noise)
-
-
-def numerical_rank(update: Tensor, tolerance: float = _FLOAT_NOISE) -> int:
-    """Singular values of ``update`` [C_out, ...] above ``tolerance`` times the largest."""
-    values = torch.linalg.svdvals(update.flatten(1).double())
-    return int((values > tolerance * values[0]).sum())
 
 
 def centre(patches: Tensor, *, per_image: bool = False) -> Tensor:

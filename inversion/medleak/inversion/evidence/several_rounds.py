@@ -1,100 +1,114 @@
-"""One set of candidate images against the updates of several rounds: fresh noise averages out."""
+"""One or several rounds of a client against the same images: fresh noise averages out."""
 
 import statistics
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-import torch
 from torch import Tensor
 
-from medleak.inversion.evidence.one_round import Cover, Evidence, Span, Step, Terms
+from medleak.inversion.evidence.one_round import Cover, Evidence, Span
+from medleak.inversion.evidence.steps import LocalStep
+
+_T = TypeVar("_T")
 
 
-class JointEvidence:
-    """The losses of the same images in several rounds; stands where an `Evidence` does.
+@dataclass(frozen=True, slots=True, eq=False)
+class Rounds:
+    """The evidence of at least one round, oldest first; made by :func:`join`.
 
     A site sends an update of the same images every round, each under noise of its own. Noise that
     hides them in one round is a mean of many over the rounds, which falls with their root.
-
-    Attributes:
-        norms, spans, covers: What any round shows; see `Evidence`.
-        features: Likewise; of several images, what the last round shows.
-        steps: The client's one step.
-        statistics_noise: Mean over the rounds.
     """
 
-    def __init__(self, rounds: Sequence[Evidence]) -> None:
-        """Take the evidence of at least one round, oldest first.
+    rounds: tuple[Evidence, ...]
 
-        Raises:
-            ValueError: A round has several steps.
-        """
-        if any(len(evidence.steps) > 1 for evidence in rounds):
-            raise ValueError(
-                "The client makes several steps a round and shuffles its images before each round: "
-                "which of them shared a step differs, so rounds cannot be matched by one order of "
-                "the images. Attack single rounds, or sites whose images fit into one batch."
-            )
-        self._rounds = rounds
-        self.steps: tuple[Step, ...] = rounds[-1].steps
-        self.norms = _union([evidence.norms for evidence in rounds])
-        spans = {n: s for evidence in rounds for n, s in evidence.spans.items()}
-        covers = {n: c for evidence in rounds for n, c in evidence.covers.items() if n not in spans}
-        order = rounds[-1].order
-        self.spans: dict[str, Span] = {n: spans[n] for n in sorted(spans, key=order)}
-        self.covers: dict[str, Cover] = {n: covers[n] for n in sorted(covers, key=order)}
-        # Of several images, each round's features stand in an order of their own.
-        self._ordered = rounds if self.steps[-1].images.stop == 1 else rounds[-1:]
-        features = {n: f for evidence in self._ordered for n, f in evidence.features.items()}
-        self.features = {n: features[n] for n in sorted(features, key=order)}
-        self.statistics_noise = statistics.mean(e.statistics_noise for e in rounds)
+    @property
+    def last(self) -> Evidence:
+        """The newest round: its steps and the order of its layers hold for all."""
+        return self.rounds[-1]
+
+    @property
+    def steps(self) -> tuple[LocalStep, ...]:
+        """The client's steps; of several rounds, the one that each has."""
+        return self.last.steps
+
+    @property
+    def grouped(self) -> bool:
+        """See `Evidence`."""
+        return self.last.grouped
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """Norm layers that any round shows, in order of execution."""
+        return _union([evidence.norms for evidence in self.rounds])
+
+    @property
+    def spans(self) -> Mapping[str, Span]:
+        """Row spaces that any round shows, likewise."""
+        return self._ordered({n: s for evidence in self.rounds for n, s in evidence.spans.items()})
+
+    @property
+    def covers(self) -> Mapping[str, Cover]:
+        """Rows that any round shows and none as a row space, likewise."""
+        spans = self.spans
+        found = {n: c for evidence in self.rounds for n, c in evidence.covers.items()}
+        return self._ordered({n: c for n, c in found.items() if n not in spans})
+
+    @property
+    def features(self) -> Mapping[str, Tensor]:
+        """Features that any round shows, likewise."""
+        return self._ordered(
+            {n: f for evidence in self.rounds for n, f in evidence.features.items()}
+        )
+
+    @property
+    def statistics_noise(self) -> float:
+        """Mean over the rounds; see `Evidence`."""
+        return statistics.mean(evidence.statistics_noise for evidence in self.rounds)
 
     def norms_before(self, convs: Collection[str]) -> tuple[str, ...]:
-        """See `Evidence.norms_before`."""
-        return _union([evidence.norms_before(convs) for evidence in self._rounds])
+        """The observed norm layers that a pass up to the last of ``convs`` runs anyway."""
+        return _union([_norms_before(evidence, convs) for evidence in self.rounds])
 
-    def terms(
-        self,
-        images: Tensor,
-        *,
-        norms: Collection[str] = (),
-        spans: Collection[str] = (),
-        covers: Collection[str] = (),
-        features: Collection[str] = (),
-        per_image: bool = False,
-    ) -> Terms:
-        """See `Evidence.terms`; each term is its mean over the rounds that have it."""
-        found: list[tuple[Terms, tuple[bool, ...]]] = []
-        for evidence in self._rounds:
-            own = (
-                [n for n in norms if n in evidence.norms],
-                [n for n in spans if n in evidence.spans],
-                [n for n in covers if n in evidence.covers],
-                [n for n in features if n in evidence.features and evidence in self._ordered],
+    def reordered(self, order: Sequence[int]) -> "Rounds":
+        """The same with ``features`` that follow images which were put into ``order``."""
+        return Rounds(
+            tuple(
+                replace(e, features={n: f[list(order)] for n, f in e.features.items()})
+                for e in self.rounds
             )
-            if any(own):
-                terms = evidence.terms(
-                    images,
-                    norms=own[0],
-                    spans=own[1],
-                    covers=own[2],
-                    features=own[3],
-                    per_image=per_image,
-                )
-                found.append((terms, tuple(map(bool, own))))
-        zero = torch.zeros((), device=images.device)
-
-        def mean(name: str, kind: int) -> Tensor:
-            values = [getattr(terms, name) for terms, has in found if has[kind]]
-            return torch.stack(values).mean() if values else zero
-
-        return Terms(
-            statistics=mean("statistics", 0),
-            squares=mean("squares", 0),
-            span=mean("span", 1),
-            span_root=mean("span_root", 1),
-            cover=mean("cover", 2),
-            features=mean("features", 3),
         )
+
+    def _ordered(self, found: Mapping[str, _T]) -> Mapping[str, _T]:
+        order = list(self.last.layers)
+        return {n: found[n] for n in sorted(found, key=order.index)}
+
+
+def join(rounds: Sequence[Evidence]) -> Rounds:
+    """The evidence of at least one round, oldest first.
+
+    Of several rounds of several images, the last alone keeps its features: each round's stand in
+    an order of their own.
+
+    Raises:
+        ValueError: There are several rounds, and one has several steps.
+    """
+    if len(rounds) > 1 and any(len(evidence.steps) > 1 for evidence in rounds):
+        raise ValueError(
+            "The client makes several steps a round and shuffles its images before each round: "
+            "which of them shared a step differs, so rounds cannot be matched by one order of "
+            "the images. Attack single rounds, or sites whose images fit into one batch."
+        )
+    if rounds[-1].steps[-1].images.stop == 1:
+        return Rounds(tuple(rounds))
+    return Rounds((*(replace(e, features={}) for e in rounds[:-1]), rounds[-1]))
+
+
+def _norms_before(evidence: Evidence, convs: Collection[str]) -> tuple[str, ...]:
+    before = [evidence.layers[name].norms_before for name in convs]
+    last = max(before, key=len, default=())
+    return tuple(n for n in evidence.norms if n in last)
 
 
 def _union(names: Sequence[Sequence[str]]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from tests.places import SHARED
 from medleak.custom.networks import load_weights
 from medleak.custom.record import ModelSpec
 from medleak.inversion.attacks.row_space import RowSpace, run
-from medleak.inversion.attacks.row_space.stages import FEATURES, ROUGH
+from medleak.inversion.attacks.row_space.recipes import ROUGH, by_features
 from medleak.inversion.observation import Knowledge, KnowledgeError
 
 NETWORK = ModelSpec(
@@ -70,7 +70,8 @@ def test_it_inverts_its_easy_case_and_says_so(one):
 
 def test_features_alone_find_the_image(one):
     truth, observation = one
-    alone = replace(FEATURES, norms="none", descent=replace(FEATURES.descent, variation=0.001))
+    stage = by_features(200)
+    alone = replace(stage, norms="none", descent=replace(stage.descent, variation=0.001))
     found = attack(observation, RowSpace(stages=(alone,), attempts=1), prior=hazy(truth))
     assert error(found, truth) < 0.5
 
@@ -138,7 +139,7 @@ def test_progress_counts_every_iteration(one):
 
 
 def test_divergence_restarts_and_is_counted(one, monkeypatch):
-    import medleak.inversion.evidence.one_round as module
+    import medleak.inversion.evidence.terms as module
 
     true_share, calls = module.outside_share, []
 
@@ -152,7 +153,7 @@ def test_divergence_restarts_and_is_counted(one, monkeypatch):
 
 def test_attempts_that_all_diverge_are_an_error(one, monkeypatch):
     monkeypatch.setattr(
-        "medleak.inversion.evidence.one_round.outside_share",
+        "medleak.inversion.evidence.terms.outside_share",
         lambda *_: torch.tensor(float("nan")).requires_grad_(),
     )
     with pytest.raises(ArithmeticError, match="All 2 attempts diverged"):

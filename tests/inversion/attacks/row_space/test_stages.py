@@ -7,16 +7,16 @@ import torch
 
 from medleak.inversion.attacks.row_space import RowSpace
 from medleak.inversion.attacks.row_space import attack as module
-from medleak.inversion.attacks.row_space.stages import (
-    FEATURES,
-    SHARP,
-    SHARPEST,
-    SOFT,
+from medleak.inversion.attacks.row_space.recipes import (
+    JUDGED,
     STATISTICS,
-    Matching,
+    last_stages,
     recipe,
 )
-from medleak.inversion.evidence.one_round import Evidence
+from medleak.inversion.attacks.row_space.stages import Matching, Stage
+from medleak.inversion.descent.pyramid_descent import QuasiNewton
+from medleak.inversion.evidence.one_round import read_evidence
+from medleak.inversion.evidence.several_rounds import Rounds, join
 from medleak.inversion.observation import Knowledge
 
 
@@ -24,9 +24,17 @@ from medleak.inversion.observation import Knowledge
 def evidence(observed, smooth_images, resnet_spec):
     def make(n=1, **more):
         images = smooth_images(n, size=32)
-        return Evidence(observed(images, torch.arange(n) % 2, resnet_spec, **more), min_gap=0.0)
+        observation = observed(images, torch.arange(n) % 2, resnet_spec, **more)
+        return join([read_evidence(observation, min_gap=0.0)])
 
     return make
+
+
+def changed(rounds, **other):
+    return Rounds(tuple(replace(evidence, **other) for evidence in rounds.rounds))
+
+
+FEATURES = Stage(descent=QuasiNewton(iterations=1), norms="none", spans="none", features=True)
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -35,7 +43,7 @@ def test_every_attempt_goes_another_way(evidence, large, known):
     found = evidence()
     assert found.features
     if not known:
-        found.features = {}
+        found = changed(found, features={})
     plans = [recipe(found, 1, large=large, attempt=k) for k in range(3)]
     assert len(set(plans)) == 3
     blurred = {(True, True): 1, (True, False): 2, (False, False): 1}.get((large, known))
@@ -57,7 +65,7 @@ def test_steps_are_regrouped_before_the_sharp_stages_and_single_steps_are_not(ev
     found = evidence(4, batch_size=2, lr=0.01)
     assert found.features
     if not known:
-        found.features = {}
+        found = changed(found, features={})
     several = recipe(found, 4, large=False)
     assert [stage.regroup for stage in several[:2]] == [True, True]
     assert all(stage.features == known for stage in several[:2])
@@ -69,18 +77,18 @@ def test_steps_are_regrouped_before_the_sharp_stages_and_single_steps_are_not(ev
 
 def test_without_a_row_space_the_statistics_remain(evidence):
     found = evidence()
-    found.spans = {}
+    found = changed(found, spans={})
     assert recipe(found, 1, large=False) == (STATISTICS,)
 
 
 def test_a_stage_is_zero_at_the_truth_and_not_elsewhere(evidence, smooth_images):
-    matching = Matching(evidence(), SHARP)
+    matching = Matching(evidence(), JUDGED)
     assert float(matching.loss(smooth_images(1, size=32), 0.0)) < 1e-4
     assert float(matching.loss(smooth_images(1, size=32, seed=1), 0.0)) > 0.1
 
 
 def test_features_are_matched_by_the_truth_and_not_by_another_image(evidence, smooth_images):
-    matching = Matching(evidence(), replace(FEATURES, norms="none"))
+    matching = Matching(evidence(), FEATURES)
     assert float(matching.loss(smooth_images(1, size=32), 0.0)) < 1e-4
     assert float(matching.loss(smooth_images(1, size=32, seed=1), 0.0)) > 0.1
 
@@ -88,19 +96,18 @@ def test_features_are_matched_by_the_truth_and_not_by_another_image(evidence, sm
 def test_features_of_several_images_are_matched_each_by_its_own(evidence, smooth_images):
     found, truth = evidence(2), smooth_images(2, size=32)
     assert found.grouped
-    matching = Matching(found, replace(FEATURES, norms="none"))
+    matching = Matching(found, FEATURES)
     here, there = (float(matching.loss(truth[order], 0.0)) for order in ([0, 1], [1, 0]))
     assert min(here, there) < 1e-4
     assert max(here, there) > 0.1
-    found.reorder([1, 0])
-    swapped = Matching(found, replace(FEATURES, norms="none"))
+    swapped = Matching(found.reordered([1, 0]), FEATURES)
     assert float(swapped.loss(truth, 0.0)) == pytest.approx(there, abs=1e-6)
 
 
 def test_features_of_several_steps_are_sorted_by_step(evidence, smooth_images):
     found, truth = evidence(4, batch_size=2, lr=0.001), smooth_images(4, size=32)
     assert found.grouped
-    matching = Matching(found, replace(FEATURES, norms="none"))
+    matching = Matching(found, FEATURES)
     orders = [[a, 1 - a, 2 + b, 3 - b] for a in (0, 1) for b in (0, 1)]
     orders += [order[2:] + order[:2] for order in orders]
     best = min(float(matching.loss(truth[order], 0.0)) for order in orders)
@@ -119,7 +126,7 @@ def test_an_attempt_that_begins_with_a_blur_goes_on_from_the_best_image(
 
     monkeypatch.setattr(module, "descend", brighter)
     observation = observed(smooth_images(1, size=32), torch.tensor([0]), resnet_spec)
-    attack = RowSpace(attempts=2, stages=(replace(SHARP, blur=0.05),))
+    attack = RowSpace(attempts=2, stages=(replace(JUDGED, blur=0.05),))
     module.run(attack, observation, None, generator=torch.Generator().manual_seed(0))
     flat, after = starts
     assert torch.allclose(flat, torch.full_like(flat, 0.5))
@@ -128,12 +135,15 @@ def test_an_attempt_that_begins_with_a_blur_goes_on_from_the_best_image(
 
 def test_rows_that_may_be_noisy_have_to_prove_themselves(evidence):
     found = evidence()
-    assert recipe(found, 1, large=False)[-1] == SHARPEST
+    (rows,) = last_stages(found)
+    assert (rows.covers, rows.near, rows.proven) == ("first", True, False)
+    assert recipe(found, 1, large=False)[-1] == rows
     name, cover = next(iter(found.covers.items()))
-    found.covers = {name: replace(cover, rows=replace(cover.rows, noise=0.006))}
-    assert recipe(found, 1, large=False)[-2:] == (SOFT, replace(SHARPEST, proven=True))
-    found.covers = {}
-    assert recipe(found, 1, large=False)[-1] == SOFT
+    noisy = {name: replace(cover, rows=replace(cover.rows, noise=0.006))}
+    soft, proven = last_stages(changed(found, covers=noisy))
+    assert proven == replace(rows, proven=True)
+    assert soft.covers == "none"
+    assert last_stages(changed(found, covers={})) == (soft,)
 
 
 @pytest.fixture
@@ -153,14 +163,14 @@ def ends(observed, smooth_images, resnet_spec, monkeypatch):
 
 def test_a_stage_that_proves_nothing_is_taken_back(ends, smooth_images):
     truth, other = smooth_images(1, size=32), smooth_images(1, size=32, seed=1)
-    proven = replace(SHARP, proven=True)
-    assert torch.equal(ends(SHARP, proven, images=[truth, other]), truth)
-    assert torch.equal(ends(SHARP, proven, images=[other, truth]), truth)
-    assert torch.equal(ends(SHARP, SHARP, images=[truth, other]), other)
+    proven = replace(JUDGED, proven=True)
+    assert torch.equal(ends(JUDGED, proven, images=[truth, other]), truth)
+    assert torch.equal(ends(JUDGED, proven, images=[other, truth]), truth)
+    assert torch.equal(ends(JUDGED, JUDGED, images=[truth, other]), other)
 
 
 def test_what_needs_an_image_that_is_near_is_left_out_where_it_is_not(ends, smooth_images):
     truth, other = smooth_images(1, size=32), smooth_images(1, size=32, seed=1)
-    near = replace(SHARP, near=True)
-    assert torch.equal(ends(SHARP, near, images=[other, truth]), other)
-    assert torch.equal(ends(SHARP, near, images=[truth, other]), other)
+    near = replace(JUDGED, near=True)
+    assert torch.equal(ends(JUDGED, near, images=[other, truth]), other)
+    assert torch.equal(ends(JUDGED, near, images=[truth, other]), other)

@@ -18,35 +18,46 @@ from torchvision.transforms.functional import gaussian_blur
 from medleak.inversion.attacks.row_space.contrast import guess_contrast
 from medleak.inversion.attacks.row_space.grouping import regroup
 from medleak.inversion.attacks.row_space.read_labels import read_labels
-from medleak.inversion.attacks.row_space.stages import (
-    JUDGED,
-    STATISTICS,
-    AnyEvidence,
-    Matching,
-    Stage,
-    recipe,
-)
+from medleak.inversion.attacks.row_space.recipes import JUDGED, STATISTICS, recipe
+from medleak.inversion.attacks.row_space.stages import Matching, Stage
 from medleak.inversion.descent.device import full_precision
 from medleak.inversion.descent.meter import DivergedError, Meter
 from medleak.inversion.descent.pyramid_descent import descend
-from medleak.inversion.evidence.one_round import Evidence, Terms
-from medleak.inversion.evidence.several_rounds import JointEvidence
+from medleak.inversion.evidence.one_round import read_evidence
+from medleak.inversion.evidence.several_rounds import Rounds, join
+from medleak.inversion.evidence.terms import Compared, Terms, terms
 from medleak.inversion.observation import Observation
 from medleak.inversion.reconstruction import Ending, ProgressCallback, Reconstruction
 
 _APART = 0.05  # standard deviation of the noise that keeps the images of a batch apart
 _RESTART = 0.1  # and attempts that go the same way from repeating each other
 _LARGE = 90  # px; from there on ResNet-18's first row space lies in its third stage, not its second
-# (statistics, span) of a result. Those of an image that is clearly found lie below the first pair,
-# those of a wrong valley above the second; between, another way is tried and the best is kept.
-# Noise on the update adds what it makes of the losses at the truth.
-_FOUND = (0.01, 5e-4)
-_FOUND_WITHHELD = (0.01, 1e-3)  # rows alone end higher
-_STUCK = (0.01, 0.003)
-_STUCK_BATCH = (0.01, 0.01)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the two terms of a result may be at most; noise on the update adds its own."""
+
+    statistics: float
+    span: float
+
+    def hold(self, judged: Terms, rounds: Rounds) -> bool:
+        """Whether ``judged`` lies below, given what noise makes of the terms at the truth."""
+        noise = 1.5 * rounds.statistics_noise
+        if float(judged.statistics) > self.statistics + noise:
+            return False
+        return float(judged.span) <= self.span + _span_noise(rounds)
+
+
+# Images that are clearly found lie below the first, those of a wrong valley above the third;
+# between, another way is tried and the best is kept.
+_FOUND = Limits(0.01, 5e-4)
+_FOUND_WITHHELD = Limits(0.01, 1e-3)  # rows alone end higher
+_STUCK = Limits(0.01, 0.003)
+_STUCK_BATCH = Limits(0.01, 0.01)  # several images take longer, and end higher
 # With recovered features matched to this share on the mean, higher statistics of several steps tell
 # of weights that moved meanwhile: at the true images, those of eight steps are at 0.008.
-_MATCHED, _STUCK_MATCHED = 0.003, (0.02, 0.01)
+_MATCHED, _STUCK_MATCHED = 0.003, Limits(0.02, 0.01)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +128,8 @@ def run(
         ValueError: The update holds nothing that this attack can use, or ``prior`` has another
             size than the images.
     """
-    evidence = Evidence(observation, max_noise=attack.max_noise)
-    return _search(attack, evidence, observation, prior, generator, on_progress)
+    rounds = join([read_evidence(observation, max_noise=attack.max_noise)])
+    return _search(attack, rounds, observation, prior, generator, on_progress)
 
 
 def run_average(
@@ -146,20 +157,20 @@ def run_average(
     first = max(0, len(observations) - attack.rounds)
     last = observations[len(observations) - 1]
     chosen = [observations[k] for k in range(first, len(observations) - 1)]
-    evidence = JointEvidence([Evidence(o, max_noise=attack.max_noise) for o in (*chosen, last)])
-    return _search(attack, evidence, last, prior, generator, on_progress)
+    rounds = join([read_evidence(o, max_noise=attack.max_noise) for o in (*chosen, last)])
+    return _search(attack, rounds, last, prior, generator, on_progress)
 
 
 @full_precision()
 def _search(
     attack: RowSpace,
-    evidence: AnyEvidence,
+    rounds: Rounds,
     observation: Observation,
     prior: Tensor | None,
     generator: torch.Generator,
     on_progress: ProgressCallback | None,
 ) -> Reconstruction:
-    if not evidence.spans and not evidence.norms:
+    if not rounds.spans and not rounds.norms:
         raise ValueError(
             "The update shows neither batch-norm statistics nor a row space that stands out of "
             "noise and batch size: row-space matching has nothing to match. Use an attack that "
@@ -168,7 +179,7 @@ def _search(
     plans = [
         attack.stages
         or recipe(
-            evidence, observation.n_images, large=max(observation.spatial_size) > _LARGE, attempt=k
+            rounds, observation.n_images, large=max(observation.spatial_size) > _LARGE, attempt=k
         )
         for k in range(attack.attempts)
     ]
@@ -188,7 +199,7 @@ def _search(
             start = _start(observation, prior, generator, again=again)
         attempts += 1
         try:
-            found = _attempt(evidence, plans[attempts - 1], start, meter)
+            found = _attempt(rounds, plans[attempts - 1], start, meter)
         except DivergedError:
             continue
         if best is None or _loss(found.terms) < _loss(best.terms):
@@ -200,7 +211,7 @@ def _search(
             f"All {attempts} attempts diverged: the update or the global model holds values that "
             "no training on images gives. Look at the record."
         )
-    return _report(observation, evidence, prior, best, meter, attempts)
+    return _report(observation, rounds, prior, best, meter, attempts)
 
 
 def _start(
@@ -222,51 +233,50 @@ def _start(
     return start.to(observation.device)
 
 
-def _attempt(
-    evidence: AnyEvidence, stages: Sequence[Stage], start: Tensor, meter: Meter
-) -> _Attempt:
+def _attempt(rounds: Rounds, stages: Sequence[Stage], start: Tensor, meter: Meter) -> _Attempt:
     images, ending = start, "finished"
     for stage in stages:
-        if stage.near and not _near(evidence, images):
+        if stage.near and not _near(rounds, images):
             continue
-        matching, before = Matching(evidence, stage), images
+        matching, before = Matching(rounds, stage), images
         if stage.blur:
             images = _blurred(images.clamp(0, 1), stage.blur)
         images, ending = descend(stage.descent, matching.loss, images, meter, stage.share)
-        if stage.proven and _loss(_judged(evidence, images)) >= _loss(_judged(evidence, before)):
+        if stage.proven and _loss(_judged(rounds, images)) >= _loss(_judged(rounds, before)):
             images = before
         if ending == "interrupted":
             break
-        if stage.regroup and isinstance(evidence, Evidence):
-            images = regroup(evidence, images, meter)
-    terms = _judged(evidence, images)
-    one = evidence.steps[-1].images.stop == 1
-    stuck = not _below(_STUCK if one else _batch_limits(evidence, images), terms, evidence)
-    clear = _FOUND if evidence.norms else _FOUND_WITHHELD
-    found = not stuck and (not one or _below(clear, terms, evidence))
-    return _Attempt(images, terms, found, stuck, ending)
+        if stage.regroup and len(rounds.steps) > 1:
+            order = regroup(rounds.last, images, meter)
+            images, rounds = images[order], rounds.reordered(order)
+    judged = _judged(rounds, images)
+    one = len(images) == 1
+    stuck = not (_STUCK if one else _batch_limits(rounds, images)).hold(judged, rounds)
+    clear = _FOUND if rounds.norms else _FOUND_WITHHELD
+    found = not stuck and (not one or clear.hold(judged, rounds))
+    return _Attempt(images, judged, found, stuck, ending)
 
 
-def _judged(evidence: AnyEvidence, images: Tensor) -> Terms:
+def _judged(rounds: Rounds, images: Tensor) -> Terms:
     with torch.no_grad():
-        return Matching(evidence, JUDGED if evidence.spans else STATISTICS).terms(images)
+        return Matching(rounds, JUDGED if rounds.spans else STATISTICS).terms(images)
 
 
-def _batch_limits(evidence: AnyEvidence, images: Tensor) -> tuple[float, float]:
-    """Several images take longer, and end higher."""
-    if not evidence.features or len(evidence.steps) == 1:
+def _batch_limits(rounds: Rounds, images: Tensor) -> Limits:
+    features = tuple(rounds.features)
+    if not features or len(rounds.steps) == 1:
         return _STUCK_BATCH
     with torch.no_grad():
-        apart = evidence.terms(images, features=tuple(evidence.features)).features
+        apart = terms(rounds, images, Compared(features=features)).features
     return _STUCK_MATCHED if float(apart) <= _MATCHED else _STUCK_BATCH
 
 
-def _loss(terms: Terms) -> float:
-    return float(terms.statistics + terms.span)
+def _loss(judged: Terms) -> float:
+    return float(judged.statistics + judged.span)
 
 
-def _near(evidence: AnyEvidence, images: Tensor) -> bool:
-    return float(_judged(evidence, images).span) <= _STUCK[1] + _span_noise(evidence)
+def _near(rounds: Rounds, images: Tensor) -> bool:
+    return float(_judged(rounds, images).span) <= _STUCK.span + _span_noise(rounds)
 
 
 def _blurred(images: Tensor, share: float) -> Tensor:
@@ -274,31 +284,25 @@ def _blurred(images: Tensor, share: float) -> Tensor:
     return gaussian_blur(images, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma, sigma])
 
 
-def _below(limits: tuple[float, float], terms: Terms, evidence: AnyEvidence) -> bool:
-    return float(terms.statistics) <= limits[0] + 1.5 * evidence.statistics_noise and float(
-        terms.span
-    ) <= limits[1] + _span_noise(evidence)
-
-
-def _span_noise(evidence: AnyEvidence) -> float:
-    return 2 * max((s.space.noise for s in evidence.spans.values()), default=0.0)
+def _span_noise(rounds: Rounds) -> float:
+    return 2 * max((s.space.noise for s in rounds.spans.values()), default=0.0)
 
 
 def _report(
     observation: Observation,
-    evidence: AnyEvidence,
+    rounds: Rounds,
     prior: Tensor | None,
     best: _Attempt,
     meter: Meter,
     attempts: int,
 ) -> Reconstruction:
     images = best.images.clamp(0, 1)
-    if not evidence.norms and best.ending != "interrupted":
+    if not rounds.norms and best.ending != "interrupted":
         level = sum(observation.mean) / len(observation.mean)
         images = guess_contrast(best.images, level)
     return Reconstruction(
         images=images.cpu(),
-        labels=read_labels(observation, images, evidence.steps),
+        labels=read_labels(observation, images, rounds.steps),
         losses={"statistics": float(best.terms.statistics), "span": float(best.terms.span)},
         history=torch.tensor(meter.history),
         iterations=len(meter.history),

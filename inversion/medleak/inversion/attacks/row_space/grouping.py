@@ -8,19 +8,19 @@ from torch import Tensor
 
 from medleak.inversion.descent.meter import Meter
 from medleak.inversion.evidence.one_round import Evidence
+from medleak.inversion.evidence.terms import misfit, part
 
 _TRIALS = 500  # Each costs two forward passes of a batch; eight images in two steps have 16 swaps.
 _SHARE = 0.2  # of the seconds that are left
 
 
-def regroup(evidence: Evidence, images: Tensor, meter: Meter) -> Tensor:
-    """Swap images between steps while that lowers the misfit of the update.
+def regroup(evidence: Evidence, images: Tensor, meter: Meter) -> list[int]:
+    """The order of images in which, by swaps between steps, the update's misfit is lower.
 
     The statistics of a batch and the centre of its patches depend on who was in it; a candidate
     that is roughly right tells by them where it belongs. A swap that helps is kept at once; the
     search ends when none does, or when it has used up its trials or its share of the time. Where
-    features told who shared a step, whole steps are swapped, as only their order is open. The
-    features follow the images.
+    features told who shared a step, whole steps are swapped, as only their order is open.
 
     Args:
         evidence: Of the update.
@@ -28,12 +28,12 @@ def regroup(evidence: Evidence, images: Tensor, meter: Meter) -> Tensor:
         meter: Knows the seconds that are left.
 
     Returns:
-        The images in a new order; those of one batch stand together.
+        Indices into ``images``; those of one batch stand together.
     """
     order = torch.arange(len(images))
     places = [torch.arange(s.images.start, s.images.stop) for s in evidence.steps]
-    parts = [evidence.part(k, images[p]) for k, p in enumerate(places)]
-    best, trials, deadline = evidence.misfit(parts), 0, meter.seconds + _SHARE * meter.left
+    parts = [part(evidence, k, images[p]) for k, p in enumerate(places)]
+    best, trials, deadline = misfit(evidence, parts), 0, meter.seconds + _SHARE * meter.left
     improved = True
     while improved:
         improved = False
@@ -45,12 +45,11 @@ def regroup(evidence: Evidence, images: Tensor, meter: Meter) -> Tensor:
                 swapped, changed = order.clone(), list(parts)
                 swapped[here], swapped[there] = order[there], order[here]
                 for k in (a, b):
-                    changed[k] = evidence.part(k, images[swapped[places[k]]])
-                misfit = evidence.misfit(changed)
-                if misfit < best:
-                    best, order, parts, improved = misfit, swapped, changed, True
-    evidence.reorder(order.tolist())
-    return images[order]
+                    changed[k] = part(evidence, k, images[swapped[places[k]]])
+                found = misfit(evidence, changed)
+                if found < best:
+                    best, order, parts, improved = found, swapped, changed, True
+    return order.tolist()
 
 
 def _swaps(a: Tensor, b: Tensor, *, whole: bool) -> Iterable[tuple[Tensor, Tensor]]:

@@ -8,11 +8,13 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from medleak.inversion.client.labels import head, label_of_one, labels_of_features
-from medleak.inversion.evidence.one_round import Step, network_at
+from medleak.inversion.evidence.steps import LocalStep, network_at
 from medleak.inversion.observation import Observation
 
 
-def read_labels(observation: Observation, images: Tensor, steps: Sequence[Step]) -> Tensor | None:
+def read_labels(
+    observation: Observation, images: Tensor, steps: Sequence[LocalStep]
+) -> Tensor | None:
     """The class [N] of each reconstructed image, on the CPU.
 
     One image: the sign of the head's bias gradient. More: least squares on the head's gradient,
@@ -45,7 +47,9 @@ def read_labels(observation: Observation, images: Tensor, steps: Sequence[Step])
     return scores.argmax(1).cpu()
 
 
-def _scores(observation: Observation, images: Tensor, steps: Sequence[Step], name: str) -> Tensor:
+def _scores(
+    observation: Observation, images: Tensor, steps: Sequence[LocalStep], name: str
+) -> Tensor:
     features, outputs = [], []
     for step in steps:
         network = network_at(observation, step.progress)

@@ -1,0 +1,215 @@
+"""Which stages fit a client: one function a kind of client, one line an attempt.
+
+All the evidence at once leads into the right valley, the first layers alone sometimes astray;
+there they are the sharpest, and L-BFGS runs down to their floor. Recovered features say more than
+the row space that they come from, and lead there from further away.
+"""
+
+from dataclasses import replace
+from typing import Literal
+
+from medleak.inversion.attacks.row_space.stages import Stage
+from medleak.inversion.descent.pyramid_descent import Descent, QuasiNewton
+from medleak.inversion.evidence.several_rounds import Rounds
+
+_CLEAR = 2e-3  # noise of rows (`Rows.noise`) up to which they help, whatever the noise is
+_NEARLY_ALL = 0.8  # of a patch's values: as many patches
+_BLUR, _BLUR_LARGE = 1 / 64, 1 / 56  # wrong valleys are wrong in detail and right in shape
+
+Recipe = tuple[Stage, ...]
+
+
+def sharp(iterations: int, *, levels: int = 3, history: int = 30, variation: float = 0.03) -> Stage:
+    """The first row space, and the statistics that a pass up to it shows anyway."""
+    return Stage(
+        descent=QuasiNewton(
+            iterations=iterations, levels=levels, history=history, variation=variation
+        ),
+        norms="shallow",
+        spans="first",
+        span_weight=(10.0, 10.0),
+        squared=True,
+    )
+
+
+def all_evidence(
+    iterations: int, *, levels: int = 3, weight: float = 10.0, blur: float = 0.0
+) -> Stage:
+    """All row spaces and all statistics."""
+    stage = sharp(iterations, levels=levels)
+    return replace(stage, norms="all", spans="all", span_weight=(weight, weight), blur=blur)
+
+
+def by_features(iterations: int, *, levels: int = 3, history: int = 30, blur: float = 0.0) -> Stage:
+    """Recovered features in the place of the row space."""
+    stage = sharp(iterations, levels=levels, history=history)
+    return replace(stage, spans="none", features=True, blur=blur)
+
+
+def by_rows(
+    iterations: int, *, layer: Literal["first", "second"] = "first", variation: float = 0.03
+) -> Stage:
+    """Rows that the patches must explain: finer detail, and flat from further away."""
+    stage = sharp(iterations, history=80, variation=variation)
+    return replace(stage, spans="none", covers=layer, span_weight=(1.0, 1.0))
+
+
+STATISTICS = Stage(
+    descent=Descent(iterations=600, lr=0.05, variation=(1.0, 0.03), levels=5), spans="none"
+)
+"""Where no row space stands out."""
+
+JUDGED = sharp(100)
+"""What a result is judged by, however it was found: later layers are less exact over epochs."""
+
+# Adam is slower, and survives the rough losses of random weights.
+ROUGH = Stage(
+    descent=Descent(iterations=500, lr=0.3, variation=(3.0, 0.1), levels=5),
+    norms="shallow",
+    spans="first",
+    span_weight=(30.0, 30.0),
+)
+_ROUGH_WITHHELD = Stage(
+    descent=Descent(iterations=500, lr=0.2, variation=(1.0, 0.03), box=10.0, levels=5),
+    norms="none",
+    spans="first",
+)
+_COARSE = Stage(
+    descent=Descent(iterations=100, lr=0.05, variation=(1.0, 0.1), levels=4, finest=0.5),
+    spans="deep",
+    span_weight=(3.0, 3.0),
+    share=0.4,
+)
+_COARSE_LARGE = Stage(
+    descent=Descent(iterations=150, lr=0.05, variation=(1.0, 0.1), levels=5),
+    span_weight=(3.0, 10.0),
+)
+_BATCH = Stage(
+    descent=Descent(iterations=120, lr=0.05, variation=(1.0, 0.003), levels=3, decay=0.6),
+    span_weight=(0.1, 3.0),
+    root=True,
+)
+
+
+def recipe(rounds: Rounds, n_images: int, *, large: bool, attempt: int = 0) -> Recipe:
+    """The stages for what ``rounds`` show; for one image, each attempt goes another way.
+
+    Stages that begin with a blur go on from the best attempt so far.
+
+    Args:
+        rounds: The evidence.
+        n_images: Of the client.
+        large: Images have so many pixels that their valley is long.
+        attempt: From 0; the third way is the last.
+    """
+    if not rounds.spans:
+        return (STATISTICS,)
+    if n_images > 1:
+        stages = several_images(rounds)
+    else:
+        way = large_image if large else small_image
+        stages = (*way(rounds, min(attempt, 2)), *last_stages(rounds))
+    return stages if rounds.norms else tuple(_without_statistics(s) for s in stages)
+
+
+def small_image(rounds: Rounds, attempt: int) -> Recipe:
+    """One image of some 64 px, up to where `last_stages` go on."""
+    if rounds.features:
+        rough = ROUGH if rounds.norms else _ROUGH_WITHHELD
+        adam = replace(rough, features=True, span_weight=(1.0, 1.0))
+        return (
+            (all_evidence(30), sharp(100)),
+            (by_features(200), sharp(100)),
+            (adam, by_features(200), sharp(100)),
+        )[attempt]
+    if attempt == 0:
+        return (all_evidence(30), sharp(100))
+    if attempt == 1:
+        return (all_evidence(30, blur=_BLUR), sharp(50))
+    if not rounds.norms:
+        return (_ROUGH_WITHHELD, sharp(50))
+    return (*((_COARSE,) if len(rounds.spans) > 1 else ()), ROUGH, sharp(50))
+
+
+def large_image(rounds: Rounds, attempt: int) -> Recipe:
+    """One image of some 224 px: a longer valley asks for more memory and coarser layers at first.
+
+    Statistics weigh as much as row spaces there, which at weight 10 lead some images astray.
+    """
+    if rounds.features:
+        finish = sharp(60, history=80)
+        return (
+            (by_features(80, levels=5, history=80), finish),
+            (by_features(80, levels=5, history=80, blur=_BLUR_LARGE), sharp(200, history=80)),
+            (_COARSE_LARGE, by_features(80, levels=5, history=80), finish),
+        )[attempt]
+    hop = (all_evidence(60, levels=5, blur=_BLUR_LARGE), sharp(60, levels=5, history=80))
+    return (
+        (all_evidence(40, levels=5, weight=1.0), sharp(200, history=80)),
+        (_COARSE_LARGE, sharp(200, history=80)),
+        (*hop, *hop, sharp(200, history=80)),
+    )[attempt]
+
+
+def last_stages(rounds: Rounds) -> Recipe:
+    """One image: the rows of a layer before the first row space, where they are clear.
+
+    That row space holds them back if it weighs more than a little; with none, they drift off, and
+    what a result is judged by with it. Without statistics it holds back at any weight. Statistics
+    alone bear noise better than row spaces (the soft stage).
+    """
+    first = next(iter(rounds.covers.values()), None)
+    soft = replace(sharp(150, variation=0.015, history=80), span_weight=(1.0, 1.0))
+    rows = replace(soft, covers="first", span_weight=(0.1, 0.1), near=True)
+    if first is not None and first.rows.noise <= _CLEAR:
+        return (rows if rounds.norms else replace(rows, spans="none"),)
+    if not rounds.norms:
+        return (sharp(100),)
+    return (soft,) if first is None else (soft, replace(rows, proven=True))
+
+
+def several_images(rounds: Rounds) -> Recipe:
+    """A batch, or several: features tell images apart at once, and who shared a step.
+
+    Without features, only all the evidence at once does.
+    """
+    one_step = len(rounds.steps) == 1
+    if rounds.features:
+        ordered = (
+            replace(by_features(60), regroup=True),
+            replace(by_features(100), regroup=True),
+        )
+        wide = (by_features(100),) if one_step else ordered
+    elif one_step:
+        wide = (_BATCH,)
+    else:
+        descent = replace(_BATCH.descent, iterations=60, variation=(1.0, 0.6))
+        regroup = replace(_BATCH, per_image=True, regroup=True)
+        wide = (replace(regroup, descent=descent, span_weight=(0.1, 0.3), share=0.4), regroup)
+    return (*wide, *_last_of_several(rounds))
+
+
+def _last_of_several(rounds: Rounds) -> Recipe:
+    if len(rounds.covers) < 2:
+        spans = sharp(250, variation=0.01, history=80)
+        if not (rounds.features and rounds.norms):
+            return (spans,)
+        # Near the truth the statistics are the sharper.
+        return (replace(spans, features=True, span_weight=(0.1, 0.1)),)
+    _, second, *_ = rounds.covers.values()
+    first_rows = by_rows(120)
+    # Rows of the next layer see through its statistics too, and leave less to total variation.
+    second_rows = by_rows(160, layer="second", variation=0.006)
+    if rounds.features and second.fullness > _NEARLY_ALL:
+        # Rows that nearly every patch explains tell less than row space and features: both stay.
+        return (
+            replace(first_rows, spans="first", features=True),
+            replace(second_rows, spans="first", features=True, span_weight=(0.1, 0.1)),
+        )
+    return (first_rows, second_rows)
+
+
+def _without_statistics(stage: Stage) -> Stage:
+    """Nothing else than row spaces keeps pixels in their range: a box does."""
+    box = max(stage.descent.box, 10.0)
+    return replace(stage, norms="none", descent=replace(stage.descent, box=box))

@@ -1,0 +1,83 @@
+"""The local steps of a round: their batches, and the weights at which each was made."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from medleak.inversion.evidence.probe import Probe
+from medleak.inversion.observation import Observation
+
+_MAX_PROBES = 8  # Each is a copy of the network; steps beyond share the nearest one.
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStep:
+    """A local step: which images were its batch, and how far the round had gone.
+
+    Attributes:
+        images: Indices into the candidate images.
+        progress: Share of the round's weight update already made, in [0, 1).
+    """
+
+    images: slice
+    progress: float
+
+    @property
+    def size(self) -> int:
+        """Images in the batch."""
+        return self.images.stop - self.images.start
+
+
+def client_steps(observation: Observation) -> tuple[LocalStep, ...]:
+    """The distinct batches of the round, each with the mean progress of its steps.
+
+    Several epochs visit every batch again; the weights between barely move, so the visits count
+    as one at their mean progress. How images were shuffled between epochs is not known: the
+    grouping of the first is taken for all.
+    """
+    n, size, steps = observation.n_images, observation.batch_size, observation.n_steps
+    batches = -(-n // size)
+    epochs = max(1, round(steps / batches))
+    return tuple(
+        LocalStep(
+            images=slice(k * size, min((k + 1) * size, n)),
+            progress=sum(e * batches + k for e in range(epochs)) / epochs / (epochs * batches),
+        )
+        for k in range(batches)
+    )
+
+
+def network_at(observation: Observation, progress: float) -> nn.Module:
+    """The network with ``progress`` (0 to 1) of the round's weight update made."""
+    network, update = observation.network(), observation.parameter_update
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.add_(update[name], alpha=progress)
+    return network
+
+
+def probes(observation: Observation, steps: Sequence[LocalStep]) -> Mapping[float, Probe]:
+    """A probe for the progress of every step; no more than a few different ones."""
+    levels = sorted({s.progress for s in steps})
+    stride = -(-len(levels) // _MAX_PROBES)
+    found: dict[float, Probe] = {}
+    for i in range(0, len(levels), stride):
+        group = levels[i : i + stride]
+        probe = Probe(
+            network_at(observation, sum(group) / len(group)),
+            mean=observation.mean,
+            std=observation.std,
+            image_shape=(observation.image_channels, *observation.spatial_size),
+        )
+        found |= dict.fromkeys(group, probe)
+    return found
+
+
+def batch_weights(observation: Observation, norm: str, batches: int) -> Tensor:
+    """[batches] weights of the batches' statistics in the running statistics of ``norm``."""
+    weights = observation.bn_step_weights(norm)
+    padded = torch.zeros(-(-len(weights) // batches) * batches, device=weights.device)
+    padded[: len(weights)] = weights
+    return padded.view(-1, batches).sum(0)
