@@ -1,12 +1,15 @@
 """Run a job in NVFlare's simulator from a test, with an end."""
 
 import importlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.places import ROOT
 
@@ -46,6 +49,32 @@ def export(name: str, folder: Path, *options: str) -> Path:
     """Write the job folder of ``name`` below ``folder`` as jobs/job.py does; return it."""
     job_command(name, "--env", "export", "--folder", str(folder), *options)
     return folder / name
+
+
+def client_app(job: Path, site: str) -> Path:
+    """The folder of the app of ``site``, by the job's deploy_map."""
+    (app,) = [app for app, sites in _deploy_map(job).items() if site in sites]
+    return job / app
+
+
+def client_config(job: Path, site: str = "site-1") -> Any:
+    """What NVFlare builds at ``site``."""
+    return json.loads((client_app(job, site) / "config" / "config_fed_client.json").read_text())
+
+
+def own_app(job: Path, site: str) -> Path:
+    """Give ``site`` a copy of its app for itself, as somebody who edits a job would; return it."""
+    meta = json.loads((job / "meta.json").read_text())
+    app, own = client_app(job, site), job / f"app_{site}"
+    shutil.copytree(app, own)
+    meta["deploy_map"][app.name].remove(site)
+    meta["deploy_map"][own.name] = [site]
+    (job / "meta.json").write_text(json.dumps(meta))
+    return own
+
+
+def _deploy_map(job: Path) -> dict[str, list[str]]:
+    return json.loads((job / "meta.json").read_text())["deploy_map"]
 
 
 def simulate(job: Path, workspace: Path, threads: int, **variables: str) -> Simulation:

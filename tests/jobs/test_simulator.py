@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from medleak.custom.record import list_updates, read_info, read_record, verify
-from tests.jobs.simulation import Simulation, export, simulate
+from tests.jobs.simulation import Simulation, export, own_app, simulate
 
 pytestmark = [pytest.mark.simulator, pytest.mark.timeout(300)]
 
@@ -82,7 +82,7 @@ def test_the_server_side_holds_no_image_and_no_file_name_of_a_site(clean):
 
 def test_an_update_whose_filter_raises_never_reaches_the_server(tmp_path):
     job = export("cxr_dp", tmp_path, "--table", SMALL, "--num_rounds", "1", "--scale", "1")
-    config = job / "app_site-9" / "config" / "config_fed_client.json"
+    config = own_app(job, "site-9") / "config" / "config_fed_client.json"
     # Whole weights instead of a difference: not what the filter's noise is calibrated for.
     config.write_text(config.read_text().replace('"DIFF"', '"FULL"'))
     run = simulate(job, tmp_path / "workspace", threads=2)
