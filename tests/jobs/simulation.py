@@ -99,17 +99,21 @@ def simulate(job: Path, workspace: Path, threads: int, **variables: str) -> Simu
     return Simulation(workspace, process.returncode, log)
 
 
-def medleak(*args: str, cwd: Path, code: int | None = 0, **variables: str) -> str:
-    """What the ``medleak`` command prints; with ``code`` None also its errors, whatever its end."""
+def allow_medleak(workspace: Path) -> None:
+    """Let all parties of a simulation build medleak's classes for jobs that ship no code."""
+    allowed = {"format_version": 2, "class_allow_list": ["nvflare.", "medleak."]}
+    (workspace / "local").mkdir(parents=True)
+    (workspace / "local" / "resources.json").write_text(json.dumps(allowed))
+
+
+def medleak(*args: str, cwd: Path) -> str:
+    """What the ``medleak`` command prints."""
     done = subprocess.run(
         [str(BIN / "medleak"), *args],
         cwd=cwd,
-        env=os.environ | variables,
         capture_output=True,
         text=True,
         timeout=200,
     )
-    if code is None:
-        return done.stdout + done.stderr
-    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-2000:]
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
