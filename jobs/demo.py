@@ -3,6 +3,7 @@
 Made-up chest X-rays of nobody; nothing is downloaded. Runs and audits go to workspace/demo/.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def simulate(job: str) -> None:
     """Run a job in NVFlare's simulator, with as many sites at a time as fit into memory."""
     workspace, log = DEMO / job, DEMO / f"{job}.log"
     DEMO.mkdir(parents=True, exist_ok=True)
-    sites = len(list((JOBS / job).glob("app_site-*")))
+    sites = json.loads((JOBS / job / "meta.json").read_text())["min_clients"]
     fitting = int((psutil.virtual_memory().available - BYTES_SERVER) / BYTES_A_SITE)
     command = ["nvflare", "simulator", str(JOBS / job), "-w", str(workspace)]
     command += ["-t", str(max(1, min(sites, fitting)))]

@@ -23,7 +23,7 @@ from medleak.custom.flare.fedopt import FedOpt
 from medleak.custom.flare.installed_client import InstalledClient
 from medleak.custom.flare.recorder import UpdateRecorder
 from medleak.custom.flare.tested_model import TestMetrics
-from medleak.custom.sites.split import Site, format_table, scaled
+from medleak.custom.sites.split import format_table, scaled
 from medleak.custom.training.client import MASK_CLASSES
 from medleak.custom.training.initial import format_args
 from medleak.filters import adapters
@@ -110,7 +110,7 @@ def recipe(job: Job) -> FedAvgRecipe:
     plans = _dp_sgd(job)
     set_per_site_config(
         made,
-        {s.name: {"train_args": _client_args(job, s, plans.get(s.name))} for s in job.table},
+        {s.name: {"train_args": _client_args(job, plans.get(s.name))} for s in job.table},
     )
     # medleak is installed on every site: copies in custom/ would shadow the site's own version.
     made._job.set_app_packages(["medleak"])
@@ -229,10 +229,10 @@ def _add_filters(made: FedAvgRecipe, job: Job, plans: Mapping[str, "DPSGD"]) -> 
         )
 
 
-def _client_args(job: Job, site: Site, plan: "DPSGD | None") -> str:
+def _client_args(job: Job, plan: "DPSGD | None") -> str:
+    """Of a site's script: the same for all sites but ``plan``; the batch size is in the table."""
     size = f"{job.spatial_size} {job.spatial_size}"
     options: dict[str, Any] = {
-        "batch_size": site.batch_size,
         "local_epochs": job.local_epochs,
         "lr": job.lr,
         "model_path": job.model_path,

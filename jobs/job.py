@@ -15,6 +15,7 @@
 import argparse
 import json
 import os
+import shutil
 import tempfile
 from dataclasses import fields, replace
 from pathlib import Path
@@ -40,6 +41,8 @@ def export(job: Job, folder: Path) -> Path:
     os.chdir(HERE)  # the recipe looks for its scripts from here
     with tempfile.TemporaryDirectory() as scratch:
         recipe(job).export(scratch)
+        _fold(Path(scratch) / job.name)
+        _clear(folder / job.name)
         for file in sorted(Path(scratch).glob("**/*")):
             target = folder / file.relative_to(scratch)
             if file.is_dir():
@@ -50,6 +53,39 @@ def export(job: Job, folder: Path) -> Path:
                 target.write_bytes(file.read_bytes())
     (folder / job.name / "README.md").write_text(readme(job))
     return folder / job.name
+
+
+def _fold(job: Path) -> None:
+    """One client app for all sites whose apps are equal byte by byte, instead of one a site.
+
+    The sites stay in ``deploy_map`` by name: the simulator, POC and production take them from
+    there, and ``@ALL`` would name none.
+    """
+    meta = json.loads((job / "meta.json").read_text())
+    groups: dict[Any, dict[str, list[str]]] = {}
+    for app, sites in meta["deploy_map"].items():
+        files = sorted(file for file in (job / app).glob("**/*") if file.is_file())
+        content = tuple((file.relative_to(job / app), file.read_bytes()) for file in files)
+        groups.setdefault(content, {})[app] = sites
+    clients = [apps for apps in groups.values() if "app_server" not in apps]
+    deploy_map = {"app_server": meta["deploy_map"]["app_server"]}
+    for number, apps in enumerate(clients, 1):
+        name = "app_client" if len(clients) == 1 else f"app_client_{number}"
+        first, *others = apps
+        (job / first).rename(job / name)
+        for other in others:
+            shutil.rmtree(job / other)
+        deploy_map[name] = [site for sites in apps.values() for site in sites]
+    (job / "meta.json").write_text(json.dumps(meta | {"deploy_map": deploy_map}))
+
+
+def _clear(job: Path) -> None:
+    """Remove the apps of an earlier export to ``job``: the new one may have others."""
+    meta = job / "meta.json"
+    if meta.exists():
+        for app in json.loads(meta.read_text())["deploy_map"]:
+            if app in {folder.name for folder in job.iterdir()}:
+                shutil.rmtree(job / app)
 
 
 _OPTIONS = {

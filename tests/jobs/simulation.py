@@ -1,12 +1,15 @@
 """Run a job in NVFlare's simulator from a test, with an end."""
 
 import importlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.places import ROOT
 
@@ -48,6 +51,32 @@ def export(name: str, folder: Path, *options: str) -> Path:
     return folder / name
 
 
+def client_app(job: Path, site: str) -> Path:
+    """The folder of the app of ``site``, by the job's deploy_map."""
+    (app,) = [app for app, sites in _deploy_map(job).items() if site in sites]
+    return job / app
+
+
+def client_config(job: Path, site: str = "site-1") -> Any:
+    """What NVFlare builds at ``site``."""
+    return json.loads((client_app(job, site) / "config" / "config_fed_client.json").read_text())
+
+
+def own_app(job: Path, site: str) -> Path:
+    """Give ``site`` a copy of its app for itself, as somebody who edits a job would; return it."""
+    meta = json.loads((job / "meta.json").read_text())
+    app, own = client_app(job, site), job / f"app_{site}"
+    shutil.copytree(app, own)
+    meta["deploy_map"][app.name].remove(site)
+    meta["deploy_map"][own.name] = [site]
+    (job / "meta.json").write_text(json.dumps(meta))
+    return own
+
+
+def _deploy_map(job: Path) -> dict[str, list[str]]:
+    return json.loads((job / "meta.json").read_text())["deploy_map"]
+
+
 def simulate(job: Path, workspace: Path, threads: int, **variables: str) -> Simulation:
     """Run ``nvflare simulator`` on ``job``; the variables are added to the environment."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MEDLEAK_")}
@@ -70,17 +99,21 @@ def simulate(job: Path, workspace: Path, threads: int, **variables: str) -> Simu
     return Simulation(workspace, process.returncode, log)
 
 
-def medleak(*args: str, cwd: Path, code: int | None = 0, **variables: str) -> str:
-    """What the ``medleak`` command prints; with ``code`` None also its errors, whatever its end."""
+def allow_medleak(workspace: Path) -> None:
+    """Let all parties of a simulation build medleak's classes for jobs that ship no code."""
+    allowed = {"format_version": 2, "class_allow_list": ["nvflare.", "medleak."]}
+    (workspace / "local").mkdir(parents=True)
+    (workspace / "local" / "resources.json").write_text(json.dumps(allowed))
+
+
+def medleak(*args: str, cwd: Path) -> str:
+    """What the ``medleak`` command prints."""
     done = subprocess.run(
         [str(BIN / "medleak"), *args],
         cwd=cwd,
-        env=os.environ | variables,
         capture_output=True,
         text=True,
         timeout=200,
     )
-    if code is None:
-        return done.stdout + done.stderr
-    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-2000:]
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout

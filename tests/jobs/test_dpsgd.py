@@ -1,7 +1,6 @@
 """cxr_dpsgd and cxr_fedbn in NVFlare's simulator, a new process for every site and round."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from medleak.custom.record import read_info, read_manifest, read_record, verify
 from medleak.custom.training import sgd
 from medleak.filters import storage
 from medleak.filters.privacy import accounting, ledger
-from tests.jobs.simulation import Simulation, export, job_command, simulate
+from tests.jobs.simulation import Simulation, client_config, export, job_command, simulate
 
 pytestmark = [pytest.mark.simulator, pytest.mark.timeout(300)]
 
@@ -146,10 +145,6 @@ def test_a_setting_without_a_guarantee_or_a_filter_is_one_line(tmp_path, capsys,
         job_command(*options, "--env", "export", "--folder", str(tmp_path))
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.iterdir())
-
-
-def client_config(job: Path, site="site-1"):
-    return json.loads((job / f"app_{site}" / "config" / "config_fed_client.json").read_text())
 
 
 def test_fixed_noise_is_counted_without_a_limit_unless_one_is_given(tmp_path):

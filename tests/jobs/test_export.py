@@ -3,16 +3,19 @@
 import filecmp
 import importlib.util
 import json
+import math
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from medleak.custom.flare.installed_client import InstalledClient
+from medleak.custom.sites.table import TMI_TABLE_II, batch_size_of, scaled
 from medleak.custom.training import client
 from medleak.custom.training.arguments import parse
-from tests.jobs.simulation import ROOT, export, job_command
+from tests.jobs.simulation import ROOT, client_config, export, job_command
 
 JOBS = ROOT / "jobs"
 
@@ -43,17 +46,53 @@ def test_every_committed_job_is_its_export(exported):
 def test_a_job_has_the_nine_sites_of_the_paper_with_their_batch_sizes(exported):
     meta = json.loads((exported / "cxr_dp" / "meta.json").read_text())
     assert meta["min_clients"] == 9
-    sizes = {}
-    for n in range(1, 10):
-        config = exported / "cxr_dp" / f"app_site-{n}" / "config" / "config_fed_client.json"
-        (executor,) = json.loads(config.read_text())["executors"]
-        args = executor["executor"]["args"]["task_script_args"].split()
-        sizes[n] = int(args[args.index("--batch_size") + 1])
-    assert sizes == {1: 4, 2: 4, 3: 4, 4: 4, 5: 8, 6: 8, 7: 8, 8: 8, 9: 1}
+    sites = [f"site-{n}" for n in range(1, 10)]
+    assert meta["deploy_map"] == {"app_server": ["server"], "app_client": sites}
+    args = script_args(client_config(exported / "cxr_dp"))
+    sizes = {site: batch_size_of(args.table, site) for site in sites}
+    assert sizes == dict(zip(sites, (4, 4, 4, 4, 8, 8, 8, 8, 1), strict=True))
+    assert args.batch_size is None
+
+
+def test_sites_that_differ_in_nothing_share_one_app_and_keep_their_names(exported):
+    apps = {}
+    for job in exported.iterdir():
+        meta = json.loads((job / "meta.json").read_text())
+        deployed = meta["deploy_map"]
+        assert {f.name for f in job.iterdir() if f.is_dir()} == set(deployed)
+        assert deployed.pop("app_server") == ["server"]
+        served = [site for sites in deployed.values() for site in sites]
+        table = script_args(client_config(job, served[0])).table
+        assert sorted(served) == sorted(site.name for site in table)
+        assert len(served) == meta["min_clients"]
+        contents = {
+            tuple((f, (job / app / f).read_bytes()) for f in sorted(files(job / app)))
+            for app in deployed
+        }
+        assert len(contents) == len(deployed)
+        apps[job.name] = len(deployed)
+    # Under DP-SGD noise and sampling are a site's own: five rates among nine sites.
+    assert {name: n for name, n in apps.items() if n > 1} == {"cxr_dpsgd": 5}
+
+
+def test_under_dp_sgd_every_site_samples_at_the_rate_of_its_own_row(exported):
+    job = exported / "cxr_dpsgd"
+    for row in scaled(TMI_TABLE_II, 1 / 8):
+        rate = script_args(client_config(job, row.name)).sample_rate
+        assert rate == 1 / math.ceil(row.training / row.batch_size)
+
+
+def test_an_export_leaves_no_app_of_the_one_before(tmp_path):
+    export("cxr_dpsgd", tmp_path)
+    job = export("cxr_dpsgd", tmp_path, "--table", "a:2:16:4,b:2:16:4")
+    assert {f.name for f in job.iterdir() if f.is_dir()} == {"app_server", "app_client"}
+    assert json.loads((job / "meta.json").read_text())["deploy_map"]["app_client"] == ["a", "b"]
 
 
 def test_clients_serve_no_task_that_the_filters_do_not_know(exported):
-    for config in exported.glob("*/app_site-*/config/config_fed_client.json"):
+    configs = list(exported.glob("*/*/config/config_fed_client.json"))
+    assert len(configs) >= len(list(exported.iterdir()))
+    for config in configs:
         text = json.loads(config.read_text())
         assert [e["tasks"] for e in text["executors"]] == [["train", "validate"]]
         for chain in text["task_result_filters"]:
@@ -61,11 +100,7 @@ def test_clients_serve_no_task_that_the_filters_do_not_know(exported):
 
 
 def test_the_dp_job_differs_from_the_clean_one_by_its_filter_alone(exported):
-    def config(job):
-        path = exported / job / "app_site-9" / "config" / "config_fed_client.json"
-        return json.loads(path.read_text())
-
-    clean, dp = config("cxr_clean"), config("cxr_dp")
+    clean, dp = (client_config(exported / job, "site-9") for job in ("cxr_clean", "cxr_dp"))
     (chain,) = dp.pop("task_result_filters")
     assert clean.pop("task_result_filters") == []
     assert clean == dp
@@ -82,10 +117,10 @@ def test_options_reach_the_exported_job(tmp_path):
     server = json.loads((job / "app_server" / "config" / "config_fed_server.json").read_text())
     assert server["workflows"][0]["args"]["num_rounds"] == 100
     assert server["workflows"][0]["args"]["num_clients"] == 2
-    client = (job / "app_b" / "config" / "config_fed_client.json").read_text()
-    assert f"--table {table}" in client
-    assert "--spatial_size 224 224" in client
-    assert '"sigma0": 25.0' in client
+    client = client_config(job, "b")
+    assert f"--table {table}" in raw_args(client)
+    assert "--spatial_size 224 224" in raw_args(client)
+    assert filters(client)[0][1]["sigma0"] == 25.0
 
 
 @pytest.mark.parametrize(
@@ -124,12 +159,18 @@ def test_a_bad_option_is_one_line_and_nothing_is_written(tmp_path, capsys, optio
 def exported_with(tmp_path, name: str, *options: str) -> tuple[dict, dict]:
     """Server's and first site's configuration."""
     job = export(name, tmp_path, *options)
-    configs = [
-        job / app / "config" / f"config_fed_{kind}.json"
-        for app, kind in (("app_server", "server"), ("app_site-1", "client"))
-    ]
-    server, client = (json.loads(path.read_text()) for path in configs)
-    return server, client
+    server = json.loads((job / "app_server" / "config" / "config_fed_server.json").read_text())
+    return server, client_config(job)
+
+
+def raw_args(config: dict) -> str:
+    (executor,) = config["executors"]
+    return executor["executor"]["args"]["task_script_args"]
+
+
+def script_args(config: dict) -> Namespace:
+    """The script's arguments as it reads them."""
+    return parse(raw_args(config).split())
 
 
 def filters(config: dict) -> list[tuple[str, dict]]:
@@ -189,7 +230,7 @@ def test_any_importable_model_reaches_server_sites_and_record(tmp_path):
     assert initial["weights"] == "random"  # MEDLEAK_WEIGHTS is of a ResNet-18
     ((_, recorder),) = filters(server)
     assert (recorder["model_path"], recorder["model_args"]) == ("my.nets.make", given)
-    args = client["executors"][0]["executor"]["args"]["task_script_args"]
+    args = raw_args(client)
     assert "--model_path my.nets.make --model_args width=[8,16] act=%22re%20lu%22 --" in args
 
 
@@ -198,7 +239,7 @@ def test_a_class_may_be_called_anything_that_a_folder_is(tmp_path):
     server, client = exported_with(tmp_path, "cxr_clean", "--classes", *names)
     ((_, recorder),) = filters(server)
     assert recorder["class_names"] == names
-    words = client["executors"][0]["executor"]["args"]["task_script_args"].split()
+    words = raw_args(client).split()
     given = words[words.index("--classes") + 1 : words.index("--modality")]
     assert parse([*words[: words.index("--run_dir") + 1], "x"]).classes == names
     assert not set("{}\"' ") & set("".join(given))
@@ -210,8 +251,8 @@ def test_fedsgd_draws_half_of_the_sites_and_takes_one_step_on_all_images(exporte
     assert server["workflows"][0]["args"]["num_clients"] == 4
     meta = json.loads((job / "meta.json").read_text())
     assert meta["min_clients"] == 8
-    for config in job.glob("app_site-*/config/config_fed_client.json"):
-        assert config.read_text().count("--full_batch") == 1
+    assert raw_args(client_config(job)).count("--full_batch") == 1
+    assert meta["deploy_map"]["app_client"] == [f"site-{n}" for n in range(1, 9)]
 
 
 @pytest.mark.parametrize("data", ["melanoma", "cxr", "brain_mri", "cifar10"])

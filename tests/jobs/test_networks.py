@@ -1,6 +1,7 @@
-"""Jobs on colour, on masks, and on a user's own images and network, in NVFlare's simulator."""
+"""Jobs on masks, and on a user's own images and network, in NVFlare's simulator."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -8,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner, Result
 
 from medleak.custom.data.datalist import load_datalist
 from medleak.custom.data.transforms import load_images, network_input
 from medleak.custom.record import list_updates, read_record, verify
-from tests.jobs.simulation import Simulation, export, medleak, simulate
+from medleak.inversion.cli import app
+from tests.jobs.simulation import Simulation, allow_medleak, export, simulate
 
 pytestmark = [pytest.mark.simulator, pytest.mark.timeout(300)]
 
@@ -35,6 +38,8 @@ def make(width, outputs=2):
 
 def run(name: str, folder: Path, *options: str, **variables: str) -> Simulation:
     job = export(name, folder, "--num_rounds", "1", "--scale", "1", *options)
+    if "--installed" in options:
+        allow_medleak(folder / "run")
     done = simulate(job, folder / "run", 2, **variables)
     assert done.returncode == 0, done.log[-3000:]
     return done
@@ -44,21 +49,15 @@ def report(done: Simulation) -> dict:
     return json.loads((done.server / "test_metrics.json").read_text())
 
 
-def test_colour_images_are_trained_on_noised_recorded_and_tested(tmp_path):
-    done = run("fundus_dp", tmp_path, "--table", TWO)
-    found = read_record(done.server / "records", 0, "site-9")
-    assert found.manifest.input.channels == 3
-    assert [d["name"] for d in found.info.defences] == ["percentile_gaussian"]
-    items = load_datalist(done.workspace / "site-9" / "simulate_job" / "datalist.json")["training"]
-    images, _ = load_images(items, spatial_size=(64, 64), channels=3)
-    assert (images[:, 0] - images[:, 2]).abs().mean() > 0.1  # a fundus is red, not gray
-    tested = report(done)
-    assert (tested["site"], tested["classes"]) == ("site-1", ["normal", "glaucoma"])
-    assert tested["accuracy"]["lower95"] <= tested["accuracy"]["value"]
+def audit(*options: str) -> Result:
+    return CliRunner().invoke(app, ["audit", "run", *options, "--out", "audit", "--json"])
 
 
-def test_a_segmentation_is_recorded_tested_by_dice_and_inverted(tmp_path):
-    done = run("brain_unet", tmp_path, "--table", TWO, "--spatial_size", "32")
+def test_a_segmentation_without_code_in_the_job_is_recorded_tested_by_dice_and_inverted(
+    tmp_path, monkeypatch
+):
+    options = ("--table", TWO, "--spatial_size", "32", "--installed")
+    done = run("brain_unet", tmp_path, *options)
     records = done.server / "records"
     found = read_record(records, 0, "site-9")
     assert found.manifest.task.criterion == "segmentation_cross_entropy"
@@ -66,9 +65,10 @@ def test_a_segmentation_is_recorded_tested_by_dice_and_inverted(tmp_path):
     assert [problem for *_, problem in verify(records)] == [None, None]
     tested = report(done)
     assert 0 <= tested["dice"]["lower95"] <= tested["dice"]["value"] <= 1
-    options = ("--site", "site-9", "--attack", "row_space:seconds=4", "--out", "audit", "--json")
-    summary = json.loads(medleak("audit", str(done.workspace), *options, cwd=tmp_path))
-    (case,) = summary["sites"]
+    monkeypatch.chdir(tmp_path)
+    audited = audit("--site", "site-9", "--attack", "row_space:seconds=4")
+    assert audited.exit_code == 0, audited.output
+    (case,) = json.loads(audited.stdout)["sites"]
     assert case["ssim"]["n"] == 1
 
 
@@ -84,7 +84,8 @@ def test_own_images_and_own_network_go_through_job_record_and_audit(tmp_path, mo
             )
     own = ("--model", "my_nets.make", "--model_args", '{"width": 8}', "--classes", "ill", "well")
     table = ("--table", "site-1:1:2:2,site-2:1:2:2,site-3:1:1:2", "--clients_per_round", "1")
-    variables = {"MEDLEAK_DATA": str(images), "PYTHONPATH": str(tmp_path)}
+    importable = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    variables = {"MEDLEAK_DATA": str(images), "PYTHONPATH": importable}
     done = run("medpfl_fedsgd", tmp_path, *own, *table, **variables)
     records = done.server / "records"
     ((_, site),) = list_updates(records)  # a random one of three
@@ -108,9 +109,11 @@ def test_own_images_and_own_network_go_through_job_record_and_audit(tmp_path, mo
         expected = -found.info.lr * parameter.grad
         np.testing.assert_allclose(found.update[name], expected, rtol=1e-3, atol=1e-7)
 
-    audit = ("audit", "run", "--attack", "row_space:seconds=3", "--out", "audit", "--json")
-    refused = medleak(*audit, cwd=tmp_path, code=None, PYTHONPATH=str(tmp_path))
-    assert "my_nets.make" in refused
-    allowed = medleak(*audit, "--allow-model", "my_nets.", cwd=tmp_path, PYTHONPATH=str(tmp_path))
-    (case,) = json.loads(allowed)["sites"]
+    monkeypatch.chdir(tmp_path)
+    refused = audit("--attack", "row_space:seconds=3")
+    assert refused.exit_code != 0
+    assert "my_nets.make" in refused.stderr
+    allowed = audit("--attack", "row_space:seconds=3", "--allow-model", "my_nets.")
+    assert allowed.exit_code == 0, allowed.output
+    (case,) = json.loads(allowed.stdout)["sites"]
     assert case["ssim"]["n"] == len(items)

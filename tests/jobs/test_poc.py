@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from medleak.custom.record import list_updates, read_record
-from tests.jobs.simulation import BIN, export
+from tests.jobs.simulation import BIN, export, own_app
 
 pytestmark = [pytest.mark.simulator, pytest.mark.timeout(400)]
 
@@ -93,7 +93,7 @@ def federation(tmp_path_factory, installed) -> Iterator[Federation]:
 def test_the_policy_of_a_site_adds_noise_that_no_job_asked_for_or_can_shadow(federation, tmp_path):
     options = ("--table", TABLE, "--scale", "1", "--num_rounds", "1")
     job = export("cxr_clean", tmp_path, *options)
-    shadow = job / "app_site-1" / "custom" / "medleak" / "filters" / "adapters"
+    shadow = own_app(job, "site-1") / "custom" / "medleak" / "filters" / "adapters"
     shadow.mkdir(parents=True)
     for package in (shadow, shadow.parent, shadow.parent.parent):
         (package / "__init__.py").write_text(
@@ -114,7 +114,7 @@ def test_the_policy_of_a_site_adds_noise_that_no_job_asked_for_or_can_shadow(fed
 def test_a_job_that_sends_whole_weights_past_the_filter_sends_nothing(federation, tmp_path):
     options = ("--table", TABLE, "--scale", "1", "--num_rounds", "1")
     job = export("cxr_clean", tmp_path, *options)
-    config = job / "app_site-1" / "config" / "config_fed_client.json"
+    config = own_app(job, "site-1") / "config" / "config_fed_client.json"
     text = json.loads(config.read_text())
     text["executors"][0]["tasks"] = ["*"]
     text["executors"][0]["executor"]["args"]["params_transfer_type"] = "FULL"

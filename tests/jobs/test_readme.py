@@ -20,7 +20,7 @@ from medleak.custom.training import client
 from medleak.custom.training.arguments import parse
 from medleak.custom.training.initial import initial_network
 from medleak.inversion.cli import app
-from tests.jobs.simulation import ROOT, export
+from tests.jobs.simulation import ROOT, client_config, export
 
 pytestmark = pytest.mark.timeout(300)  # an audit included
 
@@ -96,7 +96,7 @@ def test_own_images_and_own_network_are_trained_on_recorded_and_audited(
 
     # What the exported job gives to the server and to site-9.
     server = json.loads((job / "app_server/config/config_fed_server.json").read_text())
-    site = json.loads((job / "app_site-9/config/config_fed_client.json").read_text())
+    site = client_config(job, "site-9")
     (recorder,) = [f["args"] for c in server["task_result_filters"] for f in c["filters"]]
     (persistor,) = [c["args"] for c in server["components"] if c["id"] == "persistor"]
     initial = initial_network(**persistor["model"]["args"])

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medleak.custom.data.datalist import load_datalist
+from medleak.custom.data.transforms import load_images
 from medleak.custom.record import list_updates, read_info, read_record, verify
-from tests.jobs.simulation import Simulation, export, simulate
+from tests.jobs.simulation import Simulation, export, own_app, simulate
 
 pytestmark = [pytest.mark.simulator, pytest.mark.timeout(300)]
 
@@ -16,31 +18,32 @@ ROUNDS = 2
 
 
 @pytest.fixture(scope="module")
-def clean(tmp_path_factory) -> Simulation:
-    folder = tmp_path_factory.mktemp("clean")
-    options = ("--table", SMALL, "--num_rounds", str(ROUNDS), "--scale", "1")
-    run = simulate(export("cxr_clean", folder, *options), folder / "workspace", threads=2)
+def noised(tmp_path_factory) -> Simulation:
+    """Two rounds on colour images, noise on every update: what most tests here look at."""
+    folder = tmp_path_factory.mktemp("noised")
+    options = ("--table", SMALL, "--num_rounds", str(ROUNDS), "--scale", "1", "--sigma0", "1")
+    run = simulate(export("fundus_dp", folder, *options), folder / "workspace", threads=2)
     assert run.returncode == 0, run.log[-3000:]
     return run
 
 
-def test_every_update_of_every_site_is_recorded_and_sound(clean):
-    records = clean.server / "records"
+def test_every_update_of_every_site_is_recorded_and_sound(noised):
+    records = noised.server / "records"
     expected = [(r, s) for r in range(ROUNDS) for s in ("site-1", "site-9")]
     assert list_updates(records) == expected
     assert [problem for *_, problem in verify(records)] == [None] * len(expected)
 
 
-def test_the_site_declares_its_schedule(clean):
-    info = read_info(clean.server / "records", 0, "site-1")
+def test_the_site_declares_its_schedule(noised):
+    info = read_info(noised.server / "records", 0, "site-1")
     assert (info.n_images, info.n_steps, info.batch_size, info.lr) == (8, 2, 4, 0.01)
-    info = read_info(clean.server / "records", 1, "site-9")
+    info = read_info(noised.server / "records", 1, "site-9")
     assert (info.n_images, info.n_steps, info.batch_size) == (1, 1, 1)
 
 
-def test_the_next_model_is_the_last_one_plus_the_weighted_mean_of_the_updates(clean):
+def test_the_next_model_is_the_last_one_plus_the_weighted_mean_of_the_updates(noised):
     first, second = (
-        {site: read_record(clean.server / "records", r, site) for site in ("site-1", "site-9")}
+        {site: read_record(noised.server / "records", r, site) for site in ("site-1", "site-9")}
         for r in range(ROUNDS)
     )
     weights = {site: found.info.n_images for site, found in first.items()}
@@ -54,27 +57,40 @@ def test_the_next_model_is_the_last_one_plus_the_weighted_mean_of_the_updates(cl
         )
 
 
-def test_the_selected_model_is_kept_and_tested(clean):
-    assert (clean.server / "app_server" / "best_FL_global_model.pt").is_file()
-    results = json.loads((clean.server / "cross_site_val" / "cross_val_results.json").read_text())
+def test_the_selected_model_is_kept_and_tested(noised):
+    assert (noised.server / "app_server" / "best_FL_global_model.pt").is_file()
+    results = json.loads((noised.server / "cross_site_val" / "cross_val_results.json").read_text())
     (metrics,) = results["site-1"].values()
     assert list(results["site-1"]) == ["SRV_best_FL_global_model.pt"]
     assert 0 <= metrics["test_accuracy"] <= 1
 
 
-def test_losses_of_every_site_are_in_tensorboard(clean):
+def test_losses_of_every_site_are_in_tensorboard(noised):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     for site in ("site-1", "site-9"):
-        events = EventAccumulator(str(clean.server / "tb_events" / site)).Reload()
+        events = EventAccumulator(str(noised.server / "tb_events" / site)).Reload()
         assert {e.step for e in events.Scalars("training_loss")} == set(range(ROUNDS))
 
 
-def test_the_server_side_holds_no_image_and_no_file_name_of_a_site(clean):
-    lists = json.loads((clean.workspace / "site-9" / "simulate_job" / "datalist.json").read_text())
+def test_colour_images_are_trained_on_noised_recorded_and_tested(noised):
+    found = read_record(noised.server / "records", 0, "site-9")
+    assert found.manifest.input.channels == 3
+    (defence,) = found.info.defences
+    assert (defence["name"], defence["args"]["sigma0"]) == ("percentile_gaussian", 1.0)
+    lists = load_datalist(noised.workspace / "site-9" / "simulate_job" / "datalist.json")
+    images, _ = load_images(lists["training"], spatial_size=(64, 64), channels=3)
+    assert (images[:, 0] - images[:, 2]).abs().mean() > 0.1  # a fundus is red, not gray
+    tested = json.loads((noised.server / "test_metrics.json").read_text())
+    assert (tested["site"], tested["classes"]) == ("site-1", ["normal", "glaucoma"])
+    assert tested["accuracy"]["lower95"] <= tested["accuracy"]["value"]
+
+
+def test_the_server_side_holds_no_image_and_no_file_name_of_a_site(noised):
+    lists = json.loads((noised.workspace / "site-9" / "simulate_job" / "datalist.json").read_text())
     (trained_on,) = lists["training"]
     name = Path(trained_on["image"]).name.encode()
-    for file in (clean.workspace / "server").glob("**/*"):
+    for file in (noised.workspace / "server").glob("**/*"):
         assert file.suffix not in {".png", ".jpg"}
         if file.is_file():
             assert name not in file.read_bytes(), file
@@ -82,7 +98,7 @@ def test_the_server_side_holds_no_image_and_no_file_name_of_a_site(clean):
 
 def test_an_update_whose_filter_raises_never_reaches_the_server(tmp_path):
     job = export("cxr_dp", tmp_path, "--table", SMALL, "--num_rounds", "1", "--scale", "1")
-    config = job / "app_site-9" / "config" / "config_fed_client.json"
+    config = own_app(job, "site-9") / "config" / "config_fed_client.json"
     # Whole weights instead of a difference: not what the filter's noise is calibrated for.
     config.write_text(config.read_text().replace('"DIFF"', '"FULL"'))
     run = simulate(job, tmp_path / "workspace", threads=2)

@@ -21,6 +21,7 @@ from medleak.custom.sites.split import (
     scaled,
     split,
 )
+from medleak.custom.sites.table import batch_size_of
 
 
 def singles(n, num_classes=2):
@@ -298,6 +299,15 @@ def test_the_largest_scale_is_the_largest_that_leaves_a_test_set(n):
 def test_data_too_small_for_any_scale_are_refused():
     message = refusal(largest_scale, TMI_TABLE_II, singles(60))
     assert "60 images" in message
+
+
+def test_a_site_has_the_batch_size_of_its_row_and_without_one_none():
+    assert {s.name: batch_size_of(TMI_TABLE_II, s.name) for s in TMI_TABLE_II} == {
+        s.name: s.batch_size for s in TMI_TABLE_II
+    }
+    message = refusal(batch_size_of, (Site("a", 1, 1, 0), Site("b", 2, 2, 0)), "site-1")
+    assert "'site-1' has no row" in message
+    assert "the table has a, b" in message
 
 
 def test_no_data_have_no_largest_scale():

@@ -29,7 +29,7 @@ def tracked(monkeypatch):
 
 def options(folder, *more, size=16, path=LENET, **model):
     model = model or {"num_classes": 2, "spatial_size": size}
-    line = f"--batch_size 2 --classes normal pneumonia --spatial_size {size} {size} --lr 0.1 "
+    line = f"--classes normal pneumonia --spatial_size {size} {size} --lr 0.1 "
     line += f"--table {TABLE} --scale 1 --run_dir {folder} --model_path {path} "
     return [*line.split(), "--model_args", *format_args(model).split(), *more]
 
@@ -189,6 +189,37 @@ def test_an_error_of_the_system_is_logged_without_the_file_it_is_about(
     assert "OSError: No space left on device" in caplog.text
     assert "Doe" not in caplog.text
     assert "Doe_1970" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("given", "size", "steps"), [((), 2, 2), (("--batch_size", "1"), 1, 4)])
+def test_the_batch_size_is_the_row_of_the_site_unless_the_job_gives_one(
+    tmp_path, tracked, given, size, steps
+):
+    # --batch_size is what jobs passed that were exported when each site had an app of its own.
+    _, meta, _ = parts(site(tmp_path, *given).train(sent()[1]))
+    assert (meta["hp"]["batch_size"], meta["hp"]["n_steps"]) == (size, steps)
+
+
+def test_a_site_without_a_row_ends_before_any_image_is_read_with_what_to_do(
+    tmp_path, monkeypatch, caplog, tracked
+):
+    monkeypatch.setattr(client, "site_lists", None)
+    with caplog.at_level(logging.ERROR):
+        assert served(monkeypatch, *options(tmp_path), "--table", "north:2:4:4") == 2
+    assert "has no row in the table, so its batch size is not known" in caplog.text
+    assert "--table name:batch_size:training:validation" in caplog.text
+
+
+@pytest.mark.parametrize("more", [("--batch_size", "2"), ("--full_batch",)])
+def test_a_site_with_its_own_list_needs_no_row_where_its_batches_are_known(tmp_path, tracked, more):
+    site(tmp_path / "drawn")._load("training")
+    lists = json.loads((tmp_path / "drawn" / "datalist.json").read_text())
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps(lists))
+    args = options(tmp_path / "run", "--dataset_json", own, "--table", "north:2:4:4", *more)
+    guest = client.Site(parse([str(arg) for arg in args]), "guest")
+    _, meta, _ = parts(guest.train(sent()[1]))
+    assert meta["hp"]["batch_size"] == (4 if more == ("--full_batch",) else 2)
 
 
 def test_class_names_keep_their_spaces_on_the_way_to_the_script(tmp_path):

@@ -108,6 +108,22 @@ def parse_table(text: str) -> tuple[Site, ...]:
     return tuple(sites)
 
 
+def batch_size_of(sites: Sequence[Site], name: str) -> int:
+    """The batch size in the row of ``name``.
+
+    Raises:
+        DataError: There is no such row.
+    """
+    for site in sites:
+        if site.name == name:
+            return site.batch_size
+    raise DataError(
+        f"Site {name!r} has no row in the table, so its batch size is not known. Give it a row "
+        "(--table name:batch_size:training:validation,...), or --batch_size; the table has "
+        f"{', '.join(site.name for site in sites) or '(none)'}."
+    )
+
+
 def own_images(sites: Sequence[Site]) -> dict[str, Site]:
     """Sites with images of their own, by name, after checking that the rows fit together.
 

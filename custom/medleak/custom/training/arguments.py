@@ -15,7 +15,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     dp = parser.add_argument_group("DP-SGD, if noise_multiplier is given")
     dp.add_argument("--noise_multiplier", type=float)
     dp.add_argument("--max_grad_norm", type=float, default=1.0)
-    dp.add_argument("--sample_rate", type=float, help="default: from images and batch_size")
+    dp.add_argument("--sample_rate", type=float, help="default: from images and batch size")
     dp.add_argument(
         "--share_metrics",
         action="store_true",
@@ -51,7 +51,11 @@ def _add_data(data: argparse._ArgumentGroup) -> None:
 
 
 def _add_training(training: argparse._ArgumentGroup) -> None:
-    training.add_argument("--batch_size", type=int, required=True)
+    training.add_argument(
+        "--batch_size",
+        type=int,
+        help="of every site that gets these arguments; default: of the site's own row of --table",
+    )
     training.add_argument(
         "--full_batch",
         action="store_true",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from medleak.custom.data.datalist import DataError, Item
+from medleak.custom.sites.table import batch_size_of
 from medleak.custom.training.arguments import parse
 from medleak.custom.training.site_data import Source, site_lists
 
@@ -63,11 +64,12 @@ class Site:
         from medleak.custom.training.sgd import evaluate
 
         args, round = self.args, int(model.current_round or 0)
+        batch_size = self._batch_size()  # first: without one there is nothing to load images for
         network = self._network(model.params)
         validation = evaluate(network, *self._load("validation"), self._normalisation())
         images, labels = self._load("training")
-        schedule = self._schedule(round, len(images))
-        mechanism = self._mechanism(len(images))
+        schedule = self._schedule(round, batch_size or len(images))
+        mechanism = self._mechanism(len(images), schedule.batch_size)
         if mechanism is None:
             losses = self._train(network, images, labels, schedule, round, model.meta or {})
         else:
@@ -116,19 +118,26 @@ class Site:
         flat = {f"test_{name}": value for name, value in kind.scores(logits, labels).items()}
         return FLModel(metrics={**flat, tested_model.REPORT: report})
 
-    def _schedule(self, round: int, n_images: int) -> "Schedule":
+    def _batch_size(self) -> int | None:
+        """What the job gives to all sites, else of this site's row; None: all of its images."""
+        if self.args.full_batch:
+            return None
+        given = self.args.batch_size
+        return batch_size_of(self.args.table, self.name) if given is None else given
+
+    def _schedule(self, round: int, batch_size: int) -> "Schedule":
         from medleak.custom.training.sgd import Schedule, decayed
 
         args = self.args
         return Schedule(
-            batch_size=n_images if args.full_batch else args.batch_size,
+            batch_size=batch_size,
             local_epochs=1 if args.full_batch else args.local_epochs,
             lr=decayed(args.lr, round, step=args.lr_step, gamma=args.lr_gamma),
             momentum=args.momentum,
             weight_decay=args.weight_decay,
         )
 
-    def _mechanism(self, n_images: int) -> "DPSGD | None":
+    def _mechanism(self, n_images: int, batch_size: int) -> "DPSGD | None":
         """DP-SGD as the job asks for it; Opacus takes seconds to import, so only then."""
         if self.args.noise_multiplier is None:
             return None
@@ -136,7 +145,7 @@ class Site:
 
         rate = self.args.sample_rate
         if rate is None:
-            rate = sample_rate_for(n_images, self.args.batch_size)
+            rate = sample_rate_for(n_images, batch_size)
         return DPSGD(
             noise_multiplier=self.args.noise_multiplier,
             max_grad_norm=self.args.max_grad_norm,
