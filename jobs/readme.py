@@ -28,7 +28,7 @@ def readme(job: Job) -> str:
         f"Your images: `MEDLEAK_DATA`, {images}.",
         *leaves,
         f"Other numbers, networks, defences; POC, production: `python jobs/job.py {job.name}` and "
-        "its `--help`. Measured time, memory, accuracy and leakage: docs/jobs.md.",
+        "its `--help`. Measured time, memory, accuracy and leakage: docs/measurements/jobs.md.",
     ]
     if job.initial_weights == "auto":
         lines.insert(2, "First weights: `MEDLEAK_WEIGHTS`, a file for ResNet-18; without, random.")

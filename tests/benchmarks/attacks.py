@@ -1,4 +1,4 @@
-"""The attacks on real images, from records: one line a case, as the table of docs/attacks.md.
+"""The attacks on real images, from records: one line a case, as in docs/measurements/attacks.md.
 
 Run it by hand, on an idle machine::
 

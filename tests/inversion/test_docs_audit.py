@@ -1,4 +1,4 @@
-"""Tests of docs/audit.md: its commands are ones that exist."""
+"""Tests of docs/how-to/audit.md: its commands are ones that exist."""
 
 import importlib
 import re
@@ -12,7 +12,7 @@ from tests.places import ROOT
 from medleak.inversion.calibration.search import mechanism
 from medleak.inversion.cli import app
 
-TEXT = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "how-to" / "audit.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^    (medleak .*)$", TEXT, re.MULTILINE)
 
 
@@ -49,4 +49,4 @@ def test_its_jobs_commands_parse(monkeypatch):
 
 def test_its_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
-        assert (ROOT / "docs" / target).exists(), target
+        assert (ROOT / "docs" / "how-to" / target).exists(), target

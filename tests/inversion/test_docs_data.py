@@ -1,4 +1,4 @@
-"""Tests that docs/data.md says what the commands do."""
+"""Tests that docs/how-to/data.md says what the commands do."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ from medleak.custom.phantoms import MODALITIES
 from medleak.custom.sites.split import parse_table
 from medleak.inversion.cli import app
 
-TEXT = (ROOT / "docs" / "data.md").read_text()
+TEXT = (ROOT / "docs" / "how-to" / "data.md").read_text()
 COMMANDS = sorted(
     {line.strip() for line in re.findall(r"^    (medleak .+)$", TEXT, re.MULTILINE)}
     | set(re.findall(r"`(medleak [^`]+)`", TEXT)) - {"medleak data"}

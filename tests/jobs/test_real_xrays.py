@@ -47,6 +47,6 @@ def test_the_image_of_the_high_risk_site_comes_back_from_its_update(tmp_path, pr
     if job == "cxr_clean":
         assert case["ssim"]["min"] >= 0.92
     else:
-        # The published noise does not hide batch-norm statistics: README, docs/attacks.md.
+        # The published noise does not hide batch-norm statistics: docs/measurements/attacks.md.
         assert case["rdlv"]["min"] > 0
         assert "leaks" in case["verdict"]

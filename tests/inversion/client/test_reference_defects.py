@@ -1,4 +1,4 @@
-"""Defects of the reference implementation that must not come back (notes/attacks.md, section 1).
+"""Defects of the published implementation of TMI 2023 that must not come back.
 
 One test a row: each fails for the broken form.
 """

@@ -100,7 +100,7 @@ def test_only_finite_numbers_are_numbers(value, found):
     ("attack", "words"),
     [
         ("dlg", "Zhu et al., NeurIPS 2019"),
-        ("row_space:seconds=25", "docs/attacks.md"),
+        ("row_space:seconds=25", "docs/explanation/attacks.md"),
         ("average/row_space", "joins a site's updates of all rounds"),
         ("my_own", "not one of medleak's own"),
     ],

@@ -63,7 +63,7 @@ class QuasiNewton:
 
     For smooth objectives whose minimum is near: it then needs a fifth of Adam's iterations, and
     ends far closer. Three layers that lose 0.4 of the gain each gave 0.99 where five at 0.75
-    gave 0.97 and plain pixels 0.89 (SSIM, docs/attacks.md).
+    gave 0.97 and plain pixels 0.89 (SSIM, docs/measurements/attacks.md).
 
     Attributes:
         iterations: Of L-BFGS; about as many evaluations.

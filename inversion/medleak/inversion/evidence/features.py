@@ -6,7 +6,7 @@ mixtures have every patch in the row space. They are the null space of a linear 
 Krylov iterations find in some fifty products an image. After a ReLU the mixture can be undone
 (:mod:`medleak.inversion.evidence.unmixing`). Images are then sought whose features point that way,
 a far smoother descent than into the row space: whole images come back where the row space leads
-astray (docs/attacks.md).
+astray (docs/measurements/attacks.md).
 
 Who shared a step shows as well. In a step patches are centred by their mean over all of its images,
 so that the row space holds the differences of its images' means, but not these means: outside of

@@ -1,4 +1,4 @@
-"""How close reconstructions are to the images they were made from: design.md section 4.
+"""How close reconstructions are to the images they were made from: SSIM, PSNR, RDLV, assignment.
 
 All functions take images [N, C, H, W] float in [0, 1], C = 1 (gray) or 3 (RGB), on any device, and
 return float64 [N] on that device. Values outside [0, 1] are clipped before they are compared.

@@ -32,7 +32,8 @@ _LABELS = {
 }
 
 ATTACK_SOURCES = {
-    "row_space": "medleak (docs/attacks.md): row spaces of convolutions and batch statistics",
+    "row_space": "medleak (docs/explanation/attacks.md): row spaces of convolutions and batch "
+    "statistics",
     "epochwise_bn": "Hatamizadeh et al., IEEE TMI 2023, arXiv:2202.06924, eq. 1-5",
     "inverting_gradients": "Geiping et al., NeurIPS 2020, arXiv:2003.14053",
     "grad_inversion": "Yin et al., CVPR 2021, arXiv:2104.07586",

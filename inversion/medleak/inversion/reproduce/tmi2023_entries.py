@@ -31,7 +31,7 @@ def qualitative() -> list[Entry]:
             number="Fig. 1, 2, Table I",
             shows="the attack scenario, the attack, and what earlier attacks lack",
             published="drawings and a table of features; they hold no measurement.",
-            here="docs/attacks.md says the same of the attacks here.",
+            here="docs/explanation/attacks.md says the same of the attacks here.",
         ),
         Entry(
             number="Table II",
@@ -121,7 +121,7 @@ def figure_8(data: AuditData, pictures: dict[str, str]) -> Entry:
         published="only site 9 leaks (RDLV above 0), up to about sigma0 = 25.",
         here=_sweep(data, "rdlv"),
         why="Test accuracy needs a federation for each sigma0: `nvflare simulator jobs/cxr_dp`, "
-        "see docs/jobs.md; `medleak figures` draws it from utility.json.",
+        "see docs/measurements/jobs.md; `medleak figures` draws it from utility.json.",
         pictures=[pictures[n] for n in ("rdlv",) if n in pictures],
     )
 

@@ -1,4 +1,4 @@
-"""The tables of an audit directory: results.csv and summary.json (design.md section 5)."""
+"""The tables of an audit directory: results.csv and summary.json."""
 
 import csv
 import dataclasses
