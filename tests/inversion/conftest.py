@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from monai.networks.nets.resnet import ResNet
+from tests.inversion.calibration.federations import federation
 from tests.inversion.clients import lenet_spec, observed, resnet_spec, smooth_images
 from tests.inversion.figures.sweeps import make_audit
 from tests.inversion.report.directories import another, directory, phantoms
@@ -30,6 +31,7 @@ from medleak.custom.record import (
 __all__ = [
     "another",
     "directory",
+    "federation",
     "lenet_spec",
     "make_audit",
     "observed",
