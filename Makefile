@@ -21,10 +21,11 @@ demo: $(STAMP)  ## simulate the clean and the DP chest X-ray job, invert both, s
 test: $(STAMP)  ## every test
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-check: $(STAMP)  ## format, lint, types
+check: $(STAMP)  ## format, lint, types, the order of rooms
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -15,6 +15,23 @@ settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
 
 
+# First of the hooks, as pytest-xdist reads the groups in its own.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every file to one worker, and all that starts NVFlare to the same one, first.
+
+    A file's tests share its fixtures. Simulators and the POC would meet at ports and in memory,
+    and as they take longest they begin first. What opens a browser is marked.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("simulator") is None)
+    for item in items:
+        starts_nvflare = item.get_closest_marker("simulator") is not None
+        file = item.path.relative_to(ROOT).as_posix()
+        item.add_marker(pytest.mark.xdist_group("nvflare" if starts_nvflare else file))
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory) -> Path:
     """The wheel that sites install."""

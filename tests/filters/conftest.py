@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from tests.filters.sites import site
+
+__all__ = ["global_state", "site", "update"]
 
 
 def model_state(rng: np.random.Generator) -> dict[str, np.ndarray]:

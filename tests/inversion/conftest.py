@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 from monai.networks.nets.resnet import ResNet
+from tests.inversion.calibration.federations import federation
 from tests.inversion.clients import lenet_spec, observed, resnet_spec, smooth_images
 from tests.inversion.figures.sweeps import make_audit
+from tests.inversion.report.directories import another, directory, phantoms
 from torch import nn
 
 from medleak.custom.data.datalist import Item, load_datalist, save_datalist
@@ -26,7 +28,17 @@ from medleak.custom.record import (
     write_record,
 )
 
-__all__ = ["lenet_spec", "make_audit", "observed", "resnet_spec", "smooth_images"]
+__all__ = [
+    "another",
+    "directory",
+    "federation",
+    "lenet_spec",
+    "make_audit",
+    "observed",
+    "phantoms",
+    "resnet_spec",
+    "smooth_images",
+]
 
 NETWORK = {
     "block": "basic",

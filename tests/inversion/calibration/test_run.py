@@ -2,63 +2,18 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 import pytest
-import torch
 from nvflare.apis.workspace import Workspace
 from nvflare.private.fed.app.fl_conf import create_privacy_manager
 from tests.inversion.audit.audits import fake
-from typer.testing import CliRunner
+from tests.inversion.calibration.federations import protects
 
-from medleak.custom.record import read_record
 from medleak.filters import doctor
-from medleak.filters.noise import NoiseSource
-from medleak.filters.registry import defence
-from medleak.inversion.attacks.registry import ATTACKS
-from medleak.inversion.audit.health import easy_image, easy_record
 from medleak.inversion.audit.plan import Plan
-from medleak.inversion.calibration.run import calibrate, policy, read_calibration
+from medleak.inversion.calibration.run import calibrate, policy
 from medleak.inversion.calibration.search import mechanism
-from medleak.inversion.cli import app
 from medleak.inversion.results.rows import read_rows
-
-LIMIT = 0.3
-
-
-@pytest.fixture
-def federation(make_run, monkeypatch):
-    """(run, its attack): it finds the image of any update with less noise than ``LIMIT``."""
-    run = make_run({"site-9": 1}, rounds=(0, 4))
-    record = read_record(run.records, 4, "site-9")
-    image, label = easy_image(record.manifest.input)
-    easy = easy_record(record, image, label)
-
-    def images_of(observation):
-        update = observation.parameter_update
-        for known, answer in ((record, run.images("site-9", 16)), (easy, image)):
-            apart = sum(
-                float((v - torch.tensor(known.update[n])).norm()) for n, v in update.items()
-            )
-            if apart < LIMIT * sum(float(torch.tensor(known.update[n]).norm()) for n in update):
-                return answer
-        return torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-
-    table = fake(images_of)
-    monkeypatch.setitem(ATTACKS, "fake", table["fake"])
-    return run, table
-
-
-def protects(run, strength, seed=0):
-    """Whether the noise hides the image from the attack of `federation`."""
-    record = read_record(run.records, 4, "site-9")
-    text = f"percentile_gaussian:sigma0={strength:g},scope=group"
-    rng = NoiseSource.seeded(seed, 4, "site-9", text)
-    sent = defence(text)(record.update, rng=rng, global_state=record.global_state)
-    names = [n for n in record.update if "running" not in n and "tracked" not in n]
-    apart = [torch.tensor(sent[n] - record.update[n]).norm() for n in names]
-    whole = [torch.tensor(record.update[n]).norm() for n in names]
-    return float(sum(apart)) >= LIMIT * float(sum(whole))
 
 
 def plan_for(run, tmp_path):
@@ -164,70 +119,3 @@ def test_the_policy_is_one_that_nvflare_loads_and_the_doctor_passes(text, tmp_pa
     names = [type(f).__name__ for f in scope.task_result_filters["out"]]
     assert names[-1] == "PrivacyLedger"
     assert len(names) == 2 + text.count("+")
-
-
-def medleak(*args):
-    return CliRunner().invoke(app, [str(a) for a in args], env={"COLUMNS": "120"})
-
-
-def test_the_command_finds_a_strength_and_prints_what_to_paste(federation, tmp_path):
-    run, _ = federation
-    report = run.root / "server" / "simulate_job" / "test_metrics.json"
-    accuracy = {"value": 0.8, "lower95": 0.7, "upper95": 0.9}
-    report.write_text(json.dumps({"n": 50, "accuracy": accuracy}))
-    out = tmp_path / "audit"
-    command = ["calibrate", run.root, "--attack", "fake", "--scope", "group", "--seeds", 2]
-    command += ["--low", 0.05, "--high", 5, "--tolerance", 2]
-    result = medleak(*command, "--utility", f"0={run.root}", "-o", out)
-    assert result.exit_code == 0, result.output
-    entry = read_calibration(out)["site-9"]
-    assert (entry["defence"], entry["scope"]) == ("percentile_gaussian:scope=group", "group")
-    assert entry["rounds"] == [4]  # the last, by default
-    assert protects(run, entry["strength"])
-    assert f'"sigma0": {entry["strength"]:g}' in result.output
-    assert entry["privacy_json"]["scopes"][0]["task_result_filters"][0]["args"]["scope"] == "group"
-    assert entry["utility"][0]["accuracy"] == 0.8
-    assert "test accuracy 0.800 (0.700 to 0.900, 50 images" in result.output
-    assert f'--defence "percentile_gaussian:sigma0={entry["strength"]:g},scope=group"' in (
-        result.output
-    )
-    assert "about noise and starts alone" in result.output
-    assert "safe" not in result.output.lower()
-    assert json.loads((out / "utility.json").read_text())[0]["defence"] == "none"
-    as_json = medleak(*command, "--utility", f"0={run.root}", "-o", out, "--json")
-    assert json.loads(as_json.stdout)["sites"]["site-9"] == entry
-
-
-def test_none_in_range_is_said_and_fails(federation, tmp_path):
-    run, _ = federation
-    out = tmp_path / "audit"
-    args = ("--attack", "fake", "--scope", "group", "--seeds", 2, "--high", 0.02, "-o", out)
-    result = medleak("calibrate", run.root, *args)
-    assert result.exit_code == 1
-    assert "none in range: at sigma0=0.02" in result.output
-    assert "1 of 1 sites have no protecting strength" in result.stderr
-    assert read_calibration(out)["site-9"]["strength"] is None
-    assert read_calibration(out)["site-9"]["privacy_json"] is None
-
-
-@pytest.mark.parametrize(
-    ("args", "said"),
-    [
-        (["--defence", "prayer"], "Unknown defence 'prayer'"),
-        (["--defence", "sign"], "name its number"),
-        (["--low", "5", "--high", "1"], "is empty"),
-        (["--site", "site-7"], "Site site-7 is not in"),
-        (["--utility", "much=runs"], "'much' is no number"),
-        (["--utility", "1=nowhere"], "Run 'nowhere' does not exist"),
-        (["--tolerance", "1"], "ratio of two strengths"),
-        (["--seconds", "3"], "has no 'seconds'"),
-    ],
-)
-def test_what_cannot_be_calibrated_is_refused_in_one_line(federation, tmp_path, args, said):
-    run, _ = federation
-    out = tmp_path / "audit"
-    result = medleak("calibrate", run.root, "--attack", "fake", "-o", out, *args)
-    assert result.exit_code == 2, result.output
-    (line,) = result.stderr.strip().splitlines()
-    assert said in line
-    assert not Path(out).exists()

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from medleak.custom import phantoms as made_up
 from medleak.inversion.report.html.page import Report, render
 from medleak.inversion.report.reading import read_audit
 from medleak.inversion.results.rows import Row, write_json, write_rows
 
+SIZE = 64
 KNOWLEDGE = "all, labels inferred"
 FIELDS = {
     "global_model": True,
@@ -214,3 +217,21 @@ def _config(rows: Sequence[Row]) -> dict[str, Any]:
 
 def report_of(*folders: Path, **options: Any) -> Report:
     return render([read_audit(f) for f in folders], **options)
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory) -> np.ndarray:
+    """Twelve made-up chest X-rays [12, H, W], 8 bits."""
+    items = made_up.listing(12, seed=3)
+    root = made_up.render(items, tmp_path_factory.mktemp("phantoms"), SIZE, seed=3)
+    return np.stack([np.asarray(Image.open(root / item.image).convert("L")) for item in items])
+
+
+@pytest.fixture
+def directory(tmp_path, phantoms) -> Directory:
+    return Directory(tmp_path / "audit", phantoms)
+
+
+@pytest.fixture
+def another(tmp_path, phantoms) -> Directory:
+    return Directory(tmp_path / "audit2", phantoms)

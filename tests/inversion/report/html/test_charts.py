@@ -6,7 +6,7 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.inversion.report.directories import a_figure, a_group, grid
+from tests.inversion.report.directories import a_group
 
 from medleak.inversion.report.html.charts import MOST_SERIES, Chart, Point, Series, draw
 from medleak.inversion.report.html.curves import charts
@@ -74,50 +74,6 @@ def test_marks_without_a_line_have_none():
 def test_nothing_to_draw_is_an_error():
     with pytest.raises(ValueError, match="no point"):
         draw(chart(Series(name="s", points=[])))
-
-
-def keys(folder):
-    return {c.key: c for c in charts(read_audit(folder))}
-
-
-def test_a_plain_audit_has_thresholds_and_nulls_alone(directory):
-    found = keys(directory.write(grid(["s"], rounds=1), pictures=False))
-    assert set(found) == {"thresholds", "nulls"}
-
-
-def test_rounds_and_strengths_get_their_curves(directory):
-    defences = ["none", "top_k:fraction=0.5", "top_k:fraction=0.1"]
-    found = keys(directory.write(grid(["s"], rounds=3, defences=defences), pictures=False))
-    assert [label for _, label in found["strength0"].ticks] == ["none", "0.5", "0.1"]
-    (curve,) = found["rounds"].series
-    assert [p.x for p in curve.points] == [0, 1, 2]
-
-
-def test_rounds_of_the_audit_come_with_their_intervals(directory):
-    groups = [a_group("s"), *(a_group("s", round=r, rdlv=a_figure(r / 10)) for r in (0, 1))]
-    found = keys(directory.write(grid(["s"]), groups, pictures=False))
-    (curve,) = found["rounds"].series
-    assert [(p.y, p.high) for p in curve.points] == [(0.0, 0.05), (0.1, pytest.approx(0.15))]
-
-
-def test_success_rates_are_counted_where_the_summary_has_none_and_taken_where_it_has(directory):
-    found = keys(directory.write(grid(["s"], leak={"s": 0.6}), pictures=False))
-    (counted,) = found["thresholds"].series
-    assert [p.y for p in counted.points] == [1.0] * 5 + [0.0] * 5  # SSIM 0.748
-    group = a_group("s", asr_sweep={"0.5": 0.25, "0.9": 0.125, "rubbish": 1})
-    found = keys(directory.write([], [group], pictures=False))
-    assert [(p.x, p.y) for p in found["thresholds"].series[0].points] == [(0.5, 0.25), (0.9, 0.125)]
-
-
-def test_every_null_that_the_audit_has_is_drawn(directory):
-    nulls = {"prior": 0.5, "class_mean": 0.4, "nonmember": 0.6, "other": {"mean": 0.3}}
-    found = keys(directory.write([], [a_group("s", nulls=nulls)], pictures=False))
-    assert [s.points[0].y for s in found["nulls"].series] == [0.6, 0.5, 0.4, 0.6, 0.3]
-
-
-def test_curves_are_named_by_attack_and_knowledge_only_where_there_are_several(directory):
-    found = keys(directory.write([], [a_group("s"), a_group("s", attack="dlg")], pictures=False))
-    assert [label for _, label in found["nulls"].ticks] == ["s, row_space", "s, dlg"]
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.text(min_size=1, max_size=30)), min_size=1))

@@ -212,8 +212,3 @@ def test_a_message_for_a_log_has_nothing_of_any_name(tmp_path, call, name):
     assert "Doe" not in said
     assert str(tmp_path) not in said
     assert re.search(r"\. [A-Z].*\.$", said)
-
-
-def test_a_message_for_a_log_keeps_its_own_words():
-    error = DataError("Site's image '/a/1.png' isn't the table's: use \"/b/2.png\". Don't.")
-    assert error.for_log() == "Site's image '…' isn't the table's: use '…'. Don't."

@@ -4,7 +4,7 @@ import itertools
 import subprocess
 
 import pytest
-from tests.inversion.report.conftest import CHROMIUM
+from tests.inversion.report.browsers import CHROMIUM
 from tests.inversion.report.directories import grid, report_of
 
 from medleak.inversion.report.html.page import index

@@ -2,9 +2,6 @@
 
 import base64
 import json
-import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -169,26 +166,6 @@ def test_both_commands_have_help_with_examples():
         result = medleak(command, "--help")
         assert result.exit_code == 0
         assert f"Examples: medleak {command}" in result.output
-
-
-def test_serve_refuses_a_folder_without_audits(tmp_path):
-    result = medleak("serve", tmp_path)
-    assert result.exit_code == 2
-    assert "No audit at or below" in result.stderr
-
-
-def test_serve_prints_an_address_of_this_machine_with_a_long_token(audit):
-    command = [sys.executable, "-c", "from medleak.inversion.cli import main; main()", "serve"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with subprocess.Popen(
-        [*command, str(audit)], stdout=subprocess.PIPE, text=True, env=environment
-    ) as running:
-        assert running.stdout is not None
-        line = running.stdout.readline()
-        running.terminate()
-        running.wait(timeout=20)
-    assert line.startswith("1 audits at http://127.0.0.1:")
-    assert len(line.split("/")[3]) >= 40
 
 
 def test_the_wheel_has_the_templates_style_and_script(wheel):
