@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medleak.inversion.attacks.registry import attack_name
 from medleak.inversion.figures.audit_data import AuditData
 from medleak.inversion.figures.estimates import Estimate, estimate, estimates
 from medleak.inversion.figures.protection import protection
@@ -177,7 +178,7 @@ def _table_ii(attacks: Mapping[str, AuditData], residual: Mapping[str, AuditData
     rows = []
     for name, data in attacks.items():
         for attack in CNN_ATTACKS:
-            own = [r for r in data.measured if r.attack.split(":")[0] == attack]
+            own = [r for r in data.measured if attack_name(r.attack) == attack]
             rows.append(_performance(name, attack, "CNN", own))
     for name, data in residual.items():
         material, _, state = name.rpartition(" ")
