@@ -3,7 +3,7 @@
 import pytest
 
 from medleak.filters.registry import DEFENCES, ROWS, defence
-from medleak.inversion.report.strengths import families, kind_of, strength_of
+from medleak.inversion.report.strengths import families, names_of, strength_of
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_every_defence_with_a_strength_in_its_row_has_one_here(row):
 
 
 def test_kinds_are_the_names_alone():
-    assert kind_of("withhold + top_k:fraction=0.1") == "withhold+top_k"
-    assert kind_of("no: spec") == "no: spec"
+    assert names_of("withhold + top_k:fraction=0.1") == ("withhold", "top_k")
+    assert names_of("no: spec") == ("no: spec",)
 
 
 @pytest.mark.parametrize("defences", [["none"], []])

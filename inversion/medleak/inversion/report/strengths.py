@@ -58,12 +58,12 @@ def _turned(step: Spec) -> Known | None:
     )
 
 
-def kind_of(defence: str) -> str:
-    """Names of the mechanisms alone: ``withhold+percentile_gaussian``."""
+def names_of(defence: str) -> tuple[str, ...]:
+    """Names of the mechanisms alone: ``withhold``, ``percentile_gaussian``."""
     try:
-        return "+".join(SpecChain.parse(defence).names)
+        return SpecChain.parse(defence).names
     except ValueError:
-        return defence
+        return (defence,)
 
 
 def families(defences: Iterable[str]) -> dict[str, list[Strength]]:

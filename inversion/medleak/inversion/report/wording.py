@@ -6,7 +6,7 @@ from typing import Any
 from medleak.filters import registry as defences
 from medleak.inversion.attacks.registry import ATTACKS, attack_name, row_of
 from medleak.inversion.report.model import Audit, Figure
-from medleak.inversion.report.strengths import kind_of
+from medleak.inversion.report.strengths import names_of
 from medleak.inversion.report.texts import listed, names, short
 from medleak.inversion.report.verdicts import reached_easy_case
 from medleak.inversion.results.case import AVERAGE, NO_DEFENCE
@@ -44,7 +44,7 @@ def source(attack: str) -> str:
 
 def protections(texts: Iterable[str]) -> list[tuple[str, str]]:
     """Each of medleak's defences that ``texts`` name, and what it does, as its row says."""
-    used = {name for text in texts for name in kind_of(text).split("+")}
+    used = {name for text in texts for name in names_of(text)}
     return [(r.name, f"{r.words}. {r.source}") for r in defences.ROWS if r.name in used]
 
 

@@ -46,6 +46,10 @@ class AttackSpec:
         """The same with other settings."""
         return AttackSpec(self.spec.with_(**args), self.averages)
 
+    def without(self, *keys: str) -> "AttackSpec":
+        """The same without some settings."""
+        return AttackSpec(self.spec.without(*keys), self.averages)
+
     def averaging(self) -> "AttackSpec":
         """The same attack on all rounds of a site together."""
         return AttackSpec(self.spec, averages=True)
