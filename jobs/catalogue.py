@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from medleak.custom.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from medleak.custom.sites.split import MEDPFL_SITES, TMI_TABLE_II, Site
+from medleak.filters.defences.defence import Defence
 from medleak.filters.defences.percentile_gaussian import PercentileGaussian
 from medleak.filters.defences.perturbation import LaplacePerturbation
 from medleak.filters.defences.top_k import TopK
 from medleak.filters.defences.withholding import Withhold
-from medleak.filters.registry import Defence
 
 Triple = tuple[float, float, float]
 

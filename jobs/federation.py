@@ -29,9 +29,10 @@ from medleak.custom.training.initial import format_args
 from medleak.filters import adapters
 from medleak.filters.adapters.compression import CompressionFilter
 from medleak.filters.defences.composition import Composition
+from medleak.filters.defences.defence import Defence
 from medleak.filters.defences.withholding import Withhold
 from medleak.filters.privacy.accounting import guarantee_of
-from medleak.filters.registry import Defence
+from medleak.filters.spec import Spec
 
 if TYPE_CHECKING:
     from medleak.custom.training.dp_sgd import DPSGD
@@ -144,10 +145,9 @@ def _initial(job: Job) -> dict[str, Any]:
 
 def _optimizer(spec: str) -> tuple[str, dict[str, float]]:
     """``sgd:lr=1.0,momentum=0.9`` as name and arguments."""
-    name, _, rest = spec.partition(":")
     try:
-        pairs = [part.split("=") for part in rest.split(",") if part]
-        return name, {key: float(value) for key, value in pairs}
+        read = Spec.parse(spec)
+        return read.name, {key: float(str(value)) for key, value in read.pairs}
     except ValueError:
         raise ValueError(
             f"server_optimizer must be of the form sgd:lr=1.0,momentum=0.9, got {spec!r}."
@@ -212,7 +212,7 @@ def _add_filters(made: FedAvgRecipe, job: Job, plans: Mapping[str, "DPSGD"]) -> 
         for name, plan in plans.items():
             declared = plan.declaration(job.local_epochs)
             budget = adapters.PrivacyBudget(
-                planned="dp_sgd:" + ",".join(f"{k}={v!r}" for k, v in declared.items()),
+                planned=str(Spec.of("dp_sgd", declared)),
                 target_epsilon=job.target_epsilon,
                 target_delta=job.target_delta,
             )

@@ -15,15 +15,12 @@ from typing import Any, Literal
 
 from medleak.filters.noise import NoiseSource
 from medleak.filters.privacy import ledger
+from medleak.filters.registry import ROWS
 
 Status = Literal["ok", "warning", "failed"]
 
 _PACKAGE = "medleak.filters.adapters."
-_NOISE = {
-    *("PercentileGaussian", "GaussianPerturbation", "LaplacePerturbation"),
-    *("ClippedGaussian", "ClippedLaplace"),
-}
-_PROTECTING = _NOISE | {"Withhold", "TopK", "RandomK", "Sign", "Quantisation", "Guard"}
+_PROTECTING = {row.make.__name__ for row in ROWS} | {"Guard"}
 # AES-256 of the zero block under the zero key (NIST CAVP): the cipher on this machine works.
 _KNOWN_STREAM = "dc95c078a2408989ad48a21492842087"
 

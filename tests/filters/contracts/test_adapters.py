@@ -12,8 +12,9 @@ from nvflare.apis.filter import ContentBlockedException, Filter
 from nvflare.apis.shareable import Shareable
 from nvflare.job_config.fed_job_config import FedJobConfig
 
-from medleak.filters import adapters
+from medleak.filters import adapters, registry
 from medleak.filters.adapters.rim import FailClosedFilter
+from medleak.filters.registry import defence
 
 NVFLARE = "nvflare.app_common.filters"
 ROWS = {
@@ -45,8 +46,18 @@ ROWS = {
         "settings": {"exclude_vars": "running_|num_batches"},
     },
 }
+# Filters that nobody wrote by hand: made from the defence's row, tried with its example.
+ROWS |= {
+    row.make.__name__: registry.declaration(defence(row.example_text))["args"]
+    for row in registry.ROWS
+    if row.make.__name__ not in ROWS
+}
 META = {"dp_sgd": {"noise_multiplier": 2.0, "sample_rate": 0.5, "steps": 2}}
 ELSEWHERE = {"GlobalModel", "PrivacyBudget", "RestoreWithheld", "LeakageGate"}
+
+
+def test_every_defence_has_a_filter_of_its_name():
+    assert {row.make.__name__ for row in registry.ROWS} <= set(adapters.__all__)
 
 
 def make(row) -> FailClosedFilter:

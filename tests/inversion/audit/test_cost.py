@@ -6,9 +6,9 @@ import pytest
 import torch
 from tests.inversion.audit.audits import fake, outcomes, plan_of
 
-from medleak.inversion.attacks.registry import ATTACKS
+from medleak.inversion.attacks.registry import ROWS
 from medleak.inversion.audit import cost as estimate
-from medleak.inversion.audit.cost import RATES, duration, size
+from medleak.inversion.audit.cost import duration, size
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.run import cost
 
@@ -17,8 +17,13 @@ def half(_):
     return torch.full((1, 1, 16, 16), 0.5)
 
 
-def test_every_attack_has_a_stated_rate():
-    assert set(RATES) == set(ATTACKS)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_attack_is_estimated_by_the_rate_of_its_row(row, make_run, tmp_path):
+    run = make_run({"site-1": 1}, size=64)
+    plan = Plan(records=run.records, out=tmp_path / "out", attacks=[row.name])
+    if row.name == "row_space":
+        plan = dataclasses.replace(plan, attacks=["row_space:seconds=1000"])
+    assert cost(plan).cpu_seconds == row.rate + 2.0
 
 
 def test_an_estimate_counts_cases_and_writes_nothing(make_run, tmp_path):

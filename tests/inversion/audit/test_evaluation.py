@@ -17,8 +17,7 @@ from medleak.custom.data.datalist import Item, load_datalist, save_datalist
 from medleak.custom.data.transforms import load_images
 from medleak.custom.phantoms import listing, render
 from medleak.custom.record import InputSpec
-from medleak.filters.registry import declaration, defence
-from medleak.inversion.audit.evaluation import Evaluator, defence_text
+from medleak.inversion.audit.evaluation import Evaluator
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.measures import similarity
 from medleak.inversion.measures.embedding import EmbeddingError
@@ -27,32 +26,6 @@ from medleak.inversion.measures.similarity import as_channels
 from medleak.inversion.reconstruction import Reconstruction
 from medleak.inversion.results.case import Case
 from medleak.inversion.results.rows import summarise
-
-
-@pytest.mark.parametrize(
-    "spec", ["percentile_gaussian:sigma0=10", "percentile_gaussian:sigma0=0.5,scope=group"]
-)
-def test_a_declared_defence_reads_as_the_text_that_replays_it(spec):
-    used = defence(spec)
-    assert defence(defence_text(declaration(used))) == used
-
-
-@pytest.mark.parametrize(
-    ("declared", "text"),
-    [
-        ({"name": "mine", "args": {}}, "mine"),
-        ({"name": "mine", "args": {"a": [1, 2], "b": "x", "c": True}}, "mine:a=1|2,b=x,c=true"),
-        ({"who": "another framework"}, '{"who": "another framework"}'),
-        ({"name": "mine", "args": 3}, '{"args": 3, "name": "mine"}'),
-    ],
-)
-def test_what_another_framework_declares_is_quoted(declared, text):
-    assert defence_text(declared) == text
-
-
-def test_a_declaration_cannot_command_a_terminal():
-    text = defence_text({"name": "\x1b[2Jmine", "args": {"a": "\n"}})
-    assert text.isprintable()
 
 
 def test_colour_is_averaged_to_gray_and_gray_repeated_to_colour():

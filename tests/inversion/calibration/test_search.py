@@ -101,15 +101,23 @@ def test_stronger_stops_at_the_end(strength, strong, expected):
         ),
         ("top_k", "top_k:fraction=0.1", True),
         ("random_k", "random_k:fraction=0.1", True),
+        ("quantisation", "quantisation:bits=4", True),
         ("withhold+percentile_gaussian", "withhold+percentile_gaussian:sigma0=0.1", False),
     ],
 )
 def test_a_defence_is_completed_by_its_usual_strength(text, at_one, reversed_):
     found = mechanism(text)
-    assert found.text(0.1) == at_one
+    strength = 4 if found.whole else 0.1
+    assert found.text(strength) == at_one
     assert (found.weak > found.strong) is reversed_
-    assert found.nothing == (1.0 if reversed_ else 0.0)
-    defence(found.text(0.1))
+    assert found.nothing == ((32.0 if found.whole else 1.0) if reversed_ else 0.0)
+    defence(found.text(strength))
+
+
+def test_a_level_is_one_over_the_scale_so_that_a_lower_one_protects_more():
+    found = mechanism("laplace_perturbation", parameter="level", low=1, high=400)
+    assert (found.weak, found.strong) == (400, 1)
+    assert found.nothing > found.weak
 
 
 def test_any_defence_with_a_number_can_be_searched_when_it_is_named():
@@ -128,7 +136,9 @@ def test_any_defence_with_a_number_can_be_searched_when_it_is_named():
     [
         ("prayer", {}, "Unknown defence 'prayer'"),
         ("sign", {}, "name its number"),
-        ("quantisation", {"parameter": "bits"}, "name its number"),
+        ("percentile_gaussian", {"parameter": "percentile"}, "name its number"),
+        ("laplace_perturbation", {"parameter": "level"}, "name its number"),
+        ("laplace_perturbation", {"parameter": "level", "low": 1}, "name its number"),
         ("percentile_gaussian", {"low": 5, "high": 5}, "is empty"),
         ("percentile_gaussian", {"low": 0.0}, "finite and above 0"),
         ("percentile_gaussian", {"high": float("inf")}, "finite and above 0"),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from medleak.filters.registry import DEFENCES, defence
-from medleak.inversion.report.strengths import families, strength_of
+from medleak.filters.registry import DEFENCES, ROWS, defence
+from medleak.inversion.report.strengths import families, names_of, strength_of
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,24 @@ def test_families_run_from_no_protection_to_the_strongest():
         ["none", "0.5", "2", "10"],
         ["none", "0.5", "0.01"],
     ]
+
+
+def test_a_higher_level_is_less_noise():
+    levels = [f"laplace_perturbation:level={level}" for level in (400, 100, 200)]
+    (stops,) = families(levels).values()
+    assert [s.label for s in stops] == ["400", "200", "100"]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_defence_with_a_strength_in_its_row_has_one_here(row):
+    found = strength_of(row.example_text)
+    assert (found.value is not None) == bool(row.strengths)
+    assert found.key in {"", *(s.parameter for s in row.strengths)}
+
+
+def test_kinds_are_the_names_alone():
+    assert names_of("withhold + top_k:fraction=0.1") == ("withhold", "top_k")
+    assert names_of("no: spec") == ("no: spec",)
 
 
 @pytest.mark.parametrize("defences", [["none"], []])

@@ -2,9 +2,9 @@
 
 import pytest
 
-from medleak.inversion.attacks.registry import ATTACKS
+from medleak.inversion.attacks.registry import ROWS
 from medleak.inversion.report.reading import number
-from medleak.inversion.report.wording import source
+from medleak.inversion.report.wording import protections, source
 
 
 @pytest.mark.parametrize(
@@ -28,5 +28,15 @@ def test_an_attack_is_told_with_its_source(attack, words):
     assert words in source(attack)
 
 
-def test_every_attack_of_medleak_has_a_source():
-    assert all("not one" not in source(name) for name in ATTACKS)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_attack_of_medleak_has_its_words_and_its_source(row):
+    assert source(row.name) == f"{row.words}. {row.source}"
+    assert source(f"average/{row.name}:seconds=3").startswith(source(row.name))
+    assert "not one of medleak's own" in source("prayer:hard=true")
+    assert "not one of medleak's own" in source("=:,")
+
+
+def test_protections_are_told_by_their_rows():
+    told = protections(["none", "sign", "withhold+top_k:fraction=0.1", "a foreign + one", "{"])
+    assert [name for name, _ in told] == ["top_k", "sign", "withhold"]
+    assert all(len(words) > 20 for _, words in told)

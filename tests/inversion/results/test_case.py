@@ -1,9 +1,14 @@
 """Tests of medleak.inversion.results.case."""
 
 import dataclasses
+import doctest
 import re
 
-from medleak.inversion.results.case import AVERAGE, NO_DEFENCE, Case
+import pytest
+
+from medleak.inversion.attacks import registry
+from medleak.inversion.results import case
+from medleak.inversion.results.case import AVERAGE, NO_DEFENCE, AttackSpec, Case
 
 CASE = Case(round=3, site="site-1", attack="dlg", defence=NO_DEFENCE, knowledge="all", seed=0)
 
@@ -32,3 +37,27 @@ def test_a_name_is_a_file_name_whatever_the_attack_is_called():
 def test_only_an_averaging_attack_averages():
     assert not CASE.averages
     assert dataclasses.replace(CASE, attack=AVERAGE + "row_space").averages
+
+
+@pytest.mark.parametrize("module", [case, registry])
+def test_the_examples_are_true(module):
+    found = doctest.testmod(module)
+    assert found.attempted
+    assert not found.failed
+
+
+@pytest.mark.parametrize(
+    "text", ["row_space", "average/row_space", "average/epochwise_bn:bn_weight=0.0,seconds=3"]
+)
+def test_an_attack_is_what_its_text_says(text):
+    asked = AttackSpec.parse(text)
+    assert str(asked) == text
+    assert asked.averages == text.startswith(AVERAGE)
+    assert str(asked.with_(seconds=9).without("seconds")) == str(asked.without("seconds"))
+    assert asked.averaging().averages
+
+
+@pytest.mark.parametrize("text", ["", AVERAGE, "a=1", "x:y"])
+def test_what_names_no_attack_is_refused(text):
+    with pytest.raises(ValueError, match="key=value"):
+        AttackSpec.parse(text)

@@ -10,6 +10,7 @@ unsafe.
 from medleak.filters.adapters.compression import Quantisation, RandomK, Sign, TopK
 from medleak.filters.adapters.defence import GlobalModel
 from medleak.filters.adapters.gate import LeakageGate
+from medleak.filters.adapters.generated import filter_of
 from medleak.filters.adapters.guard import Guard
 from medleak.filters.adapters.ledger import DeclareDPSGD, PrivacyBudget, PrivacyLedger
 from medleak.filters.adapters.local import RestoreWithheld, Withhold
@@ -20,6 +21,7 @@ from medleak.filters.adapters.noise import (
     LaplacePerturbation,
     PercentileGaussian,
 )
+from medleak.filters.registry import ROWS
 
 __all__ = [
     "ClippedGaussian",
@@ -40,6 +42,12 @@ __all__ = [
     "TopK",
     "Withhold",
 ]
+
+# Defences for which nobody wrote a filter get one made from their row.
+for _row in ROWS:
+    if _row.make.__name__ not in __all__:
+        globals()[_row.make.__name__] = filter_of(_row)
+        __all__ += [_row.make.__name__]
 
 # NVFlare's job exporter writes a class's module into the job: let it be the documented path.
 for _name in __all__:

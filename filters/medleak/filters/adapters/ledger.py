@@ -21,6 +21,7 @@ from medleak.filters.privacy import accounting, ledger
 from medleak.filters.privacy.accounting import Guarantee
 from medleak.filters.privacy.ledger import FILE_NAME, Entry, Spend
 from medleak.filters.registry import defence
+from medleak.filters.spec import SpecChain
 from medleak.filters.update import UpdateError
 
 
@@ -165,14 +166,13 @@ def planned_guarantee(planned: str) -> Guarantee:
     Raises:
         ValueError: Unknown or malformed, or a heuristic, on which no budget can be kept.
     """
-    name, _, rest = planned.partition(":")
-    if name.strip() == "dp_sgd":
-        pairs = dict(part.split("=", 1) for part in rest.split(",") if "=" in part)
+    if (chain := SpecChain.parse(planned)).names == ("dp_sgd",):
+        args: dict[str, Any] = chain.last.args
         try:
             return accounting.dp_sgd(
-                noise_multiplier=float(pairs["noise_multiplier"]),
-                sample_rate=float(pairs["sample_rate"]),
-                steps=int(pairs["steps"]),
+                noise_multiplier=float(args["noise_multiplier"]),
+                sample_rate=float(args["sample_rate"]),
+                steps=args["steps"],
             )
         except KeyError as e:
             raise ValueError(f"dp_sgd in planned={planned!r} lacks {e.args[0]}.") from e

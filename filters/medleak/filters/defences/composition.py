@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from medleak.filters.defences.defence import Defence
 from medleak.filters.noise import NoiseSource
 from medleak.filters.update import Update, Value
-
-if TYPE_CHECKING:
-    from medleak.filters.registry import Defence
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +22,7 @@ class Composition:
 
     name: ClassVar[str] = "composition"
 
-    steps: Sequence["Defence"]
+    steps: Sequence[Defence]
 
     def __post_init__(self) -> None:
         """Reject an empty chain, which would protect nothing."""

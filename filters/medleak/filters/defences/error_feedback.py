@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from medleak.filters.defences.defence import Defence
 from medleak.filters.noise import NoiseSource
-from medleak.filters.registry import Defence
 from medleak.filters.update import Update, UpdateError, Value, kinds
 
 

@@ -15,7 +15,7 @@ from medleak.filters import checks
 from medleak.filters.defences.clipped_gaussian import ClippedGaussian, Relation
 from medleak.filters.defences.clipped_laplace import ClippedLaplace
 from medleak.filters.defences.composition import Composition
-from medleak.filters.registry import Defence
+from medleak.filters.defences.defence import Defence
 
 if TYPE_CHECKING:  # importing dp_accounting takes a second; filters must stay light
     from dp_accounting import DpEvent

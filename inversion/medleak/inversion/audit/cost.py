@@ -8,23 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from medleak.custom.record import RecordError, list_updates, read_info, read_manifest
-from medleak.inversion.attacks.registry import attack_name
+from medleak.inversion.attacks.registry import attack_name, row_of
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.results.case import Case
 from medleak.inversion.results.rows import Row
 
-RATES = {
-    "row_space": 10.0,
-    "epochwise_bn": 60.0,
-    "inverting_gradients": 60.0,
-    "grad_inversion": 60.0,
-    "dlg": 60.0,
-    "idlg": 60.0,
-    "cpl": 60.0,
-}
-"""CPU seconds for one image of 64 x 64 px in a ResNet-18, one step, one thread: orders of size."""
-
-_OTHER_RATE = 60.0
+_OTHER_RATE = 60.0  # of attacks that are not in the table; see AttackRow.rate
 _REFERENCE_PIXELS = 64 * 64
 # From 64 to 224 px, 12 times the pixels, the row-space attack takes 5 times as long.
 _PIXEL_EXPONENT = 0.7
@@ -171,7 +160,8 @@ def _measured(rows: Sequence[Row], attacks: set[str], scale: Any) -> dict[str, f
 
 
 def _stated(attack: str) -> float:
-    return RATES.get(attack_name(attack), _OTHER_RATE)
+    row = row_of(attack_name(attack))
+    return _OTHER_RATE if row is None else row.rate
 
 
 def _images(plan: Plan, round: int, site: str) -> int:

@@ -1,6 +1,5 @@
 """From a reconstruction to rows of figures: the one place where truth meets an attack's result."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from medleak.custom.data.datalist import Item
 from medleak.custom.record import InputSpec
+from medleak.filters.registry import declared_text
 from medleak.inversion.images.truth import Truth, load_truth, training_items
 from medleak.inversion.measures import nulls, similarity
 from medleak.inversion.measures.embedding import Embedding, EmbeddingError, load_embedding
@@ -224,17 +224,6 @@ def truth_picture(site: str, index: int) -> str:
     return f"images/truth_{site}_{index}.png"
 
 
-def defence_text(declared: Mapping[str, Any]) -> str:
-    """A record's ``{"name", "args"}`` as ``name:key=value,…``, the form that `--defence` takes."""
-    name, args = declared.get("name"), declared.get("args")
-    if not isinstance(name, str) or not isinstance(args, Mapping):
-        return json.dumps(dict(declared), sort_keys=True)  # not ours: quoted as it is
-    pairs = ",".join(f"{key}={_argument(value)}" for key, value in args.items())
-    text = f"{name}:{pairs}" if pairs else name
-    # A site's own word ends up in terminals: no escape sequences.
-    return text if text.isprintable() else json.dumps(text)
-
-
 def _bare_rows(
     case: Case, found: Reconstruction, declared: Sequence[Mapping[str, Any]]
 ) -> list[Row]:
@@ -244,7 +233,7 @@ def _bare_rows(
             site=case.site,
             attack=case.attack,
             defence=case.defence,
-            declared=" + ".join(map(defence_text, declared)) or NO_DEFENCE,
+            declared=declared_text(declared) or NO_DEFENCE,
             knowledge=case.knowledge,
             seed=case.seed,
             reconstruction=k,
@@ -264,9 +253,3 @@ def _numbered(items: Sequence[Item]) -> list[int]:
     """The patient of each item as a number: a list may hold ids, and no result may."""
     numbers: dict[str, int] = {}
     return [numbers.setdefault(item.patient, len(numbers)) for item in items]
-
-
-def _argument(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "|".join(map(_argument, value))
-    return value if isinstance(value, str) else json.dumps(value)

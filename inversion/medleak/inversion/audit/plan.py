@@ -8,6 +8,7 @@ from typing import Any
 
 from medleak.custom.record import list_updates
 from medleak.filters.registry import defence
+from medleak.filters.spec import Spec
 from medleak.inversion.attacks.registry import settings_of
 from medleak.inversion.observation import Knowledge
 from medleak.inversion.results.case import NO_DEFENCE, Case
@@ -126,7 +127,8 @@ def knowledge_of(text: str) -> Knowledge:
     Raises:
         ValueError: See `settings_of`.
     """
-    return settings_of(Knowledge, "" if text.strip() == "all" else text, "Knowledge")
+    given = "" if text.strip() == "all" else text
+    return settings_of(Knowledge, Spec.parse(f"knowledge:{given}").args, "Knowledge")
 
 
 def _listed(values: Sequence[Any] | None) -> str:

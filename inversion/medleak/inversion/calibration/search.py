@@ -9,7 +9,8 @@ import math
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from medleak.filters.registry import DEFENCES, defence
+from medleak.filters.registry import DEFENCES, defence, row_of
+from medleak.filters.spec import SpecChain, rounded
 
 DECADE = 10.0
 _DIGITS = 3
@@ -48,36 +49,13 @@ class Mechanism:
     @property
     def whole(self) -> bool:
         """Whether the number is a count (bits, say)."""
-        name = self.fixed.rpartition("+")[2].partition(":")[0].strip()
-        types = {f.name: f.type for f in dataclasses.fields(DEFENCES[name])}
+        cls = DEFENCES[SpecChain.parse(self.fixed).last.name]
+        types = {f.name: f.type for f in dataclasses.fields(cls)}
         return types.get(self.parameter) in (int, "int")
 
     def text(self, strength: float) -> str:
         """The defence at ``strength``, as an audit takes it."""
-        start, plus, last = self.fixed.rpartition("+")
-        name, _, rest = last.partition(":")
-        arguments = ",".join(filter(None, (f"{self.parameter}={strength:g}", rest)))
-        return f"{start}{plus}{name}:{arguments}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    parameter: str
-    low: float
-    high: float
-    less_protects: bool = False
-
-
-_KNOWN = {
-    "percentile_gaussian": _Known("sigma0", 0.01, 100),
-    "gaussian_perturbation": _Known("scale", 1e-6, 10),
-    "laplace_perturbation": _Known("scale", 1e-6, 10),
-    "clipped_gaussian": _Known("noise_multiplier", 1e-4, 100),
-    "clipped_laplace": _Known("noise_multiplier", 1e-4, 100),
-    "top_k": _Known("fraction", 1e-4, 0.5, less_protects=True),
-    "random_k": _Known("fraction", 1e-4, 0.5, less_protects=True),
-}
-"""Range to search by default, wide: each bound is far beyond what would be used."""
+        return str(SpecChain.parse(self.fixed).led_by(**{self.parameter: rounded(strength)}))
 
 
 def mechanism(
@@ -100,29 +78,30 @@ def mechanism(
         ValueError: The defence is unknown, has no such parameter, or no usual one; the range is
             empty, or an end of it is not allowed.
     """
-    name = text.rpartition("+")[2].partition(":")[0].strip()
-    if name not in DEFENCES:
+    name = SpecChain.parse(text).last.name
+    row = row_of(name)
+    if row is None:
         raise ValueError(f"Unknown defence {name!r}; known are {', '.join(sorted(DEFENCES))}.")
-    known = _KNOWN.get(name)
-    if known is not None and parameter not in (None, known.parameter):
-        known = None
-    if known is None and (parameter is None or low is None or high is None):
+    strengths = (s for s in row.strengths if parameter in (None, s.parameter))
+    known = next(strengths, None)
+    least = low if low is not None or known is None else known.low
+    most = high if high is not None or known is None else known.high
+    named = parameter or (known.parameter if known else None)
+    if named is None or least is None or most is None:
         raise ValueError(
             f"What makes {name} stronger is not known here: name its number and the range to "
             "search, with --parameter, --low and --high."
         )
-    least = low if low is not None else known.low if known else 0.0
-    most = high if high is not None else known.high if known else 0.0
     if not least < most:
         raise ValueError(f"The range to search, {least:g} to {most:g}, is empty.")
     if less_protects is None:
         less_protects = known is not None and known.less_protects
     return Mechanism(
         fixed=text,
-        parameter=parameter or (known.parameter if known else ""),
+        parameter=named,
         weak=most if less_protects else least,
         strong=least if less_protects else most,
-        nothing=1.0 if less_protects else 0.0,
+        nothing=known.nothing if known else 1.0 if less_protects else 0.0,
     )
 
 

@@ -15,6 +15,7 @@ from medleak.inversion.cli.records import records
 from medleak.inversion.cli.report import report
 from medleak.inversion.cli.reproduce import reproduce
 from medleak.inversion.cli.serve import serve
+from medleak.inversion.cli.tables import WithTables
 
 app = typer.Typer(
     help="Measure what federated medical-imaging training leaks, and audit it offline.",
@@ -23,8 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(audit)
-app.command()(calibrate)
+app.command(cls=WithTables)(audit)
+app.command(cls=WithTables)(calibrate)
 app.add_typer(records)
 app.add_typer(data)
 app.command()(prior)

@@ -154,7 +154,7 @@ def audit(
     from medleak.inversion.audit.ladder import rungs
     from medleak.inversion.audit.plan import Plan, knowledge_of
     from medleak.inversion.audit.run import cost
-    from medleak.inversion.results.case import AVERAGE
+    from medleak.inversion.results.case import AttackSpec
 
     if (ladder or ladder_each) and (knowledge or (ladder and ladder_each)):
         raise ValueError(
@@ -165,7 +165,7 @@ def audit(
     records = records_of(run)
     manifest = read_manifest(records)
     steps = rungs(one_at_a_time=ladder_each) if ladder or ladder_each else []
-    attacks = [*attack, *(f"{AVERAGE}{a}" for a in attack if average)]
+    attacks = [*attack, *(str(AttackSpec.parse(a).averaging()) for a in attack if average)]
     plan = Plan(
         records=records,
         out=out or default_out(manifest),

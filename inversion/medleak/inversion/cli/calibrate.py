@@ -111,16 +111,18 @@ def calibrate(
     import torch
 
     from medleak.custom.record import read_manifest
+    from medleak.filters.spec import SpecChain, rounded
     from medleak.inversion.audit.plan import Plan, knowledge_of
     from medleak.inversion.calibration.search import mechanism
-    from medleak.inversion.results.case import AVERAGE
+    from medleak.inversion.results.case import AttackSpec
 
     torch.set_num_threads(threads)
     records = records_of(run)
     manifest = read_manifest(records)
-    bounded = [_with(a, "seconds", seconds) for a in attack]
+    asked = [AttackSpec.parse(a) for a in attack]
+    bounded = asked if seconds is None else [a.with_(seconds=rounded(seconds)) for a in asked]
     chosen = mechanism(
-        _with(defence, "scope", scope),
+        defence if scope is None else str(SpecChain.parse(defence).with_(scope=scope)),
         parameter=parameter,
         low=low,
         high=high,
@@ -131,7 +133,9 @@ def calibrate(
         out=out or default_out(manifest),
         rounds=round or None,
         sites=site or None,
-        attacks=list(dict.fromkeys([*bounded, *(f"{AVERAGE}{a}" for a in bounded if average)])),
+        attacks=list(
+            dict.fromkeys(map(str, [*bounded, *(a.averaging() for a in bounded if average)]))
+        ),
         knowledge=[knowledge_of(text) for text in dict.fromkeys(knowledge)],
         seeds=list(range(seeds)),
         prior=prior or default_prior(manifest.input.channels),
@@ -155,11 +159,6 @@ def calibrate(
         _print(plan, chosen, answers, utilities)
     if missing := [a for a in answers if a.strength is None]:
         fail(f"{len(missing)} of {len(answers)} sites have no protecting strength; see above.")
-
-
-def _with(text: str, key: str, value: Any) -> str:
-    """``text`` with one more ``key=value`` in its last part; ``value`` None: as it is."""
-    return text if value is None else f"{text}{',' if ':' in text else ':'}{key}={value}"
 
 
 def _last_round(plan: "Plan") -> "Plan":

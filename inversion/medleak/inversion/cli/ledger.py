@@ -86,12 +86,12 @@ def _print(content: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from medleak.inversion.audit.evaluation import defence_text
+    from medleak.filters.registry import declared_text
 
     table = Table("site", "job", "round", "defences", "ε so far", "δ", "unit (relation)")
     for entry in content["entries"]:
         spend = entry["spend"]
-        defences = " + ".join(map(defence_text, spend["defences"])) or "none"
+        defences = declared_text(spend["defences"]) or "none"
         where = (spend["site"], spend["job"], spend["round"], defences)
         guarantees = list(zip(spend["guarantees"], entry["epsilons"], strict=True))
         for guarantee, epsilon in guarantees or [(None, None)]:

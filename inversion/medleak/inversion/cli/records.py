@@ -79,12 +79,12 @@ def _print(root: Path, manifest: "Manifest", rows: list[dict[str, Any]]) -> None
     from rich.table import Table
     from rich.text import Text
 
-    from medleak.inversion.audit.evaluation import defence_text
+    from medleak.filters.registry import declared_text
 
     size = " x ".join(map(str, manifest.input.spatial_size))
     table = Table("round", "site", "images", "steps", "batch", "lr", "defences declared")
     for row in rows:
-        declared = " + ".join(map(defence_text, row["defences"])) or "none"
+        declared = declared_text(row["defences"]) or "none"
         numbers = (row[k] for k in ("n_images", "n_steps", "batch_size", "lr"))
         cells = (row["round"], row["site"], *numbers, declared)
         table.add_row(*(Text(str(cell)) for cell in cells))

@@ -1,14 +1,12 @@
 """What stood between a site and the attacker: one text for a defence, wherever it was applied."""
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from medleak.filters.defences.composition import Composition
-from medleak.filters.registry import Defence, declaration, defence
-from medleak.inversion.audit.evaluation import defence_text
+from medleak.filters.registry import defence, spec_of
+from medleak.filters.spec import Spec, SpecChain, joined
 from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.rows import Row
 
@@ -41,38 +39,32 @@ def canonical(text: str) -> str:
     What is no defence of ours stays as it is.
     """
     try:
-        used = defence(text)
+        steps = spec_of(defence(text)).steps
     except (ValueError, TypeError):
         return text
-    steps = used.steps if isinstance(used, Composition) else [used]
-    return "+".join(map(_written_out, steps))
+    return str(SpecChain(tuple(map(_in_floats, steps))))
 
 
-def _written_out(step: Defence) -> str:
-    declared = declaration(step)
-    # 10 and 10.0 are one strength.
-    args = {k: float(v) if type(v) is int else v for k, v in declared["args"].items()}
-    return defence_text({**declared, "args": args})
+def _in_floats(step: Spec) -> Spec:
+    """10 and 10.0 are one strength."""
+    whole = {k: float(v) for k, v in step.pairs if type(v) is int}
+    return step.with_(**whole)
 
 
 def dose(text: str, parameter: str = DEFAULT_PARAMETER) -> Dose | None:
     """``text`` as a family and its ``parameter``; None where it has no such number, or several."""
     if text == NO_DEFENCE:
         return Dose(NO_DEFENCE, 0.0)
-    found: list[float] = []
-    steps = []
-    for step in text.split("+"):
-        name, _, arguments = step.strip().partition(":")
-        kept = []
-        for pair in filter(None, (a.strip() for a in arguments.split(","))):
-            key, _, value = (t.strip() for t in pair.partition("="))
-            number = _number(value) if key == parameter else None
-            if number is None:
-                kept.append(f"{key}={value}")
-            else:
-                found.append(number)
-        steps.append(f"{name}:{','.join(kept)}" if kept else name)
-    return Dose(" + ".join(steps), found[0]) if len(found) == 1 else None
+    try:
+        chain = SpecChain.parse(text)
+    except ValueError:
+        return None  # not in our words
+    numbers = [step.number(parameter) for step in chain.steps]
+    found = [number for number in numbers if number is not None]
+    if len(found) != 1:
+        return None
+    steps = zip(chain.steps, numbers, strict=True)
+    return Dose(joined(s if n is None else s.without(parameter) for s, n in steps), found[0])
 
 
 def families(texts: Iterable[str], parameter: str = DEFAULT_PARAMETER) -> list[str]:
@@ -90,12 +82,3 @@ def short_names(kinds: Sequence[str]) -> dict[str, str]:
     while all(len(p) > shared + 1 and p[shared] == parts[0][shared] for p in parts):
         shared += 1
     return {kind: "".join(p[shared:]).strip() for kind, p in zip(kinds, parts, strict=True)}
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number else None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from medleak.filters.spec import SpecChain, rounded
 from medleak.inversion.figures.audit_data import AuditData, case_text
 from medleak.inversion.figures.estimates import estimate
 from medleak.inversion.figures.protection import DEFAULT_PARAMETER, canonical, dose, protection
@@ -68,10 +69,11 @@ def utility_text(utility: Utility, parameter: str = DEFAULT_PARAMETER) -> str:
     """The protection that a line of utility.json is about, as `protection` writes it."""
     if utility.strength is None or dose(utility.defence, parameter) is not None:
         return utility.defence
-    colon = "," if ":" in utility.defence else ":"
-    name, _, rest = utility.defence.partition(":")
-    arguments = f"{parameter}={utility.strength:g}" + (f",{rest}" if colon == "," else "")
-    return f"{name}:{arguments}"
+    try:
+        chain = SpecChain.parse(utility.defence)
+    except ValueError:
+        return utility.defence  # not in our words
+    return str(chain.led_by(**{parameter: rounded(utility.strength)}))
 
 
 def same(first: str, second: str) -> bool:

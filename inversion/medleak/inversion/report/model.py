@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medleak.filters.spec import SpecChain, rounded
 from medleak.inversion.results.rows import Row
 
 METRICS = ("ssim", "ssim_tmi", "rdlv", "mse", "psnr", "asr", "iip", "iip_site", "ssim_prior")
@@ -88,8 +89,11 @@ class Calibration:
         """The defence at the strength that was found."""
         if self.strength is None:
             return self.defence
-        join = "," if ":" in self.defence else ":"
-        return f"{self.defence}{join}{self.parameter or 'strength'}={self.strength:g}"
+        given = {self.parameter or "strength": rounded(self.strength)}
+        try:
+            return str(SpecChain.parse(self.defence).with_(**given))
+        except ValueError:  # a file that somebody wrote by hand
+            return f"{self.defence} {given}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

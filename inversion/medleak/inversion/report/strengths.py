@@ -1,15 +1,12 @@
 """The strength of a defence, read from its text: what sliders and axes are ordered by."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from medleak.filters.registry import Strength as Known
+from medleak.filters.registry import row_of
+from medleak.filters.spec import Spec, SpecChain
 from medleak.inversion.results.case import NO_DEFENCE
-
-_NOISE = ("sigma0", "noise_multiplier", "scale", "level")
-_KEPT = ("fraction", "bits")
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_STRENGTH = re.compile(rf"\b({'|'.join(_NOISE + _KEPT)})=({_NUMBER})(?=[,+]|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +20,7 @@ class Strength:
     family: str
     key: str
     value: float | None
+    less_protects: bool = False
 
     @property
     def label(self) -> str:
@@ -38,12 +36,34 @@ def strength_of(defence: str) -> Strength:
     Examples: ``percentile_gaussian:sigma0=10,scope=group`` has the strength 10 in the family
     ``percentile_gaussian:sigma0=…,scope=group``.
     """
-    found = list(_STRENGTH.finditer(defence))
-    if not found:
+    try:
+        steps = SpecChain.parse(defence).steps
+    except ValueError:  # of a file that anybody may have written
         return Strength(defence, defence, "", None)
-    last = found[-1]
-    family = f"{defence[: last.start(2)]}…{defence[last.end(2) :]}"
-    return Strength(defence, family, last[1], float(last[2]))
+    for place in reversed(range(len(steps))):
+        if (known := _turned(steps[place])) is not None:
+            key, opened = known.parameter, steps[place].with_(**{known.parameter: "…"})
+            family = str(SpecChain((*steps[:place], opened, *steps[place + 1 :])))
+            return Strength(defence, family, key, steps[place].number(key), known.less_protects)
+    return Strength(defence, defence, "", None)
+
+
+def _turned(step: Spec) -> Known | None:
+    """The number of ``step`` that makes it stronger; None where it has none."""
+    row = row_of(step.name)
+    return (
+        next((s for s in row.strengths if step.number(s.parameter) is not None), None)
+        if row
+        else None
+    )
+
+
+def names_of(defence: str) -> tuple[str, ...]:
+    """Names of the mechanisms alone: ``withhold``, ``percentile_gaussian``."""
+    try:
+        return SpecChain.parse(defence).names
+    except ValueError:
+        return (defence,)
 
 
 def families(defences: Iterable[str]) -> dict[str, list[Strength]]:
@@ -58,7 +78,7 @@ def families(defences: Iterable[str]) -> dict[str, list[Strength]]:
         if stop.defence != NO_DEFENCE:
             found.setdefault(stop.family, []).append(stop)
     for members in found.values():
-        sign = -1 if members[0].key in _KEPT else 1
+        sign = -1 if members[0].less_protects else 1
         members.sort(key=lambda s: sign * (s.value or 0))
     if not found and nothing:
         return {NO_DEFENCE: nothing}

@@ -1,10 +1,12 @@
 """The words of the report for people who have not read the papers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from medleak.inversion.attacks.registry import ATTACKS, attack_name
+from medleak.filters import registry as defences
+from medleak.inversion.attacks.registry import ATTACKS, attack_name, row_of
 from medleak.inversion.report.model import Audit, Figure
+from medleak.inversion.report.strengths import names_of
 from medleak.inversion.report.texts import listed, names, short
 from medleak.inversion.report.verdicts import reached_easy_case
 from medleak.inversion.results.case import AVERAGE, NO_DEFENCE
@@ -31,23 +33,19 @@ _LABELS = {
     "optimised": "no diagnoses: they were searched for together with the images",
 }
 
-ATTACK_SOURCES = {
-    "row_space": "medleak (docs/explanation/attacks.md): row spaces of convolutions and batch "
-    "statistics",
-    "epochwise_bn": "Hatamizadeh et al., IEEE TMI 2023, arXiv:2202.06924, eq. 1-5",
-    "inverting_gradients": "Geiping et al., NeurIPS 2020, arXiv:2003.14053",
-    "grad_inversion": "Yin et al., CVPR 2021, arXiv:2104.07586",
-    "dlg": "Zhu et al., NeurIPS 2019, arXiv:1906.08935",
-    "idlg": "Zhao et al. 2020, arXiv:2001.02610",
-    "cpl": "Wei et al., ESORICS 2020, arXiv:2004.10397",
-}
-
 
 def source(attack: str) -> str:
     """Where an attack comes from, and whether it joins rounds."""
-    found = ATTACK_SOURCES.get(attack_name(attack), "not one of medleak's own")
+    row = row_of(attack_name(attack))
+    found = "not one of medleak's own" if row is None else f"{row.words}. {row.source}"
     joined = "; joins a site's updates of all rounds up to the one named"
     return found + joined * attack.startswith(AVERAGE)
+
+
+def protections(texts: Iterable[str]) -> list[tuple[str, str]]:
+    """Each of medleak's defences that ``texts`` name, and what it does, as its row says."""
+    used = {name for text in texts for name in names_of(text)}
+    return [(r.name, f"{r.words}. {r.source}") for r in defences.ROWS if r.name in used]
 
 
 REFERENCES = (

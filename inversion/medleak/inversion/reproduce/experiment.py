@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medleak.custom.record import find_records
+from medleak.filters.spec import rounded
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.run import audit, cost
 from medleak.inversion.figures import AuditData, draw_all
 from medleak.inversion.measures.embedding import load_embedding
 from medleak.inversion.observation import Knowledge
-from medleak.inversion.results.case import NO_DEFENCE
+from medleak.inversion.results.case import NO_DEFENCE, AttackSpec
 
 Say = Callable[[str], None]
 
@@ -164,4 +165,4 @@ def bounded(attack: str, seconds: float | None) -> str:
     """``attack`` with a budget of ``seconds``."""
     if seconds is None:
         return attack
-    return f"{attack}{',' if ':' in attack else ':'}seconds={seconds:g}"
+    return str(AttackSpec.parse(attack).with_(seconds=rounded(seconds)))

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medleak.filters.spec import Spec
+from medleak.inversion.attacks.registry import attack_name
 from medleak.inversion.figures.audit_data import AuditData
 from medleak.inversion.figures.estimates import Estimate, estimate, estimates
 from medleak.inversion.figures.protection import protection
@@ -113,7 +115,8 @@ def _cnn(place: Place, material: Material) -> tuple[AuditData, AuditData]:
 
 def noise_of(level: int) -> str:
     """MedPFL's noise level: its text does not define it, its code adds Laplace of scale 1/L."""
-    return f"laplace_perturbation:scale={1 / level:.4g},lr={LR}"
+    scale = float(f"{1 / level:.4g}")
+    return str(Spec.of("laplace_perturbation", {"scale": scale, "lr": LR}))
 
 
 def _defences(place: Place) -> list[str]:
@@ -177,7 +180,7 @@ def _table_ii(attacks: Mapping[str, AuditData], residual: Mapping[str, AuditData
     rows = []
     for name, data in attacks.items():
         for attack in CNN_ATTACKS:
-            own = [r for r in data.measured if r.attack.split(":")[0] == attack]
+            own = [r for r in data.measured if attack_name(r.attack) == attack]
             rows.append(_performance(name, attack, "CNN", own))
     for name, data in residual.items():
         material, _, state = name.rpartition(" ")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medleak.custom.record import Manifest, find_records, list_updates, read_info
+from medleak.filters.spec import Spec, rounded
 from medleak.inversion.figures.audit_data import AuditData
 from medleak.inversion.reproduce import tmi2023_entries as entries
 from medleak.inversion.reproduce.clients import Client, State, federate, last_state
@@ -106,7 +107,7 @@ def _federation(place: Place, subject: Subject) -> tuple[AuditData, dict[str, st
         "federation", subject.run, prior=prior, attacks=attack, rounds=shown, sites=place.sites
     )
     noise = [
-        f"percentile_gaussian:sigma0={s:g},scope={scope}"
+        str(Spec.of("percentile_gaussian", {"sigma0": rounded(s), "scope": scope}))
         for scope in ("update", "group")
         for s in place.scale.strengths
     ]

@@ -7,7 +7,7 @@ from medleak.inversion.figures.estimates import estimate
 from medleak.inversion.figures.protection import dose, protection
 from medleak.inversion.figures.table import lines
 from medleak.inversion.reproduce.comparison import Entry, grid
-from medleak.inversion.results.case import NO_DEFENCE
+from medleak.inversion.results.case import NO_DEFENCE, AttackSpec
 from medleak.inversion.results.rows import Row
 
 ABLATIONS = {
@@ -190,7 +190,9 @@ def _sweep(data: AuditData, column: str) -> str:
 
 
 def _is(attack: str, wanted: str) -> bool:
-    return attack == wanted or attack.startswith((f"{wanted},seconds=", f"{wanted}:seconds="))
+    """Whether ``attack`` is the one ``wanted``, with a budget or without."""
+    unbounded = AttackSpec.parse(attack).without("seconds")
+    return attack == wanted or unbounded == AttackSpec.parse(wanted)
 
 
 def _mean(value: float | None) -> str:

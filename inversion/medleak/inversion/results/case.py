@@ -4,6 +4,9 @@ import dataclasses
 import hashlib
 import re
 from dataclasses import dataclass
+from typing import Any
+
+from medleak.filters.spec import Spec
 
 NO_DEFENCE = "none"
 """The update is attacked as it was recorded; what the site declared is in it already."""
@@ -11,6 +14,49 @@ NO_DEFENCE = "none"
 
 AVERAGE = "average/"
 """Before an attack's name: it joins all rounds of the site up to the case's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttackSpec:
+    """An attack's text as a record: ``name:key=value,…``, after `AVERAGE` if it joins rounds.
+
+    >>> asked = AttackSpec.parse("average/row_space:seconds=12")
+    >>> asked.name, asked.averages, str(asked.with_(seconds=3))
+    ('row_space', True, 'average/row_space:seconds=3')
+    """
+
+    spec: Spec
+    averages: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> "AttackSpec":
+        """Read the text.
+
+        Raises:
+            ValueError: See `medleak.filters.spec.Spec.parse`.
+        """
+        return cls(Spec.parse(text.removeprefix(AVERAGE)), text.startswith(AVERAGE))
+
+    @property
+    def name(self) -> str:
+        """Key in a table of attacks."""
+        return self.spec.name
+
+    def with_(self, **args: Any) -> "AttackSpec":
+        """The same with other settings."""
+        return AttackSpec(self.spec.with_(**args), self.averages)
+
+    def without(self, *keys: str) -> "AttackSpec":
+        """The same without some settings."""
+        return AttackSpec(self.spec.without(*keys), self.averages)
+
+    def averaging(self) -> "AttackSpec":
+        """The same attack on all rounds of a site together."""
+        return AttackSpec(self.spec, averages=True)
+
+    def __str__(self) -> str:
+        """The text that `parse` reads as this."""
+        return f"{AVERAGE * self.averages}{self.spec}"
 
 
 @dataclass(frozen=True, slots=True, order=True)

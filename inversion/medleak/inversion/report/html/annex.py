@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from medleak.filters.registry import ROWS
 from medleak.inversion.report import wording
 from medleak.inversion.report.model import Audit, Group
 from medleak.inversion.report.texts import short
@@ -13,6 +14,7 @@ from medleak.inversion.report.verdicts import reached_easy_case
 from medleak.inversion.results.case import NO_DEFENCE
 
 _HASHES_SHOWN = 600
+_FORMAL = (*(row.name for row in ROWS if row.formal), "dp_sgd")
 _CHANNEL = (
     "The update as the server received it (recorded after the site's filters), and the model it "
     "was made from"
@@ -42,6 +44,7 @@ class Annex:
     hashes_left_out: int
     commands: Sequence[str]
     definitions: Sequence[tuple[str, str]]
+    methods: Sequence[tuple[str, str]]
     protections: Sequence[tuple[str, str, str]]
     dpia: Sequence[tuple[str, str, Sequence[str], str]]
 
@@ -63,6 +66,7 @@ def annex(audit: Audit) -> Annex:
         hashes_left_out=max(0, len(hashes) - _HASHES_SHOWN),
         commands=list(dict.fromkeys(shlex.join(map(str, _list(r.get("command")))) for r in runs)),
         definitions=[(str(k), str(v)) for k, v in audit.definitions.items()],
+        methods=wording.protections(d for g in audit.groups for d in (g.declared, g.defence)),
         protections=_protections(audit),
         dpia=_dpia(audit),
     )
@@ -124,8 +128,7 @@ def epsilon_words(declared: str) -> str:
     """What ε a declared defence can have; the number itself only a ledger knows."""
     if declared == NO_DEFENCE:
         return "ε: none (no protection)"
-    formal = ("clipped_gaussian", "clipped_laplace", "dp_sgd")
-    if any(name in declared for name in formal):
+    if any(name in declared for name in _FORMAL):
         return "has an ε: the site's ledger says how much is spent"
     return "ε: none (heuristic)"
 

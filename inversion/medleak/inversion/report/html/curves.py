@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from medleak.inversion.report.html.charts import Chart, Point, Series
 from medleak.inversion.report.model import Audit, Figure, Group
 from medleak.inversion.report.reading import number
-from medleak.inversion.report.strengths import Strength, families, strength_of
+from medleak.inversion.report.strengths import Strength, families, names_of, strength_of
 from medleak.inversion.report.texts import short
 from medleak.inversion.results.case import NO_DEFENCE
 
@@ -195,14 +195,14 @@ def _front(audit: Audit) -> Iterator[Chart]:
     for calibration in audit.calibrations:
         entries += [{"defence": calibration.defence, **u} for u in calibration.utility]
     accuracy = {
-        (_kind(str(e.get("defence", NO_DEFENCE))), number(e.get("strength")) or 0.0): a
+        (names_of(str(e.get("defence", NO_DEFENCE))), number(e.get("strength")) or 0.0): a
         for e in entries
         if (a := number(e.get("accuracy"))) is not None
     }
     lines: dict[str, list[Point]] = {}
     for group in audit.overall:
         strength, rdlv = strength_of(group.defence), group.figure("rdlv")
-        reached = accuracy.get((_kind(group.defence), strength.value or 0.0))
+        reached = accuracy.get((names_of(group.defence), strength.value or 0.0))
         if reached is None and group.defence == NO_DEFENCE:
             reached = next((a for (_, s), a in accuracy.items() if s == 0.0), None)
         leak = rdlv.upper95 if rdlv.upper95 is not None else rdlv.mean
@@ -222,11 +222,6 @@ def _front(audit: Audit) -> Iterator[Chart]:
             says="Leakage of each site against the accuracy of the model at the same strength.",
             note="Best is down and to the right: little leakage, high accuracy.",
         )
-
-
-def _kind(defence: str) -> str:
-    """Names of the mechanisms alone: ``withhold+percentile_gaussian``."""
-    return "+".join(part.partition(":")[0].strip() for part in defence.split("+"))
 
 
 def _point(x: float, figure: Figure, text: str) -> Point:
