@@ -26,7 +26,7 @@ from medleak.inversion.measures.perceptual import Perceptual
 from medleak.inversion.measures.similarity import as_channels
 from medleak.inversion.reconstruction import Reconstruction
 from medleak.inversion.results.case import Case
-from medleak.inversion.results.rows import summarise
+from medleak.inversion.results.summary import summarise
 
 
 @pytest.mark.parametrize(

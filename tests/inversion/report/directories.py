@@ -10,7 +10,8 @@ from PIL import Image
 
 from medleak.inversion.report.html.page import Report, render
 from medleak.inversion.report.reading import read_audit
-from medleak.inversion.results.rows import Row, write_json, write_rows
+from medleak.inversion.results.files import write_json
+from medleak.inversion.results.rows import Row, write_rows
 
 KNOWLEDGE = "all, labels inferred"
 FIELDS = {

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
+from medleak.inversion.results.group import figures_of
 from medleak.inversion.results.rows import Row
-from medleak.inversion.results.summary import figures_of
 from medleak.inversion.results.verdict import MARGIN
+from medleak.inversion.results.verdict import verdict as of_figures
 
 ROW = Row(
     round=0,
@@ -42,7 +43,7 @@ def spread(values, **changes):
 
 
 def verdict(rows, health=HEALTHY):
-    return figures_of(rows, health)["verdict"]
+    return of_figures(rows, figures_of(rows), health)
 
 
 @pytest.mark.parametrize(

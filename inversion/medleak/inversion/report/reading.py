@@ -10,7 +10,8 @@ from medleak.filters.privacy import ledger as ledgers
 from medleak.inversion.measures.similarity import ASR_THRESHOLD
 from medleak.inversion.report.model import METRICS, Audit, Calibration, Figure, Group, Ledger
 from medleak.inversion.results.case import NO_DEFENCE
-from medleak.inversion.results.rows import DEFINITIONS, Row, read_rows, summarise
+from medleak.inversion.results.rows import Row, read_rows
+from medleak.inversion.results.summary import DEFINITIONS, summarise
 
 _KEY = ("site", "attack", "defence", "declared", "knowledge")
 _LONGEST_LEDGER = 64 * 2**20

@@ -2,14 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scipy.stats import binom
 
 from medleak.inversion.measures.intervals import FEW_CLUSTERS
-
-if TYPE_CHECKING:
-    from medleak.inversion.results.rows import Row
+from medleak.inversion.results.rows import Row
 
 MARGIN = 0.03
 """Near-identical attacks scatter by about 0.02 SSIM (measured on chest X-rays at 64 px): a lead
@@ -36,7 +34,7 @@ RULE = (
 
 
 def verdict(
-    rows: Sequence["Row"],
+    rows: Sequence[Row],
     figures: Mapping[str, Any],
     health: Mapping[str, Any] | None = None,
     *,
@@ -46,7 +44,7 @@ def verdict(
 
     Args:
         rows: At least one, of one attack and knowledge.
-        figures: Theirs, see `medleak.inversion.results.summary.figures_of`.
+        figures: Theirs, see `medleak.inversion.results.group.figures_of`.
         health: Whether the attack, knowing the same, recovered an easy case (``reached``, and
             ``ssim``); None: not tried.
         lost_undefended: The attack was stuck on one of these updates without a defence too.
@@ -64,7 +62,7 @@ def verdict(
     return f"no leak found by {by} (RDLV {_bound(figures['rdlv'])}; {easy}; {extent})"
 
 
-def _leaks(rows: Sequence["Row"], figures: Mapping[str, Any]) -> list[str]:
+def _leaks(rows: Sequence[Row], figures: Mapping[str, Any]) -> list[str]:
     n, asr, iip = figures["ssim"]["n"], figures["asr"], figures["iip"]
     found = []
     if ahead := _ahead_of_chance(rows):
@@ -84,7 +82,7 @@ def _leaks(rows: Sequence["Row"], figures: Mapping[str, Any]) -> list[str]:
 
 
 def _doubts(
-    rows: Sequence["Row"],
+    rows: Sequence[Row],
     figures: Mapping[str, Any],
     health: Mapping[str, Any] | None,
     *,
@@ -122,7 +120,7 @@ def _doubts(
     return doubts
 
 
-def _ahead_of_chance(rows: Sequence["Row"]) -> int:
+def _ahead_of_chance(rows: Sequence[Row]) -> int:
     """Rows that lead over all they are compared with; 0 if chance may have put them there."""
     leads = {k: lead for k, row in enumerate(rows) if (lead := _lead(row)) is not None}
     ahead = sum(lead > MARGIN for lead in leads.values())
@@ -146,19 +144,19 @@ def _ahead_of_chance(rows: Sequence["Row"]) -> int:
     return ahead if leading and binom.sf(leading - 1, len(images), chance) <= P_CHANCE else 0
 
 
-def _lead(row: "Row") -> float | None:
+def _lead(row: Row) -> float | None:
     """SSIM of a reconstruction less the best of what it is compared with."""
     nulls = (row.ssim_prior, row.ssim_class_mean, row.ssim_nonmember, row.ssim_other)
     known = [value for value in nulls if value is not None]
     return row.ssim - max(known) if row.ssim is not None and known else None
 
 
-def _beats_prior(row: "Row") -> bool:
+def _beats_prior(row: Row) -> bool:
     """Where a dark border alone makes 0.9, the prior has it as well."""
     return row.ssim is not None and row.ssim > (row.ssim_prior or -1)
 
 
-def _chance(row: "Row", rivals: int) -> float:
+def _chance(row: Row, rivals: int) -> float:
     """That the best of ``rivals`` unrelated images is nearer to the truth than any non-member.
 
     The assignment sees the truth: each image gets one of the most similar reconstructions of its
