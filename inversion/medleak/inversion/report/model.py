@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medleak.inversion.results.rows import Row
+from medleak.inversion.results.verdict import Verdict
 
 METRICS = ("ssim", "ssim_tmi", "rdlv", "mse", "psnr", "asr", "iip", "iip_site", "ssim_prior")
 """Figures that a group may have; any may be missing."""
@@ -44,7 +45,8 @@ class Group:
         asr_sweep: Success rate by threshold on SSIM.
         nulls: What chance and public knowledge reach, by name.
         stuck: Cases whose attack knew by its own loss that it failed.
-        verdict: The audit's own, see `medleak.inversion.results.verdict`.
+        verdict: The audit's own; None: it gives none that is known.
+        sentence: The same in the audit's words.
         over: What its intervals are over: ``patients``, or ``runs`` of one patient's images.
         identification: How IIP was computed, or why not.
     """
@@ -61,7 +63,8 @@ class Group:
     asr_sweep: Mapping[str, float] = field(default_factory=dict)
     nulls: Mapping[str, float] = field(default_factory=dict)
     stuck: int = 0
-    verdict: str = ""
+    verdict: Verdict | None = None
+    sentence: str = ""
     over: str = ""
     identification: str = ""
 

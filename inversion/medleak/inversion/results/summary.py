@@ -7,7 +7,8 @@ from typing import Any
 from medleak.inversion.results.case import NO_DEFENCE, Case
 from medleak.inversion.results.group import figures_of
 from medleak.inversion.results.rows import Row
-from medleak.inversion.results.verdict import RULE, verdict
+from medleak.inversion.results.rule import RULE, judge
+from medleak.inversion.results.verdict import as_json
 
 FORMAT_VERSION = 2  # 1 had no patient, no nulls but the prior, and no neighbours
 
@@ -96,7 +97,7 @@ def _judged(
     """The figures of one group, and what they mean."""
     figures = figures_of(rows)
     easy = health.get(f"{rows[0].attack}|{rows[0].knowledge}")
-    return figures | {"verdict": verdict(rows, figures, easy, lost_undefended=lost_undefended)}
+    return figures | as_json(judge(rows, figures, easy, lost_undefended=lost_undefended))
 
 
 def _update(row: Row) -> tuple[Any, ...]:
