@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medleak.custom.record import natural_key
 from medleak.inversion.results.rows import Row
 from medleak.inversion.results.verdict import Verdict
 
@@ -137,19 +138,9 @@ class Audit:
         """Sites in the order of the table, refused ones included."""
         seen = [g.site for g in self.groups] + [r.site for r in self.rows]
         seen += [str(r["case"]["site"]) for r in self.refused]
-        return sorted(set(seen), key=_natural)
+        return sorted(set(seen), key=natural_key)
 
     @property
     def overall(self) -> list[Group]:
         """The groups over all rounds."""
         return [g for g in self.groups if g.round is None]
-
-
-def _natural(text: str) -> list[tuple[int, int, str]]:
-    """site-2 before site-10."""
-    parts: list[str] = [""]
-    for c in text[:200]:
-        if parts[-1] and c.isdecimal() != parts[-1][-1].isdecimal():
-            parts.append("")
-        parts[-1] += c
-    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts] + [(1, 0, text)]

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from medleak.custom.intervals import mean_interval, wilson
 from medleak.inversion.measures.iip import chance_test
-from medleak.inversion.measures.intervals import mean_interval, wilson
 from medleak.inversion.measures.similarity import ASR_THRESHOLD, PSNR_CAP_DB, attack_success
 from medleak.inversion.results.rows import Row
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from medleak.inversion.measures.intervals import FEW_CLUSTERS
+from medleak.custom.intervals import FEW_CLUSTERS
 
 Kind = Literal["leaks", "inconclusive", "not_measured", "no_leak_found"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -121,7 +121,7 @@ def read(group: Mapping[str, Any]) -> Verdict | None:
 
 
 def _of_record(group: Mapping[str, Any]) -> Verdict | None:
-    kind = next((k for k in KINDS if group.get("verdict_kind") == k), None)
+    kind: Kind | None = next((k for k in KINDS if group.get("verdict_kind") == k), None)
     reasons = group.get("verdict_reasons")
     if kind is None or not isinstance(reasons, list):
         return None
@@ -137,7 +137,7 @@ def _of_sentence(group: Mapping[str, Any]) -> Verdict | None:
     if text.startswith("no leak found"):
         return _verdict(group, "no_leak_found", ())
     word, _, rest = text.partition(":")
-    kind = next((k for k in KINDS if word == k.replace("_", " ")), None)
+    kind: Kind | None = next((k for k in KINDS if word == k.replace("_", " ")), None)
     # Behind the last bracket stand attack and extent.
     why = rest.rpartition(" (")[0].strip() or rest.strip()
     return None if kind is None else _verdict(group, kind, (why,))
