@@ -11,7 +11,7 @@ from medleak.inversion.results.rows import Row
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Paired:
     """Mean difference of two attacks or defences on the same images.
 
     Attributes:
@@ -30,7 +30,7 @@ class Comparison:
     clusters: int
 
 
-def compare_rows(first: Sequence[Row], second: Sequence[Row], figure: str = "ssim") -> Comparison:
+def compare_rows(first: Sequence[Row], second: Sequence[Row], figure: str = "ssim") -> Paired:
     """Paired comparison of ``figure`` over what both measured: same round, site, seed and image.
 
     Args:
@@ -54,7 +54,7 @@ def compare_rows(first: Sequence[Row], second: Sequence[Row], figure: str = "ssi
 
 def compare(
     first: Sequence[float], second: Sequence[float], clusters: Sequence[Hashable], seed: int = 0
-) -> Comparison:
+) -> Paired:
     """Paired comparison of figures of the same images under two attacks or defences.
 
     Args:
@@ -79,7 +79,7 @@ def compare(
     for cluster, value in zip(clusters, difference.tolist(), strict=True):
         sums[cluster] = sums.get(cluster, 0.0) + value
     if len(sums) == 1:
-        return Comparison(mean, None, None, None, len(difference), 1)
+        return Paired(mean, None, None, None, len(difference), 1)
     lower, upper = mean_interval(difference[:, None], clusters, seed=seed)
     test = permutation_test(
         (np.array(list(sums.values())),),
@@ -88,22 +88,27 @@ def compare(
         n_resamples=9999,
         rng=np.random.default_rng(seed),
     )
-    return Comparison(
+    return Paired(
         mean, float(lower[0]), float(upper[0]), float(test.pvalue), len(difference), len(sums)
     )
 
 
+def image_key(row: Row) -> tuple[int, str, int, str | None]:
+    """What tells the images of an attack, defence and knowledge apart: round, site, seed, place."""
+    return row.round, row.site, row.seed, row.truth_image
+
+
 def _by_image(
     rows: Sequence[Row], figure: str
-) -> dict[tuple[int, str, int, str], tuple[float, Hashable]]:
-    found: dict[tuple[int, str, int, str], tuple[float, Hashable]] = {}
+) -> dict[tuple[int, str, int, str | None], tuple[float, Hashable]]:
+    found: dict[tuple[int, str, int, str | None], tuple[float, Hashable]] = {}
     for row in rows:
         value = getattr(row, figure, None)
         if row.truth_image is None or value is None:
             continue
         if isinstance(value, str):
             raise ValueError(f"{figure!r} is a text: only figures can be compared.")
-        key = (row.round, row.site, row.seed, row.truth_image)
+        key = image_key(row)
         if key in found:
             raise ValueError(
                 f"{row.truth_image} of {row.site} in round {row.round} stands twice on one side: "
