@@ -22,6 +22,10 @@ _BUFFER_KINDS: dict[str, Kind] = {
     "running_var": "running_var",
     "num_batches_tracked": "counter",
 }
+
+DECLARED = "medleak_defences"
+"""Where filters leave word of themselves in the meta of an update: a list of dicts."""
+
 _FLOATS = (np.float16, np.float32, np.float64)
 
 

@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
-from medleak.custom.phantoms import chest_xray, listing
+from medleak.custom.phantoms import listing, phantom
 
 SIZE = 64
+
+
+def chest_xray(name, spatial_size, seed=0):
+    return phantom("cxr", name, spatial_size, seed).image
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from medleak.custom.data.datalist import patient_of, read_folders, verify
-from medleak.custom.phantoms import CLASS_NAMES, VERSION, chest_xray, listing, render
+from medleak.custom.phantoms import MODALITIES, VERSION, listing, phantom, render
 
 SIZE = 64
 GOLDEN = [
@@ -20,6 +20,10 @@ GOLDEN = [
     [62.8, 160.2, 151.3, 60.3],
     [96.6, 212.7, 191.0, 72.8],
 ]
+
+
+def chest_xray(name, spatial_size, seed=0):
+    return phantom("cxr", name, spatial_size, seed).image
 
 
 @given(st.integers(0, 400), st.integers(0, 5))
@@ -34,7 +38,7 @@ def test_a_listing_is_balanced_unique_and_repeatable(n, seed):
 def test_names_tell_class_and_patient_as_the_readers_understand_them():
     for item in listing(200):
         assert re.fullmatch(r"(normal|pneumonia)/p\d{5}_\d\d\.png", item.image)
-        assert item.image.startswith(CLASS_NAMES[item.label])
+        assert item.image.startswith(MODALITIES["cxr"].classes[item.label])
         assert patient_of(item.image) == item.patient
 
 
@@ -111,7 +115,7 @@ def test_rendered_files_hold_the_pixels_and_nothing_else(tmp_path):
     root = render(items, tmp_path, 32, seed=5)
     assert root.parent == tmp_path
     found, names = read_folders(root)
-    assert (names, sorted(found)) == (CLASS_NAMES, sorted(items))
+    assert (names, sorted(found)) == (MODALITIES["cxr"].classes, sorted(items))
     verify(items, root)
     for item in items:
         content = (root / item.image).read_bytes()

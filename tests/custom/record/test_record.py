@@ -89,6 +89,9 @@ def test_updates_are_listed_by_round_and_by_the_number_in_the_name(root, state):
     write_record(root, info(round=12), state, state)
     assert list_updates(root) == [(0, "site-2"), (0, "site-10"), (12, "site-1")]
     assert sorted(["b10", "b9", "a"], key=natural_key) == ["a", "b9", "b10"]
+    # Python turns no text of more than 4,300 digits into a number.
+    long = ["9" * 5000 + "b", "9" * 5000 + "a"]
+    assert sorted([*long, "b"], key=natural_key) == [long[1], long[0], "b"]
 
 
 def test_the_model_of_a_round_is_written_once_and_only_one(root, state):

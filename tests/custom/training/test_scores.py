@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import confusion_matrix, recall_score, roc_auc_score
 
-from medleak.custom.training.scores import bootstrap, report, scores, wilson
+from medleak.custom.training.scores import report, scores
 
 
 def problem(classes, n=90, seed=0):
@@ -50,15 +50,6 @@ def test_what_one_class_alone_cannot_show_is_left_out():
     assert found["accuracy"]["value"] == 0.5
 
 
-# Wilson 1927; limits by hand from (p + z2/2n +- z sqrt(pq/n + z2/4n2)) / (1 + z2/n), z = 1.959964.
-@pytest.mark.parametrize(
-    ("hits", "n", "lower", "upper"),
-    [(8, 10, 0.490162, 0.943318), (0, 10, 0.0, 0.277533), (63, 63, 0.942529, 1.0)],
-)
-def test_the_interval_of_a_proportion_is_wilsons(hits, n, lower, upper):
-    assert wilson(hits, n) == pytest.approx({"lower95": lower, "upper95": upper}, abs=1e-5)
-
-
 @pytest.mark.parametrize("classes", [2, 4])
 def test_a_report_holds_its_values_inside_their_intervals_and_is_json(classes):
     logits, labels = problem(classes)
@@ -80,20 +71,3 @@ def test_several_images_of_a_patient_widen_the_interval():
     widths = [r["accuracy"]["upper95"] - r["accuracy"]["lower95"] for r in (alone, together)]
     assert widths[1] > 1.5 * widths[0]
     assert "p1" not in json.dumps(together)
-
-
-def test_a_resample_takes_patients_whole():
-    seen = []
-
-    def statistic(index):
-        seen.append(sorted(index))
-        return {"n": float(len(index))}
-
-    bootstrap(statistic, ["a", "a", "b"])
-    assert {tuple(i) for i in seen} == {(0, 0, 1, 1), (0, 1, 2), (2, 2)}
-
-
-def test_resamples_without_an_answer_do_not_count():
-    answers = iter([float("nan"), 1.0] * 500)
-    bounds = bootstrap(lambda _: {"auc": next(answers)}, range(5))
-    assert bounds["auc"] == {"lower95": 1.0, "upper95": 1.0}

@@ -25,7 +25,7 @@ from medleak.inversion.measures.perceptual import Perceptual
 from medleak.inversion.measures.similarity import as_channels
 from medleak.inversion.reconstruction import Reconstruction
 from medleak.inversion.results.case import Case
-from medleak.inversion.results.rows import summarise
+from medleak.inversion.results.summary import summarise
 
 
 def test_colour_is_averaged_to_gray_and_gray_repeated_to_colour():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medleak.custom.phantoms import chest_xray, listing
+from medleak.custom.phantoms import listing, phantom
 from medleak.inversion.audit.panels import PRIOR_PICTURE
 from medleak.inversion.images.pictures import save_png
 from medleak.inversion.results.rows import Row, write_rows
@@ -109,7 +109,7 @@ def make_audit(tmp_path) -> MakeAudit:
         (out / "images").mkdir(parents=True)
         write_rows(out / "results.csv", rows)
         items = listing(8, seed=1)
-        films = [chest_xray(item.image, SIZE, 1) for item in items]
+        films = [phantom("cxr", item.image, SIZE, 1).image for item in items]
         rng = np.random.default_rng(0)
         save_png(out / PRIOR_PICTURE, Image.fromarray(np.mean(films, axis=0).astype(np.uint8)))
         for one in rows:

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from medleak.custom.data.datalist import DataError, Item, save_datalist
-from medleak.custom.phantoms import chest_xray, listing
+from medleak.custom.phantoms import listing, phantom
 from medleak.inversion.images.pictures import save_png, to_picture
 from medleak.inversion.images.prior import load_prior, mean_image, public_items
 from medleak.inversion.measures.similarity import ssim
@@ -77,7 +77,7 @@ def test_gray_is_one_half_everywhere():
 
 def test_the_phantom_prior_resembles_phantoms_of_other_seeds_and_is_none_of_them():
     prior = load_prior("phantoms", (64, 64), 1)
-    films = np.stack([chest_xray(i.image, 64, seed=0) for i in listing(6, 0)])
+    films = np.stack([phantom("cxr", i.image, 64, 0).image for i in listing(6, 0)])
     truth = torch.from_numpy(films)[:, None].float() / 255
     similar = ssim(truth, prior.expand_as(truth))
     assert (similar > ssim(truth, torch.full_like(truth, 0.5))).all()

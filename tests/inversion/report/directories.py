@@ -12,7 +12,8 @@ from PIL import Image
 from medleak.custom import phantoms as made_up
 from medleak.inversion.report.html.page import Report, render
 from medleak.inversion.report.reading import read_audit
-from medleak.inversion.results.rows import Row, write_json, write_rows
+from medleak.inversion.results.files import write_json
+from medleak.inversion.results.rows import Row, write_rows
 
 SIZE = 64
 KNOWLEDGE = "all, labels inferred"

@@ -16,7 +16,7 @@ from tests.inversion.report.directories import (
 from medleak.inversion.report.advice import advice
 from medleak.inversion.report.reading import read_audit
 from medleak.inversion.report.verdicts import Light, headline, light_of, site_verdicts
-from medleak.inversion.results.rows import summarise
+from medleak.inversion.results.summary import summarise
 
 REACHED = {f"row_space|{KNOWLEDGE}": {"ssim": 0.97, "reached": True, "seconds": 1.0}}
 FAILED = {f"row_space|{KNOWLEDGE}": {"ssim": 0.3, "reached": False, "seconds": 1.0}}

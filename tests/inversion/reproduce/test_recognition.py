@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from medleak.custom.intervals import wilson
 from medleak.inversion.images.pictures import save_png, to_picture
-from medleak.inversion.measures.intervals import wilson
 from medleak.inversion.reproduce.recognition import ORIGINAL, audit_accuracy, recognised
 from medleak.inversion.results.rows import Row, write_rows
 

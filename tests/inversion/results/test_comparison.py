@@ -1,10 +1,13 @@
 """Tests of medleak.inversion.results.comparison."""
 
 import dataclasses
+from typing import Any
 
+import numpy as np
 import pytest
+from scipy.stats import wilcoxon
 
-from medleak.inversion.results.comparison import compare_rows
+from medleak.inversion.results.comparison import compare, compare_rows
 from medleak.inversion.results.rows import Row
 
 ROW = Row(
@@ -67,3 +70,43 @@ def test_rounds_and_seeds_are_paired_with_themselves():
 def test_what_cannot_be_compared_is_refused(first, second, figure, message):
     with pytest.raises(ValueError, match=message):
         compare_rows(first, second, figure)
+
+
+values = np.random.default_rng(1).normal(0.5, 0.2, 40)
+
+
+def test_a_constant_gain_is_found_whatever_the_images_are():
+    better = compare(list(values + 0.01), list(values), range(40))
+    assert better.difference == pytest.approx(0.01)
+    assert better.lower95 == pytest.approx(0.01)
+    assert better.p is not None
+    assert better.p < 0.001
+    assert (better.n, better.clusters) == (40, 40)
+
+
+def test_all_signs_are_tried_where_there_are_few_patients():
+    found = compare([3.0, 2.0, 1.0], [0.0, 0.0, 0.0], "abc")
+    assert found.p == pytest.approx(2 / 8)  # all plus or all minus
+
+
+def test_p_agrees_with_wilcoxon_where_both_apply():
+    rng = np.random.default_rng(3)
+    first = values + rng.normal(0.05, 0.15, 40)
+    result: Any = wilcoxon(first, values)
+    found = compare(list(first), list(values), range(40))
+    assert found.p == pytest.approx(result.pvalue, abs=0.05)
+
+
+def test_a_gain_seen_in_every_run_of_one_patient_proves_nothing():
+    found = compare([0.9] * 20, [0.1] * 20, ["a"] * 20)
+    assert (found.lower95, found.upper95, found.p) == (None, None, None)
+    assert found.difference == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "clusters"),
+    [([], [], []), ([1.0], [1.0, 2.0], [1]), ([float("nan")], [1.0], [1])],
+)
+def test_what_cannot_be_paired_is_refused(first, second, clusters):
+    with pytest.raises(ValueError, match=r"paired comparison|undefined"):
+        compare(first, second, clusters)

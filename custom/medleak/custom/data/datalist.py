@@ -16,6 +16,7 @@ from medleak.custom.data.data_error import DataError
 from medleak.custom.data.image_files import IMAGE_KINDS, find_images, open_image, sub_folders
 
 __all__ = [
+    "DATALIST",
     "PATIENT_PATTERN",
     "SECTIONS",
     "DataError",
@@ -31,6 +32,8 @@ __all__ = [
 
 # NIH `<patient>_<visit>`, fundus `<patient>_<left|right>`, phantoms `p<patient>_<visit>`.
 PATIENT_PATTERN = r"(p?\d+)_(?:\d{1,4}|left|right)"
+DATALIST = "datalist.json"
+"""In the run directory of a site: its training, validation and test images. It never leaves it."""
 SECTIONS = ("training", "validation", "test")
 
 

@@ -19,9 +19,7 @@ from pydantic import ValidationError
 
 from medleak.custom import record
 from medleak.custom.record import LeftOut, Manifest, RecordError, UpdateInfo, check_site, utc_now
-
-DECLARED_DEFENCES = "medleak_defences"
-"""Where our filters leave word of themselves in the meta of an update (a list of dicts)."""
+from medleak.filters.update import DECLARED
 
 _PACKAGES = ("medleak", "nvflare", "torch", "torchvision", "monai", "numpy", "safetensors")
 
@@ -215,7 +213,7 @@ def _info(round: int, site: str, dxo: DXO) -> UpdateInfo:
             "n_images, n_steps, batch_size, local_epochs and lr."
         )
     fields = {key: declared[key] for key in declared if key in UpdateInfo.model_fields}
-    defences = dxo.get_meta_prop(DECLARED_DEFENCES) or []
+    defences = dxo.get_meta_prop(DECLARED) or []
     try:
         return UpdateInfo.model_validate(
             fields | {"round": round, "site": site, "time": utc_now(), "defences": defences}

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medleak.custom.data.datalist import Item
 from medleak.custom.data.images import save_image
@@ -44,8 +43,6 @@ MODALITIES = {
     "brain_mri": Modality(brain.CLASSES, 1, brain.brain_mri, masks=True),
     "dermoscopy": Modality(skin.CLASSES, 3, skin.dermoscopy, masks=True),
 }
-
-CLASS_NAMES = MODALITIES["cxr"].classes
 
 
 def listing(
@@ -159,11 +156,6 @@ def phantom(
     return _modality(modality).draw(
         path.parts[0], generator(*key, patient), generator(*key, name), size
     )
-
-
-def chest_xray(name: str, spatial_size: int | tuple[int, int], seed: int = 0) -> NDArray[np.uint8]:
-    """The chest X-ray called ``name``, uint8 [H, W]: `phantom` of the modality ``cxr``."""
-    return phantom("cxr", name, spatial_size, seed).image
 
 
 def _modality(name: str) -> Modality:

@@ -76,6 +76,7 @@ __all__ = [
 ]
 
 _ROUND = re.compile(r"round_(\d{4,9})")
+_NUMBERED = 200  # characters of a name; int() refuses thousands of digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +217,17 @@ def list_updates(root: Path) -> list[tuple[int, str]]:
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key under which site-2 comes before site-10."""
-    parts = re.findall(r"\d+|\D+", name)
-    return [(0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts]
+    """Sort key under which site-2 comes before site-10.
+
+    Of a very long name, which a stranger may have sent, only the beginning is read as numbers.
+
+    Examples:
+        >>> sorted(["site-10", "site-2", "site"], key=natural_key)
+        ['site', 'site-2', 'site-10']
+    """
+    parts = re.findall(r"\d+|\D+", name[:_NUMBERED])
+    rest = [(1, 0, name[_NUMBERED:])] if len(name) > _NUMBERED else []
+    return [(0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts] + rest
 
 
 def read_info(root: Path, round: int, site: str) -> UpdateInfo:

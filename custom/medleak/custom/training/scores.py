@@ -4,16 +4,17 @@ With two classes, class 1 is the positive one. With more, sensitivity, specifici
 means over the classes, each against the rest.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from monai.metrics.confusion_matrix import compute_confusion_matrix_metric, get_confusion_matrix
 from monai.metrics.rocauc import compute_roc_auc
-from scipy.stats import binomtest, rankdata
+from scipy.stats import rankdata
 from torch import Tensor, nn
 
-RESAMPLES = 1000
+from medleak.custom.intervals import bootstrap_of, wilson
+
 Interval = dict[str, float]
 """``{"value", "lower95", "upper95"}``."""
 
@@ -71,17 +72,17 @@ def report(
     def statistic(index: np.ndarray) -> dict[str, float]:
         return _resampled(truth[index], probabilities[index])
 
-    intervals = bootstrap(statistic, patients or range(len(truth)))
+    intervals = bootstrap_of(statistic, patients or range(len(truth)))
     result: dict[str, Any] = {
-        name: {"value": point[name]} | intervals[name] if name in point else None
+        name: {"value": point[name]} | _interval(intervals[name]) if name in point else None
         for name in ("accuracy", "auc", "sensitivity", "specificity")
     }
     if len(set(patients)) in (0, len(truth)):
         hits = int(np.trace(confusion))
-        result["accuracy"] |= wilson(hits, len(truth))
+        result["accuracy"] |= _share(hits, len(truth))
         if len(classes) == 2 and result["sensitivity"]:
             for name, k in (("sensitivity", 1), ("specificity", 0)):
-                result[name] |= wilson(int(confusion[k, k]), int(confusion[k].sum()))
+                result[name] |= _share(int(confusion[k, k]), int(confusion[k].sum()))
     return {
         "n": len(truth),
         "loss": point["loss"],
@@ -92,36 +93,12 @@ def report(
     }
 
 
-def wilson(hits: int, n: int) -> dict[str, float]:
-    """Wilson's 95 % interval of a proportion ``hits / n``, n at least 1."""
-    interval = binomtest(hits, n).proportion_ci(0.95, method="wilson")
-    return {"lower95": float(interval.low), "upper95": float(interval.high)}
+def _interval(bounds: tuple[float, float]) -> dict[str, float]:
+    return {"lower95": bounds[0], "upper95": bounds[1]}
 
 
-def bootstrap(
-    statistic: Callable[[np.ndarray], Mapping[str, float]], clusters: Sequence[object]
-) -> dict[str, dict[str, float]]:
-    """Percentile 95 % intervals of what ``statistic`` says of resampled indices.
-
-    Clusters are drawn, each with all its images. Values that are NaN in a resample (a class was
-    not drawn) do not count. The resamples are the same in each call.
-    """
-    groups: dict[object, list[int]] = {}
-    for k, cluster in enumerate(clusters):
-        groups.setdefault(cluster, []).append(k)
-    members = [np.array(g) for g in groups.values()]
-    rng = np.random.default_rng(0)
-    drawn: dict[str, list[float]] = {}
-    for _ in range(RESAMPLES):
-        picks = rng.integers(len(members), size=len(members))
-        for name, value in statistic(np.concatenate([members[p] for p in picks])).items():
-            drawn.setdefault(name, []).append(value)
-    bounds = {}
-    for name, values in drawn.items():
-        known = [v for v in values if v == v]
-        low, high = np.percentile(known, [2.5, 97.5]) if known else (0.0, 1.0)
-        bounds[name] = {"lower95": float(low), "upper95": float(high)}
-    return bounds
+def _share(hits: int, n: int) -> dict[str, float]:
+    return _interval(wilson(hits / n, n))
 
 
 def _confusion(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import torch
 from monai.metrics.meandice import compute_dice
 from torch import Tensor, nn
 
-from medleak.custom.training.scores import bootstrap
+from medleak.custom.intervals import bootstrap_of
 
 
 def dice(logits: Tensor, masks: Tensor) -> Tensor:
@@ -48,13 +48,14 @@ def report(
     of_image = dice(logits, masks).double().numpy()
     nothing = torch.zeros_like(logits)
     nothing[:, 0] = 1
-    bounds = bootstrap(
+    bounds = bootstrap_of(
         lambda index: {"dice": float(of_image[index].mean())}, patients or range(len(of_image))
     )
+    lower, upper = bounds["dice"]
     return {
         "n": len(of_image),
         "loss": scores(logits, masks)["loss"],
-        "dice": {"value": float(np.mean(of_image))} | bounds["dice"],
+        "dice": {"value": float(np.mean(of_image)), "lower95": lower, "upper95": upper},
         "empty": dice(nothing, masks).double().mean().item(),
         "classes": list(classes),
     }

@@ -5,7 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medleak.custom import phantoms
-from medleak.custom.data.datalist import DataError, Item, load_datalist, read_folders, save_datalist
+from medleak.custom.data.datalist import (
+    DATALIST,
+    DataError,
+    Item,
+    load_datalist,
+    read_folders,
+    save_datalist,
+)
 from medleak.custom.data.masks import read_masked
 from medleak.custom.datasets.prepare import check_patients, prepared_lists
 from medleak.custom.environment import DATA_VARIABLE, path_variable
@@ -17,9 +24,6 @@ from medleak.custom.sites.split import (
     scaled,
     split,
 )
-
-DATALIST = "datalist.json"
-"""In the run directory of a site: its training, validation and test images. It never leaves it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

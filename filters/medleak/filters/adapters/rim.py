@@ -22,9 +22,8 @@ from nvflare.app_common.app_constant import AppConstants
 from medleak.filters import checks
 from medleak.filters.adapters.payload import as_numpy, check_meta, known_code, unwrap
 from medleak.filters.privacy.accounting import Guarantee
-from medleak.filters.update import UpdateError, check_update
+from medleak.filters.update import DECLARED, UpdateError, check_update
 
-DECLARED = "medleak_defences"
 _SEEN = "medleak.global_model"
 _WITHHELD = "medleak.withheld"
 _APPLIED = "medleak.applied"

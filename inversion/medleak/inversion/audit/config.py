@@ -14,7 +14,8 @@ from torch import Tensor
 from medleak.custom.record import RecordError, read_info, read_manifest, utc_now
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.results.case import Case
-from medleak.inversion.results.rows import FORMAT_VERSION, write_json
+from medleak.inversion.results.files import write_json
+from medleak.inversion.results.summary import FORMAT_VERSION
 
 _PACKAGES = ("medleak", "torch", "numpy", "scipy", "monai", "pillow")
 

@@ -23,6 +23,7 @@ from medleak.inversion.losses import task_loss
 from medleak.inversion.measures.similarity import assign, rdlv, ssim
 from medleak.inversion.networks import build_network, load_global_state
 from medleak.inversion.reconstruction import Progress, ProgressCallback, Reconstruction
+from medleak.inversion.results.rows import rounded
 
 REACHED = 0.1
 """RDLV from which the easy case counts as inverted: beyond what starting from the prior gives."""
@@ -145,10 +146,10 @@ def judge(round: int, found: Reconstruction, image: Tensor, prior: Tensor) -> He
     return Health(
         reached=reached,
         round=round,
-        ssim=_six_digits(similar),
-        ssim_prior=_six_digits(float(of_prior[0])),
-        rdlv=None if math.isnan(value) else _six_digits(value),
-        seconds=_six_digits(found.seconds),
+        ssim=rounded(similar),
+        ssim_prior=rounded(float(of_prior[0])),
+        rdlv=None if math.isnan(value) else rounded(value),
+        seconds=rounded(found.seconds),
     )
 
 
@@ -160,8 +161,3 @@ def failed(round: int, why: str) -> Health:
 def key(attack: str, knowledge: str) -> str:
     """Name of an attack's health in summary.json."""
     return f"{attack}|{knowledge}"
-
-
-def _six_digits(value: float) -> float:
-    """Six digits, as all figures of an audit."""
-    return float(f"{value:.6g}")

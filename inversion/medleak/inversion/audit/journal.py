@@ -16,14 +16,9 @@ from typing import Any
 from medleak.inversion.audit.health import Health
 from medleak.inversion.measures import nulls
 from medleak.inversion.results.case import Case
-from medleak.inversion.results.rows import (
-    Row,
-    read_refused,
-    read_rows,
-    summarise,
-    write_json,
-    write_rows,
-)
+from medleak.inversion.results.files import read_refused, write_json
+from medleak.inversion.results.rows import Row, read_rows, write_rows
+from medleak.inversion.results.summary import summarise
 
 JOURNAL = "journal.jsonl"
 HEALTH = "health.json"

@@ -27,7 +27,7 @@ from medleak.inversion.calibration.site import (
     search_site,
 )
 from medleak.inversion.reconstruction import ProgressCallback
-from medleak.inversion.results.rows import write_json
+from medleak.inversion.results.files import write_json
 from medleak.inversion.results.utility import Utility
 
 CALIBRATION = "calibration.json"

@@ -17,7 +17,7 @@ from scipy import stats
 from medleak.inversion.audit.health import Health
 from medleak.inversion.calibration.search import Mechanism, least_protecting, stronger
 from medleak.inversion.results.case import NO_DEFENCE
-from medleak.inversion.results.rows import Row
+from medleak.inversion.results.rows import Row, rounded
 
 FRESH = 1000
 """Seeds of a confirmation: those of the search plus so much, twice so much, …"""
@@ -209,8 +209,8 @@ def _probe(
         probes.append(
             Probe(
                 strength=strength,
-                rdlv_mean=_six(mean),
-                rdlv_upper95=_six(upper),
+                rdlv_mean=rounded(mean),
+                rdlv_upper95=rounded(upper),
                 n=len(values),
                 seeds=tuple(seeds),
                 attack=attacker[0],
@@ -287,10 +287,6 @@ def _confirmed(last: Probe, attempts: int, *, at_end: bool) -> str:
 
 def _sign(mechanism: Mechanism) -> int:
     return 1 if mechanism.strong >= mechanism.weak else -1
-
-
-def _six(value: float) -> float:
-    return float(f"{value:.6g}")
 
 
 def as_json(calibration: Calibration, mechanism: Mechanism) -> dict[str, Any]:

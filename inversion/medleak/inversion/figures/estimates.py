@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from medleak.inversion.results.group import figures_of
 from medleak.inversion.results.rows import Row
-from medleak.inversion.results.summary import figures_of
 
 BANDS = (
     "95 % intervals: bootstrap over patients, wider where they are few, or over runs where there "

@@ -25,7 +25,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)))
-INK, GRAY, FAINT = "#1a1a1a", "#5f5f5f", "#d9d9d9"
+INK, GRAY = "#1a1a1a", "#5f5f5f"
 
 WIDTH_IN = 6.6
 """Of a figure in inches: a column of text; at 110 dpi 726 px."""

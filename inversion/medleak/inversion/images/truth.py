@@ -7,11 +7,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from medleak.custom.data.datalist import Item, load_datalist
+from medleak.custom.data.datalist import DATALIST, Item, load_datalist
 from medleak.custom.data.transforms import load_images
-
-DATALIST = "datalist.json"
-"""Where the client of our jobs keeps a site's lists, below its run directory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medleak.custom.record import natural_key
 from medleak.filters.spec import SpecChain, rounded
 from medleak.inversion.results.rows import Row
+from medleak.inversion.results.verdict import Verdict
 
 METRICS = ("ssim", "ssim_tmi", "rdlv", "mse", "psnr", "asr", "iip", "iip_site", "ssim_prior")
 """Figures that a group may have; any may be missing."""
@@ -45,7 +47,8 @@ class Group:
         asr_sweep: Success rate by threshold on SSIM.
         nulls: What chance and public knowledge reach, by name.
         stuck: Cases whose attack knew by its own loss that it failed.
-        verdict: The audit's own, see `medleak.inversion.results.verdict`.
+        verdict: The audit's own; None: it gives none that is known.
+        sentence: The same in the audit's words.
         over: What its intervals are over: ``patients``, or ``runs`` of one patient's images.
         identification: How IIP was computed, or why not.
     """
@@ -62,7 +65,8 @@ class Group:
     asr_sweep: Mapping[str, float] = field(default_factory=dict)
     nulls: Mapping[str, float] = field(default_factory=dict)
     stuck: int = 0
-    verdict: str = ""
+    verdict: Verdict | None = None
+    sentence: str = ""
     over: str = ""
     identification: str = ""
 
@@ -138,19 +142,9 @@ class Audit:
         """Sites in the order of the table, refused ones included."""
         seen = [g.site for g in self.groups] + [r.site for r in self.rows]
         seen += [str(r["case"]["site"]) for r in self.refused]
-        return sorted(set(seen), key=_natural)
+        return sorted(set(seen), key=natural_key)
 
     @property
     def overall(self) -> list[Group]:
         """The groups over all rounds."""
         return [g for g in self.groups if g.round is None]
-
-
-def _natural(text: str) -> list[tuple[int, int, str]]:
-    """site-2 before site-10."""
-    parts: list[str] = [""]
-    for c in text[:200]:
-        if parts[-1] and c.isdecimal() != parts[-1][-1].isdecimal():
-            parts.append("")
-        parts[-1] += c
-    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts] + [(1, 0, text)]

@@ -9,8 +9,10 @@ from typing import Any
 from medleak.filters.privacy import ledger as ledgers
 from medleak.inversion.measures.similarity import ASR_THRESHOLD
 from medleak.inversion.report.model import METRICS, Audit, Calibration, Figure, Group, Ledger
+from medleak.inversion.results import verdict
 from medleak.inversion.results.case import NO_DEFENCE
-from medleak.inversion.results.rows import DEFINITIONS, Row, read_rows, summarise
+from medleak.inversion.results.rows import Row, read_rows
+from medleak.inversion.results.summary import DEFINITIONS, summarise
 
 _KEY = ("site", "attack", "defence", "declared", "knowledge")
 _LONGEST_LEDGER = 64 * 2**20
@@ -97,7 +99,8 @@ def _group(raw: Mapping[str, Any], rows: Mapping[tuple[Any, ...], list[Row]]) ->
         asr_sweep=_numbers(raw.get("asr_sweep")),
         nulls=_numbers(raw.get("nulls")),
         stuck=int(number(raw.get("stuck")) or 0),
-        verdict=_text(raw.get("verdict")),
+        verdict=verdict.read({**raw, **key}),
+        sentence=_text(raw.get("verdict")),
         over=_text(raw.get("over")),
         identification=_identification(raw),
     )

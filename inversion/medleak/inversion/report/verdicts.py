@@ -70,22 +70,21 @@ def light_of(group: Group, health: Mapping[str, object]) -> tuple[Light, str]:
     The audit's own verdict decides (one rule, one place). It is only ever made worse here: "no leak
     found" needs its health check in the same summary.
     """
-    word, _, rest = group.verdict.partition(":")
-    doubts = rest.rpartition(" (")[0].strip() or rest.strip()
-    if word == "leaks":
+    verdict = group.verdict
+    if verdict is not None and verdict.kind == "leaks":
         return Light.LEAKS, _what_came_back(group)
     if not group.figure("ssim").defined:
         return Light.NOT_KNOWN, "no original to compare with: look at the pictures"
-    if word.startswith("no leak found"):
+    if verdict is not None and verdict.kind == "no_leak_found":
         if reached_easy_case(group, health):
             return Light.NONE_FOUND, "nothing came back that a guess would not reach"
         return Light.NOT_KNOWN, (
             "nothing came back, but the attack was not seen to work on an easy case"
         )
-    if word == "inconclusive" and _not_excluded(group):
-        return Light.MAY_LEAK, "whether more than a guess came back is not decided"
-    if word == "inconclusive":
-        return Light.NOT_KNOWN, doubts
+    if verdict is not None and verdict.kind == "inconclusive":
+        if _not_excluded(group):
+            return Light.MAY_LEAK, "whether more than a guess came back is not decided"
+        return Light.NOT_KNOWN, "; ".join(verdict.reasons)
     return Light.NOT_KNOWN, "the audit gives no verdict on it"
 
 

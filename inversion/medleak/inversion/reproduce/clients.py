@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medleak.custom.data.datalist import Item, save_datalist
+from medleak.custom.data.datalist import DATALIST, Item, save_datalist
 from medleak.custom.data.transforms import load_images, network_input
 from medleak.custom.record import (
     Manifest,
@@ -24,7 +24,6 @@ from medleak.custom.record import (
     write_manifest,
     write_record,
 )
-from medleak.inversion.images.truth import DATALIST
 from medleak.inversion.losses import task_loss
 from medleak.inversion.networks import build_network
 

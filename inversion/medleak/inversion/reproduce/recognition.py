@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from medleak.custom.data.transforms import network_input
-from medleak.inversion.measures.intervals import wilson
+from medleak.custom.intervals import wilson
 from medleak.inversion.measures.nulls import picture
 from medleak.inversion.measures.similarity import as_channels
 from medleak.inversion.results.rows import Row, read_rows

@@ -1,20 +1,15 @@
-"""The tables of an audit directory: results.csv and summary.json."""
+"""results.csv: one row an attacked image."""
 
 import csv
 import dataclasses
 import io
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, SupportsFloat
 
 from medleak.custom.atomic import write_atomic
-from medleak.inversion.results.case import NO_DEFENCE, Case
-from medleak.inversion.results.summary import figures_of
-from medleak.inversion.results.verdict import RULE
-
-FORMAT_VERSION = 2  # 1 had no patient, no nulls but the prior, and no neighbours
+from medleak.inversion.results.case import Case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,116 +144,20 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
     write_atomic(path, text.getvalue().encode())
 
 
-def read_refused(out: Path) -> list[dict[str, Any]]:
-    """What an earlier run of the audit in ``out`` refused: ``{"case", "why"}`` each."""
-    path = out / "summary.json"
-    return json.loads(path.read_bytes())["refused"] if path.exists() else []
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write ``content`` as JSON, whole or not at all; NaN and infinity are refused."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomic(path, text.encode() + b"\n")
-
-
-def summarise(
-    rows: Sequence[Row],
-    refused: Sequence[Mapping[str, Any]],
-    health: Mapping[str, Mapping[str, Any]] | None = None,
-) -> dict[str, Any]:
-    """What summary.json holds: figures with intervals and a verdict, health, refusals.
-
-    Args:
-        rows: Of one audit.
-        refused: See `read_refused`.
-        health: ``attack|knowledge`` to what the attack reached on an easy case: ``ssim``,
-            ``reached``.
-
-    Returns:
-        ``sites``: a group for each site, attack, defence, declared and knowledge over all rounds
-        and seeds (``round`` is "all"); ``rounds``: the same for each round; ``cases``: for each
-        round and seed. See `medleak.inversion.results.summary.figures_of`.
-    """
-    health = health or {}
-    group = ("site", "attack", "defence", "declared", "knowledge")
-    firsts = list({row.case: row for row in reversed(rows)}.values())
-    return {
-        "format_version": FORMAT_VERSION,
-        "sites": [{"round": "all", **g} for g in _grouped(rows, group, health)],
-        "rounds": _grouped(rows, ("round", *group), health),
-        "cases": _grouped(rows, tuple(f.name for f in dataclasses.fields(Case)), health),
-        "health": {
-            "cases": len(firsts),
-            "stuck": sum(r.stuck for r in firsts),
-            "attempts": sum(r.attempts for r in firsts),
-            "easy_case": _easy_case(health),
-            **{key: dict(value) for key, value in health.items()},
-        },
-        "refused": list(refused),
-        "definitions": DEFINITIONS,
-    }
-
-
-DEFINITIONS = {
-    "ssim": "scikit-image default window (7x7 uniform), data_range=1, clipped, no rescaling",
-    "ssim_tmi": "7x7 uniform, 0..255, data_range=256, reconstruction min-max rescaled per image",
-    "psnr": "dB at peak 1, capped at 100",
-    "rdlv": "(ssim - ssim_prior) / ssim_prior; undefined where ssim_prior < 0.05",
-    "assignment": "Hungarian, best total SSIM over the client's training images",
-    "ssim_class_mean": "SSIM of the truth and the mean of the other clients' images of its class",
-    "ssim_nonmember": "SSIM of the truth and the most similar image the client did not train on",
-    "ssim_other": "SSIM of the truth and the reconstruction nearest to it from another client's "
-    "update of the same round, attack, defence, knowledge and seed; mean over those clients",
-    "iip": "share of the client's training images that are among the k nearest neighbours, by "
-    "cosine of embeddings, of the reconstruction assigned to them; gallery: all training and "
-    "validation images of all clients",
-    "iip_site": "share of the client's training images that are such a neighbour of any of its "
-    "reconstructions",
-    "iip.p": "permutation of the truth, and of the client's images that it was chosen from, among "
-    "the gallery's images of its class, all runs of an image together; an upper bound",
-    "asr": "share of reconstructions with ssim >= 0.9",
-    "interval": "95 %: percentile bootstrap of 1000 resamples, clustered by patient, widened by "
-    "sqrt(n / (n - 1)) t / z for n patients; of shares of fewer than 30 patients Wilson's; null: "
-    "one image in one run",
-    "verdict": RULE,
-    "seconds": "CPU seconds of the attack on the whole case (wall seconds on a GPU)",
-}
-
-
-def _grouped(
-    rows: Sequence[Row], names: Sequence[str], health: Mapping[str, Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(getattr(row, name) for name in names), []).append(row)
-    lost = {_update(r) for r in rows if r.stuck and r.defence == r.declared == NO_DEFENCE}
-    return [
-        dict(zip(names, key, strict=True))
-        | figures_of(
-            members,
-            health.get(f"{members[0].attack}|{members[0].knowledge}"),
-            lost_undefended=any(_update(r) in lost for r in members),
-        )
-        for key, members in groups.items()
-    ]
-
-
-def _update(row: Row) -> tuple[Any, ...]:
-    """What was attacked, and how, whatever the defence and the seed."""
-    return row.round, row.site, row.attack, row.knowledge
-
-
-def _easy_case(health: Mapping[str, Mapping[str, Any]]) -> str:
-    if not health:
-        return "not run"
-    reached = sum(bool(h["reached"]) for h in health.values())
-    return f"recovered by {reached} of {len(health)} attacks"
-
-
 def six_digits(value: SupportsFloat) -> float | None:
     """As results.csv keeps it, so that a resumed audit counts with the same numbers; NaN: None."""
-    number = float(value)
-    return None if number != number else float(f"{number:.6g}")
+    number = rounded(float(value))
+    return None if number != number else number
+
+
+def rounded(value: float) -> float:
+    """To the six digits that an audit's files hold.
+
+    Examples:
+        >>> rounded(1 / 3), rounded(1234567.8)
+        (0.333333, 1234570.0)
+    """
+    return float(f"{value:.6g}")
 
 
 def _text(value: Any) -> str:

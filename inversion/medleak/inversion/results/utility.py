@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from medleak.custom.atomic import write_atomic
-from medleak.custom.data.datalist import load_datalist
-from medleak.inversion.images.truth import DATALIST
-from medleak.inversion.measures.intervals import wilson
+from medleak.custom.data.datalist import DATALIST, load_datalist
+from medleak.custom.intervals import wilson
 
 UTILITY = "utility.json"
 

@@ -1,201 +1,171 @@
-"""What the figures of a group mean, in one sentence and by a stated rule; never "safe"."""
+"""What an audit says of a group: a record, its sentence, and its way into summary.json and back."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
-from scipy.stats import binom
+from medleak.custom.intervals import FEW_CLUSTERS
 
-from medleak.inversion.measures.intervals import FEW_CLUSTERS
-
-if TYPE_CHECKING:
-    from medleak.inversion.results.rows import Row
-
-MARGIN = 0.03
-"""Near-identical attacks scatter by about 0.02 SSIM (measured on chest X-rays at 64 px): a lead
-below this over an image that cannot have leaked means nothing."""
-
-FAR = 0.15
-"""A lead over the nearest non-member that no chance explains: of 24,000 pairs of unrelated chest
-X-rays, skin and brain images at 64 px it was reached by neighbouring slices of one brain alone."""
-
-P_CHANCE = 0.01
-
-RULE = (
-    "leaks: a reconstruction has SSIM >= 0.9, and more than the prior; or leads by 0.15 SSIM over "
-    "the prior and every null (class mean, nearest non-member, another client's update); or more "
-    "images lead by 0.03 in at least half of their runs than unrelated ones would by chance (p <= "
-    "0.01; an unrelated image beats all G non-members with probability 1 / (G + 1), the best of N "
-    "with N / (G + N); without a gallery one lead over the prior suffices); or RDLV and the lead "
-    "over every null are above 0 by their lower 95 % bounds over patients; or IIP has p <= 0.01. "
-    "no leak found: none of these, RDLV at most 0 by its upper 95 % bound (by its value where "
-    "there is one image in one run), and the attack, knowing the same, recovered an easy case and "
-    "was stuck neither here nor, where it was tried, on the same update without a defence. "
-    "inconclusive: all else."
-)
+Kind = Literal["leaks", "inconclusive", "not_measured", "no_leak_found"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""Worst first."""
 
 
-def verdict(
-    rows: Sequence["Row"],
-    figures: Mapping[str, Any],
-    health: Mapping[str, Any] | None = None,
-    *,
-    lost_undefended: bool = False,
-) -> str:
-    """One sentence on the rows of a group, by `RULE`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How much stands behind a verdict.
 
-    Args:
-        rows: At least one, of one attack and knowledge.
-        figures: Theirs, see `medleak.inversion.results.summary.figures_of`.
-        health: Whether the attack, knowing the same, recovered an easy case (``reached``, and
-            ``ssim``); None: not tried.
-        lost_undefended: The attack was stuck on one of these updates without a defence too.
+    Attributes:
+        images: Different ones that were attacked; ``patients``: whose.
+        runs: Cases (round, site, seed) of the attack; ``seeds``: different ones.
+        over: What the intervals are over: ``patients``, ``runs`` of one patient's images, or None.
     """
-    by = f"{rows[0].attack} knowing {rows[0].knowledge}"
-    if figures["ssim"] is None or figures["ssim_prior"] is None:
-        return f"not measured: no truth to compare with; look at the pictures (by {by})"
-    extent = _extent(figures)
-    if leaks := _leaks(rows, figures):
-        best = figures["ssim"]["max"]
-        return f"leaks: {'; '.join(leaks)}; best SSIM {best:.2f} (by {by}; {extent})"
-    if doubts := _doubts(rows, figures, health, lost_undefended=lost_undefended):
-        return f"inconclusive: {'; '.join(doubts)} (by {by}; {extent})"
-    easy = f"attack healthy: easy case SSIM {health['ssim']:.2f}" if health else ""
-    return f"no leak found by {by} (RDLV {_bound(figures['rdlv'])}; {easy}; {extent})"
+
+    images: int
+    patients: int
+    runs: int
+    seeds: int
+    over: str | None = None
+
+    def __str__(self) -> str:
+        """For a sentence.
+
+        Examples:
+            >>> str(Extent(images=3, patients=1, runs=5, seeds=5, over="runs"))
+            '3 images, 1 patient, 5 runs, 5 seeds; the interval covers runs, not other images'
+        """
+        counts = {"images": self.images, "patients": self.patients}
+        counts |= {"runs": self.runs, "seeds": self.seeds}
+        text = ", ".join(f"{n} {what if n != 1 else what[:-1]}" for what, n in counts.items())
+        if self.over == "runs":
+            return f"{text}; the interval covers runs, not other images"
+        if self.over == "patients" and self.patients < FEW_CLUSTERS:
+            return f"{text}; few patients: the interval is rough"
+        return text
 
 
-def _leaks(rows: Sequence["Row"], figures: Mapping[str, Any]) -> list[str]:
-    n, asr, iip = figures["ssim"]["n"], figures["asr"], figures["iip"]
-    found = []
-    if ahead := _ahead_of_chance(rows):
-        found.append(
-            f"{ahead} of {n} reconstructions are closer to the image than the prior"
-            + ("" if not _other_nulls(figures) else " and every null")
-        )
-    if won := sum((r.ssim or 0) >= asr["threshold"] and _beats_prior(r) for r in rows):
-        found.append(f"{won} of {n} reconstructions have SSIM >= {asr['threshold']}")
-    # One image that resembles a blurred guess does so in all its runs: patients have to agree.
-    sound = figures["over"] == "patients" or not _other_nulls(figures)
-    if not found and sound and _above_zero(figures["rdlv"]) and _ahead_of_nulls(figures):
-        found.append(f"RDLV {figures['rdlv']['mean']:+.2f}, above 0 by its lower 95 % bound")
-    if iip and iip["matches"] and iip["p"] <= P_CHANCE:
-        found.append(f"IIP {iip['mean']:.2f} of a gallery of {iip['gallery']}, p = {iip['p']:.2g}")
-    return found
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the figures of a group mean, by `medleak.inversion.results.rule.RULE`; never "safe".
+
+    Attributes:
+        kind: ``no_leak_found`` needs every check to have passed. What was not examined
+            (``not_measured``) and what is not known (``inconclusive``) are kinds of their own.
+        reasons: Clauses: what came back, what is doubtful, or by what nothing was found.
+        attack: Against which it holds; ``knowledge``: of the attacker.
+        extent: None: not said, as in the sentence of an older summary.
+    """
+
+    kind: Kind
+    reasons: tuple[str, ...]
+    attack: str
+    knowledge: str
+    extent: Extent | None = None
+
+    def __str__(self) -> str:
+        """The sentence.
+
+        Examples:
+            >>> extent = Extent(images=1, patients=1, runs=1, seeds=1)
+            >>> found = Verdict(kind="leaks", reasons=("best SSIM 0.95",), attack="dlg",
+            ...                 knowledge="all", extent=extent)
+            >>> str(found)
+            'leaks: best SSIM 0.95 (by dlg knowing all; 1 image, 1 patient, 1 run, 1 seed)'
+        """
+        by, why = f"by {self.attack} knowing {self.knowledge}", "; ".join(self.reasons)
+        extent = "" if self.extent is None else f"; {self.extent}"
+        if self.kind == "no_leak_found":
+            return f"no leak found {by} ({why}{extent})"
+        if self.kind == "not_measured":  # no interval: how many there are says nothing
+            return f"not measured: {why} ({by})"
+        return f"{self.kind}: {why} ({by}{extent})"
 
 
-def _doubts(
-    rows: Sequence["Row"],
-    figures: Mapping[str, Any],
-    health: Mapping[str, Any] | None,
-    *,
-    lost_undefended: bool,
-) -> list[str]:
-    rdlv, doubts = figures["rdlv"], []
-    if lucky := sum((_lead(row) or 0) > MARGIN for row in rows):
-        doubts.append(
-            f"{lucky} of {figures['ssim']['n']} reconstructions are closer to the image than all "
-            "that cannot have leaked, which may be chance: give more clients' lists, or images"
-        )
-    elif rdlv is None:
-        doubts.append("RDLV is undefined, the prior resembles no image")
-    elif _above_zero(rdlv):
-        doubts.append(
-            f"closer than the prior (RDLV {rdlv['mean']:+.2f}), but not than images that the "
-            "update cannot have leaked: measure against a better prior"
-        )
-    elif (rdlv["mean"] if rdlv["upper95"] is None else rdlv["upper95"]) > 0:
-        doubts.append(f"RDLV {_bound(rdlv)}, which does not exclude a leak")
-    if figures["stuck"]:
-        doubts.append("the attack was stuck by its own loss")
-    elif lost_undefended:
-        doubts.append("without a defence the attack was stuck on this update as well")
-    if health is None:
-        doubts.append(
-            "the attack's health was not checked on an easy case, so this is no evidence of "
-            "protection"
-        )
-    elif not health["reached"]:
-        doubts.append(
-            f"the attack did not recover an easy case (SSIM {health['ssim']:.2f}), so its failure "
-            "is no evidence of protection"
-        )
-    return doubts
+def as_json(verdict: Verdict) -> dict[str, Any]:
+    """The fields of summary.json's group that hold ``verdict``.
+
+    ``verdict`` is the sentence, for eyes; `read` takes ``verdict_kind`` and ``verdict_reasons``.
+    Attack, knowledge and extent stand in the group already.
+    """
+    return {
+        "verdict": str(verdict),
+        "verdict_kind": verdict.kind,
+        "verdict_reasons": list(verdict.reasons),
+    }
 
 
-def _ahead_of_chance(rows: Sequence["Row"]) -> int:
-    """Rows that lead over all they are compared with; 0 if chance may have put them there."""
-    leads = {k: lead for k, row in enumerate(rows) if (lead := _lead(row)) is not None}
-    ahead = sum(lead > MARGIN for lead in leads.values())
-    compared = {k: row for k in leads if (row := rows[k]).ssim_nonmember is not None}
-    if any(leads[k] > (FAR if k in compared else MARGIN) for k in leads):
-        return ahead
-    rivals = Counter(row.case for row in rows)
-    images: dict[tuple[str, str | None], list[int]] = {}
-    for k, row in compared.items():
-        images.setdefault((row.site, row.truth_image), []).append(k)
-    leading = sum(2 * sum(leads[k] > MARGIN for k in of) >= len(of) for of in images.values())
-    # Runs of an image may all end alike. Whatever their dependence, at least half of them lead by
-    # chance with at most twice the probability of one (Markov).
-    chance = max(
-        (
-            min(1.0, (1 + (len(of) > 1)) * max(_chance(rows[k], rivals[rows[k].case]) for k in of))
-            for of in images.values()
-        ),
-        default=1.0,
+def read(group: Mapping[str, Any]) -> Verdict | None:
+    """The verdict of a group of summary.json, whoever wrote it; None: it has none that is known.
+
+    Summaries of before the record have the sentence alone, and here is the only place that takes
+    one apart. Where record and sentence are at odds, or the record is damaged, the worse one
+    counts, and neither is an all-clear.
+
+    Examples:
+        >>> read({"verdict": "no leak found by dlg (RDLV -0.25)"}).kind
+        'no_leak_found'
+        >>> read({"verdict": "certified safe"}) is None
+        True
+        >>> odd = {"verdict": "leaks: IIP 1.00 (by dlg)", "verdict_kind": "no_leak_found"}
+        >>> read(odd).kind
+        'leaks'
+    """
+    sentence = _of_sentence(group)
+    if "verdict_kind" not in group:
+        return sentence
+    record = _of_record(group)
+    if record is not None and sentence is not None and record.kind == sentence.kind:
+        return record
+    doubtful = [v for v in (record, sentence) if v is not None and v.kind != "no_leak_found"]
+    return min(doubtful, key=lambda v: KINDS.index(v.kind), default=None)
+
+
+def _of_record(group: Mapping[str, Any]) -> Verdict | None:
+    kind: Kind | None = next((k for k in KINDS if group.get("verdict_kind") == k), None)
+    reasons = group.get("verdict_reasons")
+    if kind is None or not isinstance(reasons, list):
+        return None
+    if not all(isinstance(reason, str) for reason in reasons):
+        return None
+    return _verdict(group, kind, tuple(reasons))
+
+
+def _of_sentence(group: Mapping[str, Any]) -> Verdict | None:
+    text = group.get("verdict")
+    if not isinstance(text, str):
+        return None
+    if text.startswith("no leak found"):
+        return _verdict(group, "no_leak_found", ())
+    word, _, rest = text.partition(":")
+    kind: Kind | None = next((k for k in KINDS if word == k.replace("_", " ")), None)
+    # Behind the last bracket stand attack and extent.
+    why = rest.rpartition(" (")[0].strip() or rest.strip()
+    return None if kind is None else _verdict(group, kind, (why,))
+
+
+def _verdict(group: Mapping[str, Any], kind: Kind, reasons: tuple[str, ...]) -> Verdict:
+    return Verdict(
+        kind=kind,
+        reasons=reasons,
+        attack=str(group.get("attack", "")),
+        knowledge=str(group.get("knowledge", "")),
+        extent=extent_of(group),
     )
-    return ahead if leading and binom.sf(leading - 1, len(images), chance) <= P_CHANCE else 0
 
 
-def _lead(row: "Row") -> float | None:
-    """SSIM of a reconstruction less the best of what it is compared with."""
-    nulls = (row.ssim_prior, row.ssim_class_mean, row.ssim_nonmember, row.ssim_other)
-    known = [value for value in nulls if value is not None]
-    return row.ssim - max(known) if row.ssim is not None and known else None
-
-
-def _beats_prior(row: "Row") -> bool:
-    """Where a dark border alone makes 0.9, the prior has it as well."""
-    return row.ssim is not None and row.ssim > (row.ssim_prior or -1)
-
-
-def _chance(row: "Row", rivals: int) -> float:
-    """That the best of ``rivals`` unrelated images is nearer to the truth than any non-member.
-
-    The assignment sees the truth: each image gets one of the most similar reconstructions of its
-    case. Counted as if it were any one, 40 unrelated X-rays "leaked" in 26 of 100 audits, not 1.
-    """
-    if row.gallery is None or row.site_images is None:
-        return 1.0
-    return rivals / (max(0, row.gallery - row.site_images) + rivals)
-
-
-def _above_zero(figure: Mapping[str, Any] | None) -> bool:
-    return figure is not None and figure["lower95"] is not None and figure["lower95"] > 0
-
-
-def _other_nulls(figures: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [null for name, null in figures["nulls"].items() if null and name != "prior"]
-
-
-def _ahead_of_nulls(figures: Mapping[str, Any]) -> bool:
-    return all(_above_zero(null["excess"]) for null in _other_nulls(figures))
-
-
-def _bound(figure: Mapping[str, Any]) -> str:
-    if figure["upper95"] is None:
-        return f"{figure['mean']:+.2f}, one image: no interval"
-    return f"upper 95 % {figure['upper95']:+.2f}"
-
-
-def _extent(figures: Mapping[str, Any]) -> str:
-    """How many images, patients, runs and seeds stand behind the sentence."""
-    counts = [
-        f"{figures[what]} {what if figures[what] != 1 else what[:-1]}"
-        for what in ("images", "patients", "runs", "seeds")
-    ]
-    text = ", ".join(counts)
-    if figures["over"] == "runs":
-        return f"{text}; the interval covers runs, not other images"
-    if figures["over"] == "patients" and figures["patients"] < FEW_CLUSTERS:
-        return f"{text}; few patients: the interval is rough"
-    return text
+def extent_of(group: Mapping[str, Any]) -> Extent | None:
+    """The extent that stands in a group of figures; None where a number of it is missing."""
+    images, patients, runs, seeds = (
+        n if isinstance(n, int) and not isinstance(n, bool) else None
+        for n in (group.get(name) for name in ("images", "patients", "runs", "seeds"))
+    )
+    if images is None or patients is None or runs is None or seeds is None:
+        return None
+    over = group.get("over")
+    return Extent(
+        images=images,
+        patients=patients,
+        runs=runs,
+        seeds=seeds,
+        over=over if isinstance(over, str) else None,
+    )

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from tests.inversion.report.directories import KNOWLEDGE, a_figure, a_group, grid, report_of
 
-from medleak.inversion.report.html.compare import compare, summary
+from medleak.inversion.report.html.compare import compare, gain_text, summary
 from medleak.inversion.report.reading import read_audit
 from medleak.inversion.report.verdicts import Light
 
@@ -95,3 +95,49 @@ def test_one_or_two_audits_make_a_report_and_no_other_number(directory):
         report_of(folder, folder, folder)
     with pytest.raises(ValueError, match="got 0"):
         report_of()
+
+
+def paired(directory, another, **changed):
+    """Two patients with two images each; after a defence each has 0.1 or 0.2 less."""
+    rows = [
+        dataclasses.replace(r, patient=r.reconstruction // 2, seed=0)
+        for r in grid(["s"], rounds=1, images=4)
+    ]
+    fall = (0.1, 0.1, 0.2, 0.2)
+    weak = [
+        dataclasses.replace(r, ssim=(r.ssim or 0) - less, declared="sign", **changed)
+        for r, less in zip(rows, fall, strict=True)
+    ]
+    before = read_audit(directory.write(rows, pictures=False))
+    group = a_group("s", declared="sign")
+    return before, read_audit(another.write(weak, [group], pictures=False))
+
+
+def test_the_same_images_are_paired_and_their_patients_counted(directory, another):
+    (change,) = compare(*paired(directory, another)).changes
+    assert change.gain is not None
+    assert change.gain.difference == pytest.approx(-0.15)
+    assert (change.gain.n, change.gain.clusters) == (4, 2)
+    # All signs of two patients: two of four are as far from 0.
+    assert gain_text(change.gain).startswith("-0.15 [")
+    assert gain_text(change.gain).endswith("(4 images, p = 0.5)")
+
+
+@pytest.mark.parametrize("changed", [{"ssim_prior": 0.123}, {"seed": 7}, {"truth_image": None}])
+def test_other_images_or_runs_are_not_paired(directory, another, changed):
+    (change,) = compare(*paired(directory, another, **changed)).changes
+    assert change.gain is None
+    assert gain_text(change.gain) == "no image in both"
+
+
+def test_one_patient_has_a_difference_without_interval(directory, another):
+    before, after = paired(directory, another)
+    one = [dataclasses.replace(audit, rows=audit.rows[:2]) for audit in (before, after)]
+    (change,) = compare(*one).changes
+    assert gain_text(change.gain) == "-0.10 (2 images, no interval)"
+
+
+def test_the_paired_difference_stands_in_the_page(directory, another):
+    before, after = paired(directory, another)
+    html = report_of(before.folder, after.folder).html.decode()
+    assert "-0.15 [" in html

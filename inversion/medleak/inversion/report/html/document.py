@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from medleak.inversion.report import wording
+from medleak.inversion.report.html.compare import gain_text
 from medleak.inversion.report.texts import short
 from medleak.inversion.report.verdicts import light_of
 
@@ -50,6 +51,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "figure": wording.figure,
+        "gain": gain_text,
         "short": short,
         "capitalize_first": lambda text: text[:1].upper() + text[1:],
         "breakable": _breakable,

@@ -1,45 +1,25 @@
-"""How far a figure would move with other patients: bootstrap, Wilson, and paired comparison.
+"""How far a figure would move with other patients: bootstrap and Wilson's intervals.
 
 Figures of one audit are not independent: the rounds and seeds of one image, and the images of one
 patient, rise and fall together. So it is clusters that are resampled, never rows.
 """
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import lru_cache
 from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm, permutation_test, t
+from scipy.stats import norm, t
 
 CONFIDENCE = 0.95
 Z = float(norm.ppf((1 + CONFIDENCE) / 2))
 RESAMPLES = 1000
+_ENDS = (100 * (1 - CONFIDENCE) / 2, 100 * (1 + CONFIDENCE) / 2)
 FEW_CLUSTERS = 10
 """Below it an interval leans on the figures being about normal, and a reader has to be told."""
 
 _CACHED_CLUSTERS = 1000  # of more, the table of resampled counts (8 MB) is made anew each time
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Mean difference of two attacks or defences on the same images.
-
-    Attributes:
-        difference: Mean of first - second over the pairs.
-        lower95: And `upper95`: see `mean_interval`; None where there is one cluster.
-        p: Two-sided, by changing the sign of whole clusters; None where there is one cluster.
-        n: Pairs.
-        clusters: Independent ones among them.
-    """
-
-    difference: float
-    lower95: float | None
-    upper95: float | None
-    p: float | None
-    n: int
-    clusters: int
 
 
 def mean_interval(
@@ -112,17 +92,51 @@ def bootstrap(
     totals = drawn @ counts
     means = np.divide(drawn @ sums, totals, out=np.full(totals.shape, np.nan), where=totals > 0)
     usable = (counts > 0).sum(0) >= 2
-    tail = 100 * (1 - CONFIDENCE) / 2
     bounds = np.full((2, values.shape[1]), np.nan)
     if usable.any():
-        bounds[:, usable] = np.nanpercentile(means[:, usable], [tail, 100 - tail], axis=0)
+        bounds[:, usable] = np.nanpercentile(means[:, usable], _ENDS, axis=0)
     return bounds[0], bounds[1]
+
+
+def bootstrap_of(
+    statistic: Callable[[NDArray[np.intp]], Mapping[str, float]], clusters: Sequence[Hashable]
+) -> dict[str, tuple[float, float]]:
+    """Percentile 95 % intervals of whatever ``statistic`` says of resampled indices.
+
+    For figures that are no means, such as an AUC, and slower than `bootstrap`. Values that are NaN
+    in a resample (a class was not drawn) do not count; of a figure without any value nothing is
+    known but that it lies in [0, 1]. The resamples are the same in each call.
+
+    Args:
+        statistic: From indices [m] into the clusters' members to figures by name.
+        clusters: [n], equal for rows that belong together; each is drawn with all its rows.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for k, cluster in enumerate(clusters):
+        groups.setdefault(cluster, []).append(k)
+    members = [np.array(g) for g in groups.values()]
+    rng = np.random.default_rng(0)
+    drawn: dict[str, list[float]] = {}
+    for _ in range(RESAMPLES):
+        picks = rng.integers(len(members), size=len(members))
+        for name, value in statistic(np.concatenate([members[p] for p in picks])).items():
+            drawn.setdefault(name, []).append(value)
+    bounds = {}
+    for name, values in drawn.items():
+        known = [v for v in values if v == v]
+        low, high = np.percentile(known, _ENDS) if known else (0.0, 1.0)
+        bounds[name] = (float(low), float(high))
+    return bounds
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:
     """95 % interval of a share of n independent images, [0, 1] even for none or all of few.
 
-    A bootstrap of 8 successes in 8 would be [1, 1]; this is [0.68, 1].
+    Examples:
+        A bootstrap of 8 successes in 8 would be [1, 1].
+
+        >>> [round(limit, 2) for limit in wilson(1.0, 8)]
+        [0.68, 1.0]
 
     Raises:
         ValueError: The share is outside [0, 1], or n below 1.
@@ -136,47 +150,6 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     centre = (share + spread / 2) / (1 + spread)
     half = Z * sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def compare(
-    first: Sequence[float], second: Sequence[float], clusters: Sequence[Hashable], seed: int = 0
-) -> Comparison:
-    """Paired comparison of figures of the same images under two attacks or defences.
-
-    Args:
-        first: [n] figures; larger is first's gain.
-        second: [n], of the same images (and rounds and seeds).
-        clusters: [n], patients.
-        seed: Of the bootstrap, and of the permutations where there are too many to try all.
-
-    Raises:
-        ValueError: No pairs, different lengths, or an undefined value.
-    """
-    if not first or not len(first) == len(second) == len(clusters):
-        raise ValueError(
-            f"A paired comparison takes as many values of both: there are {len(first)}, "
-            f"{len(second)}, of {len(clusters)} clusters. Compare what was measured under both."
-        )
-    difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    if not np.isfinite(difference).all():
-        raise ValueError("A difference is undefined: leave out images without a figure in both.")
-    mean = float(difference.mean())
-    sums: dict[Hashable, float] = {}
-    for cluster, value in zip(clusters, difference.tolist(), strict=True):
-        sums[cluster] = sums.get(cluster, 0.0) + value
-    if len(sums) == 1:
-        return Comparison(mean, None, None, None, len(difference), 1)
-    lower, upper = mean_interval(difference[:, None], clusters, seed=seed)
-    test = permutation_test(
-        (np.array(list(sums.values())),),
-        np.sum,
-        permutation_type="samples",  # of one sample: signs
-        n_resamples=9999,
-        rng=np.random.default_rng(seed),
-    )
-    return Comparison(
-        mean, float(lower[0]), float(upper[0]), float(test.pvalue), len(difference), len(sums)
-    )
 
 
 def _drawn(clusters: int, resamples: int, seed: int) -> NDArray[np.float64]:

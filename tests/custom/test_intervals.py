@@ -1,15 +1,13 @@
-"""Tests of medleak.inversion.measures.intervals."""
-
-from typing import Any
+"""Tests of medleak.custom.intervals."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, wilcoxon
+from scipy.stats import binomtest
 from scipy.stats import bootstrap as scipy_bootstrap
 
-from medleak.inversion.measures.intervals import bootstrap, compare, mean_interval, wilson
+from medleak.custom.intervals import bootstrap, bootstrap_of, mean_interval, wilson
 
 values = np.random.default_rng(1).normal(0.5, 0.2, 40)
 
@@ -116,38 +114,36 @@ def test_what_is_no_share_is_refused(share, n):
         wilson(share, n)
 
 
-def test_a_constant_gain_is_found_whatever_the_images_are():
-    better = compare(list(values + 0.01), list(values), range(40))
-    assert better.difference == pytest.approx(0.01)
-    assert better.lower95 == pytest.approx(0.01)
-    assert better.p is not None
-    assert better.p < 0.001
-    assert (better.n, better.clusters) == (40, 40)
-
-
-def test_all_signs_are_tried_where_there_are_few_patients():
-    found = compare([3.0, 2.0, 1.0], [0.0, 0.0, 0.0], "abc")
-    assert found.p == pytest.approx(2 / 8)  # all plus or all minus
-
-
-def test_p_agrees_with_wilcoxon_where_both_apply():
-    rng = np.random.default_rng(3)
-    first = values + rng.normal(0.05, 0.15, 40)
-    result: Any = wilcoxon(first, values)
-    found = compare(list(first), list(values), range(40))
-    assert found.p == pytest.approx(result.pvalue, abs=0.05)
-
-
-def test_a_gain_seen_in_every_run_of_one_patient_proves_nothing():
-    found = compare([0.9] * 20, [0.1] * 20, ["a"] * 20)
-    assert (found.lower95, found.upper95, found.p) == (None, None, None)
-    assert found.difference == pytest.approx(0.8)
-
-
+# Wilson 1927; limits by hand from (p + z2/2n +- z sqrt(pq/n + z2/4n2)) / (1 + z2/n), z = 1.959964.
 @pytest.mark.parametrize(
-    ("first", "second", "clusters"),
-    [([], [], []), ([1.0], [1.0, 2.0], [1]), ([float("nan")], [1.0], [1])],
+    ("hits", "n", "lower", "upper"),
+    [(8, 10, 0.490162, 0.943318), (0, 10, 0.0, 0.277533), (63, 63, 0.942529, 1.0)],
 )
-def test_what_cannot_be_paired_is_refused(first, second, clusters):
-    with pytest.raises(ValueError, match=r"paired comparison|undefined"):
-        compare(first, second, clusters)
+def test_the_interval_of_a_proportion_is_wilsons(hits, n, lower, upper):
+    assert wilson(hits / n, n) == pytest.approx((lower, upper), abs=1e-5)
+
+
+def test_a_resample_takes_patients_whole():
+    seen = []
+
+    def statistic(index):
+        seen.append(sorted(index))
+        return {"n": float(len(index))}
+
+    bootstrap_of(statistic, ["a", "a", "b"])
+    assert {tuple(i) for i in seen} == {(0, 0, 1, 1), (0, 1, 2), (2, 2)}
+
+
+def test_resamples_without_an_answer_do_not_count():
+    answers = iter([float("nan"), 1.0] * 500)
+    bounds = bootstrap_of(lambda _: {"auc": next(answers)}, range(5))
+    assert bounds["auc"] == (1.0, 1.0)
+
+
+def test_what_has_no_answer_in_any_resample_may_be_anything():
+    assert bootstrap_of(lambda _: {"auc": float("nan")}, range(5)) == {"auc": (0.0, 1.0)}
+
+
+def test_any_statistic_of_a_mean_has_the_interval_of_the_mean():
+    found = bootstrap_of(lambda index: {"mean": float(values[index].mean())}, range(40))
+    assert found["mean"] == pytest.approx(bounds(values, range(40)), abs=0.01)

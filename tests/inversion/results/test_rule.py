@@ -1,0 +1,169 @@
+"""Tests of medleak.inversion.results.rule, through the figures it reads and its sentence."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.optimize import linear_sum_assignment
+
+from medleak.inversion.results.group import figures_of
+from medleak.inversion.results.rows import Row
+from medleak.inversion.results.rule import MARGIN, judge
+
+ROW = Row(
+    round=0,
+    site="site-9",
+    attack="row_space:attempts=2",
+    defence="none",
+    declared="none",
+    knowledge="all, labels inferred",
+    seed=0,
+    reconstruction=0,
+    seconds=2.0,
+    iterations=1,
+    attempts=1,
+    stuck=False,
+    losses="",
+    picture="a.png",
+)
+HEALTHY = {"ssim": 0.93, "reached": True}
+
+
+def row(ssim=0.3, prior=0.4, k=0, **changes):
+    rdlv = (ssim - prior) / prior if prior >= 0.05 else None
+    return dataclasses.replace(
+        ROW, truth_image=f"training[{k}]", patient=k, ssim=ssim, ssim_prior=prior, rdlv=rdlv,
+        **{"reconstruction": k, **changes},
+    )  # fmt: skip
+
+
+def spread(values, **changes):
+    return [row(v, k=k, **changes) for k, v in enumerate(values)]
+
+
+def verdict(rows, health=HEALTHY):
+    return str(judge(rows, figures_of(rows), health))
+
+
+@pytest.mark.parametrize(
+    ("rows", "start"),
+    [
+        ([row(0.95, 0.4)], "leaks: 1 of 1 reconstructions are closer"),
+        ([row(0.9, 0.4), row(0.3, 0.4, k=1)], "leaks: 1 of 2 reconstructions are closer"),
+        ([row(0.5, 0.01)], "leaks: 1 of 1"),
+        ([row(0.95, 0.94)], "leaks: 1 of 1 reconstructions have SSIM >= 0.9"),
+        (spread([0.42, 0.422, 0.421, 0.423] * 5), "leaks: RDLV +0.05, above 0"),
+        ([row(0.3, 0.4)], "no leak found by row_space"),
+        ([row(0.95, 0.96)], "no leak found by row_space"),  # a dark border alone has 0.9
+        (spread([0.3, 0.31, 0.32]), "no leak found by row_space"),
+        (spread([0.3, 0.31, 0.35]), "inconclusive: RDLV upper 95 %"),  # three patients
+        (spread([0.2, 0.42, 0.42]), "inconclusive: RDLV upper 95 %"),
+        ([row(0.41, 0.4)], "inconclusive: RDLV +0.02, one image: no interval"),
+        ([row(0.02, 0.01)], "inconclusive: RDLV is undefined"),
+        ([row(0.3, 0.4, stuck=True)], "inconclusive: the attack was stuck"),
+        ([ROW], "not measured"),
+    ],
+)
+def test_the_rule_is_followed_and_attack_and_knowledge_are_named(rows, start):
+    text = verdict(rows)
+    assert text.startswith(start)
+    assert "by row_space:attempts=2 knowing all, labels inferred" in text
+    assert "safe" not in text
+
+
+def test_a_failure_without_a_health_check_is_called_no_evidence():
+    text = verdict([row(0.3)], None)
+    assert text.startswith("inconclusive")
+    assert "no evidence of protection" in text
+
+
+def test_a_failure_of_an_attack_that_failed_an_easy_case_is_no_evidence_either():
+    text = verdict([row(0.3)], {"ssim": 0.41, "reached": False})
+    assert text.startswith("inconclusive: the attack did not recover an easy case (SSIM 0.41)")
+
+
+def test_a_leak_needs_no_health_check():
+    assert verdict([row(0.95)], None).startswith("leaks")
+    assert verdict([row(0.95, stuck=True)], None).startswith("leaks")
+
+
+def test_no_leak_is_said_with_its_bound_the_health_and_the_number_of_images():
+    text = verdict(spread([0.3, 0.31, 0.32]))
+    assert "RDLV upper 95 % -0.1" in text
+    assert "attack healthy: easy case SSIM 0.93" in text
+    assert "3 images, 3 patients, 1 run, 1 seed; few patients" in text
+    text = verdict([row(0.3)])
+    assert "RDLV -0.25, one image: no interval" in text
+
+
+@pytest.mark.parametrize("null", ["ssim_class_mean", "ssim_nonmember", "ssim_other"])
+def test_what_an_unrelated_image_also_reaches_is_no_leak_and_no_all_clear(null):
+    text = verdict(spread([0.50, 0.52, 0.51, 0.53, 0.5], **{null: 0.55}))
+    assert text.startswith("inconclusive: closer than the prior (RDLV")
+    assert "measure against a better prior" in text
+    ahead = {null: 0.55, "gallery": 205, "site_images": 5}
+    beyond = verdict(spread([0.60, 0.62, 0.61, 0.63, 0.6], **ahead))
+    assert "closer to the image than the prior and every null" in beyond
+
+
+def test_unrelated_images_seldom_leak_though_the_assignment_sees_the_truth():
+    """Points in a plane for images, nearness for SSIM: what a failed attack made of 20 images."""
+    rng, alarms = np.random.default_rng(0), 0
+    for _ in range(200):
+        truths, found, others = (rng.normal(size=(n, 2)) for n in (20, 20, 200))
+        near = 0.6 - 0.1 * np.linalg.norm(truths[:, None] - found, axis=2)
+        null = 0.6 - 0.1 * np.linalg.norm(truths[:, None] - others, axis=2).min(1)
+        pairs = zip(*linear_sum_assignment(near, maximize=True), strict=True)
+        rows = [
+            row(near[t, f] + MARGIN, 0.3, k=t, ssim_nonmember=null[t], gallery=220, site_images=20)
+            for t, f in pairs
+        ]
+        alarms += verdict(rows).startswith("leaks")
+    assert alarms <= 4
+
+
+def led(leads, gallery, seed=0):
+    return [
+        row(0.5 + lead, k=k, seed=seed, ssim_nonmember=0.5, gallery=gallery, site_images=len(leads))
+        for k, lead in enumerate(leads)
+    ]
+
+
+def test_a_lead_over_the_gallery_counts_by_how_seldom_unrelated_images_have_one():
+    # One image ahead of 200 others: chance 1/201.
+    assert verdict(led([0.05], 201)).startswith("leaks: 1 of 1")
+    assert verdict(led([0.05], 51)).startswith("inconclusive")
+    assert verdict(led([0.05] + [-0.3] * 9, 210)).startswith("inconclusive")
+    # Of 10 reconstructions each image got one of the most similar: 10/210, twice among 10 images.
+    assert verdict(led([0.05, 0.05] + [-0.3] * 8, 210)).startswith("inconclusive")
+    assert verdict(led([0.05, 0.05] + [-0.3] * 8, 1010)).startswith("leaks: 2 of 10")
+    # A long lead is none by chance, whatever the gallery.
+    assert verdict(led([0.2] + [-0.3] * 9, 15)).startswith("leaks: 1 of 10")
+    # A lead within the scatter of attacks is none.
+    assert verdict(led([0.02], 2001)).startswith("inconclusive")
+
+
+def test_ten_runs_of_one_image_are_one_image():
+    ten = [r for seed in range(10) for r in led([0.05], 151, seed)]
+    assert verdict(ten).startswith("inconclusive")  # 2/151
+    ten = [r for seed in range(10) for r in led([0.05], 301, seed)]
+    assert verdict(ten).startswith("leaks: 10 of 10")
+    few = [r for seed in range(10) for r in led([0.05 if seed < 4 else -0.3], 301, seed)]
+    assert verdict(few).startswith("inconclusive")
+
+
+def test_identification_is_a_leak_whatever_the_ssim():
+    def found(match, class_mates):
+        place = "17" if match else "-"
+        return row(0.2, iip_match=match, iip_site_match=match, neighbours=place, gallery=400,
+                   class_mates=class_mates, embedding="resnet18", site_images=1)  # fmt: skip
+
+    text = verdict([found(True, 300)])
+    assert text.startswith("leaks: IIP 1.00 of a gallery of 400, p = 0.0033")
+    assert verdict([found(True, 50)]).startswith("no leak found")  # 1 in 50 may be chance
+    assert verdict([found(False, 300)]).startswith("no leak found")
+
+
+def test_an_interval_over_the_runs_of_one_image_says_that_it_is_one():
+    runs = [row(0.3 + s / 100, seed=s) for s in range(5)]
+    assert "1 image, 1 patient, 5 runs, 5 seeds; the interval covers runs" in verdict(runs)
