@@ -72,7 +72,8 @@ class Attacker:
         kind, settings = attack_of(task.attack, self._table)
         generator = torch.Generator().manual_seed(task.stream)
         if task.averages:
-            assert kind.run_average is not None  # attack_of has looked
+            if kind.run_average is None:
+                raise ValueError(f"Attack {task.attack} joins rounds, and its module cannot.")
             seen = _Rounds(self._rounds(task), functools.partial(self._observed, task))
             run, last = functools.partial(kind.run_average, settings, seen), seen[-1]
         else:

@@ -84,7 +84,7 @@ def prepare_set(
     attacker's prior become one list, for medleak prior.
     """
     from medleak.custom.datasets.catalogue import find
-    from medleak.custom.datasets.dataset import read
+    from medleak.custom.datasets.dataset import read, require_root
     from medleak.custom.datasets.prepare import Content, choose, prepare_public
     from medleak.custom.sites.split import parse_table
 
@@ -93,10 +93,10 @@ def prepare_set(
         known.name, known.prior, {"table": table, "scale": scale, "test": test}, {"limit": limit}
     )
     out = out or PLACE / known.name
-    if known.unpack is not None and root is not None:
+    root = require_root(known, root)
+    if known.unpack is not None:
         root = known.unpack(root, out / "images")
     items = read(known, root)
-    assert root is not None  # `read` refuses it
     content = Content(
         name=known.name,
         classes=known.classes,
