@@ -19,8 +19,8 @@ from medleak.inversion.attacks.registry import AttackTable, attack_of
 from medleak.inversion.audit import health
 from medleak.inversion.audit.health import Health, OutOfTimeError
 from medleak.inversion.audit.ladder import other_prior
+from medleak.inversion.audit.panels import keep_iterations
 from medleak.inversion.audit.plan import Plan
-from medleak.inversion.audit.strips import keep_iterations
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.images.truth import training_items
 from medleak.inversion.measures.similarity import as_channels
