@@ -162,7 +162,8 @@ def _dp_sgd(job: Job) -> dict[str, "DPSGD"]:
 
     @cache  # sites with the same sampling rate have the same noise
     def noise(sample_rate: float) -> float:
-        assert job.target_epsilon is not None  # by Job's own check
+        if job.target_epsilon is None:
+            raise ValueError("Neither noise_multiplier nor target_epsilon says how much noise.")
         return noise_multiplier_for(
             target_epsilon=job.target_epsilon,
             target_delta=job.target_delta,

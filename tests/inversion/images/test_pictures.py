@@ -5,7 +5,14 @@ import pytest
 import torch
 from PIL import Image
 
-from medleak.inversion.images.pictures import TILE_PX, Tile, panel, save_png, to_picture
+from medleak.inversion.images.pictures import (
+    TILE_PX,
+    Tile,
+    panel,
+    read_picture,
+    save_png,
+    to_picture,
+)
 
 
 def chunks(data: bytes) -> list[bytes]:
@@ -26,6 +33,15 @@ def test_a_picture_has_the_images_values_in_eight_bits(channels, mode):
     assert picture.size == (3, 2)
     pixels = np.asarray(picture).reshape(2, 3, channels).transpose(2, 0, 1)
     np.testing.assert_array_equal(pixels, np.round(image.numpy() * 255))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_that_was_kept_is_read_to_within_its_eight_bits(tmp_path, channels):
+    image = torch.rand(channels, 5, 7, generator=torch.Generator().manual_seed(0))
+    save_png(tmp_path / "image.png", to_picture(image))
+    found = read_picture(tmp_path / "image.png")
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, image, atol=0.5 / 255 + 1e-6, rtol=0)
 
 
 def test_values_outside_the_range_are_clipped_not_wrapped():

@@ -58,12 +58,8 @@ def read(dataset: DataSet, root: Path | None) -> list[Item]:
         DataError: ``root`` is None, missing, of another form, or holds no image; the message says
             where to get the set and under which licence.
     """
-    advice = (
-        f"{dataset.title} has the form: {dataset.form}. Get it from {dataset.source} (licence: "
-        f"{dataset.licence}) and name its folder by --root."
-    )
-    if root is None:
-        raise DataError(f"No --root was given, and medleak downloads no {dataset.name}. {advice}")
+    advice = _advice(dataset)
+    root = require_root(dataset, root)
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"Root {str(root)!r} {what}: there is no image to use. {advice}")
@@ -72,6 +68,26 @@ def read(dataset: DataSet, root: Path | None) -> list[Item]:
     except FormError as error:
         raise DataError(f"Root {str(root)!r} {error}: it is no {dataset.name}. {advice}") from None
     return items
+
+
+def require_root(dataset: DataSet, root: Path | None) -> Path:
+    """``root``, where one is given.
+
+    Raises:
+        DataError: It is None; the message says where to get the set.
+    """
+    if root is None:
+        raise DataError(
+            f"No --root was given, and medleak downloads no {dataset.name}. {_advice(dataset)}"
+        )
+    return root
+
+
+def _advice(dataset: DataSet) -> str:
+    return (
+        f"{dataset.title} has the form: {dataset.form}. Get it from {dataset.source} (licence: "
+        f"{dataset.licence}) and name its folder by --root."
+    )
 
 
 class FormError(Exception):

@@ -119,7 +119,8 @@ class UpdateRecorder(Filter):
 
     def _open(self, fl_ctx: FLContext) -> None:
         engine = fl_ctx.get_engine()
-        assert engine is not None  # the server runs on it
+        if engine is None:
+            raise RecordError("The server has no engine, so no run directory to record into.")
         run_dir = Path(engine.get_workspace().get_run_dir(fl_ctx.get_job_id()))
         self._root = run_dir / "records"
         self._manifest = Manifest.model_validate(
@@ -197,8 +198,8 @@ class UpdateRecorder(Filter):
         return None
 
     def _leave_out(self, left_out: LeftOut) -> None:
-        assert self._manifest is not None  # set together with _root
-        assert self._root is not None
+        if self._manifest is None or self._root is None:
+            raise RecordError("The run was never begun: there is no manifest to note this in.")
         everything = (*self._manifest.left_out, left_out)
         self._manifest = self._manifest.model_copy(update={"left_out": everything})
         record.write_manifest(self._root, self._manifest)

@@ -43,9 +43,10 @@ class TestMetrics(FLComponent):
         if fl_ctx.get_prop(AppConstants.DATA_CLIENT) != self.site:
             return
         engine = fl_ctx.get_engine()
-        assert engine is not None  # the server runs on it
         result = fl_ctx.get_prop(AppConstants.VALIDATION_RESULT)
-        assert result is not None  # it is what the event is about
+        if engine is None or result is None:
+            self.log_error(fl_ctx, f"{self.site}'s report on the tested model has not come along.")
+            return
         try:
             report = _report(from_shareable(result).data)
         except (ValueError, TypeError, AttributeError) as error:

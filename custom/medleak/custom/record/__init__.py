@@ -236,16 +236,20 @@ def read_info(root: Path, round: int, site: str) -> UpdateInfo:
     Raises:
         RecordError: It is not recorded, or malformed.
     """
-    _, sidecar = paths(Path(root) / f"round_{round:04d}", site)
+    return _read_sidecar(Path(root), round, site)[0]
+
+
+def _read_sidecar(root: Path, round: int, site: str) -> tuple[UpdateInfo, Hashes]:
+    _, sidecar = paths(root / f"round_{round:04d}", site)
     if not sidecar.is_file():
-        raise RecordError(_not_recorded(Path(root), round, site))
+        raise RecordError(_not_recorded(root, round, site))
     info = parse(UpdateInfo, read_json(sidecar), sidecar)
     if (info.round, info.site) != (round, site) or info.sha256 is None:
         raise RecordError(
             f"{sidecar} speaks of round {info.round}, site {info.site}, or lacks its hashes: "
             "it was moved or edited. Restore it."
         )
-    return info
+    return info, info.sha256
 
 
 def read_record(root: Path, round: int, site: str) -> Record:
@@ -257,11 +261,10 @@ def read_record(root: Path, round: int, site: str) -> Record:
     """
     root = Path(root)
     manifest = read_manifest(root)
-    info = read_info(root, round, site)
-    assert info.sha256 is not None  # read_info refuses a sidecar without hashes
+    info, hashes = _read_sidecar(root, round, site)
     folder = root / f"round_{round:04d}"
-    global_state = read_tensors(folder / "global.safetensors", info.sha256.sent)
-    update = read_tensors(folder / f"{site}.safetensors", info.sha256.update)
+    global_state = read_tensors(folder / "global.safetensors", hashes.sent)
+    update = read_tensors(folder / f"{site}.safetensors", hashes.update)
     check_update(f"{folder / site}.safetensors", global_state, update)
     return Record(manifest, info, global_state, update)
 

@@ -19,8 +19,8 @@ from medleak.inversion.attacks.registry import AttackTable, attack_of
 from medleak.inversion.audit import health
 from medleak.inversion.audit.health import Health, OutOfTimeError
 from medleak.inversion.audit.ladder import other_prior
+from medleak.inversion.audit.panels import keep_iterations
 from medleak.inversion.audit.plan import Plan
-from medleak.inversion.audit.strips import keep_iterations
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.images.truth import training_items
 from medleak.inversion.measures.similarity import as_channels
@@ -72,7 +72,8 @@ class Attacker:
         kind, settings = attack_of(task.attack, self._table)
         generator = torch.Generator().manual_seed(task.stream)
         if task.averages:
-            assert kind.run_average is not None  # attack_of has looked
+            if kind.run_average is None:
+                raise ValueError(f"Attack {task.attack} joins rounds, and its module cannot.")
             seen = _Rounds(self._rounds(task), functools.partial(self._observed, task))
             run, last = functools.partial(kind.run_average, settings, seen), seen[-1]
         else:

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medleak.inversion.audit import other_sites
 from medleak.inversion.audit.health import Health
-from medleak.inversion.measures import nulls
 from medleak.inversion.results.case import Case
 from medleak.inversion.results.files import read_refused, write_json
 from medleak.inversion.results.rows import Row, read_rows, write_rows
@@ -83,7 +83,7 @@ class Journal:
     def finish(self) -> None:
         """Fill in the figures that need all cases."""
         self.write()
-        for row in nulls.finish(self._out):
+        for row in other_sites.finish(self._out):
             self._rows[row.case][row.reconstruction] = row
 
     def write(self) -> None:

@@ -1,4 +1,4 @@
-"""The pictures of an audit: each case beside its truth, and audits beside each other."""
+"""The pictures of an audit: attacks on their way, cases beside their truth, audits side by side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,15 +7,43 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from medleak.inversion.images.pictures import Tile, panel, save_png, to_picture
+from medleak.inversion.images.pictures import Tile, panel, read_picture, save_png, to_picture
 from medleak.inversion.images.truth import Truth
-from medleak.inversion.measures.nulls import picture
-from medleak.inversion.reconstruction import Reconstruction
+from medleak.inversion.reconstruction import Progress, ProgressCallback, Reconstruction
 from medleak.inversion.results.case import NO_DEFENCE, Case
 from medleak.inversion.results.rows import Row
 
 SHOWN = 8
 PRIOR_PICTURE = "images/prior.png"
+
+
+def keep_iterations(
+    out: Path, case: Case, n: int, then: ProgressCallback | None
+) -> ProgressCallback:
+    """A callback that writes about ``n`` evenly spread iterations of ``case`` as pictures.
+
+    They are ``images/<case>_<image>_it<iteration>.png`` in the audit directory ``out``. The first
+    iteration is among them. An attack that shows no images on its way leaves none.
+
+    Args:
+        out: Audit directory.
+        case: Its name is the pictures'.
+        n: At least 1.
+        then: Told of every iteration afterwards.
+    """
+    kept = 0
+
+    def follow(state: Progress) -> None:
+        nonlocal kept
+        if state.images is not None and (state.iteration - 1) * n >= kept * state.total:
+            kept = state.iteration * n // state.total + 1
+            for k, image in enumerate(state.images.detach().cpu().clamp(0, 1)):
+                name = f"{case.name}_{k}_it{state.iteration:04d}.png"
+                save_png(out / "images" / name, to_picture(image))
+        if then is not None:
+            then(state)
+
+    return follow
 
 
 def save_case(
@@ -67,16 +95,18 @@ def side_by_side(columns: Mapping[str, tuple[Path, Sequence[Row]]]) -> Image.Ima
 
 
 def _tiles(row: Row, out: Path, columns: Mapping[str, tuple[Path, Sequence[Row]]]) -> list[Tile]:
-    tiles = [Tile("prior", picture(out / PRIOR_PICTURE), _similarity(row.ssim_prior))]
+    tiles = [Tile("prior", read_picture(out / PRIOR_PICTURE), _similarity(row.ssim_prior))]
     if row.truth_picture is not None:
-        tiles.insert(0, Tile("original", picture(out / row.truth_picture), row.truth_image or ""))
+        tiles.insert(
+            0, Tile("original", read_picture(out / row.truth_picture), row.truth_image or "")
+        )
     for title, (folder, others) in columns.items():
         match = next((other for other in others if _same_image(other, row)), None)
         if match is not None:
             leak = "" if match.rdlv is None else f"RDLV {match.rdlv:+.2f}"
             notes = (_similarity(match.ssim), leak, "stuck" if match.stuck else "")
             tiles.append(
-                Tile(title, picture(folder / match.picture), ", ".join(filter(None, notes)))
+                Tile(title, read_picture(folder / match.picture), ", ".join(filter(None, notes)))
             )
         else:
             blank = Tile(title, torch.ones_like(tiles[0].image), "no reconstruction of this image")

@@ -89,7 +89,7 @@ def audit(
     """
     session = _Session(plan, attacks)
     require_disk(session.cost(jobs), plan.out)
-    assert session.evaluator  # made here, as its network may be missing
+    evaluator = session.evaluator()  # loaded here, as a network of its may be missing
     begin(plan, session.cases, session.settings, session.prior, session.datalists, command)
     save_png(plan.out / PRIOR_PICTURE, to_picture(session.prior[0]))
     with closing(Journal(plan.out, session.cases)) as journal:
@@ -104,7 +104,7 @@ def audit(
                     checked = end.result or failed(end.task.round, str(end.refused))
                     journal.add_health(key(end.task.attack, end.task.knowledge), checked)
                 else:
-                    yield session.keep(end, journal)
+                    yield _keep(plan, end.task, end, evaluator, journal)
         if nulls:
             journal.finish()
 
@@ -119,7 +119,7 @@ def cost(plan: Plan, *, attacks: AttackTable = ATTACKS, jobs: int = 1) -> Estima
 
 
 class _Session:
-    """A plan with what all its cases share, read and checked once; the one who sees truth."""
+    """A plan with what all its cases share, read and checked once."""
 
     def __init__(self, plan: Plan, table: AttackTable) -> None:
         manifest = read_manifest(plan.records)
@@ -132,9 +132,8 @@ class _Session:
         self.prior = load_prior(plan.prior, size, channels)
         self._input = manifest.input
 
-    @functools.cached_property
     def evaluator(self) -> Evaluator:
-        """Not made where only the cost is asked for: it loads networks."""
+        """What measures; not for where only the cost is asked for, as it loads networks."""
         wanted = self.plan.perceptual
         return Evaluator(
             _all_datalists(self.plan, self.datalists),
@@ -163,30 +162,33 @@ class _Session:
             return pool.at_once(tasks, make, jobs, watch=watch)
         return pool.one_by_one(tasks, make, watch=watch)
 
-    def keep(self, end: pool.Done[Task], journal: Journal) -> Outcome:
-        """Measure what an attack found, and write it down."""
-        case, why = end.task, end.refused
-        assert isinstance(case, Case)
-        if why is None:
-            try:
-                rows = self._measure(case, end.result)
-            except pool.REFUSED as error:
-                why = " ".join(str(error).split())
-            else:
-                journal.add(case, rows)
-                return Outcome(case=case, rows=rows)
-        journal.refuse(case, why)
-        return Outcome(case=case, refused=why, crashed=end.crashed)
 
-    def _measure(self, case: Case, found: Reconstruction) -> list[Row]:
-        # The attack is over: from here on, and only here, truth may be looked at.
-        truth = self.evaluator.truth(case.site)
-        declared = read_info(self.plan.records, case.round, case.site).defences
-        rows = self.evaluator.rows(case, found, declared)
-        save_case(self.plan.out, case, rows, found, truth)
-        if found.ending == "interrupted":  # to be looked at, but not counted
-            raise KeyboardInterrupt
-        return rows
+def _keep(
+    plan: Plan, case: Case, end: pool.Done[Task], evaluator: Evaluator, journal: Journal
+) -> Outcome:
+    """Measure what an attack found, and write it down."""
+    why = end.refused
+    if why is None:
+        try:
+            rows = _measure(plan, case, end.result, evaluator)
+        except pool.REFUSED as error:
+            why = " ".join(str(error).split())
+        else:
+            journal.add(case, rows)
+            return Outcome(case=case, rows=rows)
+    journal.refuse(case, why)
+    return Outcome(case=case, refused=why, crashed=end.crashed)
+
+
+def _measure(plan: Plan, case: Case, found: Reconstruction, evaluator: Evaluator) -> list[Row]:
+    # The attack is over: from here on, and only here, truth may be looked at.
+    truth = evaluator.truth(case.site)
+    declared = read_info(plan.records, case.round, case.site).defences
+    rows = evaluator.rows(case, found, declared)
+    save_case(plan.out, case, rows, found, truth)
+    if found.ending == "interrupted":  # to be looked at, but not counted
+        raise KeyboardInterrupt
+    return rows
 
 
 def _make_attacker(

@@ -3,26 +3,25 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medleak.inversion.cli.audit import (
-    AllowModel,
-    Device,
-    Embedding,
-    Jobs,
-    Neighbours,
-    Out,
-    Prior,
-    Threads,
-    Truth,
-    chosen_device,
-    default_prior,
-)
 from medleak.inversion.cli.errors import INTERRUPTED, fail, one_line_errors
-from medleak.inversion.cli.runs import Json, Run, default_out, records_of
+from medleak.inversion.cli.grouped import grouped
+from medleak.inversion.cli.options import (
+    Identification,
+    JobsOption,
+    JsonOption,
+    Machine,
+    OutOption,
+    References,
+    RunArgument,
+    attacks_of,
+    plan_of,
+)
 
 if TYPE_CHECKING:
     from medleak.inversion.audit.plan import Plan
@@ -32,71 +31,90 @@ if TYPE_CHECKING:
     from medleak.inversion.results.utility import Utility
 
 
-@one_line_errors
-def calibrate(
-    ctx: typer.Context,
-    run: Run = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strength:
+    """Which number of which defence is searched, and where."""
+
     defence: Annotated[
         str, typer.Option(help="Its strength left out: percentile_gaussian, or name:key=value,…")
-    ] = "percentile_gaussian",
+    ] = "percentile_gaussian"
     scope: Annotated[
         str | None, typer.Option(help="Short for scope=… of percentile_gaussian, e.g. group.")
-    ] = None,
+    ] = None
     parameter: Annotated[
         str | None, typer.Option(help="The strength's name. Default: the usual one, e.g. sigma0.")
-    ] = None,
-    low: Annotated[float | None, typer.Option(help="Least value to try.")] = None,
-    high: Annotated[float | None, typer.Option(help="Largest value to try.")] = None,
+    ] = None
+    low: Annotated[float | None, typer.Option(help="Least value to try.")] = None
+    high: Annotated[float | None, typer.Option(help="Largest value to try.")] = None
     less_protects: Annotated[
         bool | None,
         typer.Option(
             "--less-protects/--more-protects", help="What a smaller value does, if not known."
         ),
-    ] = None,
-    site: Annotated[
-        list[str] | None, typer.Option(help="Site; may be repeated. Default: all.")
-    ] = None,
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probes:
+    """What every strength is tried against."""
+
+    site: Annotated[list[str] | None, typer.Option(help="Site; may be repeated. Default: all.")] = (
+        None
+    )
     round: Annotated[
         list[int] | None, typer.Option(help="Round; may be repeated. Default: the last.")
-    ] = None,
+    ] = None
     attack: Annotated[
         list[str], typer.Option(help="Attack; may be repeated: the strongest counts.")
-    ] = ["row_space"],  # noqa: B006 -- typer reads it, nobody changes it
+    ] = field(default_factory=lambda: ["row_space"])
     average: Annotated[
         bool, typer.Option("--average", help="Also let each attack join all rounds of a site.")
-    ] = False,
+    ] = False
     knowledge: Annotated[
         list[str], typer.Option(help="What the attacker knows; may be repeated.")
-    ] = ["all"],  # noqa: B006
+    ] = field(default_factory=lambda: ["all"])
     seeds: Annotated[
         int, typer.Option(min=2, help="Runs of each probe; a confirmation has as many fresh ones.")
-    ] = 3,
+    ] = 3
     seconds: Annotated[
         float | None, typer.Option(min=0.1, help="CPU seconds of an attack on one update, at most.")
-    ] = None,
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """When a strength is found, and what else is to be said of it."""
+
     tolerance: Annotated[
         float, typer.Option(help="Ratio of the strength found to one that was seen to leak.")
-    ] = 1.25,
+    ] = 1.25
     margin: Annotated[
         float, typer.Option(min=0.0, help="RDLV up to which nothing counts as leaking.")
-    ] = 0.0,
+    ] = 0.0
     utility: Annotated[
         list[str] | None,
         typer.Option(
             metavar="STRENGTH=RUN",
             help="A federation run at a strength (0: without), for its accuracy; repeatable.",
         ),
-    ] = None,
-    truth: Truth = None,
-    prior: Prior = None,
-    out: Out = None,
-    jobs: Jobs = 1,
-    embedding: Embedding = None,
-    k: Neighbours = 1,
-    device: Device = "auto",
-    threads: Threads = 1,
-    allow_model: AllowModel = None,
-    as_json: Json = False,
+    ] = None
+
+
+@one_line_errors
+@grouped
+def calibrate(
+    ctx: typer.Context,
+    run: RunArgument = None,
+    *,
+    strength: Strength,
+    probes: Probes,
+    goal: Goal,
+    references: References,
+    out: OutOption = None,
+    jobs: JobsOption = 1,
+    identification: Identification,
+    machine: Machine,
+    as_json: JsonOption = False,
 ) -> None:
     """Find the least strength of a defence at which nothing leaks, for each site.
 
@@ -110,65 +128,56 @@ def calibrate(
     """
     import torch
 
-    from medleak.custom.record import read_manifest
-    from medleak.filters.spec import SpecChain, rounded
-    from medleak.inversion.audit.plan import Plan, knowledge_of
-    from medleak.inversion.calibration.search import mechanism
-    from medleak.inversion.results.case import AttackSpec
-
-    torch.set_num_threads(threads)
-    records = records_of(run)
-    manifest = read_manifest(records)
-    asked = [AttackSpec.parse(a) for a in attack]
-    bounded = asked if seconds is None else [a.with_(seconds=rounded(seconds)) for a in asked]
-    chosen = mechanism(
-        defence if scope is None else str(SpecChain.parse(defence).with_(scope=scope)),
-        parameter=parameter,
-        low=low,
-        high=high,
-        less_protects=less_protects,
-    )
-    plan = Plan(
-        records=records,
-        out=out or default_out(manifest),
-        rounds=round or None,
-        sites=site or None,
-        attacks=list(
-            dict.fromkeys(map(str, [*bounded, *(a.averaging() for a in bounded if average)]))
-        ),
-        knowledge=[knowledge_of(text) for text in dict.fromkeys(knowledge)],
-        seeds=list(range(seeds)),
-        prior=prior or default_prior(manifest.input.channels),
-        truth=truth,
-        embedding=embedding,
-        neighbours=k,
-        device=chosen_device(device),
-        allowed_prefixes=allow_model or (),
-    )
-    if round is None:
-        plan = _last_round(plan)
-    utilities = _utilities(utility or (), chosen)
-    answers = _run(plan, chosen, tolerance, margin, jobs, utilities)
+    torch.set_num_threads(machine.threads)
+    plan = plan_of(run, out, references, identification, machine, **_cells(probes))
+    chosen = _mechanism(strength)
+    if probes.round is None:
+        plan = replace(plan, rounds=[max(round for round, _ in plan.updates())])
+    utilities = _utilities(goal.utility or (), chosen)
+    answers = _run(plan, chosen, goal, jobs, utilities)
     if as_json:
-        from medleak.inversion.calibration.run import read_calibration
-
-        typer.echo(
-            json.dumps({"out": str(plan.out), "sites": read_calibration(plan.out)}, indent=2)
-        )
+        _print_json(plan)
     else:
         _print(plan, chosen, answers, utilities)
     if missing := [a for a in answers if a.strength is None]:
         fail(f"{len(missing)} of {len(answers)} sites have no protecting strength; see above.")
 
 
-def _last_round(plan: "Plan") -> "Plan":
-    from dataclasses import replace
+def _cells(probes: Probes) -> dict[str, Any]:
+    """The fields of a plan that ``probes`` fill."""
+    from medleak.filters.spec import rounded
+    from medleak.inversion.audit.plan import knowledge_of
+    from medleak.inversion.results.case import AttackSpec
 
-    last = max(round for round, _ in plan.updates())
-    return replace(plan, rounds=[last])
+    asked = [AttackSpec.parse(attack) for attack in probes.attack]
+    if probes.seconds is not None:
+        asked = [attack.with_(seconds=rounded(probes.seconds)) for attack in asked]
+    return {
+        "rounds": probes.round or None,
+        "sites": probes.site or None,
+        "attacks": attacks_of([str(attack) for attack in asked], probes.average),
+        "knowledge": [knowledge_of(text) for text in dict.fromkeys(probes.knowledge)],
+        "seeds": list(range(probes.seeds)),
+    }
 
 
-def _utilities(texts: "list[str] | tuple[()]", chosen: "Mechanism") -> "list[Utility]":
+def _mechanism(strength: Strength) -> "Mechanism":
+    from medleak.filters.spec import SpecChain
+    from medleak.inversion.calibration.search import mechanism
+
+    defence = strength.defence
+    if strength.scope is not None:
+        defence = str(SpecChain.parse(defence).with_(scope=strength.scope))
+    return mechanism(
+        defence,
+        parameter=strength.parameter,
+        low=strength.low,
+        high=strength.high,
+        less_protects=strength.less_protects,
+    )
+
+
+def _utilities(texts: Sequence[str], chosen: "Mechanism") -> "list[Utility]":
     from medleak.inversion.results.case import NO_DEFENCE
     from medleak.inversion.results.utility import of_text, read_utility
 
@@ -190,8 +199,7 @@ def _utilities(texts: "list[str] | tuple[()]", chosen: "Mechanism") -> "list[Uti
 def _run(
     plan: "Plan",
     chosen: "Mechanism",
-    tolerance: float,
-    margin: float,
+    goal: Goal,
     jobs: int,
     utilities: "list[Utility]",
 ) -> "list[Calibration]":
@@ -210,8 +218,8 @@ def _run(
             for answer in run_calibration(
                 plan,
                 chosen,
-                tolerance=tolerance,
-                margin=margin,
+                tolerance=goal.tolerance,
+                margin=goal.margin,
                 jobs=jobs,
                 watch=watch,
                 told=finished_all,
@@ -228,6 +236,13 @@ def _run(
     if utilities:
         write_utilities(plan.out, utilities)
     return answers
+
+
+def _print_json(plan: "Plan") -> None:
+    from medleak.inversion.calibration.run import read_calibration
+
+    content = {"out": str(plan.out), "sites": read_calibration(plan.out)}
+    typer.echo(json.dumps(content, indent=2))
 
 
 def _print(

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from medleak.inversion.cli.errors import FAILED, one_line_errors
-from medleak.inversion.cli.runs import Json, printable
+from medleak.inversion.cli.options import JsonOption
+from medleak.inversion.cli.output import printable
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
@@ -20,7 +21,7 @@ def doctor(
     job: Annotated[
         Path | None, typer.Option(help="A job folder to check against the kit's policy.")
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check a site's startup kit: filter importable, policy active, entropy, ledger, site rules.
 

@@ -3,7 +3,7 @@
 import errno
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import Any, NoReturn, ParamSpec
 
 import typer
 
@@ -35,7 +35,7 @@ def one_line_errors(command: Callable[_P, None]) -> Callable[_P, None]:
     return wrapped
 
 
-def fail(message: str, code: int = FAILED) -> None:
+def fail(message: str, code: int = FAILED) -> NoReturn:
     """Print one line to the error stream and exit with ``code``."""
     typer.echo(f"medleak: {' '.join(message.split())}", err=True)
     raise typer.Exit(code)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from medleak.inversion.cli.errors import FAILED, MISUSED, one_line_errors
-from medleak.inversion.cli.runs import Json
+from medleak.inversion.cli.options import JsonOption
 
 # The same as `figures.style.Format`: to import that would take matplotlib a second.
 Format = Literal["png", "svg", "pdf"]
@@ -50,7 +50,7 @@ def figures(
     knowledge: Annotated[
         str | None, typer.Option(help="As in results.csv. Default: the attacker who got most.")
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Draw what an audit measured, and write its table of sites and defences.
 

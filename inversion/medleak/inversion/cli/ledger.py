@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medleak.inversion.cli.errors import FAILED, one_line_errors
-from medleak.inversion.cli.runs import Json, printable
+from medleak.inversion.cli.options import JsonOption
+from medleak.inversion.cli.output import printable
 
 if TYPE_CHECKING:
     from medleak.filters.privacy.ledger import Verified
@@ -28,7 +29,7 @@ def ledger(
             "default: all ledgers under workspace/ and simulator_workspace/.",
         ),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Verify privacy ledgers and print what they say: ε at δ, or "none" for heuristics.
 

@@ -1,4 +1,4 @@
-"""What ``medleak audit`` shows: bars while it runs, tables and verdicts at its end."""
+"""What commands show: bars while an audit runs, tables and verdicts at its end."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,6 +62,17 @@ def progress(
                 bars.advance(cases)
 
         yield watch, finished
+
+
+def printable(text: str) -> str:
+    """``text`` of a record, which may be a stranger's, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def print_summary(plan: "Plan") -> None:
+    """summary.json of the plan's audit directory, and where that is."""
+    summary = json.loads((plan.out / "summary.json").read_bytes())
+    typer.echo(json.dumps({"out": str(plan.out), **summary}, indent=2))
 
 
 def print_outcomes(plan: "Plan", outcomes: "Sequence[Outcome]", *, health: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from medleak.inversion.cli.errors import one_line_errors
-from medleak.inversion.cli.runs import Json
+from medleak.inversion.cli.options import JsonOption
 
 
 @one_line_errors
@@ -20,7 +20,7 @@ def prior(
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write.")],
     size: Annotated[int, typer.Option(min=7, max=4096, help="Height and width in px.")] = 224,
     channels: Annotated[int, typer.Option(help="1 for gray, 3 for colour.")] = 1,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the mean image of a public set as a PNG without metadata.
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from medleak.inversion.cli.errors import FAILED, one_line_errors
-from medleak.inversion.cli.runs import Json, Run, printable, records_of
+from medleak.inversion.cli.options import JsonOption, RunArgument, records_of
+from medleak.inversion.cli.output import printable
 
 if TYPE_CHECKING:
     from medleak.custom.record import Manifest
@@ -24,7 +25,7 @@ records = typer.Typer(
     epilog="Examples: medleak records ls  ·  medleak records ls simulator_workspace --json",
 )
 @one_line_errors
-def list_records(ctx: typer.Context, run: Run = None, as_json: Json = False) -> None:
+def list_records(ctx: typer.Context, run: RunArgument = None, as_json: JsonOption = False) -> None:
     """List the recorded updates: rounds, sites, schedules, declared defences."""
     from medleak.custom.record import RecordError, list_updates, read_info, read_manifest
 
@@ -52,7 +53,9 @@ def list_records(ctx: typer.Context, run: Run = None, as_json: Json = False) -> 
     epilog="Examples: medleak records verify  ·  medleak records verify RUN --json",
 )
 @one_line_errors
-def verify_records(ctx: typer.Context, run: Run = None, as_json: Json = False) -> None:
+def verify_records(
+    ctx: typer.Context, run: RunArgument = None, as_json: JsonOption = False
+) -> None:
     """Check every update's hashes, shapes and values; exit 1 if one is bad."""
     from medleak.custom.record import read_manifest, verify
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medleak.inversion.cli.errors import one_line_errors
-from medleak.inversion.cli.runs import Json, printable
+from medleak.inversion.cli.options import JsonOption
+from medleak.inversion.cli.output import printable
 
 if TYPE_CHECKING:
     from medleak.inversion.report.fail_if import Failure
@@ -60,7 +61,7 @@ def report(
             "joined by and, or.",
         ),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make one self-contained HTML file of an audit: verdict, pictures, curves, annex.
 

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from medleak.inversion.cli.audit import Device, Jobs, Threads, chosen_device
 from medleak.inversion.cli.errors import one_line_errors
+from medleak.inversion.cli.options import DeviceOption, JobsOption, ThreadsOption, chosen_device
 
 Paper = Literal["tmi2023", "medpfl"]
 
@@ -42,9 +42,9 @@ def reproduce(
     site: Annotated[
         list[str] | None, typer.Option(help="With --run: audit this one; may be repeated.")
     ] = None,
-    device: Device = "auto",
-    jobs: Jobs = 1,
-    threads: Threads = 1,
+    device: DeviceOption = "auto",
+    jobs: JobsOption = 1,
+    threads: ThreadsOption = 1,
 ) -> None:
     """Measure what a paper measured, on the data at hand, and set its numbers beside these.
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from medleak.custom.atomic import write_atomic
+from medleak.custom.data.datalist import open_image
 
 TILE_PX = 256
 _GAP, _MARGIN = 12, 16
@@ -39,6 +41,16 @@ def to_picture(image: Tensor) -> Image.Image:
         )
     pixels = (image.detach().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def read_picture(path: Path) -> Tensor:
+    """A picture of an audit directory, [C, H, W] float32 in [0, 1].
+
+    Raises:
+        DataError: It is missing or damaged.
+    """
+    pixels = np.asarray(open_image(path), dtype=np.float32) / 255
+    return torch.from_numpy(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1).copy())
 
 
 def save_png(path: Path, picture: Image.Image) -> None:

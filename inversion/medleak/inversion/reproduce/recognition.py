@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from medleak.custom.data.transforms import network_input
 from medleak.custom.intervals import wilson
-from medleak.inversion.measures.nulls import picture
+from medleak.inversion.images.pictures import read_picture
 from medleak.inversion.measures.similarity import as_channels
 from medleak.inversion.results.rows import Row, read_rows
 
@@ -126,7 +126,9 @@ def _accuracy(
     by_image: dict[str | None, list[bool]] = {}
     for start in range(0, len(pictures), _IMAGES_AT_ONCE):
         part = pictures[start : start + _IMAGES_AT_ONCE]
-        images = torch.stack([as_channels(picture(out / name)[None], 3)[0] for _, name in part])
+        images = torch.stack(
+            [as_channels(read_picture(out / name)[None], 3)[0] for _, name in part]
+        )
         labels = torch.tensor([row.truth_label or 0 for row, _ in part])
         right = recognised(network, images, labels, mean, std)
         for (row, _), known in zip(part, right.tolist(), strict=True):

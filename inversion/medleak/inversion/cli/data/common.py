@@ -16,32 +16,32 @@ if TYPE_CHECKING:
 
 PLACE = Path("workspace") / "data"
 
-Out = Annotated[
+FolderOption = Annotated[
     Path | None,
     typer.Option("--out", "-o", show_default=False, help="Folder; default: workspace/data/NAME."),
 ]
-Seed = Annotated[int, typer.Option(help="Of the split: equal seeds, equal lists.")]
-Table = Annotated[
+SeedOption = Annotated[int, typer.Option(help="Of the split: equal seeds, equal lists.")]
+TableOption = Annotated[
     str | None,
     typer.Option(
         show_default=False,
         help="Sites as name:batch_size:training:validation,…; default: the set's, or TMI Table II.",
     ),
 ]
-Scale = Annotated[
+ScaleOption = Annotated[
     float | None,
     typer.Option(
         show_default=False, help="Share of the table's numbers; default: the largest that fits."
     ),
 ]
-Test = Annotated[
+TestOption = Annotated[
     int | None,
     typer.Option(
         min=0, show_default=False, help="Test images; default: the paper's, or a validation list's."
     ),
 ]
-Check = Annotated[bool, typer.Option("--check/--no-check", help="Decode every image once.")]
-Window = Annotated[
+CheckOption = Annotated[bool, typer.Option("--check/--no-check", help="Decode every image once.")]
+WindowOption = Annotated[
     str | None,
     typer.Option(metavar="BLACK:WHITE", show_default=False, help="Gray values, such as 0:4095."),
 ]

@@ -5,9 +5,15 @@ from typing import Annotated
 
 import typer
 
-from medleak.inversion.cli.data.common import PLACE, Out, Window, parse_window, report_images
+from medleak.inversion.cli.data.common import (
+    PLACE,
+    FolderOption,
+    WindowOption,
+    parse_window,
+    report_images,
+)
 from medleak.inversion.cli.errors import one_line_errors
-from medleak.inversion.cli.runs import Json
+from medleak.inversion.cli.options import JsonOption
 
 images = typer.Typer()
 
@@ -25,8 +31,8 @@ def synthesise(
     size: Annotated[int, typer.Option(min=16, max=4096, help="Height and width in px.")] = 64,
     seed: Annotated[int, typer.Option(help="Another seed is another population.")] = 0,
     masks: Annotated[bool, typer.Option("--masks", help="images/ and masks/ as well.")] = False,
-    out: Out = None,
-    as_json: Json = False,
+    out: FolderOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Draw phantoms: made-up images of nobody, one folder a class."""
     from medleak.custom.data.images import save_image
@@ -65,8 +71,8 @@ def get_medmnist(
         Path | None,
         typer.Option(show_default=False, help="The set's file, where it was downloaded before."),
     ] = None,
-    out: Out = None,
-    as_json: Json = False,
+    out: FolderOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Download a set of MedMNIST (extra medmnist) and write it as one folder a class."""
     from medleak.custom.datasets.convert import write_pictures
@@ -88,9 +94,9 @@ def get_medmnist(
 def convert_dicom(
     ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(help="DICOM files, one sub-folder a class.")],
-    out: Out = None,
-    window: Window = None,
-    as_json: Json = False,
+    out: FolderOption = None,
+    window: WindowOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the pixels of DICOM files (extra dicom) as PNG with running numbers for names.
 

@@ -9,20 +9,20 @@ import typer
 
 from medleak.inversion.cli.data.common import (
     PLACE,
-    Check,
-    Out,
-    Scale,
-    Seed,
-    Table,
-    Test,
-    Window,
+    CheckOption,
+    FolderOption,
+    ScaleOption,
+    SeedOption,
+    TableOption,
+    TestOption,
+    WindowOption,
     decode_all,
     parse_window,
     report_lists,
 )
 from medleak.inversion.cli.data.images import images
 from medleak.inversion.cli.errors import one_line_errors
-from medleak.inversion.cli.runs import Json
+from medleak.inversion.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from medleak.custom.data.datalist import Item
@@ -38,7 +38,7 @@ data.add_typer(images)
 
 @data.command("list", epilog="Examples: medleak data list  ·  medleak data list --json")
 @one_line_errors
-def list_sets(ctx: typer.Context, as_json: Json = False) -> None:
+def list_sets(ctx: typer.Context, as_json: JsonOption = False) -> None:
     """List the data sets that are known by name: where from, licence, form."""
     from medleak.custom.datasets.catalogue import overview
 
@@ -66,17 +66,17 @@ def prepare_set(
         Path | None,
         typer.Option(show_default=False, help="Where the set was unpacked; none: where to get it."),
     ] = None,
-    out: Out = None,
-    seed: Seed = 0,
-    table: Table = None,
-    scale: Scale = None,
-    test: Test = None,
+    out: FolderOption = None,
+    seed: SeedOption = 0,
+    table: TableOption = None,
+    scale: ScaleOption = None,
+    test: TestOption = None,
     limit: Annotated[
         int | None,
         typer.Option(min=1, show_default=False, help="Images of a prior at most; default: all."),
     ] = None,
-    check: Check = True,
-    as_json: Json = False,
+    check: CheckOption = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Check a public set's form and counts and split it over sites, by patient where known.
 
@@ -84,7 +84,7 @@ def prepare_set(
     attacker's prior become one list, for medleak prior.
     """
     from medleak.custom.datasets.catalogue import find
-    from medleak.custom.datasets.dataset import read
+    from medleak.custom.datasets.dataset import read, require_root
     from medleak.custom.datasets.prepare import Content, choose, prepare_public
     from medleak.custom.sites.split import parse_table
 
@@ -93,10 +93,10 @@ def prepare_set(
         known.name, known.prior, {"table": table, "scale": scale, "test": test}, {"limit": limit}
     )
     out = out or PLACE / known.name
-    if known.unpack is not None and root is not None:
+    root = require_root(known, root)
+    if known.unpack is not None:
         root = known.unpack(root, out / "images")
     items = read(known, root)
-    assert root is not None  # `read` refuses it
     content = Content(
         name=known.name,
         classes=known.classes,
@@ -135,7 +135,7 @@ def prepare_set(
 def prepare_folder(
     ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(help="One sub-folder of images a class.")],
-    out: Out = None,
+    out: FolderOption = None,
     classes: Annotated[
         str | None,
         typer.Option(show_default=False, help="Label order, by commas; default: all, sorted."),
@@ -149,13 +149,13 @@ def prepare_folder(
             show_default=False, help="Regular expression for file names; group 1 is the patient."
         ),
     ] = None,
-    window: Window = None,
-    seed: Seed = 0,
-    table: Table = None,
-    scale: Scale = None,
-    test: Test = None,
-    check: Check = True,
-    as_json: Json = False,
+    window: WindowOption = None,
+    seed: SeedOption = 0,
+    table: TableOption = None,
+    scale: ScaleOption = None,
+    test: TestOption = None,
+    check: CheckOption = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Split any folder of images over sites, all images of a patient to one list of one site.
 
@@ -214,8 +214,8 @@ def check_lists(
     num_classes: Annotated[
         int | None, typer.Option(min=1, show_default=False, help="Labels must be below it.")
     ] = None,
-    check: Check = True,
-    as_json: Json = False,
+    check: CheckOption = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Check datalists: labels, patients in two places, and every image's pixels."""
     from medleak.custom.data.datalist import load_datalist

@@ -1,0 +1,183 @@
+"""Options that commands share, and what they mean: the run that is named, and an audit's plan."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from medleak.custom.record import Manifest
+    from medleak.inversion.audit.plan import Plan
+
+PLACES = ("workspace", "simulator_workspace")
+
+RunArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="RUN",
+        show_default=False,
+        help="A simulator workspace, a job's run directory or a records directory; "
+        "default: the newest run under workspace/ or simulator_workspace/.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Audit directory. Default: workspace/audit-<job>-<time>."),
+]
+JobsOption = Annotated[
+    int, typer.Option(min=1, help="Cases at the same time, a process each (2 GB of memory each).")
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+ThreadsOption = Annotated[
+    int, typer.Option(min=1, help="CPU threads a process; small images are fastest with one.")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class References:
+    """What reconstructions are compared with."""
+
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            help="A site's datalist, or a folder with <site>.json; to measure only. "
+            "Default: what a simulated site left in its run directory."
+        ),
+    ] = None
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            help="PNG (see medleak prior), gray, phantoms (mean of made-up chest X-rays), or "
+            "phantoms:fundus and the like. Default: phantoms for gray images, gray for colour."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identification:
+    """How a reconstruction is told to be of a person (IIP)."""
+
+    embedding: Annotated[
+        str | None,
+        typer.Option(
+            help="Network of IIP: imagenet, or a file of ResNet-18 weights. "
+            "Default: imagenet, if it is on this machine."
+        ),
+    ] = None
+    k: Annotated[int, typer.Option("--k", min=1, help="Neighbours that IIP looks at.")] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Where attacks run, and whose code may run there."""
+
+    device: DeviceOption = "auto"
+    threads: ThreadsOption = 1
+    allow_model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PREFIX",
+            help="Trust model factories of this package, e.g. mylab.networks., beside the usual.",
+        ),
+    ] = None
+
+
+def plan_of(
+    run: Path | None,
+    out: Path | None,
+    references: References,
+    identification: Identification,
+    machine: Machine,
+    **grid: Any,
+) -> "Plan":
+    """The plan that a command's options ask for.
+
+    Args:
+        run: See `records_of`.
+        out: Audit directory; None: `default_out`.
+        references: What is compared with.
+        identification: How IIP is measured.
+        machine: Where attacks run.
+        grid: The other fields of the plan: what to attack, how, behind what.
+
+    Raises:
+        ValueError: There is no record, or none that can be read.
+    """
+    from medleak.custom.record import read_manifest
+    from medleak.inversion.audit.plan import Plan
+
+    records = records_of(run)
+    manifest = read_manifest(records)
+    return Plan(
+        records=records,
+        out=out or default_out(manifest),
+        prior=references.prior or default_prior(manifest.input.channels),
+        truth=references.truth,
+        embedding=identification.embedding,
+        neighbours=identification.k,
+        device=chosen_device(machine.device),
+        allowed_prefixes=machine.allow_model or (),
+        **grid,
+    )
+
+
+def attacks_of(attacks: list[str], average: bool) -> list[str]:
+    """``attacks``, each once; with ``average`` followed by the same joining a site's rounds."""
+    from medleak.inversion.results.case import AttackSpec
+
+    joined = [str(AttackSpec.parse(a).averaging()) for a in attacks] if average else []
+    return list(dict.fromkeys([*attacks, *joined]))
+
+
+def records_of(run: Path | None) -> Path:
+    """The records directory of ``run``, by default of the newest run below the current directory.
+
+    Raises:
+        ValueError: There is none.
+    """
+    from medleak.custom.record import RecordError, find_records
+
+    if run is not None:
+        if not run.exists():
+            raise RecordError(
+                f"RUN {str(run)!r} does not exist: there is no record to read. Name a simulator "
+                "workspace, a run directory or a records directory."
+            )
+        return find_records(run)
+    found = list(_manifests())
+    if not found:
+        raise RecordError(
+            f"No record under {' or '.join(f'{p}/' for p in PLACES)} here in {Path.cwd()}: there "
+            "is no run to take by default. Run a job (nvflare simulator jobs/cxr_clean), or name "
+            "RUN."
+        )
+    return max(found, key=lambda path: path.stat().st_mtime_ns).parent
+
+
+def default_out(manifest: "Manifest") -> Path:
+    """``workspace/audit-<job>-<time of the run>``: each run's own, and the same when repeated."""
+    created = re.sub(r"\D", "", manifest.created)[:14]
+    job = re.sub(r"[^A-Za-z0-9_.-]+", "-", manifest.job)[:60]
+    return Path("workspace") / f"audit-{job}-{created}"
+
+
+def default_prior(channels: int) -> str:
+    """What an attacker starts from if nothing better is named."""
+    return "phantoms" if channels == 1 else "gray"
+
+
+def chosen_device(name: str) -> str:
+    """``name``, with ``auto`` resolved."""
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def _manifests() -> Iterator[Path]:
+    for place in map(Path, PLACES):
+        yield from place.glob("**/records/manifest.json")
+        yield from place.glob("*/manifest.json")
