@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from medleak.custom.record import list_updates, read_record
-from tests.jobs.simulation import BIN, export, own_app
+from tests.jobs.simulation import BIN, client_app, export, own_app
 
 pytestmark = [pytest.mark.simulator, pytest.mark.timeout(400)]
 
@@ -93,7 +93,8 @@ def federation(tmp_path_factory, installed) -> Iterator[Federation]:
 def test_the_policy_of_a_site_adds_noise_that_no_job_asked_for_or_can_shadow(federation, tmp_path):
     options = ("--table", TABLE, "--scale", "1", "--num_rounds", "1")
     job = export("cxr_clean", tmp_path, *options)
-    shadow = own_app(job, "site-1") / "custom" / "medleak" / "filters" / "adapters"
+    assert client_app(job, "site-1") == client_app(job, "site-2")  # one app for both
+    shadow = client_app(job, "site-1") / "custom" / "medleak" / "filters" / "adapters"
     shadow.mkdir(parents=True)
     for package in (shadow, shadow.parent, shadow.parent.parent):
         (package / "__init__.py").write_text(
