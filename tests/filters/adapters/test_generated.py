@@ -4,7 +4,7 @@ import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ class Halve:
         return protect_entries(update, step, buffers="noise", global_state=global_state)
 
 
-HalveFilter = filter_of(DefenceRow(make=Halve, words="halves", source="a test"))
+HalveFilter: Any = filter_of(DefenceRow(make=Halve, words="halves", source="a test"))
 
 
 def test_its_signature_is_the_records_fields_and_two_more():
@@ -76,7 +76,8 @@ def test_it_protects_and_declares_the_defence(site, update, global_state):
 def test_under_a_guarantee_metrics_stay_home(formal, site, update, global_state):
     row = DefenceRow(make=Halve, words="halves", source="a test", formal=formal)
     result = site.result(update, initial_metrics={"accuracy": 0.5})
-    sent = site.send(filter_of(row)(scale=1.0), result, global_state)
+    made: Any = filter_of(row)
+    sent = site.send(made(scale=1.0), result, global_state)
     assert ("initial_metrics" in sent.meta) != formal
 
 

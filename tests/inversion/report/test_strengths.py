@@ -2,7 +2,8 @@
 
 import pytest
 
-from medleak.filters.registry import DEFENCES, ROWS, defence
+from medleak.filters.registry import ROWS, defence
+from medleak.filters.spec import SpecChain
 from medleak.inversion.report.strengths import families, names_of, strength_of
 
 
@@ -28,18 +29,19 @@ def test_the_number_that_is_turned_is_found(text, key, value):
     assert (found.key, found.value) == (key, value)
 
 
-def test_every_defence_with_a_number_to_turn_has_a_strength():
-    without = {name for name in DEFENCES if name in ("sign", "withhold")}
-    fields = {
-        name: set(cls.__dataclass_fields__) & {"sigma0", "noise_multiplier", "scale"}
-        for name, cls in DEFENCES.items()
-    }
-    for name, keys in fields.items():
-        if name in without or not keys:
-            continue
-        text = f"{name}:{keys.pop()}=2" + (",max_grad_norm=1" if "clipped" in name else "")
-        defence(text)  # it is one that an audit can replay
-        assert strength_of(text).value == 2
+TURNED = [(row, strength) for row in ROWS for strength in row.strengths]
+
+
+@pytest.mark.parametrize(("row", "strength"), TURNED, ids=lambda x: getattr(x, "name", ""))
+def test_every_defence_with_a_number_to_turn_has_a_strength(row, strength):
+    others = {s.parameter for s in row.strengths} - {strength.parameter}
+    value = 2 if not strength.less_protects or (strength.high or 2) >= 2 else 0.5
+    chain = SpecChain.parse(row.example_text).without(*others)
+    text = str(chain.with_(**{strength.parameter: value}))
+    defence(text)  # it is one that an audit can replay
+    found = strength_of(text)
+    assert (found.key, found.value) == (strength.parameter, value)
+    assert found.less_protects == strength.less_protects
 
 
 def test_families_run_from_no_protection_to_the_strongest():

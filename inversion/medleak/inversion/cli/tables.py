@@ -1,6 +1,8 @@
 """Attacks and defences in the help of the commands that take them, a line each from their rows."""
 
-import click
+from typing import Any
+
+import typer
 from typer.core import TyperCommand
 
 _AVERAGES = "; can join rounds (--average)"
@@ -9,7 +11,7 @@ _AVERAGES = "; can join rounds (--average)"
 class WithTables(TyperCommand):
     """A command whose help ends with the tables; they are read only when it is asked for."""
 
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, then the tables."""
         super().format_help(ctx, formatter)
         from medleak.filters.registry import ROWS as DEFENCES
@@ -34,4 +36,4 @@ def _print(title: str, lines: list[tuple[str, str]]) -> None:
     for name, words in lines:
         table.add_row(Text(name, style="bold cyan"), Text(words))
     Console().print(table)
-    click.echo()
+    typer.echo()
