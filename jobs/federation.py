@@ -22,7 +22,7 @@ from medleak.custom.flare.best_model import BestModelLocator
 from medleak.custom.flare.fedopt import FedOpt
 from medleak.custom.flare.installed_client import InstalledClient
 from medleak.custom.flare.recorder import UpdateRecorder
-from medleak.custom.flare.tested_model import TestMetrics
+from medleak.custom.flare.tested_model import GlobalModelScores
 from medleak.custom.sites.split import format_table, scaled
 from medleak.custom.training.client import MASK_CLASSES
 from medleak.custom.training.initial import format_args
@@ -123,7 +123,7 @@ def recipe(job: Job) -> FedAvgRecipe:
         made._job.to_server(
             GlobalModelEval(model_locator_id="locator", participating_clients=[tester])
         )
-        made._job.to_server(TestMetrics(site=tester), id="test_metrics")
+        made._job.to_server(GlobalModelScores(site=tester), id="test_metrics")
     if not job.installed:
         # Server apps with a custom folder may use classes outside NVFlare's allow-list.
         made.add_server_file(SERVER_README)

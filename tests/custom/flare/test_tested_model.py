@@ -9,7 +9,8 @@ from nvflare.apis.fl_context import FLContextManager
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.app_event_type import AppEventType
 
-from medleak.custom.flare.tested_model import FILE, REPORT, TestMetrics
+from medleak.custom.flare.tested_model import FILE, GlobalModelScores
+from medleak.custom.training import REPORT
 
 GOOD = {"n": 3, "loss": 0.5, "accuracy": {"value": 1.0, "lower95": 0.4, "upper95": 1.0}}
 
@@ -25,7 +26,7 @@ def receive(folder, report, site="site-1", event=AppEventType.VALIDATION_RESULT_
     context.set_prop(AppConstants.DATA_CLIENT, site)
     context.set_prop(AppConstants.MODEL_OWNER, "SRV_best_FL_global_model.pt")
     context.set_prop(AppConstants.VALIDATION_RESULT, result)
-    TestMetrics("site-1").handle_event(event, context)
+    GlobalModelScores("site-1").handle_event(event, context)
 
 
 def test_the_report_of_the_testing_site_is_written_with_its_model(tmp_path):
@@ -55,3 +56,9 @@ def test_other_sites_and_other_events_write_nothing(tmp_path):
     receive(tmp_path, GOOD, site="site-2")
     receive(tmp_path, GOOD, event=AppEventType.ROUND_DONE)
     assert not (tmp_path / FILE).exists()
+
+
+def test_a_job_that_was_exported_earlier_finds_it_under_its_old_name():
+    from medleak.custom import test_metrics
+
+    assert test_metrics.TestMetrics is GlobalModelScores

@@ -9,8 +9,7 @@ import torch
 from nvflare.app_common.abstract.fl_model import FLModel
 
 from medleak.custom.data.transforms import network_input
-from medleak.custom.flare import tested_model
-from medleak.custom.training import client
+from medleak.custom.training import REPORT, client
 from medleak.custom.training.arguments import parse
 from medleak.custom.training.initial import build_network, format_args
 from medleak.custom.training.sgd import Normalisation, evaluate
@@ -100,7 +99,7 @@ def test_fedprox_holds_the_weights_back_and_is_declared_where_it_matters(tmp_pat
 
 def test_a_tested_model_is_reported_with_intervals_and_without_names(tmp_path):
     _, _, metrics = parts(site(tmp_path).evaluate(sent()[1]))
-    report = metrics[tested_model.REPORT]
+    report = metrics[REPORT]
     assert metrics["test_accuracy"] == report["accuracy"]["value"]
     assert report["classes"] == ["normal", "pneumonia"]
     assert sum(map(sum, report["confusion"])) == report["n"]
@@ -118,7 +117,7 @@ def test_masks_are_trained_on_and_judged_by_dice(tmp_path, tracked):
     assert masks.shape == (4, 16, 16)
     assert set(masks.unique().tolist()) == {0, 1}
     assert set(metrics) == {"dice", "loss"}
-    report = parts(own.evaluate(model))[2][tested_model.REPORT]
+    report = parts(own.evaluate(model))[2][REPORT]
     assert report["classes"] == ["background", "foreground"]
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from medleak.custom.data.datalist import DataError, Item
 from medleak.custom.sites.table import batch_size_of
+from medleak.custom.training import REPORT
 from medleak.custom.training.arguments import parse
 from medleak.custom.training.site_data import Source, site_lists
 
@@ -103,7 +104,6 @@ class Site:
         """Scores of a selected global model on the test images, and the report on them."""
         from nvflare.app_common.abstract.fl_model import FLModel
 
-        from medleak.custom.flare import tested_model
         from medleak.custom.training import scores, segmentation
         from medleak.custom.training.sgd import predict
 
@@ -116,7 +116,7 @@ class Site:
         report = kind.report(logits, labels, names, patients)
         print(f"test of the selected global model: {report}")
         flat = {f"test_{name}": value for name, value in kind.scores(logits, labels).items()}
-        return FLModel(metrics={**flat, tested_model.REPORT: report})
+        return FLModel(metrics={**flat, REPORT: report})
 
     def _batch_size(self) -> int | None:
         """What the job gives to all sites, else of this site's row; None: all of its images."""

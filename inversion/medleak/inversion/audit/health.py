@@ -23,7 +23,7 @@ from medleak.inversion.losses import task_loss
 from medleak.inversion.measures.similarity import assign, rdlv, ssim
 from medleak.inversion.networks import build_network, load_global_state
 from medleak.inversion.reconstruction import Progress, ProgressCallback, Reconstruction
-from medleak.inversion.results.rows import rounded
+from medleak.inversion.results.rows import shortened
 
 REACHED = 0.1
 """RDLV from which the easy case counts as inverted: beyond what starting from the prior gives."""
@@ -146,10 +146,10 @@ def judge(round: int, found: Reconstruction, image: Tensor, prior: Tensor) -> He
     return Health(
         reached=reached,
         round=round,
-        ssim=rounded(similar),
-        ssim_prior=rounded(float(of_prior[0])),
-        rdlv=None if math.isnan(value) else rounded(value),
-        seconds=rounded(found.seconds),
+        ssim=shortened(similar),
+        ssim_prior=shortened(float(of_prior[0])),
+        rdlv=None if math.isnan(value) else shortened(value),
+        seconds=shortened(found.seconds),
     )
 
 

@@ -17,7 +17,7 @@ from scipy import stats
 from medleak.inversion.audit.health import Health
 from medleak.inversion.calibration.search import Mechanism, least_protecting, stronger
 from medleak.inversion.results.case import NO_DEFENCE
-from medleak.inversion.results.rows import Row, rounded
+from medleak.inversion.results.rows import Row, shortened
 
 FRESH = 1000
 """Seeds of a confirmation: those of the search plus so much, twice so much, …"""
@@ -209,8 +209,8 @@ def _probe(
         probes.append(
             Probe(
                 strength=strength,
-                rdlv_mean=rounded(mean),
-                rdlv_upper95=rounded(upper),
+                rdlv_mean=shortened(mean),
+                rdlv_upper95=shortened(upper),
                 n=len(values),
                 seeds=tuple(seeds),
                 attack=attacker[0],

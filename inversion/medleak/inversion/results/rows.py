@@ -146,15 +146,15 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 def six_digits(value: SupportsFloat) -> float | None:
     """As results.csv keeps it, so that a resumed audit counts with the same numbers; NaN: None."""
-    number = rounded(float(value))
+    number = shortened(float(value))
     return None if number != number else number
 
 
-def rounded(value: float) -> float:
+def shortened(value: float) -> float:
     """To the six digits that an audit's files hold.
 
     Examples:
-        >>> rounded(1 / 3), rounded(1234567.8)
+        >>> shortened(1 / 3), shortened(1234567.8)
         (0.333333, 1234570.0)
     """
     return float(f"{value:.6g}")
