@@ -105,7 +105,7 @@ def test_own_images_and_own_network_are_trained_on_recorded_and_audited(
     script = script.replace("{WORKSPACE}", str(run / "site-9")).replace("{JOB_ID}", "simulate_job")
 
     sent = {name: value.numpy().copy() for name, value in initial.state_dict().items()}
-    trainer = client.Site(parse(script.split()), "site-9")
+    trainer = client.LocalTrainer(parse(script.split()), "site-9")
     answer = trainer.train(FLModel(params=sent, current_round=0, total_rounds=1))
     assert answer.params is not None
     assert answer.meta is not None

@@ -13,7 +13,7 @@ from medleak.custom.flare.encryption import (
     RestoreShapes,
     SimulationContexts,
 )
-from medleak.custom.training.initial import build_network
+from medleak.custom.training.initial import build_job_network
 
 LENET, ARGS = "medleak.custom.small_networks.lenet", {"num_classes": 2, "spatial_size": 16}
 
@@ -71,7 +71,7 @@ def test_a_provisioned_federation_never_gets_keys_of_ours(folders, kit):
 
 
 def test_decrypted_weights_get_their_shapes_and_types_again():
-    state = {k: v.numpy() for k, v in build_network(LENET, ARGS).state_dict().items()}
+    state = {k: v.numpy() for k, v in build_job_network(LENET, ARGS).state_dict().items()}
     flat = {k: v.astype(np.float64).ravel().tolist() for k, v in state.items()}
     for data in (flat, state):
         shareable = DXO(DataKind.WEIGHTS, data=dict(data)).to_shareable()

@@ -12,7 +12,7 @@ from nvflare.app_common.abstract.model import ModelLearnableKey, make_model_lear
 from nvflare.app_common.app_constant import AppConstants
 
 from medleak.custom.flare.fedopt import OPTIMIZERS, FedOpt
-from medleak.custom.training.initial import build_network
+from medleak.custom.training.initial import build_job_network
 
 UNET = "medleak.custom.networks.unet"
 ARGS = {"num_classes": 2, "channels": [2, 4]}
@@ -34,7 +34,7 @@ def step(context, **kwargs):
     """The start and the model after one round whose mean update is 0.01 everywhere."""
     update = FedOpt(UNET, ARGS, weights="random", seed=3, **kwargs)
     update.handle_event(EventType.START_RUN, context)
-    start = {k: v.numpy().copy() for k, v in build_network(UNET, ARGS, 3).state_dict().items()}
+    start = {k: v.numpy().copy() for k, v in build_job_network(UNET, ARGS, 3).state_dict().items()}
     context.set_prop(AppConstants.GLOBAL_MODEL, make_model_learnable(dict(start), {}))
     diff = {k: np.full_like(v, 0.01 if v.dtype.kind == "f" else 1) for k, v in start.items()}
     mean = DXO(DataKind.WEIGHT_DIFF, data=diff).to_shareable()
@@ -50,7 +50,7 @@ def test_sgd_of_rate_one_is_federated_averaging(context):
 
 def test_adam_moves_weights_by_its_rate_and_averages_statistics(context):
     start, after = step(context, server_optimizer="adam", server_args={"lr": 0.5})
-    names = {name for name, _ in build_network(UNET, ARGS).named_parameters()}
+    names = {name for name, _ in build_job_network(UNET, ARGS).named_parameters()}
     for name, value in start.items():
         gain = 0.5 if name in names else 0.01 if value.dtype.kind == "f" else 1
         np.testing.assert_allclose(after[name], value + gain, rtol=1e-4, atol=1e-5)

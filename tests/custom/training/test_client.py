@@ -11,7 +11,7 @@ from nvflare.app_common.abstract.fl_model import FLModel
 from medleak.custom.data.transforms import network_input
 from medleak.custom.training import REPORT, client
 from medleak.custom.training.arguments import parse
-from medleak.custom.training.initial import build_network, format_args
+from medleak.custom.training.initial import build_job_network, format_args
 from medleak.custom.training.sgd import Normalisation, evaluate
 
 LENET = "medleak.custom.small_networks.lenet"
@@ -34,12 +34,12 @@ def options(folder, *more, size=16, path=LENET, **model):
 
 
 def site(folder, *more, **kwargs):
-    return client.Site(parse(options(folder, *more, **kwargs)), "site-1")
+    return client.LocalTrainer(parse(options(folder, *more, **kwargs)), "site-1")
 
 
 def sent(path=LENET, meta=None, **args):
     args = args or {"num_classes": 2, "spatial_size": 16}
-    network = build_network(path, args)
+    network = build_job_network(path, args)
     params = {name: value.numpy() for name, value in network.state_dict().items()}
     return network, FLModel(params=params, current_round=0, total_rounds=1, meta=meta or {})
 

@@ -17,7 +17,7 @@ from medleak.custom.training.dp_sgd import (
     sample_rate_for,
     train_dp_sgd,
 )
-from medleak.custom.training.sgd import Normalisation, Schedule, train
+from medleak.custom.training.sgd import LocalSGD, Normalisation, train
 from medleak.filters.noise import NoiseSource
 from medleak.filters.privacy import accounting
 
@@ -45,7 +45,7 @@ def batch(n):
 def updated(net, n, mechanism, *, seed=0, **schedule):
     """Trained minus initial weights, flat, in float64; and the losses."""
     before = nn.utils.parameters_to_vector(net.parameters()).detach().double()
-    settings = Schedule(batch_size=1, **{"lr": 1.0, **schedule})
+    settings = LocalSGD(batch_size=1, **{"lr": 1.0, **schedule})
     source = NoiseSource.seeded(seed)
     losses = train_dp_sgd(net, *batch(n), settings, mechanism, PLAIN, source)
     after = nn.utils.parameters_to_vector(net.parameters()).detach().double()
@@ -78,7 +78,7 @@ def test_without_noise_a_step_is_the_mean_of_the_clipped_gradients_of_the_images
 
 def test_without_clipping_noise_or_sampling_it_is_sgd():
     mechanism = DPSGD(noise_multiplier=1e-12, max_grad_norm=1e3, sample_rate=1)
-    schedule = Schedule(batch_size=6, local_epochs=3, lr=0.1, momentum=0.9, weight_decay=1e-3)
+    schedule = LocalSGD(batch_size=6, local_epochs=3, lr=0.1, momentum=0.9, weight_decay=1e-3)
     private, plain = network(), network()
     images, labels = batch(6)
     one = train_dp_sgd(private, images, labels, schedule, mechanism, PLAIN, NoiseSource.seeded(0))
@@ -137,7 +137,7 @@ def test_two_secure_trainings_never_agree_even_under_one_torch_seed():
         net = network()
         torch.manual_seed(7)
         mechanism = DPSGD(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=1)
-        schedule = Schedule(batch_size=2, lr=1.0)
+        schedule = LocalSGD(batch_size=2, lr=1.0)
         train_dp_sgd(net, *batch(2), schedule, mechanism, PLAIN, NoiseSource.secure())
         results.append(nn.utils.parameters_to_vector(net.parameters()))
     assert not (results[0] == results[1]).any()
@@ -148,7 +148,7 @@ def test_a_resnet_with_group_norm_trains_and_one_with_batch_norm_is_refused_in_o
     images, labels = torch.rand(2, 1, 33, 33), torch.tensor([0, 1])
     net, source = resnet18_groupnorm(), NoiseSource.secure()
     before = net.get_parameter("features.conv1.weight").detach().clone()
-    schedule = Schedule(batch_size=2)
+    schedule = LocalSGD(batch_size=2)
     assert len(train_dp_sgd(net, images, labels, schedule, mechanism, PLAIN, source)) == 1
     assert not torch.equal(net.get_parameter("features.conv1.weight"), before)
     with pytest.raises(ValueError, match=r"BatchNorm .*Use resnet18_groupnorm") as caught:
@@ -173,7 +173,7 @@ def test_an_epoch_has_the_steps_of_plain_sgd_and_draws_every_image_once_on_avera
 ):
     assert sample_rate_for(n, batch_size) == rate
     mechanism = DPSGD(noise_multiplier=1, max_grad_norm=1, sample_rate=rate)
-    assert mechanism.steps(1) == steps == Schedule(batch_size=batch_size).steps(n)
+    assert mechanism.steps(1) == steps == LocalSGD(batch_size=batch_size).steps(n)
     assert mechanism.steps(3) == 3 * steps
     assert mechanism.declaration(2) == {
         "noise_multiplier": 1,

@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 from medleak.custom.networks import WeightsError, resnet18
 from medleak.custom.training.initial import (
     ModelError,
-    build_network,
+    build_job_network,
     format_args,
     initial_network,
     parse_args,
 )
-from medleak.inversion.networks import build_network as build_recorded
+from medleak.inversion.networks import build_network
 
 RESNET, GROUPNORM = (f"medleak.custom.networks.{n}" for n in ("resnet18", "resnet18_groupnorm"))
 
@@ -116,7 +116,7 @@ def test_a_factory_without_a_seed_is_seeded_all_the_same():
     args = {"spatial_dims": 2, "in_channels": 3, "out_channels": 2, "channels": [4, 8]}
     path, args = "monai.networks.nets.UNet", args | {"strides": [2]}
     state = torch.random.get_rng_state()
-    first, again, other = (build_network(path, args, seed).state_dict() for seed in (1, 1, 2))
+    first, again, other = (build_job_network(path, args, seed).state_dict() for seed in (1, 1, 2))
     assert equal(first, again)
     assert not equal(first, other)
     assert torch.equal(state, torch.random.get_rng_state())
@@ -134,14 +134,14 @@ def test_a_factory_without_a_seed_is_seeded_all_the_same():
 )
 def test_a_model_that_cannot_be_made_is_refused_by_name(path, args, message):
     with pytest.raises(ModelError, match=message) as error:
-        build_network(path, args)
+        build_job_network(path, args)
     assert path in str(error.value)
 
 
 def test_no_record_can_import_by_way_of_the_initial_network():
     args = {"model_path": "os.getcwd", "model_args": {}}
     with pytest.raises(ValueError, match="outside"):
-        build_recorded("medleak.custom.training.initial.initial_network", args)
+        build_network("medleak.custom.training.initial.initial_network", args)
 
 
 VALUES = st.recursive(

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from medleak.custom.data.transforms import network_input
-from medleak.custom.training.sgd import Normalisation, Schedule, decayed, evaluate, train
+from medleak.custom.training.sgd import LocalSGD, Normalisation, decayed, evaluate, train
 
 PLAIN = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -35,7 +35,7 @@ def generator(seed=3):
     ("n", "batch_size", "epochs", "steps"), [(8, 4, 1, 2), (9, 4, 1, 3), (1, 8, 2, 2), (4, 4, 3, 3)]
 )
 def test_a_schedule_makes_the_steps_it_says(n, batch_size, epochs, steps):
-    schedule = Schedule(batch_size=batch_size, local_epochs=epochs)
+    schedule = LocalSGD(batch_size=batch_size, local_epochs=epochs)
     assert schedule.steps(n) == steps
     images, labels = batch(n)
     assert len(train(network(), images, labels, schedule, PLAIN, generator())) == steps
@@ -43,7 +43,7 @@ def test_a_schedule_makes_the_steps_it_says(n, batch_size, epochs, steps):
 
 def test_training_is_plain_sgd_in_training_mode_with_batch_statistics():
     images, labels = batch(4)
-    schedule = Schedule(batch_size=4, lr=0.1, momentum=0.9, weight_decay=1e-3)
+    schedule = LocalSGD(batch_size=4, lr=0.1, momentum=0.9, weight_decay=1e-3)
     mine, theirs = network(), network()
     norm = Normalisation((0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
     train(mine, images, labels, schedule, norm, generator())
@@ -62,7 +62,7 @@ def test_one_seed_trains_to_the_same_weights_another_shuffles_otherwise():
     results = []
     for seed in (1, 1, 2):
         net = network()
-        train(net, images, labels, Schedule(batch_size=2, lr=0.1), PLAIN, generator(seed))
+        train(net, images, labels, LocalSGD(batch_size=2, lr=0.1), PLAIN, generator(seed))
         results.append(net.get_parameter("0.weight").detach().clone())
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
@@ -73,7 +73,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update_is_sent():
     net = network()
     nn.init.constant_(net.get_parameter("5.weight"), float("inf"))
     with pytest.raises(ValueError, match="training loss is"):
-        train(net, images, labels, Schedule(batch_size=2), PLAIN, generator())
+        train(net, images, labels, LocalSGD(batch_size=2), PLAIN, generator())
 
 
 def test_evaluation_leaves_the_running_statistics_alone_and_counts_right():

@@ -14,7 +14,7 @@ from medleak.inversion.attacks.registry import AttackKind
 from medleak.inversion.audit import health
 from medleak.inversion.audit.health import (
     Health,
-    bounded,
+    capped,
     easy_image,
     easy_record,
     judge,
@@ -85,9 +85,9 @@ def test_reached_is_clearly_nearer_than_the_prior():
 
 
 def test_an_attacks_time_is_bounded_by_its_own_setting_or_from_outside():
-    assert bounded(DLG()).seconds == health.SECONDS
-    assert bounded(DLG(seconds=3.0)).seconds == 3.0
-    assert bounded(DLG(seconds=999.0)).seconds == health.SECONDS
+    assert capped(DLG()).seconds == health.SECONDS
+    assert capped(DLG(seconds=3.0)).seconds == 3.0
+    assert capped(DLG(seconds=999.0)).seconds == health.SECONDS
     told = []
     follow = stop_late(10, told.append)
     in_time = Progress(iteration=1, total=9, loss=0.0, seconds=14.0)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from medleak.inversion.audit.ladder import other_prior, rungs, steps
+from medleak.inversion.audit.ladder import leak_by_rung, other_prior, rungs
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.measures.similarity import ssim
 from medleak.inversion.observation import Knowledge
@@ -47,14 +47,14 @@ def test_the_fall_is_against_the_rung_above_or_against_all_known():
     values = (0.9, 0.8, 0.8, 0.3, 0.2)
     down = rungs()
     rows = [row(r.knowledge, v) for r, v in zip(down, values, strict=True)]
-    found = steps(rows, down, one_at_a_time=False)
+    found = leak_by_rung(rows, down, one_at_a_time=False)
     assert [s.ssim for s in found] == list(values)
     falls = [s.fall for s in found]
     assert falls[0] is None
     assert falls[1:] == pytest.approx([0.1, 0.0, 0.5, 0.1])
     each = rungs(one_at_a_time=True)
     rows = [row(r.knowledge, v) for r, v in zip(each, values, strict=True)]
-    falls = [s.fall for s in steps(rows, each, one_at_a_time=True)]
+    falls = [s.fall for s in leak_by_rung(rows, each, one_at_a_time=True)]
     assert falls[1:] == pytest.approx([0.1, 0.1, 0.6, 0.7])
 
 
@@ -66,7 +66,7 @@ def test_rungs_are_means_by_site_and_a_missing_one_is_left_open():
         row(down[2].knowledge, 0.5),
         row(down[0].knowledge, None, site="t", rdlv=None),
     ]
-    found = steps(rows, down, one_at_a_time=False)
+    found = leak_by_rung(rows, down, one_at_a_time=False)
     assert [(s.site, s.n) for s in found] == [("s", 2), ("s", 0), ("s", 1)] + [("t", 0)] * 3
     assert found[0].ssim == pytest.approx(0.8)
     assert (found[1].ssim, found[1].fall) == (None, None)

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import doctest
 import json
 
 import pytest
@@ -11,8 +12,10 @@ from tests.inversion.audit.audits import fake, outcomes, plan_of
 
 from medleak.custom.record import read_manifest
 from medleak.filters.registry import defence
+from medleak.inversion.audit import run as audit_run
 from medleak.inversion.audit.evaluation import Evaluator
 from medleak.inversion.images.prior import load_prior
+from medleak.inversion.measures.embedding import EmbeddingError
 from medleak.inversion.measures.similarity import ssim
 from medleak.inversion.observation import Knowledge
 from medleak.inversion.reconstruction import Reconstruction
@@ -168,3 +171,22 @@ def _found():
         iterations=1,
         seconds=0.0,
     )
+
+
+def test_the_example_in_the_documentation_runs(make_run, monkeypatch):
+    monkeypatch.chdir(make_run().root.parent)
+    example = "medleak.inversion.audit.run.audit"
+    (test,) = [t for t in doctest.DocTestFinder().find(audit_run) if t.name == example]
+    failed, tried = doctest.DocTestRunner().run(test)
+    assert (failed, tried) == (0, 3)
+
+
+def test_what_is_wrong_with_a_plan_is_said_by_the_call_before_anybody_loops(make_run, tmp_path):
+    run = make_run()
+    absent = plan_of(run, tmp_path, sites=["site-1"])
+    with pytest.raises(ValueError, match="Site site-1 is not in"):
+        audit_run.audit(absent, attacks=fake(lambda _: None))
+    blind = plan_of(run, tmp_path, embedding="nowhere.safetensors")
+    with pytest.raises(EmbeddingError, match=r"nowhere\.safetensors"):
+        audit_run.audit(blind, attacks=fake(lambda _: None))
+    assert not absent.out.exists()

@@ -20,7 +20,7 @@ from nvflare.apis.shareable import Shareable
 from nvflare.fuel.sec.security_content_service import SecurityContentService
 
 from medleak.custom.atomic import write_atomic
-from medleak.custom.training.initial import build_network
+from medleak.custom.training.initial import build_job_network
 
 SERVER_KEYS, CLIENT_KEYS = "server_context.tenseal", "client_context.tenseal"
 _KITS = ("fed_server.json", "fed_client.json")
@@ -69,7 +69,7 @@ class RestoreShapes(Filter):
     """Give decrypted weights, flat lists of numbers, the shapes of the job's network again.
 
     Args:
-        model_path, model_args: As :func:`medleak.custom.training.initial.build_network`.
+        model_path, model_args: As :func:`medleak.custom.training.initial.build_job_network`.
     """
 
     def __init__(self, model_path: str, model_args: dict[str, Any]) -> None:
@@ -82,10 +82,8 @@ class RestoreShapes(Filter):
         dxo = from_shareable(shareable)
         if all(isinstance(v, np.ndarray) and v.ndim != 1 for v in dxo.data.values()):
             return shareable
-        shapes = {
-            name: (value.shape, value.numpy().dtype)
-            for name, value in build_network(self.model_path, self.model_args).state_dict().items()
-        }
+        network = build_job_network(self.model_path, self.model_args)
+        shapes = {n: (v.shape, v.numpy().dtype) for n, v in network.state_dict().items()}
         dxo.data = {
             name: np.asarray(value).astype(shapes[name][1]).reshape(shapes[name][0])
             for name, value in dxo.data.items()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from medleak.custom.training.dp_sgd import DPSGD
-    from medleak.custom.training.sgd import Normalisation, Schedule
+    from medleak.custom.training.sgd import LocalSGD, Normalisation
 
 MASK_CLASSES = ("background", "foreground")  # of the pixels, under --masks
 
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     import nvflare.client as flare
 
     flare.init()
-    site = Site(args, flare.get_site_name())
+    site = LocalTrainer(args, flare.get_site_name())
     while flare.is_running():
         model = flare.receive()
         if model is None:
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         flare.send(answer)
 
 
-class Site:
+class LocalTrainer:
     """One site: its images, loaded once a process, and the network that it is sent."""
 
     def __init__(self, args: argparse.Namespace, name: str) -> None:
@@ -125,11 +125,11 @@ class Site:
         given = self.args.batch_size
         return batch_size_of(self.args.table, self.name) if given is None else given
 
-    def _schedule(self, round: int, batch_size: int) -> "Schedule":
-        from medleak.custom.training.sgd import Schedule, decayed
+    def _schedule(self, round: int, batch_size: int) -> "LocalSGD":
+        from medleak.custom.training.sgd import LocalSGD, decayed
 
         args = self.args
-        return Schedule(
+        return LocalSGD(
             batch_size=batch_size,
             local_epochs=1 if args.full_batch else args.local_epochs,
             lr=decayed(args.lr, round, step=args.lr_step, gamma=args.lr_gamma),
@@ -157,7 +157,7 @@ class Site:
         network: "nn.Module",
         images: "Tensor",
         labels: "Tensor",
-        schedule: "Schedule",
+        schedule: "LocalSGD",
         round: int,
         meta: Mapping[str, Any],
     ) -> list[float]:
@@ -175,7 +175,7 @@ class Site:
         network: "nn.Module",
         images: "Tensor",
         labels: "Tensor",
-        schedule: "Schedule",
+        schedule: "LocalSGD",
         mechanism: "DPSGD",
     ) -> list[float]:
         from medleak.custom.training.dp_sgd import train_dp_sgd
@@ -200,12 +200,12 @@ class Site:
         """The network with the server's ``params``, but for entries of this site's ``own``."""
         import torch
 
-        from medleak.custom.training.initial import build_network, parse_args
+        from medleak.custom.training.initial import build_job_network, parse_args
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if not params:
             raise ValueError("The server sent a task without a model: there is nothing to train.")
-        network = build_network(self.args.model_path, parse_args(self.args.model_args))
+        network = build_job_network(self.args.model_path, parse_args(self.args.model_args))
         network.load_state_dict({k: torch.as_tensor(v) for k, v in (params | (own or {})).items()})
         return network.to(device)
 
@@ -284,7 +284,7 @@ def _proximal(network: "nn.Module", mu: float) -> "Callable[[nn.Module], Tensor]
 
 
 def _declared(
-    schedule: "Schedule", n_images: int, n_steps: int, mechanism: "DPSGD | None"
+    schedule: "LocalSGD", n_images: int, n_steps: int, mechanism: "DPSGD | None"
 ) -> dict[str, Any]:
     """The schedule as an update's record keeps it; under Poisson sampling the expected batch."""
     drawn = None if mechanism is None else max(1, round(mechanism.sample_rate * n_images))

@@ -36,7 +36,7 @@ from opacus.validators import ModuleValidator
 from torch import Tensor, nn
 
 from medleak.custom.data.transforms import network_input
-from medleak.custom.training.sgd import Normalisation, Schedule
+from medleak.custom.training.sgd import LocalSGD, Normalisation
 from medleak.filters.noise import NoiseSource, add_gaussian, uniform
 from medleak.filters.privacy import accounting
 
@@ -144,7 +144,7 @@ def train_dp_sgd(
     network: nn.Module,
     images: Tensor,
     labels: Tensor,
-    schedule: Schedule,
+    schedule: LocalSGD,
     mechanism: DPSGD,
     normalisation: Normalisation,
     source: NoiseSource,

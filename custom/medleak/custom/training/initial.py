@@ -21,7 +21,7 @@ class ModelError(ValueError):
     """A network that the job names and that cannot be made; the message says why."""
 
 
-def build_network(path: str, args: Mapping[str, Any], seed: int = 0) -> nn.Module:
+def build_job_network(path: str, args: Mapping[str, Any], seed: int = 0) -> nn.Module:
     """Import ``path`` and call it with ``args``: for the job's own network, not for a record's.
 
     Args:
@@ -66,18 +66,18 @@ def initial_network(
     """The network that a federation starts from; for the server's model persistor.
 
     Args:
-        model_path, model_args: See :func:`build_network`. (NVFlare would build an argument of the
-            form ``{"path", "args"}`` itself.)
+        model_path, model_args: See :func:`build_job_network`. (NVFlare would build an argument of
+            the form ``{"path", "args"}`` itself.)
         weights: ``random``; ``imagenet`` (torchvision's ResNet-18, needs a network connection
             once); the path of a file (see :func:`medleak.custom.networks.load_weights`); ``auto``:
             the file in ``MEDLEAK_WEIGHTS`` if that is set, else random.
         seed: Of everything random here.
 
     Raises:
-        ModelError: See :func:`build_network`.
+        ModelError: See :func:`build_job_network`.
         WeightsError: The weights do not fit, cannot be read safely, or not be downloaded.
     """
-    network = build_network(model_path, model_args, seed)
+    network = build_job_network(model_path, model_args, seed)
     if weights == "auto":
         weights = str(path_variable(WEIGHTS_VARIABLE) or "random")
     if weights == "imagenet":

@@ -12,7 +12,7 @@ from medleak.custom.training import scores, segmentation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
+class LocalSGD:
     """How a site trains in one round: plain SGD, as TMI section III-A.
 
     Attributes:
@@ -51,7 +51,7 @@ def train(
     network: nn.Module,
     images: Tensor,
     labels: Tensor,
-    schedule: Schedule,
+    schedule: LocalSGD,
     normalisation: Normalisation,
     generator: torch.Generator,
     penalty: Callable[[nn.Module], Tensor] | None = None,
@@ -125,6 +125,6 @@ def evaluate(
     return (scores if labels.ndim == 1 else segmentation).scores(logits, labels)
 
 
-def _batches(n: int, schedule: Schedule, generator: torch.Generator) -> Iterator[Tensor]:
+def _batches(n: int, schedule: LocalSGD, generator: torch.Generator) -> Iterator[Tensor]:
     for _ in range(schedule.local_epochs):
         yield from torch.randperm(n, generator=generator).split(schedule.batch_size)

@@ -93,7 +93,7 @@ class Attacker:
             record = health.easy_record(record, image, label, allowed_prefixes=allowed)
             observation = self._observe(record, task.knowledge, label)
             found = kind.run(
-                health.bounded(settings),
+                health.capped(settings),
                 observation,
                 self._start(observation),
                 generator=torch.Generator().manual_seed(0),

@@ -26,7 +26,7 @@ _TILES, _SHOWN = 3, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class Cost:
     """The cost of what is left of a plan.
 
     Attributes:
@@ -64,7 +64,7 @@ def estimate(
     rows: Sequence[Row],
     *,
     jobs: int = 1,
-) -> Estimate:
+) -> Cost:
     """What is left to do of ``cases``, given the ``rows`` that the audit directory has.
 
     Args:
@@ -101,7 +101,7 @@ def estimate(
     bytes_ = sum(
         _bytes(images[case.round, case.site], pictures, spec.channels, kept) for case in left
     )
-    return Estimate(
+    return Cost(
         cases=len(cases),
         kept=len(cases) - len(left),
         cpu_seconds=cpu,
@@ -112,7 +112,7 @@ def estimate(
     )
 
 
-def require_disk(cost: Estimate, out: Path) -> None:
+def require_disk(cost: Cost, out: Path) -> None:
     """Refuse a plan that the disk has no room for.
 
     Raises:

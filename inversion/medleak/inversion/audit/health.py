@@ -112,7 +112,7 @@ def easy_record(
     return Record(manifest, info, record.global_state, update)
 
 
-def bounded(settings: Any, seconds: float = SECONDS) -> Any:
+def capped(settings: Any, seconds: float = SECONDS) -> Any:
     """``settings`` with at most ``seconds``, where the attack has such a setting."""
     if not any(f.name == "seconds" for f in dataclasses.fields(settings)):
         return settings
@@ -123,7 +123,7 @@ def bounded(settings: Any, seconds: float = SECONDS) -> Any:
 def stop_late(seconds: float = SECONDS, then: ProgressCallback | None = None) -> ProgressCallback:
     """A callback that ends an attack which goes on well after ``seconds``.
 
-    It is the net below `bounded`: most attacks stop by themselves and return what they have.
+    It is the net below `capped`: most attacks stop by themselves and return what they have.
     """
 
     def follow(state: Progress) -> None:

@@ -19,7 +19,7 @@ from medleak.inversion.measures.similarity import ssim
 from medleak.inversion.observation import Knowledge
 from medleak.inversion.results.rows import Row
 
-_STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
+_GIVEN_UP: tuple[tuple[str, dict[str, Any]], ...] = (
     ("batch-norm statistics withheld", {"bn_statistics": False}),
     ("labels unknown", {"labels": "inferred"}),
     ("prior of another kind of image", {"prior_image": "other"}),
@@ -39,14 +39,14 @@ def rungs(*, one_at_a_time: bool = False) -> list[Rung]:
     """The ladder, from all known down; each rung keeps what the ones above gave up, or does not."""
     top = now = Knowledge(labels="known")
     found = [Rung(name="all known", knowledge=top)]
-    for name, change in _STEPS:
+    for name, change in _GIVEN_UP:
         now = dataclasses.replace(top if one_at_a_time else now, **change)
         found.append(Rung(name=name, knowledge=now))
     return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class RungLeak:
     """What is left of a site's leak on one rung, means over images, rounds and seeds.
 
     ``fall`` is the SSIM lost against the rung above, or against all known where things are given up
@@ -63,8 +63,10 @@ class Step:
     fall: float | None
 
 
-def steps(rows: Sequence[Row], ladder: Sequence[Rung], *, one_at_a_time: bool) -> list[Step]:
-    """A step for every rung of every (site, attack, defence) in ``rows``, in their order."""
+def leak_by_rung(
+    rows: Sequence[Row], ladder: Sequence[Rung], *, one_at_a_time: bool
+) -> list[RungLeak]:
+    """What is left on every rung of every (site, attack, defence) in ``rows``, in their order."""
     found = []
     for site, attack, defence in dict.fromkeys((r.site, r.attack, r.defence) for r in rows):
         above: float | None = None
@@ -78,7 +80,7 @@ def steps(rows: Sequence[Row], ladder: Sequence[Rung], *, one_at_a_time: bool) -
             similar = _mean([r.ssim for r in here])
             fall = None if above is None or similar is None else above - similar
             found.append(
-                Step(
+                RungLeak(
                     site=site,
                     attack=attack,
                     defence=defence,

@@ -14,7 +14,7 @@ from medleak.inversion.attacks.registry import ATTACKS, AttackTable, attack_name
 from medleak.inversion.audit import pool
 from medleak.inversion.audit.attacker import Attacker, EasyCase, Task
 from medleak.inversion.audit.config import begin
-from medleak.inversion.audit.cost import Estimate, estimate, require_disk
+from medleak.inversion.audit.cost import Cost, estimate, require_disk
 from medleak.inversion.audit.evaluation import Evaluator
 from medleak.inversion.audit.health import Health, failed, key
 from medleak.inversion.audit.journal import Journal
@@ -58,18 +58,34 @@ def audit(
     watch: Callable[[Task], ProgressCallback] | None = None,
     command: Sequence[str] = (),
 ) -> Iterator[Outcome]:
-    """Run ``plan`` case by case, yielding each outcome when it is on disk.
+    """Run ``plan`` case by case, while the caller loops over what became of them.
 
-    Whatever can be wrong with the request as a whole is found before the first attack, and nothing
-    is written then. A case that fails (a damaged record, a record of another model) is refused by
+    Whatever can be wrong with the request as a whole is found by the call itself, and nothing is
+    written then. A case that fails (a damaged record, a record of another model) is refused by
     name and the rest goes on. Stopped at any moment, the audit directory holds whole cases only,
     and the same plan goes on where it was, to the same figures.
+
+    What a job recorded, attacked in a few lines:
+
+    >>> from medleak.custom.record import find_records
+    >>> plan = Plan(
+    ...     records=find_records(Path("simulator_workspace")),
+    ...     out=Path("audits/first"),
+    ...     attacks=["row_space:seconds=2"],
+    ...     prior="phantoms",
+    ... )
+    >>> for outcome in audit(plan):
+    ...     for row in outcome.rows:
+    ...         print(row.round, row.site, row.truth_image, f"SSIM {row.ssim:.2f}")
+    ... # doctest: +ELLIPSIS
+    0 site-9 training[0] SSIM 0...
 
     Args:
         plan: What to try.
         attacks: Names that the plan may use.
         jobs: Cases at the same time, each in a process of its own; 1: in this one. ``attacks`` goes
-            to them by pickle. On ``cuda`` without a number, they share all GPUs that there are.
+            to them by pickle. On ``cuda`` without a number, they share all GPUs that there are. A
+            script that asks for several needs ``if __name__ == "__main__":`` around its work.
         health: Have every attack invert an easy case first, once an audit directory for each kind
             of knowledge (`medleak.inversion.audit.health`).
         nulls: At the end, compare each truth with the reconstructions from other sites' updates; to
@@ -77,39 +93,44 @@ def audit(
         watch: Makes the callback that follows the attack on a case.
         command: For config.json, so that a reader can repeat the audit.
 
-    Yields:
-        One outcome a case: first those that are kept, then the others as they end (with one job,
-        in the order of ``plan.cases()``).
+    Returns:
+        An iterator over one outcome a case, each when it is on disk: first those that are kept,
+        then the others as they end (with one job, in the order of ``plan.cases()``). The next
+        attack runs when the next outcome is asked for.
 
     Raises:
         ValueError: The plan is unusable or larger than the disk, or its directory holds another
             audit.
         OSError: The disk refuses a file.
-        KeyboardInterrupt: An attack was interrupted; its case is not counted.
+        KeyboardInterrupt: An attack was interrupted, so while looping; its case is not counted.
     """
     session = _Session(plan, attacks)
     require_disk(session.cost(jobs), plan.out)
     evaluator = session.evaluator()  # loaded here, as a network of its may be missing
     begin(plan, session.cases, session.settings, session.prior, session.datalists, command)
     save_png(plan.out / PRIOR_PICTURE, to_picture(session.prior[0]))
-    with closing(Journal(plan.out, session.cases)) as journal:
-        for case in session.cases:
-            if rows := journal.found(case):
-                yield Outcome(case=case, rows=rows, kept=True)
-        left = [case for case in session.cases if not journal.found(case)]
-        tasks = _with_easy_cases(left, journal.health) if health else left
-        with closing(session.do(tasks, jobs, watch)) as done:
-            for end in done:
-                if isinstance(end.task, EasyCase):
-                    checked = end.result or failed(end.task.round, str(end.refused))
-                    journal.add_health(key(end.task.attack, end.task.knowledge), checked)
-                else:
-                    yield _keep(plan, end.task, end, evaluator, journal)
-        if nulls:
-            journal.finish()
+
+    def outcomes() -> Generator[Outcome]:
+        with closing(Journal(plan.out, session.cases)) as journal:
+            for case in session.cases:
+                if rows := journal.found(case):
+                    yield Outcome(case=case, rows=rows, kept=True)
+            left = [case for case in session.cases if not journal.found(case)]
+            tasks = _with_easy_cases(left, journal.health) if health else left
+            with closing(session.do(tasks, jobs, watch)) as done:
+                for end in done:
+                    if isinstance(end.task, EasyCase):
+                        checked = end.result or failed(end.task.round, str(end.refused))
+                        journal.add_health(key(end.task.attack, end.task.knowledge), checked)
+                    else:
+                        yield _keep(plan, end.task, end, evaluator, journal)
+            if nulls:
+                journal.finish()
+
+    return outcomes()
 
 
-def cost(plan: Plan, *, attacks: AttackTable = ATTACKS, jobs: int = 1) -> Estimate:
+def estimate_cost(plan: Plan, *, attacks: AttackTable = ATTACKS, jobs: int = 1) -> Cost:
     """What ``plan`` will take; nothing is written.
 
     Raises:
@@ -145,7 +166,7 @@ class _Session:
             device=self.plan.device,
         )
 
-    def cost(self, jobs: int) -> Estimate:
+    def cost(self, jobs: int) -> Cost:
         rows = read_rows(self.plan.out / "results.csv")
         return estimate(self.plan, self.cases, self.settings, rows, jobs=jobs)
 

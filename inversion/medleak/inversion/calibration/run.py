@@ -18,9 +18,9 @@ from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.run import Outcome, audit
 from medleak.inversion.calibration.search import Mechanism
 from medleak.inversion.calibration.site import (
-    Attacker,
     Calibration,
     Found,
+    InformedAttack,
     Wanted,
     as_json,
     search_all,
@@ -144,7 +144,7 @@ def _found(wanted: Wanted, text: str, outcomes: Sequence[Outcome], health: Any) 
         for o in outcomes
         if (o.case.site, o.case.defence) == (wanted.site, text) and o.case.seed in wanted.seeds
     ]
-    refused: dict[Attacker, list[str]] = {}
+    refused: dict[InformedAttack, list[str]] = {}
     for outcome in mine:
         if outcome.refused is not None:
             attacker = outcome.case.attack, outcome.case.knowledge

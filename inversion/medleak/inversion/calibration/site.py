@@ -36,8 +36,8 @@ class Wanted:
         return NO_DEFENCE if self.strength is None else mechanism.text(self.strength)
 
 
-Attacker = tuple[str, str]
-"""An attack and what it knew, as in results.csv."""
+InformedAttack = tuple[str, str]
+"""An attack and what its attacker knew, as in results.csv."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +45,12 @@ class Found:
     """What the audit made of what was wanted: rows, and why cases were refused, by attacker."""
 
     rows: Sequence[Row]
-    refused: Mapping[Attacker, Sequence[str]]
+    refused: Mapping[InformedAttack, Sequence[str]]
     health: Mapping[str, Health]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
+class TriedStrength:
     """What one strength lets through, by the attacker who gets most of it.
 
     Attributes:
@@ -90,7 +90,7 @@ class Calibration:
     site: str
     strength: float | None
     why: str
-    searched: tuple[Probe, ...]
+    searched: tuple[TriedStrength, ...]
 
 
 class NotMeasuredError(Exception):
@@ -114,7 +114,7 @@ def search_site(
         tolerance: See `medleak.inversion.calibration.search.least_protecting`.
         margin: RDLV up to which nothing counts as leaking.
     """
-    searched: list[Probe] = []
+    searched: list[TriedStrength] = []
     found = yield Wanted(site=site, strength=None, seeds=tuple(seeds))
     try:
         bare = _probe(mechanism.nothing, seeds, found)
@@ -185,13 +185,13 @@ def _probe(
     strength: float,
     seeds: Sequence[int],
     found: Found,
-    images: Mapping[Attacker, Sequence[tuple[Any, Any]]] | None = None,
+    images: Mapping[InformedAttack, Sequence[tuple[Any, Any]]] | None = None,
     fresh: bool = False,
-) -> Probe:
+) -> TriedStrength:
     """The attacker with the highest bound. ``images`` are those of the undefended update."""
     probes = []
-    for attacker in dict.fromkeys((*map(_attacker, found.rows), *found.refused)):
-        rows = [r for r in found.rows if _attacker(r) == attacker and r.rdlv is not None]
+    for attacker in dict.fromkeys((*map(_informed_attack, found.rows), *found.refused)):
+        rows = [r for r in found.rows if _informed_attack(r) == attacker and r.rdlv is not None]
         values = [(r.patient, (r.round, r.seed), r.truth_image, r.rdlv or 0.0) for r in rows]
         refused = found.refused.get(attacker, ())
         if images is not None:  # it ran on the bare update: what it lacks now, the noise has taken
@@ -207,7 +207,7 @@ def _probe(
         for _, _, image, value in values:
             own.setdefault(image, []).append(value)
         probes.append(
-            Probe(
+            TriedStrength(
                 strength=strength,
                 rdlv_mean=shortened(mean),
                 rdlv_upper95=shortened(upper),
@@ -233,19 +233,19 @@ def _probe(
     return max(probes, key=lambda p: p.rdlv_upper95)
 
 
-def _attacker(row: Row) -> Attacker:
+def _informed_attack(row: Row) -> InformedAttack:
     return row.attack, row.knowledge
 
 
-def _images(rows: Sequence[Row]) -> dict[Attacker, list[tuple[Any, Any]]]:
-    found: dict[Attacker, dict[tuple[Any, Any], None]] = {}
+def _images(rows: Sequence[Row]) -> dict[InformedAttack, list[tuple[Any, Any]]]:
+    found: dict[InformedAttack, dict[tuple[Any, Any], None]] = {}
     for row in rows:
         if row.rdlv is not None:
-            found.setdefault(_attacker(row), {})[row.patient, row.truth_image] = None
+            found.setdefault(_informed_attack(row), {})[row.patient, row.truth_image] = None
     return {attacker: list(pairs) for attacker, pairs in found.items()}
 
 
-def _no_baseline(bare: Probe, health: Mapping[str, Health], margin: float) -> str:
+def _no_baseline(bare: TriedStrength, health: Mapping[str, Health], margin: float) -> str:
     """Why nothing can be concluded from this site's undefended update; empty if it can."""
     if not any(h.reached for h in health.values()):
         why = next((h.why for h in health.values() if h.why), "its easy case was not inverted")
@@ -262,7 +262,9 @@ def _no_baseline(bare: Probe, health: Mapping[str, Health], margin: float) -> st
     return ""
 
 
-def _none_in_range(site: str, mechanism: Mechanism, searched: Sequence[Probe]) -> Calibration:
+def _none_in_range(
+    site: str, mechanism: Mechanism, searched: Sequence[TriedStrength]
+) -> Calibration:
     last = max(searched[1:], key=lambda p: p.strength / mechanism.weak * _sign(mechanism))
     why = (
         f"none in range: at {mechanism.parameter}={last.strength:g} the mean RDLV may still be "
@@ -271,7 +273,7 @@ def _none_in_range(site: str, mechanism: Mechanism, searched: Sequence[Probe]) -
     return Calibration(site=site, strength=None, why=why, searched=tuple(searched))
 
 
-def _confirmed(last: Probe, attempts: int, *, at_end: bool) -> str:
+def _confirmed(last: TriedStrength, attempts: int, *, at_end: bool) -> str:
     runs = f"{len(last.seeds)} fresh seeds: RDLV {last.rdlv_mean:+.3f}, at most"
     text = f"confirmed with {runs} {last.rdlv_upper95:+.3f} (95 %, over {last.over})"
     if attempts > 1:
@@ -300,12 +302,12 @@ def as_json(calibration: Calibration, mechanism: Mechanism) -> dict[str, Any]:
     }
 
 
-Run = Callable[[Sequence[Wanted]], Sequence[Found]]
+DoCases = Callable[[Sequence[Wanted]], Sequence[Found]]
 """Does several sites' cases in one go."""
 
 
 def search_all(
-    searches: Mapping[str, Generator[Wanted, Found, Calibration]], run: Run
+    searches: Mapping[str, Generator[Wanted, Found, Calibration]], run: DoCases
 ) -> Generator[Calibration]:
     """Take the sites' searches step by step together, so that cases can run side by side."""
     wanted = {site: next(search) for site, search in searches.items()}

@@ -23,7 +23,7 @@ from medleak.inversion.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from medleak.inversion.audit.cost import Estimate
+    from medleak.inversion.audit.cost import Cost
     from medleak.inversion.audit.ladder import Rung
     from medleak.inversion.audit.plan import Plan
     from medleak.inversion.audit.run import Outcome
@@ -131,7 +131,7 @@ def audit(
     """
     import torch
 
-    from medleak.inversion.audit.run import cost
+    from medleak.inversion.audit.run import estimate_cost
     from medleak.inversion.cli.output import print_ladder, print_outcomes, print_summary
     from medleak.inversion.results.utility import write_utilities
 
@@ -148,7 +148,7 @@ def audit(
         perceptual=lpips,
     )
     utilities = _utilities(extent.utility or ())
-    estimate = cost(plan, jobs=jobs)
+    estimate = estimate_cost(plan, jobs=jobs)
     if extent.dry_run:
         _tell(estimate, as_json)
         return
@@ -209,7 +209,7 @@ def _utilities(texts: Sequence[str]) -> "list[Utility]":
     return found
 
 
-def _tell(estimate: "Estimate", as_json: bool) -> None:
+def _tell(estimate: "Cost", as_json: bool) -> None:
     """Print what ``--dry-run`` is about; refuse what the disk has no room for."""
     typer.echo(json.dumps(asdict(estimate), indent=2) if as_json else f"{estimate}.")
     if estimate.bytes > estimate.free:

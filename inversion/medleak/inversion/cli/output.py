@@ -113,22 +113,22 @@ def print_ladder(
     outcomes: "Sequence[Outcome]", ladder: "Sequence[Rung]", *, one_at_a_time: bool
 ) -> None:
     """What is left of the leak on each rung."""
-    from medleak.inversion.audit.ladder import steps
+    from medleak.inversion.audit.ladder import leak_by_rung
 
     rows = [row for outcome in outcomes for row in outcome.rows]
-    found = steps(rows, ladder, one_at_a_time=one_at_a_time)
+    found = leak_by_rung(rows, ladder, one_at_a_time=one_at_a_time)
     lines = [
         {
-            "site": step.site,
-            "attack": step.attack,
-            "defence": step.defence,
-            "given up": step.rung,
-            "n": str(step.n),
-            "SSIM": _number(step.ssim),
-            "fall": _number(step.fall),
-            "RDLV": _number(step.rdlv),
+            "site": left.site,
+            "attack": left.attack,
+            "defence": left.defence,
+            "given up": left.rung,
+            "n": str(left.n),
+            "SSIM": _number(left.ssim),
+            "fall": _number(left.fall),
+            "RDLV": _number(left.rdlv),
         }
-        for step in found
+        for left in found
     ]
     dropped = {k for k in ("site", "attack", "defence") if len({line[k] for line in lines}) == 1}
     how = "each thing alone" if one_at_a_time else "and all that stands above it"

@@ -6,7 +6,7 @@ from pathlib import Path
 from medleak.inversion.figures.audit_data import AuditData
 from medleak.inversion.reproduce.classifier import EPOCHS, classifier
 from medleak.inversion.reproduce.colour import colour_statistics
-from medleak.inversion.reproduce.comparison import Entry, grid
+from medleak.inversion.reproduce.comparison import PaperEntry, grid
 from medleak.inversion.reproduce.material import Material
 from medleak.inversion.reproduce.recognition import Accuracy, audit_accuracy
 from medleak.inversion.reproduce.stated import TABLE_IV, TABLE_V
@@ -14,14 +14,14 @@ from medleak.inversion.reproduce.stated import TABLE_IV, TABLE_V
 _CLASSIFIER = "medleak.custom.networks.resnet18"
 
 
-def table_iv(sets: Sequence[Material], size: int) -> Entry:
+def table_iv(sets: Sequence[Material], size: int) -> PaperEntry:
     """Mean and standard deviation of each channel of every set."""
     rows = []
     for material in sets:
         found = colour_statistics([*material.items, *material.public], (size, size))
         mean, std = (", ".join(f"{v:.4f}" for v in values) for values in (found.mean, found.std))
         rows.append([material.name, f"[{mean}]", f"[{std}]", str(found.n)])
-    return Entry(
+    return PaperEntry(
         number="Table IV",
         shows="mean and standard deviation of pixels",
         published=grid(("set", "mean", "standard deviation"), TABLE_IV),
@@ -32,7 +32,7 @@ def table_iv(sets: Sequence[Material], size: int) -> Entry:
 
 def table_v(
     sets: Sequence[Material], audits: Mapping[str, AuditData], size: int, weights: Path | None
-) -> Entry:
+) -> PaperEntry:
     """Accuracy on originals, on what CPL recovered, and on that under noise.
 
     Args:
@@ -50,7 +50,7 @@ def table_v(
             for name, accuracy in found.items()
             if name == "original" or name.startswith("cpl")
         ]
-    return Entry(
+    return PaperEntry(
         number="Table V",
         shows="accuracy of a classifier on original, recovered and perturbed images",
         published=grid(("images", "CIFAR-10", "melanoma", "X-ray", "brain MRI"), TABLE_V),

@@ -8,7 +8,7 @@ from medleak.custom.atomic import write_atomic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class PaperEntry:
     """One figure or table of a paper.
 
     Attributes:
@@ -28,7 +28,7 @@ class Entry:
     pictures: Sequence[str] = ()
 
 
-def write_report(path: Path, title: str, setting: str, entries: Sequence[Entry]) -> None:
+def write_report(path: Path, title: str, setting: str, entries: Sequence[PaperEntry]) -> None:
     """Write the markdown file ``path``, whole or not at all.
 
     Raises:

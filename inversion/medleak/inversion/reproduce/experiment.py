@@ -7,7 +7,7 @@ from pathlib import Path
 from medleak.custom.record import find_records
 from medleak.filters.spec import rounded
 from medleak.inversion.audit.plan import Plan
-from medleak.inversion.audit.run import audit, cost
+from medleak.inversion.audit.run import audit, estimate_cost
 from medleak.inversion.figures import AuditData, draw_all
 from medleak.inversion.measures.embedding import load_embedding
 from medleak.inversion.observation import Knowledge
@@ -129,7 +129,7 @@ class Place:
             device=self.device,
             embedding=None if self.embedding is None else str(self.embedding),
         )
-        self.say(f"{name}: {cost(plan, jobs=self.jobs)}")
+        self.say(f"{name}: {estimate_cost(plan, jobs=self.jobs)}")
         cases = len(plan.cases())
         # An attack that is cut short fails on an easy case too: nothing to learn from one.
         whole = self.scale.seconds is None

@@ -13,7 +13,7 @@ from medleak.inversion.measures.similarity import ASR_THRESHOLD
 from medleak.inversion.reproduce.appearance import table_iv, table_v
 from medleak.inversion.reproduce.classifier import classifier
 from medleak.inversion.reproduce.clients import Client, federate
-from medleak.inversion.reproduce.comparison import Entry, grid, write_report
+from medleak.inversion.reproduce.comparison import PaperEntry, grid, write_report
 from medleak.inversion.reproduce.experiment import Place, bounded, cut_short
 from medleak.inversion.reproduce.material import Material, folder, model_of, phantoms
 from medleak.inversion.reproduce.stated import TABLE_II, TABLE_III, Stated
@@ -159,15 +159,15 @@ def _run(
     return run
 
 
-def _qualitative(sets: Sequence[Material]) -> list[Entry]:
+def _qualitative(sets: Sequence[Material]) -> list[PaperEntry]:
     return [
-        Entry(
+        PaperEntry(
             number="Fig. 1-4",
             shows="samples, overview, workflow, and failed attacks",
             published="pictures; no measurement but the failures' MSE and SSIM.",
             here="failures are in each audit's pictures, marked stuck where the attack knows.",
         ),
-        Entry(
+        PaperEntry(
             number="Table I",
             shows="the sets",
             published="Melanoma 10000 images, 2 classes; COVID-19 X-ray 317, 3; Brain MRI 7022, 4.",
@@ -176,7 +176,7 @@ def _qualitative(sets: Sequence[Material]) -> list[Entry]:
     ]
 
 
-def _table_ii(attacks: Mapping[str, AuditData], residual: Mapping[str, AuditData]) -> Entry:
+def _table_ii(attacks: Mapping[str, AuditData], residual: Mapping[str, AuditData]) -> PaperEntry:
     rows = []
     for name, data in attacks.items():
         for attack in CNN_ATTACKS:
@@ -189,7 +189,7 @@ def _table_ii(attacks: Mapping[str, AuditData], residual: Mapping[str, AuditData
         )
     header = ("set", "attack", "model", "ASR", "published", "SSIM of successes", "published")
     header += ("MSE of successes", "published", "CPU s an image", "published (GPU s)")
-    return Entry(
+    return PaperEntry(
         number="Table II",
         shows="success of GradInv, CPL, DLG and iDLG",
         published="beside each row, for the set of the same kind.",
@@ -221,8 +221,8 @@ def _performance(material: str, attack: str, model: str, rows: Sequence[Row]) ->
     ]
 
 
-def _strips(pictures: Sequence[str]) -> Entry:
-    return Entry(
+def _strips(pictures: Sequence[str]) -> PaperEntry:
+    return PaperEntry(
         number="Fig. 5-7",
         shows="CPL from start to end",
         published="from a start without content to the image in up to 200 iterations.",
@@ -232,8 +232,8 @@ def _strips(pictures: Sequence[str]) -> Entry:
     )
 
 
-def _reconstructions(pictures: Sequence[str]) -> Entry:
-    return Entry(
+def _reconstructions(pictures: Sequence[str]) -> PaperEntry:
+    return PaperEntry(
         number="Fig. 8, 9",
         shows="originals and reconstructions by attack",
         published="iDLG and GradInv: reconstructions like the originals.",
@@ -242,7 +242,7 @@ def _reconstructions(pictures: Sequence[str]) -> Entry:
     )
 
 
-def _table_iii(attacks: Mapping[str, AuditData], defended: Mapping[str, AuditData]) -> Entry:
+def _table_iii(attacks: Mapping[str, AuditData], defended: Mapping[str, AuditData]) -> PaperEntry:
     rows = []
     levels = {noise_of(level): level for level in _LEVELS}
     for name, data in defended.items():
@@ -263,7 +263,7 @@ def _table_iii(attacks: Mapping[str, AuditData], defended: Mapping[str, AuditDat
                 ]
             )
     header = ("set", "defence", "noise level", "MSE", "published", "SSIM", "published")
-    return Entry(
+    return PaperEntry(
         number="Table III",
         shows="CPL under noise on the gradient, and under other defences",
         published="SSIM falls from level 100 to 400; see each row. The row without a defence has "
@@ -275,8 +275,8 @@ def _table_iii(attacks: Mapping[str, AuditData], defended: Mapping[str, AuditDat
     )
 
 
-def _noise(pictures: Sequence[str]) -> Entry:
-    return Entry(
+def _noise(pictures: Sequence[str]) -> PaperEntry:
+    return PaperEntry(
         number="Fig. 10, 11",
         shows="reconstructions at noise levels 100 to 400",
         published="medical images stay visible at every level, CIFAR-10 at none.",

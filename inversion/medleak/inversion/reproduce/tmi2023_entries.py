@@ -6,7 +6,7 @@ from medleak.inversion.figures.audit_data import AuditData
 from medleak.inversion.figures.estimates import estimate
 from medleak.inversion.figures.protection import dose, protection
 from medleak.inversion.figures.table import lines
-from medleak.inversion.reproduce.comparison import Entry, grid
+from medleak.inversion.reproduce.comparison import PaperEntry, grid
 from medleak.inversion.results.case import NO_DEFENCE, AttackSpec
 from medleak.inversion.results.rows import Row
 
@@ -24,16 +24,16 @@ ABLATIONS = {
 """TMI Fig. 3: what the attack goes without, and how to say that to an audit."""
 
 
-def qualitative() -> list[Entry]:
+def qualitative() -> list[PaperEntry]:
     """What holds no measurement."""
     return [
-        Entry(
+        PaperEntry(
             number="Fig. 1, 2, Table I",
             shows="the attack scenario, the attack, and what earlier attacks lack",
             published="drawings and a table of features; they hold no measurement.",
             here="docs/explanation/attacks.md says the same of the attacks here.",
         ),
-        Entry(
+        PaperEntry(
             number="Table II",
             shows="the sites",
             published="batch 4 and 8, each with 8, 32, 128, 512 images; site 9: one image.",
@@ -43,7 +43,7 @@ def qualitative() -> list[Entry]:
     ]
 
 
-def figure_3(data: AuditData, pictures: dict[str, str]) -> Entry:
+def figure_3(data: AuditData, pictures: dict[str, str]) -> PaperEntry:
     """The ablations."""
     rows = []
     for panel, (what, attack) in ABLATIONS.items():
@@ -51,7 +51,7 @@ def figure_3(data: AuditData, pictures: dict[str, str]) -> Entry:
         found = estimate(own, "ssim")
         rows.append([panel, what, f"`{attack}`", _mean(found and found.mean), _stuck(own)])
     prior = estimate(data.measured, "ssim_prior")
-    return Entry(
+    return PaperEntry(
         number="Fig. 3",
         shows="what the attack needs",
         published="pictures: fails without BN loss (b) and without the global model (c); without "
@@ -63,7 +63,7 @@ def figure_3(data: AuditData, pictures: dict[str, str]) -> Entry:
     )
 
 
-def figures_4_5(data: AuditData, pictures: dict[str, str]) -> Entry:
+def figures_4_5(data: AuditData, pictures: dict[str, str]) -> PaperEntry:
     """Rounds and sites."""
     bare = data.where(lambda r: protection(r) == NO_DEFENCE)
     rows = []
@@ -71,7 +71,7 @@ def figures_4_5(data: AuditData, pictures: dict[str, str]) -> Entry:
         own = [r for r in bare.measured if r.site == site]
         by_round = [estimate([r for r in own if r.round == n], "ssim") for n in bare.rounds]
         rows.append([f"{site}", *(_mean(e and e.mean) for e in by_round)])
-    return Entry(
+    return PaperEntry(
         number="Fig. 4, 5",
         shows="reconstructions by round, site and training phase",
         published="only the site with one image comes back; later rounds leak finer detail; from "
@@ -82,7 +82,7 @@ def figures_4_5(data: AuditData, pictures: dict[str, str]) -> Entry:
     )
 
 
-def figure_6ab(data: AuditData, pictures: dict[str, str]) -> Entry:
+def figure_6ab(data: AuditData, pictures: dict[str, str]) -> PaperEntry:
     """Schedules."""
     attacks = list(dict.fromkeys(r.attack for r in data.measured))
     rows = []
@@ -92,7 +92,7 @@ def figure_6ab(data: AuditData, pictures: dict[str, str]) -> Entry:
             for a in attacks
         ]
         rows.append([site, *(_mean(e and e.mean) for e in found)])
-    return Entry(
+    return PaperEntry(
         number="Fig. 6a, b",
         shows="SSIM against batch size (one step) and local steps (batch of one)",
         published="falls with both; about 0.5 already shows nothing recognisable.",
@@ -102,9 +102,9 @@ def figure_6ab(data: AuditData, pictures: dict[str, str]) -> Entry:
     )
 
 
-def figure_6c(data: AuditData, pictures: dict[str, str]) -> Entry:
+def figure_6c(data: AuditData, pictures: dict[str, str]) -> PaperEntry:
     """SSIM under noise."""
-    return Entry(
+    return PaperEntry(
         number="Fig. 6c, 7",
         shows="SSIM against noise, and the prior as yardstick",
         published='SSIM of the prior 0.37; the image at sigma = 0.01 is no closer: "safe".',
@@ -113,9 +113,9 @@ def figure_6c(data: AuditData, pictures: dict[str, str]) -> Entry:
     )
 
 
-def figure_8(data: AuditData, pictures: dict[str, str]) -> Entry:
+def figure_8(data: AuditData, pictures: dict[str, str]) -> PaperEntry:
     """RDLV under noise."""
-    return Entry(
+    return PaperEntry(
         number="Fig. 8",
         shows="RDLV by site against sigma0",
         published="only site 9 leaks (RDLV above 0), up to about sigma0 = 25.",
@@ -126,7 +126,7 @@ def figure_8(data: AuditData, pictures: dict[str, str]) -> Entry:
     )
 
 
-FIGURE_9 = Entry(
+FIGURE_9 = PaperEntry(
     number="Fig. 9",
     shows="RDLV of site 9 under DP-SGD",
     published="negative for all settings shown, at a higher cost in accuracy than the noise of "
@@ -137,10 +137,10 @@ FIGURE_9 = Entry(
 )
 
 
-def figure_10(pictures: dict[str, str]) -> Entry:
+def figure_10(pictures: dict[str, str]) -> PaperEntry:
     """The embedding map."""
     found = "embeddings" in pictures
-    return Entry(
+    return PaperEntry(
         number="Fig. 10",
         shows="t-SNE of embeddings of originals and reconstructions",
         published="with more noise reconstructions drift away from the originals.",
@@ -153,10 +153,10 @@ def figure_10(pictures: dict[str, str]) -> Entry:
     )
 
 
-def figure_11(data: AuditData, pictures: dict[str, str]) -> Entry:
+def figure_11(data: AuditData, pictures: dict[str, str]) -> PaperEntry:
     """IIP under noise."""
     known = any(r.iip_match is not None for r in data.rows)
-    return Entry(
+    return PaperEntry(
         number="Fig. 11",
         shows="IIP by site against sigma0",
         published="site 9: 1.0 up to sigma0 about 20; all others below 0.1 at much less noise.",
