@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medleak.custom.data.datalist import DataError, Item
+from medleak.custom.data.layouts import FormError
 from medleak.custom.sites.split import TMI_TABLE_II, Site
 
 
@@ -72,10 +73,6 @@ def read(dataset: DataSet, root: Path | None) -> list[Item]:
     except FormError as error:
         raise DataError(f"Root {str(root)!r} {error}: it is no {dataset.name}. {advice}") from None
     return items
-
-
-class FormError(Exception):
-    """A root is not of a set's form; the message goes on after the root's name."""
 
 
 def count(items: Sequence[Item], classes: Sequence[str]) -> dict[str, int]:
