@@ -5,6 +5,8 @@ import pytest
 
 from medleak.custom.phantoms import chest_xray, listing
 
+pytestmark = pytest.mark.slow
+
 SIZE = 64
 
 

@@ -1,10 +1,13 @@
 """Tests of the network that is trained on public images."""
 
+import pytest
 import torch
 
 from medleak.custom.data.transforms import load_images, network_input
 from medleak.inversion.reproduce.classifier import classifier
 from medleak.inversion.reproduce.material import phantoms
+
+pytestmark = pytest.mark.slow
 
 LENET = "medleak.custom.small_networks.lenet"
 
