@@ -1,10 +1,11 @@
 # Everything runs from .venv, which the first target that needs it makes.
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test check format clean
+.PHONY: install demo test test-fast check format clean
 
 install: $(STAMP)
 
@@ -18,8 +19,15 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## simulate the clean and the DP chest X-ray job, invert both, show what leaked
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python jobs/demo.py
 
+# Files go to the workers in their order, so that the longest, which start NVFlare, begin first.
+PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
+  --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
 test: $(STAMP)  ## every test
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+	$(PYTEST)
+
+test-fast: $(STAMP)  ## tests for the work in between: no NVFlare, browser or long attack; under 90 s
+	$(PYTEST) -m "not simulator and not browser and not slow"
 
 check: $(STAMP)  ## format, lint, types, the order of rooms
 	$(BIN)/ruff format --check .

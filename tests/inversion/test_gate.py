@@ -14,6 +14,8 @@ from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import defence
 from medleak.filters.update import UpdateError
 
+pytestmark = pytest.mark.slow
+
 MEASURE = "medleak.inversion.gate:measure"
 
 

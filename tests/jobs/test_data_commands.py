@@ -19,6 +19,8 @@ from medleak.custom.training.site_data import Source, site_lists
 from medleak.inversion.cli import app
 from tests.jobs.simulation import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def job(monkeypatch) -> Any:

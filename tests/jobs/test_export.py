@@ -17,6 +17,8 @@ from medleak.custom.training import client
 from medleak.custom.training.arguments import parse
 from tests.jobs.simulation import ROOT, client_config, export, job_command
 
+pytestmark = pytest.mark.slow
+
 JOBS = ROOT / "jobs"
 
 

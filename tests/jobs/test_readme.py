@@ -22,7 +22,7 @@ from medleak.custom.training.initial import initial_network
 from medleak.inversion.cli import app
 from tests.jobs.simulation import ROOT, client_config, export
 
-pytestmark = pytest.mark.timeout(300)  # an audit included
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # an audit included
 
 README = (ROOT / "README.md").read_text()
 SECTION = README.partition("## On your own images")[2].partition("\n## ")[0]
@@ -81,6 +81,7 @@ def images(tmp_path):
     return tmp_path / "images"
 
 
+@pytest.mark.simulator
 def test_own_images_and_own_network_are_trained_on_recorded_and_audited(
     tmp_path, images, monkeypatch
 ):

@@ -12,6 +12,8 @@ from medleak.custom.data.datalist import read_folders
 from medleak.custom.phantoms import MODALITIES, listing, mask_root, phantom, render
 from medleak.custom.phantoms.canvas import generator
 
+pytestmark = pytest.mark.slow
+
 NEW = [name for name in MODALITIES if name != "cxr"]
 MASKED = [name for name in MODALITIES if MODALITIES[name].masks]
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from medleak.custom.data.datalist import DataError, Item
+from medleak.custom.data.layouts import FormError
 from medleak.custom.datasets.catalogue import find
-from medleak.custom.datasets.dataset import FormError, count, read
+from medleak.custom.datasets.dataset import count, read
 
 
 def test_without_a_root_the_set_says_where_to_get_it():

@@ -5,6 +5,8 @@ import pytest
 
 from medleak.custom.phantoms import listing, phantom
 
+pytestmark = pytest.mark.slow
+
 SIZE = 64
 
 

@@ -13,6 +13,8 @@ from PIL import Image
 from medleak.custom.data.datalist import patient_of, read_folders, verify
 from medleak.custom.phantoms import MODALITIES, VERSION, listing, phantom, render
 
+pytestmark = pytest.mark.slow
+
 SIZE = 64
 GOLDEN = [
     [73.8, 102.7, 97.7, 31.8],

@@ -21,6 +21,8 @@ from medleak.custom.training.sgd import LocalSGD, Normalisation, train
 from medleak.filters.noise import NoiseSource
 from medleak.filters.privacy import accounting
 
+pytestmark = pytest.mark.slow
+
 PLAIN = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 NOISELESS = 1e-9  # in units of max_grad_norm
 

@@ -11,6 +11,8 @@ from medleak.inversion.attacks.dlg import DLG
 from medleak.inversion.attacks.idlg import IDLG
 from medleak.inversion.observation import Knowledge
 
+pytestmark = pytest.mark.slow
+
 SHORT: dict[str, Any] = {"iterations": 300, "attempts": 1}
 
 

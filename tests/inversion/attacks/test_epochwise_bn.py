@@ -11,6 +11,8 @@ from medleak.inversion.attacks.epochwise_bn import EpochwiseBN
 from medleak.inversion.measures.similarity import ssim
 from medleak.inversion.observation import Knowledge, KnowledgeError
 
+pytestmark = pytest.mark.slow
+
 BN = EpochwiseBN(iterations=120, lr=0.1, gradient_from=1.0)
 
 

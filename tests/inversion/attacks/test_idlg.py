@@ -10,6 +10,8 @@ from medleak.inversion.attacks.idlg import IDLG
 from medleak.inversion.client.single_step import single_step
 from medleak.inversion.measures.similarity import ssim
 
+pytestmark = pytest.mark.slow
+
 SHORT: dict[str, Any] = {"iterations": 300, "attempts": 1}
 
 

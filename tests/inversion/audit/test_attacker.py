@@ -17,6 +17,8 @@ from medleak.inversion.measures.similarity import ssim
 from medleak.inversion.observation import Knowledge
 from medleak.inversion.reconstruction import Progress, Reconstruction
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_attack_gets_what_knowledge_grants_and_never_the_truth(make_run, tmp_path, monkeypatch):
     run = make_run()

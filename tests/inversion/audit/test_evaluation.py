@@ -27,6 +27,8 @@ from medleak.inversion.reconstruction import Reconstruction
 from medleak.inversion.results.case import Case
 from medleak.inversion.results.summary import summarise
 
+pytestmark = pytest.mark.slow
+
 
 def test_colour_is_averaged_to_gray_and_gray_repeated_to_colour():
     colour = torch.tensor([0.2, 0.4, 0.9]).view(1, 3, 1, 1).expand(2, 3, 4, 5)

@@ -23,6 +23,8 @@ from medleak.inversion.audit.health import (
 from medleak.inversion.observation import Knowledge
 from medleak.inversion.reconstruction import Progress, Reconstruction
 
+pytestmark = pytest.mark.slow
+
 KEY = "fake|all, labels inferred"
 
 

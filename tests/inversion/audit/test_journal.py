@@ -19,6 +19,8 @@ from medleak.inversion.audit import journal
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.results.rows import read_rows
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_damaged_update_is_refused_by_name_and_the_rest_is_audited(make_run, tmp_path):
     run = make_run({"site-1": 1, "site-2": 1, "site-3": 1})

@@ -11,6 +11,8 @@ from medleak.inversion.measures.similarity import ssim
 from medleak.inversion.observation import Knowledge
 from medleak.inversion.results.rows import Row
 
+pytestmark = pytest.mark.slow
+
 
 def row(knowledge, similarity, site="s", **changes):
     values = {

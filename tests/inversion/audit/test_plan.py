@@ -1,14 +1,12 @@
 """Tests of medleak.inversion.audit.plan."""
 
-import dataclasses
-import inspect
 from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medleak.inversion.attacks.registry import ATTACKS, AttackKind, attack_of
+from medleak.inversion.attacks.registry import AttackKind
 from medleak.inversion.audit.plan import Plan, knowledge_of
 from medleak.inversion.observation import Knowledge
 from medleak.inversion.results.case import Case
@@ -33,29 +31,6 @@ TABLE = {"toy": lambda: AttackKind(Toy, run)}
 texts = st.text(st.characters(codec="utf-8"), max_size=30)
 
 
-def test_an_attack_is_its_name_and_its_settings():
-    kind, settings = attack_of("toy:steps=7, lr=1e-3,levels=4|8|16", TABLE)
-    assert kind.run is run
-    assert settings == Toy(steps=7, lr=1e-3, levels=(4, 8, 16))
-    assert attack_of("toy", TABLE)[1] == Toy()
-
-
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ("tox", "Unknown attack 'tox'; known are toy"),
-        ("toy:stops=7", "has no 'stops'; it takes steps, lr, levels"),
-        ("toy:steps", "'steps' is not of the form key=value"),
-        ("toy:steps=many", "steps = 'many'"),
-        ("toy:steps=0", "steps must be at least 1, got 0"),
-    ],
-)
-def test_an_attack_that_cannot_be_is_refused_in_one_line(spec, message):
-    with pytest.raises(ValueError, match=message) as caught:
-        attack_of(spec, TABLE)
-    assert "\n" not in str(caught.value)
-
-
 @pytest.mark.parametrize("text", ["all", "", " "])
 def test_all_knowledge_is_the_default(text):
     assert knowledge_of(text) == Knowledge()
@@ -66,13 +41,6 @@ def test_knowledge_is_given_by_what_is_withheld():
     assert knowledge_of(text) == Knowledge(bn_statistics=False, labels="known")
     with pytest.raises(ValueError, match="labels"):
         knowledge_of("labels=guessed")
-
-
-def test_every_attack_of_the_table_can_be_had_with_its_defaults():
-    for name in ATTACKS:
-        kind, settings = attack_of(name)
-        assert dataclasses.is_dataclass(settings)
-        assert callable(kind.run)
 
 
 def test_the_cases_are_the_grid_in_order_of_round_and_site(make_run, tmp_path):
@@ -123,11 +91,3 @@ def test_a_cases_name_is_a_plain_file_name_and_its_stream_a_seed(r, site, attack
     assert 0 <= case.stream < 2**63
     assert case.stream == Case(r, site, attack, text, know, seed).stream
     assert case.stream != Case(r, site, attack, text, know, seed + 1).stream
-
-
-@pytest.mark.parametrize("name", sorted(ATTACKS))
-def test_every_attack_of_the_table_can_be_had_by_name(name):
-    kind, settings = attack_of(name)
-    assert isinstance(settings, kind.settings)
-    parameters = list(inspect.signature(kind.run).parameters)
-    assert parameters[1:] == ["observation", "prior", "generator", "on_progress"]

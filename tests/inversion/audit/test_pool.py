@@ -10,7 +10,7 @@ from medleak.inversion.audit.pool import Done, at_once, one_by_one
 from medleak.inversion.reconstruction import Progress
 
 # New processes import torch, which a busy machine does slowly.
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def make(number):

@@ -22,6 +22,8 @@ from medleak.inversion.reconstruction import Reconstruction
 from medleak.inversion.results.case import Case
 from medleak.inversion.results.rows import COLUMNS, read_rows
 
+pytestmark = pytest.mark.slow
+
 
 def test_an_exact_reconstruction_reads_as_one(make_run, tmp_path):
     run = make_run()

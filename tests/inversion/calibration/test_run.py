@@ -15,6 +15,8 @@ from medleak.inversion.calibration.run import calibrate, policy
 from medleak.inversion.calibration.search import mechanism
 from medleak.inversion.results.rows import read_rows
 
+pytestmark = pytest.mark.slow
+
 
 def plan_for(run, tmp_path):
     return Plan(

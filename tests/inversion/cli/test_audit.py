@@ -14,6 +14,8 @@ from medleak.inversion.attacks.registry import ATTACKS
 from medleak.inversion.cli import app
 from medleak.inversion.results.rows import read_rows
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path, monkeypatch):

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from medleak.inversion.calibration.run import read_calibration
 from medleak.inversion.cli import app
 
+pytestmark = pytest.mark.slow
+
 
 def medleak(*args):
     return CliRunner().invoke(app, [str(a) for a in args], env={"COLUMNS": "120"})

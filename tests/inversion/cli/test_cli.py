@@ -17,6 +17,8 @@ from medleak.inversion.cli import app
 from medleak.inversion.reconstruction import Progress, Reconstruction
 from medleak.inversion.results.rows import read_rows
 
+pytestmark = pytest.mark.slow
+
 RESNET = "monai.networks.nets.ResNet"
 COMMANDS = (["audit"], ["records", "ls"], ["records", "verify"], ["prior"])
 

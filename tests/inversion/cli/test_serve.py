@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from medleak.inversion.cli.app import app
 
+pytestmark = pytest.mark.slow
+
 
 def medleak(*args, answer=None):
     arguments = [str(a) for a in args]

@@ -13,6 +13,8 @@ from medleak.inversion.client.single_step import single_step
 from medleak.inversion.measures.similarity import assign, ssim
 from medleak.inversion.observation import Knowledge, KnowledgeError
 
+pytestmark = pytest.mark.slow
+
 ATTACKS = [(dlg, DLG), (idlg, IDLG), (cpl, CPL)]
 SHORT: dict[str, Any] = {"iterations": 300, "attempts": 1}
 

@@ -20,6 +20,8 @@ from medleak.inversion.losses import MATCHES, statistics_distance
 from medleak.inversion.measures.similarity import ssim, ssim_tmi
 from medleak.inversion.observation import Knowledge
 
+pytestmark = pytest.mark.slow
+
 LABEL = torch.tensor([1])
 QUICK = EpochwiseBN(iterations=6, gradient_from=0.0, gradient_weight=1.0)
 

@@ -14,6 +14,8 @@ from medleak.inversion.attacks.inverting_gradients import InvertingGradients
 from medleak.inversion.measures.similarity import ssim
 from medleak.inversion.observation import Knowledge, KnowledgeError
 
+pytestmark = pytest.mark.slow
+
 BN = EpochwiseBN(iterations=120, lr=0.1, gradient_from=1.0)
 # Settings under which each attack inverts its easy case: a network that shows it something.
 ATTACKS: list[Any] = [

@@ -12,6 +12,8 @@ from medleak.inversion.evidence.one_round import read_evidence
 from medleak.inversion.evidence.several_rounds import Rounds, join
 from medleak.inversion.evidence.terms import Compared, terms
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def rounds(observed, smooth_images, resnet_spec):

@@ -18,6 +18,8 @@ from medleak.inversion.figures import (
 from medleak.inversion.figures.protection import dose
 from medleak.inversion.figures.table import lines
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["rounds", "ssim", "rdlv", "iip", "noise"])
 def test_a_figure_is_made_from_an_audit(name, make_audit):

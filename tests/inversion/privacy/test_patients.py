@@ -32,6 +32,8 @@ from medleak.inversion.attacks.registry import ATTACKS, AttackKind
 from medleak.inversion.cli import app
 from medleak.inversion.reconstruction import Reconstruction
 
+pytestmark = pytest.mark.slow
+
 SECRETS = ("Mustermann", "Erika", "19640812", "MRN0815", "Heidelberg", "4711", "private studies")
 TABLE = "site-1:2:4:4,site-9:1:1:4:site-1"
 

@@ -10,6 +10,8 @@ from medleak.inversion.report import server
 from medleak.inversion.report.html.page import index
 from medleak.inversion.report.reading import read_audit
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "t0ken"
 
 

@@ -7,6 +7,8 @@ from tests.inversion.reproduce.reports import links
 
 from medleak.inversion.reproduce import medpfl
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.timeout(300)
 def test_medpfl_on_a_folder_ends_in_a_report(place, films):

@@ -10,6 +10,8 @@ from medleak.inversion.reproduce.material import of_run, phantoms
 from medleak.inversion.reproduce.tmi2023_entries import ABLATIONS
 from medleak.inversion.results.rows import read_rows
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.timeout(300)
 def test_tmi2023_on_phantoms_ends_in_a_report_and_goes_on_where_it_was(place, small_network):

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from medleak.custom.data.datalist import Item
-from medleak.custom.datasets.dataset import DataSet, FormError
-from medleak.custom.datasets.layouts import labelled
+from medleak.custom.data.layouts import FormError, labelled
+from medleak.custom.datasets.dataset import DataSet
 
 _TABLE = "train_labels.csv"
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from medleak.custom.data.datalist import DataError, Item
 from medleak.custom.data.images import save_image
+from medleak.custom.data.layouts import class_folders
 from medleak.custom.datasets.dataset import DataSet
-from medleak.custom.datasets.layouts import class_folders
 from medleak.custom.sites.split import MEDPFL_SITES
 
 _CLASSES = (

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from medleak.custom.data.datalist import Item
+from medleak.custom.data.layouts import class_folders
 from medleak.custom.datasets.dataset import DataSet
-from medleak.custom.datasets.layouts import class_folders
 
 _FOLDERS = {"normal": "Normal", "covid": "COVID"}  # label 0 is TMI's high-risk image: a normal one
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medleak.custom.data.datalist import DataError, Item
+from medleak.custom.data.layouts import FormError
 from medleak.custom.sites.split import TMI_TABLE_II, Site
 
 
@@ -88,10 +89,6 @@ def _advice(dataset: DataSet) -> str:
         f"{dataset.title} has the form: {dataset.form}. Get it from {dataset.source} (licence: "
         f"{dataset.licence}) and name its folder by --root."
     )
-
-
-class FormError(Exception):
-    """A root is not of a set's form; the message goes on after the root's name."""
 
 
 def count(items: Sequence[Item], classes: Sequence[str]) -> dict[str, int]:

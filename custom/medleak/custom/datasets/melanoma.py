@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from medleak.custom.data.datalist import Item
+from medleak.custom.data.layouts import class_folders, halves
 from medleak.custom.datasets.dataset import DataSet
-from medleak.custom.datasets.layouts import class_folders, halves
 from medleak.custom.sites.split import MEDPFL_SITES
 
 _LAYOUTS = halves(

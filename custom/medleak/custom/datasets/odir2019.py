@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from medleak.custom.data.datalist import Item
+from medleak.custom.data.layouts import named_files
 from medleak.custom.datasets.dataset import DataSet
-from medleak.custom.datasets.layouts import named_files
 
 
 def _read(root: Path) -> list[Item]:

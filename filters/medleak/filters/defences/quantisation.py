@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from medleak.filters import checks
-from medleak.filters.defences.tensorwise import Flat, each_tensor
 from medleak.filters.noise import NoiseSource, chunks, uniform
+from medleak.filters.tensorwise import Flat, each_tensor
 from medleak.filters.update import Buffers, Update, Value
 
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from medleak.filters import checks
-from medleak.filters.defences.tensorwise import Flat, each_tensor, kept
 from medleak.filters.noise import NoiseSource
+from medleak.filters.tensorwise import Flat, each_tensor, kept
 from medleak.filters.update import Buffers, Update, Value
 
 

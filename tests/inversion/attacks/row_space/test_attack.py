@@ -17,6 +17,8 @@ from medleak.inversion.attacks.row_space import RowSpace, run
 from medleak.inversion.attacks.row_space.recipes import ROUGH, by_features
 from medleak.inversion.observation import Knowledge, KnowledgeError
 
+pytestmark = pytest.mark.slow
+
 NETWORK = ModelSpec(
     path="monai.networks.nets.ResNet",
     args={

@@ -7,6 +7,8 @@ import json
 import pytest
 from tests.inversion.report.directories import a_group, grid, report_of
 
+pytestmark = pytest.mark.slow
+
 NAMES = {
     "script": "<script>document.title='owned'</script>",
     "attribute": "\" onmouseover=\"document.title='owned'\" x='",

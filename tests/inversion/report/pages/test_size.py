@@ -9,6 +9,8 @@ from tests.inversion.report.directories import Directory, grid, report_of
 from medleak.inversion.report.html.frames import spread
 from medleak.inversion.report.html.page import LARGEST_FILE
 
+pytestmark = pytest.mark.slow
+
 SITES = [f"site-{k}" for k in range(1, 10)]
 DEFENCES = ["none", *(f"percentile_gaussian:sigma0={s}" for s in (0.1, 0.3, 1, 3, 10))]
 

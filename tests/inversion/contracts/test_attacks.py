@@ -11,6 +11,8 @@ from medleak.inversion.attacks.registry import ATTACKS, ROWS, attack_of
 from medleak.inversion.observation import Knowledge, KnowledgeError
 from medleak.inversion.reconstruction import Progress
 
+pytestmark = pytest.mark.slow
+
 NAMES = [row.name for row in ROWS]
 
 

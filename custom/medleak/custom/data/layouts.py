@@ -7,10 +7,13 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from medleak.custom.data.datalist import PATIENT_PATTERN, Item, patient_of, read_images
-from medleak.custom.datasets.dataset import FormError
 
 Layout = Mapping[str, Sequence[str]]
 """Class to the folders, relative to the root, that hold its images."""
+
+
+class FormError(Exception):
+    """A root is not of a set's form; the message goes on after the root's name."""
 
 
 def class_folders(

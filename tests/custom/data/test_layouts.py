@@ -3,8 +3,7 @@
 import pytest
 from PIL import Image
 
-from medleak.custom.datasets.dataset import FormError
-from medleak.custom.datasets.layouts import class_folders, halves, labelled, named_files
+from medleak.custom.data.layouts import FormError, class_folders, halves, labelled, named_files
 
 
 def picture(path):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medleak.filters.defences.tensorwise import each_tensor, kept
+from medleak.filters.tensorwise import each_tensor, kept
 
 
 def ranks(flat):

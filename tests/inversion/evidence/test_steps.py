@@ -1,0 +1,49 @@
+"""Tests of the local steps of a round."""
+
+import torch
+from tests.inversion.evidence.rounds import client, compare, smooth
+
+from medleak.inversion.evidence.one_round import read_evidence
+from medleak.inversion.evidence.steps import LocalStep, client_steps, network_at, probes
+
+
+def test_several_steps_are_evaluated_at_weights_between_the_ends():
+    truth = smooth(2)
+    evidence = read_evidence(client(truth, torch.tensor([1, 0]), batch_size=1, lr=0.001))
+    assert [s.progress for s in evidence.steps] == [0, 0.5]
+    found = compare(evidence, truth)
+    assert found.statistics.item() < 0.01
+    assert found.span.item() < 0.001
+    swapped = compare(evidence, truth.flip(0))
+    assert swapped.statistics.item() > 5 * found.statistics.item()
+
+
+def test_several_epochs_are_one_batch_at_their_mean_progress():
+    truth = smooth(1)
+    evidence = read_evidence(client(truth, torch.tensor([1]), epochs=4, lr=0.001))
+    assert [s.progress for s in evidence.steps] == [0.375]
+    found = compare(evidence, truth)
+    assert found.statistics.item() < 0.01
+    assert found.span.item() < 0.001
+
+
+def test_the_steps_of_a_round_have_a_last_batch_of_the_rest():
+    steps = client_steps(client(smooth(5), torch.tensor([0, 1, 0, 1, 1]), batch_size=2, lr=0.001))
+    assert [(s.images.start, s.images.stop) for s in steps] == [(0, 2), (2, 4), (4, 5)]
+
+
+def test_the_network_lies_between_the_two_ends_of_the_round():
+    observation = client(smooth(1), torch.tensor([1]))
+    start, half, end = (network_at(observation, p) for p in (0.0, 0.5, 1.0))
+    for name, before in start.named_parameters():
+        after = end.get_parameter(name)
+        torch.testing.assert_close(after - before, observation.parameter_update[name])
+        torch.testing.assert_close(half.get_parameter(name), (before + after) / 2)
+
+
+def test_many_steps_share_a_few_probes():
+    observation = client(smooth(1), torch.tensor([1]))
+    steps = [LocalStep(slice(0, 1), k / 40) for k in range(40)]
+    found = probes(observation, steps)
+    assert set(found) == {s.progress for s in steps}
+    assert len(set(map(id, found.values()))) <= 8
