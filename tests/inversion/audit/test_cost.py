@@ -23,7 +23,7 @@ def test_every_attack_is_estimated_by_the_rate_of_its_row(row, make_run, tmp_pat
     plan = Plan(records=run.records, out=tmp_path / "out", attacks=[row.name])
     if row.name == "row_space":
         plan = dataclasses.replace(plan, attacks=["row_space:seconds=1000"])
-    assert cost(plan).cpu_seconds == row.rate + 2.0
+    assert estimate_cost(plan).cpu_seconds == row.rate + 2.0
 
 
 def test_an_estimate_counts_cases_and_writes_nothing(make_run, tmp_path):
