@@ -47,7 +47,7 @@ def test_scalars_and_strides_become_plain_arrays():
 def test_json_of_a_model_reads_back(tmp_path):
     path = tmp_path / "x.json"
     files.write(path, files.as_json(TaskSpec(num_classes=3)))
-    assert files.parse(TaskSpec, files.read_json(path), path) == TaskSpec(num_classes=3)
+    assert files.parse(TaskSpec, files.read_json(path, tmp_path), path) == TaskSpec(num_classes=3)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
@@ -55,14 +55,14 @@ def test_what_is_no_json_object_is_refused_by_name(tmp_path, content):
     path = tmp_path / "x.json"
     path.write_bytes(content)
     with pytest.raises(RecordError, match=r"x\.json .*Restore it"):
-        files.read_json(path)
+        files.read_json(path, tmp_path)
 
 
 def test_a_sidecar_of_endless_length_is_not_read_whole(tmp_path):
     path = tmp_path / "x.json"
     path.write_bytes(json.dumps({"a": "x" * 1_100_000}).encode())
     with pytest.raises(RecordError, match="cannot be read as JSON"):
-        files.read_json(path)
+        files.read_json(path, tmp_path)
 
 
 def test_the_first_wrong_field_is_named(tmp_path):
@@ -74,14 +74,14 @@ def test_tensors_come_by_name_and_only_with_their_hash(tmp_path):
     data = save({"b": np.ones(2), "a": np.zeros(1)})
     path = tmp_path / "x.safetensors"
     path.write_bytes(data)
-    found = files.read_tensors(path, hashlib.sha256(data).hexdigest())
+    found = files.read_tensors(path, hashlib.sha256(data).hexdigest(), tmp_path)
     assert list(found) == ["a", "b"]
     np.testing.assert_array_equal(found["b"], np.ones(2))
     with pytest.raises(RecordError, match="SHA-256"):
-        files.read_tensors(path, "00" * 32)
+        files.read_tensors(path, "00" * 32, tmp_path)
     path.write_bytes(b"no tensors")
     with pytest.raises(RecordError, match="is not a safetensors file"):
-        files.read_tensors(path, hashlib.sha256(b"no tensors").hexdigest())
+        files.read_tensors(path, hashlib.sha256(b"no tensors").hexdigest(), tmp_path)
 
 
 @pytest.mark.parametrize(

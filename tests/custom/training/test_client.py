@@ -216,7 +216,7 @@ def test_a_site_with_its_own_list_needs_no_row_where_its_batches_are_known(tmp_p
     own = tmp_path / "own.json"
     own.write_text(json.dumps(lists))
     args = options(tmp_path / "run", "--dataset_json", own, "--table", "north:2:4:4", *more)
-    guest = client.Site(parse([str(arg) for arg in args]), "guest")
+    guest = client.LocalTrainer(parse([str(arg) for arg in args]), "guest")
     _, meta, _ = parts(guest.train(sent()[1]))
     assert meta["hp"]["batch_size"] == (4 if more == ("--full_batch",) else 2)
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from medleak.inversion.audit.strips import keep_iterations
+from medleak.inversion.audit.panels import keep_iterations
 from medleak.inversion.reconstruction import Progress
 from medleak.inversion.results.case import Case
 
