@@ -280,6 +280,7 @@ def observe(
     labels: Tensor | None = None,
     stale_global: Mapping[str, np.ndarray] | None = None,
     allowed_prefixes: Sequence[str] = (),
+    network: nn.Module | None = None,
 ) -> Observation:
     """Show ``record`` to an attacker with ``knowledge``.
 
@@ -293,6 +294,8 @@ def observe(
             round's, if and only if ``knowledge.model_round`` is not ``current``.
         allowed_prefixes: Origins of model factories that the caller trusts beside the usual
             (:func:`medleak.inversion.networks.build_network`).
+        network: The record's network, where the caller has it: it is copied, and nothing is
+            imported because the record says so.
 
     Raises:
         ValueError: The network cannot be built, the record is of another model, the update lacks
@@ -310,9 +313,10 @@ def observe(
             "knowledge."
         )
     target, manifest = torch.device(device), record.manifest
-    network = build_network(
-        manifest.model.path, manifest.model.args, allowed_prefixes=allowed_prefixes
-    ).to(target)
+    if network is None:
+        path, args = manifest.model.path, manifest.model.args
+        network = build_network(path, args, allowed_prefixes=allowed_prefixes)
+    network = copy.deepcopy(network).to(target)
     untrained = copy.deepcopy(network)
     known = record.global_state if stale_global is None else stale_global
     state, update = (_tensors(s, target) for s in (known, record.update))
