@@ -15,7 +15,7 @@ from medleak.inversion.cli.records import records
 from medleak.inversion.cli.report import report
 from medleak.inversion.cli.reproduce import reproduce
 from medleak.inversion.cli.serve import serve
-from medleak.inversion.cli.tables import WithTables
+from medleak.inversion.cli.shared.tables import WithTables
 
 app = typer.Typer(
     help="Measure what federated medical-imaging training leaks, and audit it offline.",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medleak.inversion.cli.errors import INTERRUPTED, fail, one_line_errors
-from medleak.inversion.cli.grouped import grouped
-from medleak.inversion.cli.options import (
+from medleak.inversion.cli.shared.errors import INTERRUPTED, fail, one_line_errors
+from medleak.inversion.cli.shared.grouped import grouped
+from medleak.inversion.cli.shared.options import (
     Identification,
     JobsOption,
     JsonOption,
@@ -132,7 +132,7 @@ def audit(
     import torch
 
     from medleak.inversion.audit.run import estimate_cost
-    from medleak.inversion.cli.output import print_ladder, print_outcomes, print_summary
+    from medleak.inversion.cli.shared.output import print_ladder, print_outcomes, print_summary
     from medleak.inversion.results.utility import write_utilities
 
     torch.set_num_threads(machine.threads)
@@ -218,7 +218,7 @@ def _tell(estimate: "Cost", as_json: bool) -> None:
 
 def _run(plan: "Plan", jobs: int, health: bool) -> "list[Outcome]":
     from medleak.inversion.audit.run import audit as run_audit
-    from medleak.inversion.cli.output import progress
+    from medleak.inversion.cli.shared.output import progress
 
     outcomes: list[Outcome] = []
     total = len(plan.cases())

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medleak.inversion.cli.errors import INTERRUPTED, fail, one_line_errors
-from medleak.inversion.cli.grouped import grouped
-from medleak.inversion.cli.options import (
+from medleak.inversion.cli.shared.errors import INTERRUPTED, fail, one_line_errors
+from medleak.inversion.cli.shared.grouped import grouped
+from medleak.inversion.cli.shared.options import (
     Identification,
     JobsOption,
     JsonOption,
@@ -204,7 +204,7 @@ def _run(
     utilities: "list[Utility]",
 ) -> "list[Calibration]":
     from medleak.inversion.calibration.run import calibrate as run_calibration
-    from medleak.inversion.cli.output import progress
+    from medleak.inversion.cli.shared.output import progress
     from medleak.inversion.results.utility import write_utilities
 
     answers: list[Calibration] = []
@@ -252,7 +252,7 @@ def _print(
     utilities: "list[Utility]",
 ) -> None:
     from medleak.inversion.calibration.run import CALIBRATION, policy
-    from medleak.inversion.cli.output import print_table
+    from medleak.inversion.cli.shared.output import print_table
 
     probes = [
         {

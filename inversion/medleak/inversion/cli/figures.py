@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from medleak.inversion.cli.errors import FAILED, MISUSED, one_line_errors
-from medleak.inversion.cli.options import JsonOption
+from medleak.inversion.cli.shared.errors import FAILED, MISUSED, one_line_errors
+from medleak.inversion.cli.shared.options import JsonOption
 
 # The same as `figures.style.Format`: to import that would take matplotlib a second.
 Format = Literal["png", "svg", "pdf"]

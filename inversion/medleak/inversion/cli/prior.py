@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from medleak.inversion.cli.errors import one_line_errors
-from medleak.inversion.cli.options import JsonOption
+from medleak.inversion.cli.shared.errors import one_line_errors
+from medleak.inversion.cli.shared.options import JsonOption
 
 
 @one_line_errors

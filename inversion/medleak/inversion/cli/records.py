@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from medleak.inversion.cli.errors import FAILED, one_line_errors
-from medleak.inversion.cli.options import JsonOption, RunArgument, records_of
-from medleak.inversion.cli.output import printable
+from medleak.inversion.cli.shared.errors import FAILED, one_line_errors
+from medleak.inversion.cli.shared.options import JsonOption, RunArgument, records_of
+from medleak.inversion.cli.shared.output import printable
 
 if TYPE_CHECKING:
     from medleak.custom.record import Manifest

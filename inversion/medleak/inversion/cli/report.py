@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medleak.inversion.cli.errors import one_line_errors
-from medleak.inversion.cli.options import JsonOption
-from medleak.inversion.cli.output import printable
+from medleak.inversion.cli.shared.errors import one_line_errors
+from medleak.inversion.cli.shared.options import JsonOption
+from medleak.inversion.cli.shared.output import printable
 
 if TYPE_CHECKING:
     from medleak.inversion.report.fail_if import Failure

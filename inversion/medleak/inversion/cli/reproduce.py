@@ -5,8 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from medleak.inversion.cli.errors import one_line_errors
-from medleak.inversion.cli.options import DeviceOption, JobsOption, ThreadsOption, chosen_device
+from medleak.inversion.cli.shared.errors import one_line_errors
+from medleak.inversion.cli.shared.options import (
+    DeviceOption,
+    JobsOption,
+    ThreadsOption,
+    chosen_device,
+)
 
 Paper = Literal["tmi2023", "medpfl"]
 

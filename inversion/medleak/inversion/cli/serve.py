@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from medleak.inversion.cli.errors import one_line_errors
 from medleak.inversion.cli.report import choose_originals
+from medleak.inversion.cli.shared.errors import one_line_errors
 
 
 @one_line_errors

@@ -12,8 +12,8 @@ from medleak.inversion.cli.data.common import (
     parse_window,
     report_images,
 )
-from medleak.inversion.cli.errors import one_line_errors
-from medleak.inversion.cli.options import JsonOption
+from medleak.inversion.cli.shared.errors import one_line_errors
+from medleak.inversion.cli.shared.options import JsonOption
 
 images = typer.Typer()
 

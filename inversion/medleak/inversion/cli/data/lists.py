@@ -21,8 +21,8 @@ from medleak.inversion.cli.data.common import (
     report_lists,
 )
 from medleak.inversion.cli.data.images import images
-from medleak.inversion.cli.errors import one_line_errors
-from medleak.inversion.cli.options import JsonOption
+from medleak.inversion.cli.shared.errors import one_line_errors
+from medleak.inversion.cli.shared.options import JsonOption
 
 if TYPE_CHECKING:
     from medleak.custom.data.datalist import Item

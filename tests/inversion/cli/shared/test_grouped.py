@@ -1,4 +1,4 @@
-"""Tests of medleak.inversion.cli.grouped."""
+"""Tests of medleak.inversion.cli.shared.grouped."""
 
 import dataclasses
 import inspect
@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from medleak.inversion.cli.grouped import grouped
+from medleak.inversion.cli.shared.grouped import grouped
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medleak.inversion.cli.output import _mean, print_table, progress
+from medleak.inversion.cli.shared.output import _mean, print_table, progress
 from medleak.inversion.reconstruction import Progress
 
 

@@ -1,4 +1,4 @@
-"""Tests of medleak.inversion.cli.tables: the help names what there is."""
+"""Tests of medleak.inversion.cli.shared.tables: the help names what there is."""
 
 import subprocess
 import sys
