@@ -47,7 +47,7 @@ FACES = {
     "medleak.custom.installed.InstalledClient": "medleak.custom.flare.installed_client",
     "medleak.custom.initial.initial_network": "medleak.custom.training.initial",
     "medleak.custom.client.main": "medleak.custom.training.client",
-    "medleak.filters.clipping.global_l2_norm": "medleak.filters.defences.clipping",
+    "medleak.filters.clipping.global_l2_norm": "medleak.filters.clipping",
 }
 """Where jobs name a class that were exported before it moved, and the module it moved to."""
 

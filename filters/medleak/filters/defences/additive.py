@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Protocol
 
 from medleak.filters import checks
 from medleak.filters.buffers import protect_entries
-from medleak.filters.defences.clipping import clipping_factor
+from medleak.filters.clipping import clipping_factor
 from medleak.filters.noise import NoiseSource
 from medleak.filters.update import Buffers, Kind, Update, Value
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from medleak.filters.clipping import global_l2_norm
 from medleak.filters.defences.additive import AddNoise, ClippedMechanism, Relation
-from medleak.filters.defences.clipping import global_l2_norm
 from medleak.filters.noise import add_gaussian
 
 __all__ = ["ClippedGaussian", "Relation"]

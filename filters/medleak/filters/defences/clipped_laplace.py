@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from medleak.filters.clipping import global_l1_norm
 from medleak.filters.defences.additive import AddNoise, ClippedMechanism
-from medleak.filters.defences.clipping import global_l1_norm
 from medleak.filters.noise import add_laplace
 
 

@@ -1,4 +1,4 @@
-"""Tests of medleak.filters.defences.clipping."""
+"""Tests of medleak.filters.clipping."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from medleak.filters.defences.clipping import clipping_factor, global_l1_norm, global_l2_norm
+from medleak.filters.clipping import clipping_factor, global_l1_norm, global_l2_norm
 
 finite = st.floats(-1e3, 1e3, width=32)
 updates = st.dictionaries(st.text(min_size=1), arrays(np.float32, (3, 2), elements=finite))
