@@ -1,6 +1,6 @@
 """Tests of the report that a reproduction ends in."""
 
-from medleak.inversion.reproduce.comparison import Entry, grid, write_report
+from medleak.inversion.reproduce.comparison import PaperEntry, grid, write_report
 
 
 def test_a_grid_is_a_markdown_table_set_off_by_blank_lines():
@@ -10,10 +10,10 @@ def test_a_grid_is_a_markdown_table_set_off_by_blank_lines():
 def test_each_published_number_stands_beside_the_one_found_here(tmp_path):
     path = tmp_path / "deep" / "report.md"
     entries = [
-        Entry(
+        PaperEntry(
             number="Table I", shows="similarity", published="0.9", here="0.8", pictures=["x.png"]
         ),
-        Entry(number="Fig. 2", shows="noise", published="a curve", why="Needs a GPU."),
+        PaperEntry(number="Fig. 2", shows="noise", published="a curve", why="Needs a GPU."),
     ]
     write_report(path, "Paper", "Setting.", entries)
     assert path.read_text() == (
