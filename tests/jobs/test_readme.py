@@ -81,7 +81,6 @@ def images(tmp_path):
     return tmp_path / "images"
 
 
-@pytest.mark.simulator
 def test_own_images_and_own_network_are_trained_on_recorded_and_audited(
     tmp_path, images, monkeypatch
 ):

@@ -35,9 +35,13 @@ def test_a_table_is_read_and_a_bad_one_refused(capsys):
     assert "--table" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("missing", ["--classes", "--run_dir", "--batch_size"])
+@pytest.mark.parametrize("missing", ["--classes", "--run_dir"])
 def test_what_no_default_fits_must_be_given(missing, capsys):
     given = [NEEDED[:3], NEEDED[3:5], NEEDED[5:]]
     with pytest.raises(SystemExit):
         parse([word for group in given if group[0] != missing for word in group])
     assert missing in capsys.readouterr().err
+
+
+def test_the_batch_size_may_be_left_to_the_sites_own_row_of_the_table():
+    assert parse(NEEDED[:5]).batch_size is None

@@ -1,6 +1,7 @@
 """Tests of the ``medleak`` command: what it prints, writes, and refuses in one line."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -219,3 +220,22 @@ def test_a_truth_that_lacks_a_site_is_refused(make_run):
     result = medleak("audit", "--attack", "flat", "--out", "a", "--truth", "lists")
     assert "has no datalist for site-2" in refused(result, 2)
     assert not Path("a").exists()
+
+
+def test_audit_takes_the_newest_run_and_names_its_directory_after_it(make_run, tmp_path):
+    old = make_run(name="workspace/cxr_old")
+    make_run({"site-1": 2}, name="workspace/cxr_new")
+    os.utime(old.records / "manifest.json", (1, 1))
+    result = medleak("audit", "--attack", "flat")
+    assert result.exit_code == 0, result.output
+    (out,) = Path("workspace").glob("audit-small-*")
+    assert {row.site for row in read_rows(out / "results.csv")} == {"site-1"}
+    assert str(out) in result.output
+    assert "by flat knowing all, labels inferred" in result.output
+
+
+@pytest.mark.parametrize("command", [["audit"], ["records", "ls"], ["records", "verify"]])
+def test_a_missing_run_is_refused(command, tmp_path):
+    assert "there is no run to take by default" in refused(medleak(*command), 1)
+    assert "does not exist" in refused(medleak(*command, "nowhere"), 1)
+    assert "No record in" in refused(medleak(*command, tmp_path), 1)
