@@ -15,8 +15,8 @@ from medleak.inversion.figures import (
     draw,
     draw_all,
 )
-from medleak.inversion.figures.protection import dose
 from medleak.inversion.figures.table import lines
+from medleak.inversion.results.strength import strength_of
 
 pytestmark = pytest.mark.slow
 
@@ -40,9 +40,10 @@ def test_curves_and_bands_are_the_numbers_of_the_table(name, column, make_audit)
     for site in audit.sites:
         axes, line = curve_of(figure, site, UPDATE)
         expected = {
-            d.strength: getattr(one, column)
+            d.at: getattr(one, column)
             for one in lines(audit)
-            if one.site == site and (d := dose(one.protection)) and d.family in (UPDATE, "none")
+            if one.site == site
+            and (d := strength_of(one.protection, "sigma0")).family in (UPDATE, "none")
         }
         assert dict(points(line)) == {x: e.mean for x, e in expected.items()}
         band = next(c for c in axes.collections if isinstance(c, PolyCollection))

@@ -1,9 +1,10 @@
 """Tests of what all figures against the strength of a defence share."""
 
 import pytest
-from tests.inversion.figures.drawings import UPDATE
+from tests.inversion.figures.drawings import UPDATE, curve_of, points
 from tests.inversion.figures.sweeps import defence_of, row, sweep
 
+from medleak.inversion.figures import draw
 from medleak.inversion.figures.audit_data import AuditData, MissingData
 from medleak.inversion.figures.strength_curves import kinds_of, panels_of, points_of, xy
 
@@ -34,3 +35,10 @@ def test_there_is_a_panel_a_site_up_to_a_page_of_them(sites, shown):
     assert len(panels) == len(figure.axes) == shown
     texts = " ".join(t.get_text() for t in figure.texts)
     assert ("The first 12 of 14 sites" in " ".join(texts.split())) == (sites > shown)
+
+
+def test_curves_begin_at_the_round_in_which_they_go_on(make_audit):
+    rows = [row(ssim=0.9, round=7), row(ssim=0.2, round=0), row(defence=defence_of(10), round=7)]
+    figure = draw("ssim", AuditData.open(make_audit(rows)))
+    _, line = curve_of(figure, "site-9", UPDATE)
+    assert points(line)[0] == (0, 0.9), "round 0 was not attacked under the defence"

@@ -17,7 +17,7 @@ from medleak.inversion.figures.pictures import (
     reconstructions_by_round,
 )
 from medleak.inversion.figures.schedule_sweep import ssim_by_schedule
-from medleak.inversion.figures.ssim_sweep import ssim_by_strength
+from medleak.inversion.figures.strength_curves import ssim_by_strength
 from medleak.inversion.figures.style import Format, house_style, save
 from medleak.inversion.figures.table import table
 from medleak.inversion.figures.trade_off import privacy_utility

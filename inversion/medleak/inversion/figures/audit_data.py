@@ -8,9 +8,9 @@ import numpy as np
 
 from medleak.custom.data.datalist import open_image
 from medleak.custom.record import find_records, natural_key, read_info
-from medleak.inversion.figures.protection import protection
 from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.rows import Row, read_rows
+from medleak.inversion.results.strength import protection
 from medleak.inversion.results.utility import Utility, read_utilities
 
 

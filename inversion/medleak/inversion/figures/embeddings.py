@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medleak.inversion.figures.audit_data import AuditData, MissingData, case_text
-from medleak.inversion.figures.protection import DEFAULT_PARAMETER, dose, protection
 from medleak.inversion.figures.style import COLOURS, new_figure
 from medleak.inversion.measures.embedding import EmbeddingError, load_embedding
 from medleak.inversion.results.rows import Row
+from medleak.inversion.results.strength import DEFAULT_PARAMETER, protection, strength_of
 
 Embed = Callable[[Tensor], Tensor]
 """Images [N, 3, H, W] in [0, 1] to features [N, D]; see `medleak.inversion.measures.embedding`."""
@@ -42,7 +42,9 @@ def embedding_map(
     """
     chosen = audit.one_attacker().compared()
     known = [
-        r for r in chosen.measured if r.truth_picture and dose(protection(r), parameter) is not None
+        r
+        for r in chosen.measured
+        if r.truth_picture and strength_of(protection(r), parameter).at is not None
     ]
     rows = _drawn(known)
     truths = list(dict.fromkeys(r.truth_picture for r in rows if r.truth_picture))
@@ -141,5 +143,4 @@ def _draw(
 
 
 def _strength(row: Row, parameter: str) -> float:
-    found = dose(protection(row), parameter)
-    return found.strength if found else 0.0
+    return strength_of(protection(row), parameter).at or 0.0

@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 
 from medleak.inversion.figures.audit_data import AuditData, case_text
 from medleak.inversion.figures.estimates import BANDS
-from medleak.inversion.figures.protection import DEFAULT_PARAMETER, canonical, dose, protection
 from medleak.inversion.figures.strength_curves import (
     curve,
     finish,
@@ -17,9 +16,10 @@ from medleak.inversion.figures.strength_curves import (
     xy,
 )
 from medleak.inversion.figures.style import DASHES, GRAY, INK, label, line_style
-from medleak.inversion.figures.trade_off import utility_text
 from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.rows import Row
+from medleak.inversion.results.strength import DEFAULT_PARAMETER, canonical, protection, strength_of
+from medleak.inversion.results.trade_off import utility_text
 from medleak.inversion.results.utility import Utility
 
 
@@ -112,18 +112,16 @@ def _accuracies(
     audit: AuditData, kinds: Sequence[str], parameter: str
 ) -> dict[str, list[tuple[float, Utility]]]:
     """(strength, accuracy), ascending, of each kind that has at least two."""
-    family = {
-        d.family: full.family
-        for r in audit.rows
-        if (d := dose(protection(r), parameter))
-        and (full := dose(canonical(protection(r)), parameter))
+    written_out = {
+        strength_of(text, parameter).family: strength_of(canonical(text), parameter).family
+        for text in map(protection, audit.rows)
     }
     found: dict[str, list[tuple[float, Utility]]] = {kind: [] for kind in kinds}
     for line in audit.utility:
-        at = dose(canonical(utility_text(line, parameter)), parameter)
+        at = strength_of(canonical(utility_text(line, parameter)), parameter)
         for kind in kinds:
-            if at is not None and at.family in (family.get(kind), NO_DEFENCE):
-                found[kind].append((at.strength, line))
+            if at.at is not None and at.family in (written_out.get(kind), NO_DEFENCE):
+                found[kind].append((at.at, line))
     # A federation without a defence alone is a point, and no curve of any kind.
     return {k: sorted(v, key=lambda p: p[0]) for k, v in found.items() if len(v) > 1}
 

@@ -12,13 +12,6 @@ from matplotlib.figure import Figure
 
 from medleak.inversion.audit.panels import PRIOR_PICTURE
 from medleak.inversion.figures.audit_data import AuditData, case_text
-from medleak.inversion.figures.protection import (
-    DEFAULT_PARAMETER,
-    dose,
-    families,
-    protection,
-    short_names,
-)
 from medleak.inversion.figures.style import (
     LABEL_CHARACTERS,
     WIDTH_IN,
@@ -29,6 +22,13 @@ from medleak.inversion.figures.style import (
 )
 from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.rows import Row
+from medleak.inversion.results.strength import (
+    DEFAULT_PARAMETER,
+    families,
+    protection,
+    short_names,
+    strength_of,
+)
 
 _MOST_COLUMNS = 7
 _MOST_ROWS = 9
@@ -86,7 +86,7 @@ def noise_levels(
         MissingData: No defence with ``parameter`` was audited.
     """
     chosen = audit.one_attacker().compared()
-    kinds = families((protection(r) for r in chosen.measured), parameter)
+    kinds = list(families((protection(r) for r in chosen.measured), parameter))
     if not kinds:
         raise audit.missing(
             f"a defence with {parameter}",
@@ -275,8 +275,8 @@ def _similarity(row: Row) -> str:
 
 
 def _strength(row: Row, parameter: str) -> float:
-    found = dose(protection(row), parameter)
-    return found.strength if found else float("inf")
+    at = strength_of(protection(row), parameter).at
+    return float("inf") if at is None else at
 
 
 def _most_leaking(audit: AuditData, most: int) -> list[str]:
@@ -290,8 +290,8 @@ def _most_leaking(audit: AuditData, most: int) -> list[str]:
 
 
 def _is_of(row: Row, kind: str, parameter: str) -> bool:
-    found = dose(protection(row), parameter)
-    return found is not None and found.family in (kind, NO_DEFENCE)
+    found = strength_of(protection(row), parameter)
+    return found.at is not None and found.family in (kind, NO_DEFENCE)
 
 
 def _iterations(row: Row, audit: AuditData) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""What all figures against the strength of a defence share: a panel a site, a curve a family."""
+"""Figures against the strength of a defence: a panel a site, a curve a family; first SSIM's own."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from medleak.inversion.figures.audit_data import AuditData
-from medleak.inversion.figures.estimates import Estimate, estimate
-from medleak.inversion.figures.protection import DEFAULT_PARAMETER, dose, families, protection
+from medleak.inversion.figures.audit_data import AuditData, case_text
+from medleak.inversion.figures.estimates import BANDS, Estimate, estimate
 from medleak.inversion.figures.style import (
     GRAY,
     band,
@@ -18,8 +17,8 @@ from medleak.inversion.figures.style import (
     new_figure,
     strength_axis,
 )
-from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.rows import Row
+from medleak.inversion.results.strength import DEFAULT_PARAMETER, curve_of, families, protection
 
 _COLUMNS = 3
 _MOST_PANELS = 12
@@ -29,29 +28,54 @@ SWEEP = (
 )
 
 
+def ssim_by_strength(
+    audit: AuditData,
+    *,
+    parameter: str = DEFAULT_PARAMETER,
+) -> Figure:
+    """SSIM of every site against ``parameter``; dotted: SSIM of the prior, which nothing leaked.
+
+    Raises:
+        MissingData: Fewer than two strengths of any defence were audited.
+    """
+    chosen = audit.one_attacker().compared()
+    kinds = kinds_of(chosen, parameter)
+    caption = f"SSIM of reconstruction and original. {BANDS} {case_text(chosen.rows)}"
+    figure, panels = panels_of(chosen.sites, caption)
+    for site, axes in panels.items():
+        rows = [r for r in chosen.rows if r.site == site]
+        for k, kind in enumerate(kinds):
+            curve(axes, points_of(rows, kind, parameter, "ssim"), k, kind)
+            prior = points_of(rows, kind, parameter, "ssim_prior")
+            axes.plot(*xy(prior), color=GRAY, linestyle=":", linewidth=1, label="_prior")
+        axes.set_ylim(0, 1.02)
+    finish(figure, panels, kinds, parameter, "SSIM", dotted="prior")
+    return figure
+
+
 def kinds_of(audit: AuditData, parameter: str) -> list[str]:
     """Families of defences with ``parameter``, each a curve.
 
     Raises:
         MissingData: There are fewer than two strengths in all.
     """
-    texts = [protection(r) for r in audit.rows]
-    kinds = families(texts, parameter)
-    strengths = {d.strength for t in texts if (d := dose(t, parameter))}
-    if not kinds or len(strengths) < 2:
+    found = families((protection(r) for r in audit.rows), parameter)
+    strengths = {stop.at for stops in found.values() for stop in stops}
+    if len(strengths) < 2:
         raise audit.missing(f"defences that differ in {parameter}", SWEEP)
-    return kinds
+    return list(found)
 
 
 def points_of(
     rows: Sequence[Row], kind: str, parameter: str, name: str
 ) -> list[tuple[float, Estimate]]:
     """(strength, figure ``name``), ascending; an unprotected update is strength 0 of every kind."""
-    by_strength: dict[float, list[Row]] = {}
+    under: dict[str, list[Row]] = {}
     for row in rows:
-        found = dose(protection(row), parameter)
-        if found is not None and found.family in (kind, NO_DEFENCE):
-            by_strength.setdefault(found.strength, []).append(row)
+        under.setdefault(protection(row), []).append(row)
+    by_strength: dict[float, list[Row]] = {}
+    for stop, own in curve_of(families(under, parameter).get(kind, ()), under):
+        by_strength.setdefault(stop.at or 0.0, []).extend(own)
     points = ((x, estimate(own, name)) for x, own in sorted(by_strength.items()))
     return [(x, e) for x, e in points if e is not None]
 

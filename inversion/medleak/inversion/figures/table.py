@@ -11,10 +11,10 @@ from medleak.custom.atomic import write_atomic
 from medleak.custom.record import natural_key
 from medleak.inversion.figures.audit_data import AuditData
 from medleak.inversion.figures.estimates import BANDS, Estimate, estimates
-from medleak.inversion.figures.protection import protection
-from medleak.inversion.figures.trade_off import same, utility_text
 from medleak.inversion.measures.similarity import ASR_THRESHOLD
 from medleak.inversion.results.rows import Row
+from medleak.inversion.results.strength import protection, same
+from medleak.inversion.results.trade_off import utility_text
 from medleak.inversion.results.utility import Utility
 
 NULLS = {

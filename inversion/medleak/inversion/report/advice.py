@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medleak.inversion.report.model import Audit, Calibration, Group
-from medleak.inversion.report.strengths import families
 from medleak.inversion.report.texts import names, short
 from medleak.inversion.report.verdicts import (
     Light,
@@ -16,6 +15,7 @@ from medleak.inversion.report.verdicts import (
     reached_easy_case,
 )
 from medleak.inversion.results.case import NO_DEFENCE
+from medleak.inversion.results.strength import families
 
 _MOST = 9
 """Sites with lines of their own; the tables have all."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from medleak.inversion.measures.similarity import ASR_THRESHOLD
 from medleak.inversion.report.model import Audit, Group
-from medleak.inversion.report.strengths import families
 from medleak.inversion.report.texts import names
 from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.rows import Row
+from medleak.inversion.results.strength import families
 
 
 class Light(enum.Enum):

@@ -6,10 +6,10 @@ from typing import Any
 from medleak.filters import registry as defences
 from medleak.inversion.attacks.registry import ATTACKS, attack_name, row_of
 from medleak.inversion.report.model import Audit, Figure
-from medleak.inversion.report.strengths import names_of
 from medleak.inversion.report.texts import listed, names, short
 from medleak.inversion.report.verdicts import reached_easy_case
 from medleak.inversion.results.case import AVERAGE, NO_DEFENCE
+from medleak.inversion.results.strength import names_of
 
 KNOWLEDGE = {
     "global_model": "the model that was sent to the site",

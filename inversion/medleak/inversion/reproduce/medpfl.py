@@ -8,7 +8,6 @@ from medleak.filters.spec import Spec
 from medleak.inversion.attacks.registry import attack_name
 from medleak.inversion.figures.audit_data import AuditData
 from medleak.inversion.figures.estimates import Estimate, estimate, estimates
-from medleak.inversion.figures.protection import protection
 from medleak.inversion.measures.similarity import ASR_THRESHOLD
 from medleak.inversion.reproduce.appearance import table_iv, table_v
 from medleak.inversion.reproduce.classifier import classifier
@@ -19,6 +18,7 @@ from medleak.inversion.reproduce.material import Material, folder, model_of, pha
 from medleak.inversion.reproduce.stated import TABLE_II, TABLE_III, Stated
 from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.rows import Row
+from medleak.inversion.results.strength import protection
 
 SIZE = 32
 LR = 0.01

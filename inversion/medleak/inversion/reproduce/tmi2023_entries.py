@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from medleak.inversion.figures.audit_data import AuditData
 from medleak.inversion.figures.estimates import estimate
-from medleak.inversion.figures.protection import dose, protection
-from medleak.inversion.figures.table import lines
+from medleak.inversion.figures.table import Line, lines
 from medleak.inversion.reproduce.comparison import PaperEntry, grid
 from medleak.inversion.results.case import NO_DEFENCE, AttackSpec
 from medleak.inversion.results.rows import Row
+from medleak.inversion.results.strength import DEFAULT_PARAMETER, Strength, protection, strength_of
 
 ABLATIONS = {
     "b": ("no statistics (Geiping et al.)", "inverting_gradients"),
@@ -170,23 +170,26 @@ def _sweep(data: AuditData, column: str) -> str:
     """A table: sites and scopes down, strengths across."""
     last = data.where(lambda r: r.round == data.rounds[-1])
     content = lines(last)
-    strengths = sorted({d.strength for line in content if (d := dose(line.protection))})
+    strengths = sorted({s for line in content if (s := _sigma0(line).at) is not None})
     rows = []
     for site in last.sites:
-        own = {d: line for line in content if line.site == site and (d := dose(line.protection))}
-        for family in dict.fromkeys(d.family for d in own if d.family != NO_DEFENCE):
+        own = {_sigma0(line): line for line in content if line.site == site}
+        turned = (d.family for d in own if d.value is not None)
+        for family in dict.fromkeys(turned):
             cells = []
             for s in strengths:
                 wanted = NO_DEFENCE if s == 0 else family
-                line = next(
-                    (v for d, v in own.items() if (d.family, d.strength) == (wanted, s)), None
-                )
+                line = next((v for d, v in own.items() if (d.family, d.at) == (wanted, s)), None)
                 found = getattr(line, column) if line else None
                 cells.append(found.text(2, signed=column == "rdlv") if found else "-")
             rows.append([site, f"`{family}`", *cells])
     return f"{column.upper()}, mean and 95 % interval." + grid(
         ("site", "noise", *(f"σ₀ = {s:g}" for s in strengths)), rows
     )
+
+
+def _sigma0(line: Line) -> Strength:
+    return strength_of(line.protection, DEFAULT_PARAMETER)
 
 
 def _is(attack: str, wanted: str) -> bool:

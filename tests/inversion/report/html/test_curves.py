@@ -1,5 +1,7 @@
 """Tests of the curves of the report."""
 
+import json
+
 import pytest
 from tests.inversion.report.directories import a_figure, a_group, grid
 
@@ -49,3 +51,32 @@ def test_every_null_that_the_audit_has_is_drawn(directory):
 def test_curves_are_named_by_attack_and_knowledge_only_where_there_are_several(directory):
     found = keys(directory.write([], [a_group("s"), a_group("s", attack="dlg")], pictures=False))
     assert [label for _, label in found["nulls"].ticks] == ["s, row_space", "s, dlg"]
+
+
+def with_accuracies(directory, accuracies):
+    """Two sites under none and two strengths; the second site leaks 0.1 less."""
+    rdlv = {"none": 0.5, "top_k:fraction=0.5": 0.3, "top_k:fraction=0.1": 0.2}
+    groups = [
+        a_group(site, defence=d, rdlv=a_figure(mean - less))
+        for site, less in (("a", 0.0), ("b", 0.1))
+        for d, mean in rdlv.items()
+    ]
+    folder = directory.write([], groups, pictures=False)
+    entries = [{"defence": d, "accuracy": a} for d, a in accuracies.items()]
+    (folder / "utility.json").write_text(json.dumps(entries))
+    return keys(folder)
+
+
+def test_the_front_joins_what_no_other_protection_beats_at_the_worst_site(directory):
+    texts = ("none", "top_k:fraction=0.5", "top_k:fraction=0.1")
+    chart = with_accuracies(directory, dict(zip(texts, (0.9, 0.7, 0.8), strict=True)))["front"]
+    best, beaten = chart.series
+    assert [(p.x, p.y) for p in best.points] == [(0.8, 0.25), (0.9, 0.55)]
+    assert [(p.x, p.y) for p in beaten.points] == [(0.7, 0.35)]
+    assert (best.joined, beaten.joined) == (True, False)
+    assert best.points[0].text == "top_k:fraction=0.1, accuracy 0.800, a"
+
+
+def test_a_protection_of_other_settings_lends_its_accuracy_to_none(directory):
+    found = with_accuracies(directory, {"top_k:fraction=0.3": 0.9, "withhold": 0.8})
+    assert "front" not in found

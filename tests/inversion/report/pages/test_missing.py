@@ -119,7 +119,7 @@ def test_calibration_and_accuracy_fill_their_places(directory):
     assert "the least strength that held is sigma0 = <b>4</b>. The least of five." in html
     assert "medleak.filters.adapters.PercentileGaussian" in html
     assert "leakage against accuracy" in html
-    assert "4, accuracy 0.810" in html
+    assert "percentile_gaussian:sigma0=4,scope=group, accuracy 0.810, site-9" in html
     assert "none, accuracy 0.900" in html
 
 

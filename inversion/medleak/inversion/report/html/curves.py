@@ -1,13 +1,23 @@
 """The charts of an audit: over noise, rounds and thresholds, against nulls and accuracy."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from medleak.inversion.report.html.charts import Chart, Point, Series
 from medleak.inversion.report.model import Audit, Figure, Group
 from medleak.inversion.report.reading import number
-from medleak.inversion.report.strengths import Strength, families, names_of, strength_of
 from medleak.inversion.report.texts import short
 from medleak.inversion.results.case import NO_DEFENCE
+from medleak.inversion.results.strength import (
+    DEFAULT_PARAMETER,
+    Strength,
+    curve_of,
+    families,
+    protection,
+)
+from medleak.inversion.results.trade_off import Leak, TradeOff, front, trade_offs, utility_text
+from medleak.inversion.results.utility import Utility
 
 _GUESS = "no better than a guess"
 _MOST_NAMES = 4  # full names of groups that fit beside each other
@@ -37,16 +47,15 @@ def _name(audit: Audit, group: Group) -> str:
 
 
 def _by_strength(audit: Audit) -> Iterator[Chart]:
-    for place, (family, stops) in enumerate(families(g.defence for g in audit.overall).items()):
+    for place, stops in enumerate(families(g.defence for g in audit.overall).values()):
         if len(stops) < 2:
             continue
-        where = {stop.defence: x for x, stop in enumerate(stops)}
-        series = _series(audit, [g for g in audit.overall if g.defence in where], where, stops)
+        series = _series(audit, stops)
         if series:
             key = stops[-1].key or "strength"
             yield Chart(
                 key=f"strength{place}",
-                title=f"What comes back as the protection grows: {short(family, 90)}",
+                title=f"What comes back as the protection grows: {short(stops[-1].opened, 90)}",
                 x_label=f"{key} (even steps, not to scale)",
                 y_label="RDLV, mean",
                 ticks=[(x, stop.label) for x, stop in enumerate(stops)],
@@ -56,17 +65,17 @@ def _by_strength(audit: Audit) -> Iterator[Chart]:
             )
 
 
-def _series(
-    audit: Audit, groups: Sequence[Group], where: dict[str, int], stops: Sequence[Strength]
-) -> list[Series]:
-    lines: dict[str, list[Point]] = {}
-    for group in groups:
-        if (rdlv := group.figure("rdlv")).mean is not None:
-            x = where[group.defence]
-            lines.setdefault(_name(audit, group), []).append(_point(x, rdlv, stops[x].label))
+def _series(audit: Audit, stops: Sequence[Strength]) -> list[Series]:
+    lines: dict[str, dict[str, Figure]] = {}
+    for group in audit.overall:
+        if (rdlv := group.figure("rdlv")).defined:
+            lines.setdefault(_name(audit, group), {})[group.defence] = rdlv
+    place = {stop.defence: x for x, stop in enumerate(stops)}
+    curves = {name: curve_of(stops, found) for name, found in lines.items()}
     return [
-        Series(name=name, points=sorted(points, key=lambda p: p.x))
-        for name, points in lines.items()
+        Series(name=name, points=[_point(place[s.defence], f, s.label) for s, f in points])
+        for name, points in curves.items()
+        if points
     ]
 
 
@@ -190,38 +199,73 @@ def _null(group: Group, key: str) -> float | None:
 
 
 def _front(audit: Audit) -> Iterator[Chart]:
-    """Accuracy and leakage of the same strength: from utility.json, else from the calibration."""
-    entries = list(audit.utility)
-    for calibration in audit.calibrations:
-        entries += [{"defence": calibration.defence, **u} for u in calibration.utility]
-    accuracy = {
-        (names_of(str(e.get("defence", NO_DEFENCE))), number(e.get("strength")) or 0.0): a
-        for e in entries
-        if (a := number(e.get("accuracy"))) is not None
-    }
-    lines: dict[str, list[Point]] = {}
+    """Accuracy and leakage of each protection: from utility.json, else from the calibration."""
+    points = trade_offs(_leaks(audit), _utilities(audit))
+    if not points:
+        return
+    best = front(points)
+    beaten = [p for p in points if p not in best]
+    named = (("not beaten in both", best, True), ("beaten in both", beaten, False))
+    series = [
+        Series(name=name, points=sorted(map(_cost, some), key=lambda p: p.x), joined=joined)
+        for name, some, joined in named
+        if some
+    ]
+    yield Chart(
+        key="front",
+        title="What protection costs: leakage against accuracy",
+        x_label="accuracy of the trained model",
+        y_label="RDLV, upper 95 % bound, worst site",
+        ticks=[(x, f"{x:.3f}") for x in sorted({p.utility.accuracy for p in points})],
+        series=series,
+        zero=_GUESS,
+        says="Leakage at the site that leaks most against the accuracy of the model under the "
+        "same protection.",
+        note="Best is down and to the right: little leakage, high accuracy. The line joins the "
+        "protections that no other one beats in both.",
+    )
+
+
+def _cost(point: TradeOff) -> Point:
+    accuracy, name = point.utility.accuracy, short(point.protection, 60)
+    text = f"{name}, accuracy {accuracy:.3f}, {short(point.leak.site, 40)}"
+    return Point(x=accuracy, y=point.leak.bound, text=text)
+
+
+def _leaks(audit: Audit) -> Iterator[Leak]:
     for group in audit.overall:
-        strength, rdlv = strength_of(group.defence), group.figure("rdlv")
-        reached = accuracy.get((names_of(group.defence), strength.value or 0.0))
-        if reached is None and group.defence == NO_DEFENCE:
-            reached = next((a for (_, s), a in accuracy.items() if s == 0.0), None)
-        leak = rdlv.upper95 if rdlv.upper95 is not None else rdlv.mean
-        if reached is not None and leak is not None:
-            text = f"{strength.label}, accuracy {reached:.3f}"
-            lines.setdefault(_name(audit, group), []).append(Point(x=reached, y=leak, text=text))
-    if lines:
-        xs = sorted({p.x for points in lines.values() for p in points})
-        yield Chart(
-            key="front",
-            title="What protection costs: leakage against accuracy",
-            x_label="accuracy of the trained model",
-            y_label="RDLV, upper 95 % bound",
-            ticks=[(x, f"{x:.3f}") for x in xs],
-            series=[Series(name=n, points=sorted(p, key=lambda q: q.x)) for n, p in lines.items()],
-            zero=_GUESS,
-            says="Leakage of each site against the accuracy of the model at the same strength.",
-            note="Best is down and to the right: little leakage, high accuracy.",
-        )
+        rdlv = group.figure("rdlv")
+        bound = rdlv.mean if rdlv.upper95 is None else rdlv.upper95
+        if bound is not None:
+            yield Leak(protection=protection(group), site=group.site, bound=bound)
+
+
+def _utilities(audit: Audit) -> list[Utility]:
+    """Accuracies by protection, as far as a file that anybody may have written has them."""
+    found = []
+    for entry in audit.utility:
+        found += _utility(entry, NO_DEFENCE, DEFAULT_PARAMETER)
+    for calibration in audit.calibrations:
+        for entry in calibration.utility:
+            found += _utility(entry, calibration.defence, calibration.parameter)
+    return found
+
+
+def _utility(entry: Mapping[str, Any], defence: str, parameter: str) -> list[Utility]:
+    accuracy = number(entry.get("accuracy"))
+    if accuracy is None:
+        return []
+    line = Utility(
+        defence=str(entry.get("defence", defence)),
+        strength=number(entry.get("strength")),
+        accuracy=accuracy,
+        lower95=number(entry.get("lower95")) or accuracy,
+        upper95=number(entry.get("upper95")) or accuracy,
+        n=int(number(entry.get("n")) or 0),
+        source=str(entry.get("source", "")),
+    )
+    text = utility_text(line, parameter or DEFAULT_PARAMETER)
+    return [replace(line, defence=text, strength=None)]
 
 
 def _point(x: float, figure: Figure, text: str) -> Point:

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from medleak.inversion.audit.panels import PRIOR_PICTURE
 from medleak.inversion.report.html.album import Album
 from medleak.inversion.report.model import Audit
-from medleak.inversion.report.strengths import families
 from medleak.inversion.results.rows import COLUMNS, Row
+from medleak.inversion.results.strength import families
 
 Originals = Literal["hidden", "shown", "redacted"]
 
@@ -82,8 +82,11 @@ def gallery(
         "frames": frames,
         "priors": priors,
         "stops": [
-            {"family": family, "stops": [{"defence": s.defence, "label": s.label} for s in stops]}
-            for family, stops in families(row.defence for _, row in ordered).items()
+            {
+                "family": stops[-1].opened,
+                "stops": [{"defence": s.defence, "label": s.label} for s in stops],
+            }
+            for stops in families(row.defence for _, row in ordered).values()
         ],
     }
     pictured, originals_in = (sum(p[k] is not None for p in shown) for k in (0, 1))

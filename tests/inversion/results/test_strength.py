@@ -1,10 +1,19 @@
 """Strengths are read from a defence's text, and ordered from weak to strong."""
 
 import pytest
+from tests.inversion.figures.sweeps import row
 
 from medleak.filters.registry import ROWS, defence
 from medleak.filters.spec import SpecChain
-from medleak.inversion.report.strengths import families, names_of, strength_of
+from medleak.inversion.results.strength import (
+    curve_of,
+    families,
+    names_of,
+    protection,
+    same,
+    short_names,
+    strength_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -75,3 +84,57 @@ def test_kinds_are_the_names_alone():
 @pytest.mark.parametrize("defences", [["none"], []])
 def test_without_any_replayed_defence_there_is_one_family_or_none(defences):
     assert len(families(defences)) == len(defences)
+
+
+def test_a_declared_defence_protects_as_a_replayed_one():
+    noise, kept = "percentile_gaussian:sigma0=10", "top_k:fraction=0.1"
+    assert protection(row(declared="none", defence="none")) == "none"
+    assert protection(row(declared=noise, defence="none")) == noise
+    assert protection(row(declared="none", defence=noise)) == noise
+    assert protection(row(declared=noise, defence=kept)) == f"{noise} + {kept}"
+
+
+def test_a_family_is_the_text_without_its_number_and_titles_leave_it_open():
+    found = strength_of("top_k:fraction=0.1 + percentile_gaussian:sigma0=3,scope=group")
+    assert found.family == "top_k:fraction=0.1 + percentile_gaussian:scope=group"
+    assert found.opened == "top_k:fraction=0.1+percentile_gaussian:sigma0=…,scope=group"
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("none", 0.0),
+        ("percentile_gaussian:sigma0=10", 10.0),
+        ("top_k:fraction=0.1", None),
+        ("unheard_of:sigma0=3", 3.0),
+        ("percentile_gaussian:sigma0=1+percentile_gaussian:sigma0=2", None),
+        ("no: spec", None),
+    ],
+)
+def test_of_a_named_parameter_one_number_counts_and_no_defence_stands_at_zero(text, at):
+    assert strength_of(text, "sigma0").at == at
+
+
+def test_families_of_a_named_parameter_leave_the_others_out():
+    texts = ["none", "top_k:fraction=0.1", "sign", "percentile_gaussian:sigma0=2"]
+    found = families(texts, "sigma0")
+    assert [[s.at for s in stops] for stops in found.values()] == [[0.0, 2.0]]
+    assert families(["none", "sign"], "sigma0") == {}
+
+
+def test_a_curve_has_the_points_that_were_found_in_the_order_of_strength():
+    (stops,) = families([f"percentile_gaussian:sigma0={s}" for s in (10, 1, 3)] + ["none"]).values()
+    found = {"percentile_gaussian:sigma0=10": "b", "none": "a", "sign": "c"}
+    assert [(s.label, v) for s, v in curve_of(stops, found)] == [("none", "a"), ("10", "b")]
+
+
+def test_the_same_protection_has_the_same_defaults():
+    assert same("percentile_gaussian:sigma0=10", "percentile_gaussian:sigma0=10.0,scope=update")
+    assert not same("percentile_gaussian:sigma0=10", "percentile_gaussian:sigma0=10,scope=group")
+    assert same("not ours", "not ours")
+
+
+def test_short_names_leave_out_what_all_begin_with():
+    kinds = ["percentile_gaussian:scope=update", "percentile_gaussian:scope=group"]
+    assert list(short_names(kinds).values()) == ["scope=update", "scope=group"]
+    assert short_names(kinds[:1]) == {kinds[0]: kinds[0]}
