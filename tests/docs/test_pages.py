@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+from tests.places import ROOT
 
 from medleak.custom.record import read_record, verify
 from medleak.inversion.cli import app
-from tests.places import ROOT
 
 PROSE, ROW = 120, 200  # characters of a line, and of a row of a table
 
@@ -89,7 +89,7 @@ def test_every_page_of_the_documentation_is_in_a_table_of_contents():
 
 def test_code_cites_files_of_the_repository_only():
     cited = re.compile(
-        r"(?<![\w/.])((?:docs|notes|prototype|shared)/[\w\-./]*\w|[\w\-]*design\.md)"
+        r"(?<![\w/.])((?:docs|notes|prototype|shared)/[\w\-./]*\.\w+|[\w\-]*design\.md)"
     )
     missing = []
     for file in tracked("*.py", "*.toml", "Makefile"):
