@@ -3,6 +3,7 @@
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
@@ -43,6 +44,8 @@ napoleon_numpy_docstring = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "medleak"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
@@ -53,3 +56,14 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_nav_level": 1,
 }
+
+
+def rejoin(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Undo what napoleon makes of "Words: more words" beside a constant: a type called "Words"."""
+    if what in ("attribute", "data", "property") and lines and lines[-1].startswith(":type: "):
+        lines[:] = [f"{lines[-1].removeprefix(':type: ')}: {lines[0]}", *lines[1:-1]]
+
+
+def setup(app: Any) -> None:
+    """Hear of docstrings after napoleon."""
+    app.connect("autodoc-process-docstring", rejoin, priority=900)
