@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-fast check format clean
+.PHONY: install demo test test-fast test-py check docs format clean
 
 install: $(STAMP)
 
@@ -29,15 +29,22 @@ test: $(STAMP)  ## every test
 test-fast: $(STAMP)  ## tests for the work in between: no NVFlare, browser or long attack; under 90 s
 	$(PYTEST) -m "not simulator and not browser and not slow"
 
-check: $(STAMP)  ## format, lint, types, the order of rooms
+test-py:  ## the fast tests under another Python, in a venv of its own: make test-py PYTHON=python3.13
+	$(MAKE) PYTHON=$(PYTHON) VENV=.venv-$(notdir $(PYTHON)) test-fast
+
+docs: $(STAMP)  ## the documentation as HTML, in docs/_build/html; a warning is an error
+	$(BIN)/sphinx-build -W --keep-going --jobs auto docs docs/_build/html
+
+check: $(STAMP)  ## format, lint, types, the order of rooms, declared dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry filters custom inversion jobs
 
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) simulator_workspace .pytest_cache .ruff_cache
+	rm -rf $(VENV) docs/_build simulator_workspace .pytest_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""Tests of docs/how-to/audit.md: its commands are ones that exist."""
+"""Tests of docs/how-to/audit.md and calibrate.md: their commands are ones that exist."""
 
 import importlib
 import re
@@ -12,7 +12,8 @@ from tests.places import ROOT
 from medleak.inversion.calibration.search import mechanism
 from medleak.inversion.cli import app
 
-TEXT = (ROOT / "docs" / "how-to" / "audit.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "docs" / "how-to" / name for name in ("audit.md", "calibrate.md")]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 COMMANDS = re.findall(r"^    (medleak .*)$", TEXT, re.MULTILINE)
 
 

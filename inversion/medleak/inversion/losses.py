@@ -154,7 +154,7 @@ def total_variation(images: Tensor) -> Tensor:
 
 
 def smooth_variation(images: Tensor, eps: float = 1e-6) -> Tensor:
-    """As `total_variation`, with sqrt(d^2 + eps) for |d|: a line search needs a derivative."""
+    """As `total_variation`, with `sqrt(d^2 + eps)` for `|d|`: a line search needs a derivative."""
     return ((images[..., 1:] - images[..., :-1]).square() + eps).sqrt().mean() + (
         (images[..., 1:, :] - images[..., :-1, :]).square() + eps
     ).sqrt().mean()

@@ -17,7 +17,7 @@ Scope = Literal["update", "group", "tensor"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PercentileGaussian:
-    """ΔW + N(0, sigma²), sigma = ``sigma0`` · percentile_q(|ΔW|) over the non-zero entries.
+    """ΔW + N(0, sigma²), sigma = `sigma0 · percentile_q(|ΔW|)` over the non-zero entries.
 
     Guarantee: **none** (ε: none). The scale depends on the data, and nothing bounds the update.
     In the published form the 11 million weights set sigma, which is far below the size of BN
@@ -87,7 +87,7 @@ class PercentileGaussian:
 
 
 def magnitude_percentile(values: Sequence[Value], percentile: float) -> float:
-    """The ``percentile`` of |v| over all non-zero entries of ``values``; 0 if there is none.
+    """The ``percentile`` of `|v|` over all non-zero entries of ``values``; 0 if there is none.
 
     Linear between order statistics, as ``numpy.percentile``; makes one copy of the values.
     """

@@ -121,10 +121,10 @@ def centre(patches: Tensor, *, per_image: bool = False) -> Tensor:
 
 
 def outside_share(patches: Tensor, basis: Tensor) -> Tensor:
-    """|A - A V V^T|^2 / |A|^2 for (centred) patches A [B, L, D], basis V^T [rank, D]; in [0, 1].
+    """`|A - A V V^T|^2 / |A|^2` for (centred) patches A [B, L, D], basis V^T [rank, D]; in [0, 1].
 
     0 where every patch lies in the row space. Scale-free, so that it cannot be lowered by
-    darkening the image. Not 1 - |A V|^2 / |A|^2: equal, but it cancels near the truth.
+    darkening the image. Not `1 - |A V|^2 / |A|^2`: equal, but it cancels near the truth.
     """
     outside = patches - (patches @ basis.T) @ basis
     return outside.square().sum() / (patches.square().sum() + 1e-12)
