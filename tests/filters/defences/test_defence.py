@@ -13,7 +13,7 @@ from medleak.filters.registry import ROWS
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_every_defence_of_the_table_has_the_form_of_one(row):
     kind: Any = row.make
-    assert dataclasses.is_dataclass(kind)
+    assert dataclasses.is_dataclass(row.make)
     assert kind.__dataclass_params__.frozen
     wanted = inspect.signature(Defence.__call__).parameters
     found = inspect.signature(kind.__call__).parameters
