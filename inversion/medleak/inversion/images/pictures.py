@@ -1,6 +1,8 @@
 """Pictures for human eyes: bare reconstructions, and panels that set them beside the truth."""
 
 import io
+import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,35 +140,23 @@ def _font(points: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(points)
 
 
+class _Wrapper(textwrap.TextWrapper):
+    """Breaks at spaces and after ':', ',' or '+', as texts of defences have them."""
+
+    wordsep_re = re.compile(r"(\s+)|(?<=[:,+])")
+
+
 def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
-    """Lines of at most ``width`` px, broken at spaces, after ':', ',' or '+', else anywhere."""
+    """Lines of at most ``width`` px; a word that is too long for one is cut."""
     lines: list[str] = []
     for paragraph in text.splitlines():
-        line = ""
-        for piece in _pieces(paragraph):
-            if line and font.getlength((line + piece).rstrip()) > width:
-                lines.append(line.rstrip())
-                line = ""
-            while font.getlength(piece.rstrip()) > width:
-                cut = next(
-                    n
-                    for n in range(len(piece), 0, -1)
-                    if font.getlength(piece[:n]) <= width or n == 1
-                )
-                lines.append(piece[:cut])
-                piece = piece[cut:]
-            line += piece
-        lines.append(line.rstrip())
+        characters = max(1, len(paragraph))
+        found = _Wrapper(characters).wrap(paragraph)
+        while characters > 1 and any(font.getlength(line) > width for line in found):
+            characters -= 1
+            found = _Wrapper(characters).wrap(paragraph)
+        lines += found or [""]
     return lines
-
-
-def _pieces(text: str) -> list[str]:
-    pieces = [""]
-    for character in text:
-        pieces[-1] += character
-        if character in " :,+":
-            pieces.append("")
-    return [p for p in pieces if p]
 
 
 def _height(lines: Sequence[str], points: int) -> int:
