@@ -158,13 +158,14 @@ def _dp_sgd(job: Job) -> dict[str, "DPSGD"]:
     """DP-SGD of each site; empty if the job trains without."""
     if job.max_grad_norm is None or job.scale is None:
         return {}
-    from medleak.custom.training.dp_sgd import DPSGD, noise_multiplier_for, sample_rate_for
+    from medleak.custom.training.dp_sgd import DPSGD, sample_rate_for
+    from medleak.filters.privacy.accounting import dp_sgd_noise_for
 
     @cache  # sites with the same sampling rate have the same noise
     def noise(sample_rate: float) -> float:
         if job.target_epsilon is None:
             raise ValueError("Neither noise_multiplier nor target_epsilon says how much noise.")
-        return noise_multiplier_for(
+        return dp_sgd_noise_for(
             target_epsilon=job.target_epsilon,
             target_delta=job.target_delta,
             sample_rate=sample_rate,
@@ -195,6 +196,8 @@ def _adapter(step: Defence, job: Job) -> Filter:
         f.name: getattr(step, f.name) for f in fields(step) if getattr(step, f.name) != f.default
     }
     kind = getattr(adapters, type(step).__name__)
+    if guarantee_of(step) is not None:
+        arguments["disclose"] = ["schedule"]  # the recorder and the audit of these jobs need it
     if job.error_feedback and issubclass(kind, CompressionFilter):
         arguments |= {"error_feedback": True, "state_dir": STATE_DIR}
     if isinstance(step, Withhold):
@@ -220,7 +223,8 @@ def _add_filters(made: FedAvgRecipe, job: Job, plans: Mapping[str, "DPSGD"]) -> 
             made.add_client_input_filter(budget, tasks=[TRAIN], clients=[name])
     if plans:
         metrics = "pass" if job.share_metrics else "drop"
-        made.add_client_output_filter(adapters.DeclareDPSGD(metrics=metrics), tasks=[TRAIN])
+        declare = adapters.DeclareDPSGD(metrics=metrics, disclose=["schedule"])
+        made.add_client_output_filter(declare, tasks=[TRAIN])
     if plans or any(guarantee_of(step) is not None for step in steps):
         made.add_client_output_filter(
             adapters.PrivacyLedger(

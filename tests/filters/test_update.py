@@ -42,8 +42,10 @@ def test_a_sound_update_passes(update, global_state):
 def test_counters_may_be_whole_or_relative_to_an_averaged_float(
     update, global_state, before, count
 ):
-    global_state["bn1.num_batches_tracked"] = before
-    check_update({**update, "bn1.num_batches_tracked": count}, global_state)
+    for layer in ("bn1", "layer1.bn2"):
+        global_state[f"{layer}.num_batches_tracked"] = before
+        update[f"{layer}.num_batches_tracked"] = count
+    check_update(update, global_state)
 
 
 BROKEN = {

@@ -4,10 +4,12 @@
 like weights. ``drop`` leaves them out of the update: the server keeps its own (to train on with
 local ones, see :mod:`medleak.filters.defences.withholding`). ``pass`` sends them as they are,
 which hands the attacker the strongest known signal: for audits, not for protection. Counters are
-never noised: ``drop`` drops them too, the others pass them.
+never noised: ``drop`` drops them too, the others pass them unless the defence promises an ε. Fixed
+entries (integers, checked to be unchanged) always pass: they are zero.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from medleak.filters.update import (
     UpdateError,
     Value,
     check_update,
+    fixed_entries,
     kinds,
 )
 
@@ -30,7 +33,12 @@ Step = Callable[[dict[str, Value], Mapping[str, Kind]], Mapping[str, Value]]
 
 
 def protect_entries(
-    update: Update, step: Step, *, buffers: Buffers, global_state: Mapping[str, object] | None
+    update: Update,
+    step: Step,
+    *,
+    buffers: Buffers,
+    global_state: Mapping[str, object] | None,
+    counters: Literal["pass", "drop"] = "pass",
 ) -> dict[str, Value]:
     """Run a defence's ``step`` on the entries that ``buffers`` selects, and add or drop the rest.
 
@@ -40,6 +48,7 @@ def protect_entries(
         step: Maps the selected entries, and the kind of each, to their protected values.
         buffers: Policy for running means, variances and counters, see the module.
         global_state: The model that the server sent; needed when a variance is selected.
+        counters: ``drop`` leaves them out whatever ``buffers`` says.
 
     Raises:
         UpdateError: See :func:`check_update` and :func:`keep_variances_positive`.
@@ -47,14 +56,19 @@ def protect_entries(
     check_update(update, global_state)
     # With the model's names too, a BN layer is known even if its statistics were withheld before.
     kind_of = kinds([*update, *(global_state or ())])
-    chosen = {n: v for n, v in update.items() if _is_chosen(kind_of[n], buffers)}
+    fixed = fixed_entries(update) | fixed_entries(global_state or {})
+    chosen = {n: v for n, v in update.items() if n not in fixed and _is_chosen(kind_of[n], buffers)}
     if not chosen:
         raise UpdateError(
             f'With buffers="{buffers}" no entry is left to protect, so the update would leave bare '
             "or empty. Withhold less before this defence."
         )
     result = keep_variances_positive(step(chosen, kind_of), kind_of, global_state)
-    passed = {} if buffers == "drop" else {n: v for n, v in update.items() if n not in chosen}
+    passed = {
+        n: v
+        for n, v in update.items()
+        if n in fixed or (n not in chosen and _is_passed(kind_of[n], buffers, counters))
+    }
     together = {**result, **passed}
     return {n: together[n] for n in update if n in together}
 
@@ -88,6 +102,10 @@ def keep_variances_positive(
 
 def _is_chosen(kind: Kind, buffers: Buffers) -> bool:
     return kind in ("weight", "bn_affine") or (kind in STATISTICS and buffers == "noise")
+
+
+def _is_passed(kind: Kind, buffers: Buffers, counters: Literal["pass", "drop"]) -> bool:
+    return buffers != "drop" and not (kind == "counter" and counters == "drop")
 
 
 def _lowest_difference(

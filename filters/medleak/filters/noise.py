@@ -17,6 +17,9 @@ from 64-bit uniforms, not an exact sampler: tails end at 9.5 standard deviations
 scales), and the probability of a grid point is close to the ideal one, not equal to it. For values
 above 2^29 scales the grid is finer than float64. Timing is not constant. An attacker who reads the
 process's memory sees key and update alike.
+
+**Survival.** A value that is large for its dtype swallows noise that is small beside it: such a
+tensor is refused by name, before its noise is drawn and again by counting what came out unchanged.
 """
 
 import hashlib
@@ -28,11 +31,13 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from medleak.filters.update import Value
+from medleak.filters.update import UpdateError, Value
 
 _CHUNK = 1 << 16
 _ZEROS = memoryview(bytes(8 * _CHUNK))
 _GRID_BITS = 24
+# Share of a tensor's entries that may come out of the rounding as they went in, by chance.
+UNTOUCHED = 2.0**-7
 
 
 class NoiseSource:
@@ -101,17 +106,25 @@ def uniform(source: NoiseSource, count: int) -> NDArray[np.float64]:
     return _open_uniform(source.words(count))
 
 
-def add_gaussian(value: Value, sigma: float, source: NoiseSource, *, factor: float = 1.0) -> Value:
+def add_gaussian(
+    value: Value, sigma: float, source: NoiseSource, *, factor: float = 1.0, name: str = "a value"
+) -> Value:
     """``factor`` · ``value`` + N(0, ``sigma``²) in every entry; same shape, dtype and type.
 
     No entry of ``factor`` · ``value`` grows on its way to the grid, so a norm bound holds there.
+
+    Raises:
+        UpdateError: ``value`` (``name`` in the message) is so large for its dtype that rounding
+            takes the noise away again, or so small a type that the noise overflows it.
     """
-    return _add(value, sigma, source, standard_normal, factor)
+    return _add(value, sigma, source, standard_normal, factor, name)
 
 
-def add_laplace(value: Value, scale: float, source: NoiseSource, *, factor: float = 1.0) -> Value:
+def add_laplace(
+    value: Value, scale: float, source: NoiseSource, *, factor: float = 1.0, name: str = "a value"
+) -> Value:
     """``factor`` · ``value`` + Laplace(``scale``); see :func:`add_gaussian`."""
-    return _add(value, scale, source, standard_laplace, factor)
+    return _add(value, scale, source, standard_laplace, factor, name)
 
 
 def grid_spacing(scale: float) -> float:
@@ -120,7 +133,7 @@ def grid_spacing(scale: float) -> float:
 
 
 def _add(
-    value: Value, scale: float, source: NoiseSource, sampler: _Sampler, factor: float
+    value: Value, scale: float, source: NoiseSource, sampler: _Sampler, factor: float, name: str
 ) -> Value:
     spacing = grid_spacing(scale)
     if not (math.isfinite(scale) and scale > 0 and spacing > 0):
@@ -129,23 +142,66 @@ def _add(
             "Check the update's size and the defence's parameters."
         )
     flat = np.ascontiguousarray(value).reshape(-1)
+    _check_resolution(flat, scale, factor, name)
     out = np.empty_like(flat)
+    untouched = 0
     for part in chunks(flat.size):
         noise = sampler(source, part.stop - part.start)
         noise *= scale / spacing
         np.rint(noise, out=noise)
-        noise += np.trunc(flat[part].astype(np.float64) * (factor / spacing))
+        bare = flat[part].astype(np.float64)
+        bare *= factor / spacing
+        noise += np.trunc(bare, out=bare)
         noise *= spacing
+        bare *= spacing
         with np.errstate(over="ignore"):
             out[part] = noise
+            untouched += int(np.count_nonzero(out[part] == bare.astype(flat.dtype)))
         if not np.isfinite(out[part]).all():
-            raise ValueError(
-                f"The noise overflows {flat.dtype}: the result could not be averaged. Use less "
-                "noise or send float32."
+            raise UpdateError(
+                f"The noise overflows {flat.dtype} in {name}: the result could not be averaged. "
+                "Use less noise or send float32."
             )
-    if isinstance(value, np.generic):
-        return out[0]
-    return out.reshape(value.shape)
+    _check_untouched(untouched, flat, scale, name)
+    shaped = out.reshape(value.shape)
+    return shaped[()] if isinstance(value, np.generic) else shaped
+
+
+def _check_resolution(flat: NDArray[np.floating], scale: float, factor: float, name: str) -> None:
+    """Refuse noise that the dtype of ``flat`` cannot show beside values of this size.
+
+    An entry whose neighbours in its dtype are u apart comes out unchanged with probability of at
+    most u / (2 · scale), for Laplace noise and Gaussian alike; u is at most eps · |value|.
+    """
+    if not flat.size:
+        return
+    kind = np.finfo(flat.dtype)
+    largest = total = 0.0
+    for part in chunks(flat.size):
+        size = np.abs(flat[part], dtype=np.float64)
+        largest = max(largest, float(size.max()))
+        total += float(size.sum())
+    widest = max(float(kind.eps) * largest * factor, float(kind.smallest_subnormal))
+    mean = float(kind.eps) * total * factor / flat.size + float(kind.smallest_subnormal)
+    if widest > scale or mean > 2 * scale * UNTOUCHED:
+        raise UpdateError(
+            f"{name} is too large for the noise: values up to {largest * factor:.3g} in "
+            f"{flat.dtype} are up to {widest:.2g} apart, and noise of scale {scale:.2g} would be "
+            "rounded away, so it would leave bare under a declared defence. Give statistics a "
+            'scale of their own (percentile_gaussian with scope="group"), send float32, or '
+            "withhold this entry."
+        )
+
+
+def _check_untouched(count: int, flat: NDArray[np.floating], scale: float, name: str) -> None:
+    """Refuse a result in which more entries equal the raw ones than chance gives (1 in 10^8)."""
+    expected = UNTOUCHED * flat.size
+    if count > expected + 6 * math.sqrt(expected) + 3:
+        raise UpdateError(
+            f"{count} of {flat.size} entries of {name} are the same after noise of scale "
+            f"{scale:.2g} was added: it would leave bare under a declared defence. Use more noise, "
+            "or send a wider type."
+        )
 
 
 def chunks(size: int) -> Iterator[slice]:

@@ -2,9 +2,12 @@
 
 An update maps the names of ``model.state_dict()`` to local minus global, buffers included. The kind
 of an entry is read off its *name*: federated averaging turns the integer ``num_batches_tracked``
-into a float, so a dtype says nothing.
+into a float, so a dtype says nothing. *Fixed* entries, the integer and boolean buffers of a network
+(the position indices of a Swin transformer), are never noised, as another index is another network:
+they must be what the server sent.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -27,6 +30,10 @@ DECLARED = "medleak_defences"
 """Where filters leave word of themselves in the meta of an update: a list of dicts."""
 
 _FLOATS = (np.float16, np.float32, np.float64)
+# An averaging server may have turned these into floats: their names tell them in any dtype.
+_FIXED_NAMES = ("relative_position_index", "position_ids")
+_LONGEST_NAME = 512
+MAX_BATCHES = 100_000  # of one round; a counter that grows by more carries something else
 
 
 class UpdateError(ValueError):
@@ -53,18 +60,36 @@ def kinds(names: Iterable[str]) -> dict[str, Kind]:
     return found
 
 
-def check_update(update: Update, global_state: Mapping[str, object] | None = None) -> None:
+def fixed_entries(state: Mapping[str, object]) -> set[str]:
+    """The integer and boolean entries of ``state``, counters excepted."""
+    kind_of = kinds(state)
+    return {
+        n
+        for n, v in state.items()
+        if kind_of[n] != "counter" and (_leaf(n) in _FIXED_NAMES or _dtype_kind(v) in "iub")
+    }
+
+
+def check_update(
+    update: Update,
+    global_state: Mapping[str, object] | None = None,
+    *,
+    max_batches: int = MAX_BATCHES,
+) -> None:
     """Raise :class:`UpdateError` unless every entry of ``update`` can be protected.
 
     Args:
-        update: Name to delta; arrays of any shape or numpy scalars, float16/32/64. A counter
-            (``num_batches_tracked``) may also be an integer.
+        update: Name to delta; plain arrays of any shape or numpy scalars, float16/32/64. A counter
+            (``num_batches_tracked``) may also be an integer; an integer or boolean entry must be
+            zero, see :func:`fixed_entries`.
         global_state: The model that the site trained from: same shapes, all names. None skips the
             comparison.
+        max_batches: By how much a counter may grow at most.
 
     Raises:
-        UpdateError: Empty; a name that is no string; not a numpy value; an unsupported dtype; NaN
-            or inf; all zero; a counter that is not a single whole number; a name that
+        UpdateError: Empty; a name that is no plain text; not a plain numpy value; an unsupported
+            dtype; NaN or inf; all zero; a fixed entry that changed; a counter that is not a single
+            whole number, or grows by another number than the other counters that grow; a name that
             ``global_state`` has not, or another shape. Entries may be missing: what is not there
             does not leak (that none went missing *by accident* is the adapters' check).
     """
@@ -74,38 +99,112 @@ def check_update(update: Update, global_state: Mapping[str, object] | None = Non
             "training failed. Check the client's training script."
         )
     kind_of = kinds(_names(update))
+    fixed = fixed_entries(update) | fixed_entries(global_state or {})
     for name, value in update.items():
-        _check_value(name, value, kind_of[name])
-    bad = [name for name, value in update.items() if not np.isfinite(value).all()]
+        _check_value(name, value, kind_of[name], name in fixed)
+    bad = [n for n, value in update.items() if n not in fixed and not np.isfinite(value).all()]
     if bad:
         raise UpdateError(
             f"Update holds NaN or inf in {_some(bad)}: noise cannot be scaled to it nor its norm "
             "bounded. Training diverged; skip this round or lower the learning rate."
         )
-    if not any(np.any(v) for n, v in update.items() if kind_of[n] != "counter"):
+    trained = (v for n, v in update.items() if kind_of[n] != "counter" and n not in fixed)
+    if not any(np.any(v) for v in trained):
         raise UpdateError(
             "The update is zero in every entry: nothing was trained, and noise scaled to the "
             "update would be zero too. Check that the client trains, and sends a DIFF."
         )
     if global_state is not None:
-        _check_against(update, kind_of, global_state)
+        _check_against(update, global_state)
+        batches_of(update, global_state, max_batches=max_batches)
+
+
+def batches_of(
+    update: Update, state: Mapping[str, object], *, max_batches: int = MAX_BATCHES
+) -> dict[str, int]:
+    """How many batches each counter of ``update`` counted this round, in the model's ``state``.
+
+    Counters leave bare, so they may say one thing only: the number of batches, the same for every
+    layer that was in training mode, 0 for the others.
+
+    Raises:
+        UpdateError: They say something else.
+    """
+    found: dict[str, int] = {}
+    for name, kind in kinds(update).items():
+        if kind != "counter":
+            continue
+        before = float(np.asarray(state[name]).item())
+        after = before + float(np.asarray(update[name]).item())
+        # The local counter is whole, the averaged global one need not be.
+        coarse = np.result_type(np.float16, np.asarray(state[name]), np.asarray(update[name]))
+        slack = 1e-3 + 2 * float(np.spacing(np.abs(np.asarray(after, coarse))))
+        whole = math.isfinite(after) and abs(after - round(after)) <= slack < 0.5
+        if not whole or round(after) < math.floor(before):
+            raise UpdateError(
+                f"{name} gives {after:g} batches after training, not a whole number that counts on "
+                f"from {before:g}: another filter noised it, or it carries something else. Remove "
+                "that filter."
+            )
+        found[name] = round(after) - math.floor(before)
+    grown = sorted(set(found.values()) - {0})
+    if len(grown) > 1 or (grown and grown[0] > max_batches):
+        raise UpdateError(
+            f"The counters of batches grew by {', '.join(map(str, grown[:3]))}: they leave without "
+            f"noise, so all that grow must by one number, at most {max_batches} here. Use each "
+            "norm layer once a step, or group norm, which counts nothing."
+        )
+    return found
+
+
+def check_noised_by_training(update: Update) -> None:
+    """Raise :class:`UpdateError` if DP-SGD cannot have noised everything that changed.
+
+    DP-SGD adds noise to every number of every tensor that it trains, in every step. So statistics
+    of batches, which no optimiser trains, must be as they came; and in a tensor that changed, all
+    but a few numbers must have.
+    """
+    kind_of = kinds(update)
+    for name, value in update.items():
+        changed = int(np.count_nonzero(value))
+        if not changed or kind_of[name] == "counter":
+            continue
+        if kind_of[name] in STATISTICS:
+            raise UpdateError(
+                f"{name} changed under DP-SGD: it was computed from images and has no noise. Use "
+                "group norm, or a norm layer without running statistics."
+            )
+        same, chance = value.size - changed, value.size * 2.0**-7
+        if same > chance + 6 * math.sqrt(chance) + 3:
+            raise UpdateError(
+                f"{same} of {value.size} numbers of {name} did not change under DP-SGD, and the "
+                "others did: that is not its noise, or the noise was rounded away. Raise the "
+                "learning rate, or train in float32."
+            )
 
 
 def _names(update: Update) -> list[str]:
-    wrong = [n for n in update if not isinstance(n, str) or not n]
+    wrong = [n for n in update if type(n) is not str or not 0 < len(n) <= _LONGEST_NAME]
     if wrong:
         raise UpdateError(
-            f"Update has names that are no text: {wrong[:3]!r}. Names decide what is noised: "
+            f"Update has names that are no text: {wrong[:3]!r:.200}. Names decide what is noised: "
             "send the state_dict's own names."
+        )
+    strange = [n for n in update if not (n.isascii() and n.isprintable())]
+    if strange:
+        raise UpdateError(
+            f"Update has a name with characters outside of printable ASCII: {strange[0]!a}. A "
+            "look-alike letter would make batch-norm statistics pass for weights. Rename the layer."
         )
     return list(update)
 
 
-def _check_value(name: str, value: object, kind: Kind) -> None:
-    if not isinstance(value, np.ndarray | np.generic):
+def _check_value(name: str, value: object, kind: Kind, fixed: bool) -> None:
+    if not isinstance(value, np.generic) and type(value) is not np.ndarray:
         raise UpdateError(
-            f"{name} is a {type(value).__name__}, not a numpy array: it would leave without noise. "
-            "Send arrays (server_expected_format numpy) or plain torch tensors."
+            f"{name} is a {type(value).__name__}, not a numpy array: it would leave without noise, "
+            "or computes in a way of its own. Send plain arrays (server_expected_format numpy) or "
+            "plain torch tensors."
         )
     dtype = value.dtype
     if kind == "counter":
@@ -115,14 +214,21 @@ def _check_value(name: str, value: object, kind: Kind) -> None:
                 f"{name} should be one number but is {dtype} of shape {value.shape}: counters are "
                 "sent without noise, so anything larger under this name is refused."
             )
+    elif fixed:
+        if dtype.kind not in "iubf" or np.any(value):
+            raise UpdateError(
+                f"{name} has dtype {dtype} and differs from what the server sent: integer and "
+                "boolean entries are never noised, as another index is another network, so they "
+                f"must be as they came. Keep training from changing it, or {_withhold(name)}."
+            )
     elif dtype.type not in _FLOATS:
         raise UpdateError(
             f"{name} has dtype {dtype}, on which noise is not defined (float16, float32, float64 "
-            "are). Withhold this entry or convert it in the training script."
+            f"are). Train in float32; if the network keeps it in this type, {_withhold(name)}."
         )
 
 
-def _check_against(update: Update, kind_of: dict[str, Kind], state: Mapping[str, object]) -> None:
+def _check_against(update: Update, state: Mapping[str, object]) -> None:
     unknown = sorted(set(update) - set(state))
     if unknown:
         raise UpdateError(
@@ -136,14 +242,14 @@ def _check_against(update: Update, kind_of: dict[str, Kind], state: Mapping[str,
                 f"{name} has shape {value.shape}, the global model {sent.shape}: this is not a "
                 "difference to the model of this round. Check the client's training script."
             )
-        if kind_of[name] == "counter":
-            count = float(sent.item()) + float(value.item())
-            # The local counter is whole, the averaged global one need not be.
-            if abs(count - round(count)) > 1e-3 + 1e-6 * abs(count) or count < 0:
-                raise UpdateError(
-                    f"{name} gives {count:g} batches after training, not a whole number: another "
-                    "filter noised it, or it carries something else. Remove that filter."
-                )
+
+
+def _dtype_kind(value: object) -> str:
+    return value.dtype.kind if isinstance(value, np.ndarray | np.generic) else "?"
+
+
+def _withhold(name: str) -> str:
+    return f'list medleak.filters.adapters.Withhold("send", ["{name}"]) before the other filters'
 
 
 def _leaf(name: str) -> str:

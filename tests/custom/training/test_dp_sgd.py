@@ -5,26 +5,33 @@ import math
 import numpy as np
 import pytest
 import torch
+import torchvision
 from opacus.accountants.utils import get_noise_multiplier
 from scipy import stats
 from torch import nn
 
+from medleak.custom import networks
 from medleak.custom.networks import resnet18, resnet18_groupnorm
 from medleak.custom.training import dp_sgd
 from medleak.custom.training.dp_sgd import (
     DPSGD,
-    noise_multiplier_for,
     sample_rate_for,
     train_dp_sgd,
 )
 from medleak.custom.training.sgd import LocalSGD, Normalisation, train
 from medleak.filters.noise import NoiseSource
 from medleak.filters.privacy import accounting
+from medleak.filters.privacy.accounting import dp_sgd_noise_for
 
 pytestmark = pytest.mark.slow
 
 PLAIN = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-NOISELESS = 1e-9  # in units of max_grad_norm
+
+
+@pytest.fixture
+def noiseless(monkeypatch):
+    """The mechanism without its last part, so that the rest can be compared exactly."""
+    monkeypatch.setattr(dp_sgd, "add_gaussian", lambda value, *_, **__: value)
 
 
 def network(width=4):
@@ -68,18 +75,20 @@ def clipped_gradients(n, max_grad_norm):
     return torch.stack(rows).numpy()
 
 
-@pytest.mark.parametrize("n", [1, 5, 19])  # less than, more than one part of a batch
+@pytest.mark.usefixtures("noiseless")
+@pytest.mark.parametrize("n", [1, 5, 19])
 @pytest.mark.parametrize("max_grad_norm", [0.05, 1e3])
 def test_without_noise_a_step_is_the_mean_of_the_clipped_gradients_of_the_images(n, max_grad_norm):
-    mechanism = DPSGD(noise_multiplier=NOISELESS, max_grad_norm=max_grad_norm, sample_rate=1)
+    mechanism = DPSGD(noise_multiplier=1.0, max_grad_norm=max_grad_norm, sample_rate=1)
     update, losses = updated(network(), n, mechanism)
     expected = -clipped_gradients(n, max_grad_norm).mean(0)
     np.testing.assert_allclose(update, expected, atol=1e-5 * max(1, abs(expected).max()))
     assert len(losses) == 1
 
 
+@pytest.mark.usefixtures("noiseless")
 def test_without_clipping_noise_or_sampling_it_is_sgd():
-    mechanism = DPSGD(noise_multiplier=1e-12, max_grad_norm=1e3, sample_rate=1)
+    mechanism = DPSGD(noise_multiplier=1.0, max_grad_norm=1e3, sample_rate=1)
     schedule = LocalSGD(batch_size=6, local_epochs=3, lr=0.1, momentum=0.9, weight_decay=1e-3)
     private, plain = network(), network()
     images, labels = batch(6)
@@ -109,9 +118,10 @@ def test_an_empty_batch_is_a_step_of_noise_alone(monkeypatch):
     assert update.std() == pytest.approx(math.sqrt(2) * 3.0 / 0.5, rel=0.02)
 
 
+@pytest.mark.usefixtures("noiseless")
 def test_the_normaliser_is_the_expected_batch_size_and_not_the_drawn_one(monkeypatch):
     monkeypatch.setattr(dp_sgd, "_poisson", lambda *_: torch.tensor([0]))
-    mechanism = DPSGD(noise_multiplier=NOISELESS, max_grad_norm=1e-3, sample_rate=1 / 2)
+    mechanism = DPSGD(noise_multiplier=1.0, max_grad_norm=1e-3, sample_rate=1 / 2)
     update, _ = updated(network(), 5, mechanism)
     # Two steps with gradients of norm 1e-3, nearly in one direction, over 2.5 images.
     assert np.linalg.norm(update) == pytest.approx(2 * 1e-3 / 2.5, rel=1e-2)
@@ -153,9 +163,116 @@ def test_a_resnet_with_group_norm_trains_and_one_with_batch_norm_is_refused_in_o
     schedule = LocalSGD(batch_size=2)
     assert len(train_dp_sgd(net, images, labels, schedule, mechanism, PLAIN, source)) == 1
     assert not torch.equal(net.get_parameter("features.conv1.weight"), before)
-    with pytest.raises(ValueError, match=r"BatchNorm .*Use resnet18_groupnorm") as caught:
+    with pytest.raises(ValueError, match=r"BatchNorm.*Use resnet18_groupnorm") as caught:
         train_dp_sgd(resnet18(), images, labels, schedule, mechanism, PLAIN, source)
     assert "\n" not in str(caught.value)
+
+
+class Buffered(nn.Module):
+    """Keeps the mean of what went through it: in a buffer that is sent, or in one that is not."""
+
+    def __init__(self, persistent=True):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1), persistent=persistent)
+
+    def forward(self, x):
+        self.seen += x.detach().mean()
+        return x
+
+
+class Nudged(nn.Module):
+    """A frozen weight that follows its input."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1), requires_grad=False)
+
+    def forward(self, x):
+        self.weight += x.detach().mean()
+        return x
+
+
+def frozen(layer):
+    return layer.requires_grad_(False)
+
+
+KEEPING_STATISTICS = {
+    "batch norm": lambda: nn.BatchNorm2d(4),
+    "batch norm without weights": lambda: nn.BatchNorm2d(4, affine=False),
+    "batch norm with frozen weights": lambda: frozen(nn.BatchNorm2d(4)),
+    "batch norm without statistics": lambda: nn.BatchNorm2d(4, track_running_stats=False),
+    "batch norm over sites": lambda: nn.SyncBatchNorm(4),
+    "instance norm that tracks": lambda: nn.InstanceNorm2d(4, track_running_stats=True),
+    "the same, frozen": lambda: frozen(nn.InstanceNorm2d(4, affine=True, track_running_stats=True)),
+}
+KEEPING_OTHERWISE = {
+    "a buffer": Buffered,
+    "a buffer that is not sent": lambda: Buffered(persistent=False),
+    "a frozen weight": Nudged,
+}
+SOUND = {
+    "instance norm": lambda: nn.InstanceNorm2d(4, affine=True),
+    "frozen group norm": lambda: frozen(nn.GroupNorm(2, 4)),
+    "frozen convolution": lambda: frozen(nn.Conv2d(4, 4, 1)),
+}
+
+
+def with_layer(layer):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), layer, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
+
+
+@pytest.mark.parametrize("case", [*KEEPING_STATISTICS, *KEEPING_OTHERWISE])
+def test_what_would_leave_without_noise_is_refused_whatever_layer_keeps_it(case):
+    make = {**KEEPING_STATISTICS, **KEEPING_OTHERWISE}[case]
+    mechanism = DPSGD(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=1)
+    message = "cannot train this network: 1 is a" if case in KEEPING_STATISTICS else "Training chan"
+    with pytest.raises(ValueError, match=message):
+        updated(with_layer(make()), 2, mechanism)
+
+
+@pytest.mark.parametrize("case", SOUND)
+def test_layers_that_keep_nothing_train(case):
+    mechanism = DPSGD(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=1)
+    assert len(updated(with_layer(SOUND[case]()), 2, mechanism)[1]) == 1
+
+
+def test_noise_that_is_rounded_away_in_the_weights_is_refused():
+    mechanism = DPSGD(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=1)
+    with pytest.raises(ValueError, match="noise was rounded away"):
+        updated(network(), 2, mechanism, lr=1e-8)
+
+
+def test_a_head_that_no_image_reaches_gets_noise_alone():
+    class TwoHeads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.unused = network(), nn.Linear(50, 20)
+
+        def forward(self, x):
+            return self.body(x)
+
+    net = TwoHeads()
+    before = net.unused.weight.detach().clone()
+    updated(net, 2, DPSGD(noise_multiplier=2.0, max_grad_norm=1.0, sample_rate=1))
+    noise = (net.unused.weight.detach() - before).numpy().ravel()  # of 2 · 1 over 2 images: 1
+    assert stats.kstest(noise, "norm").pvalue > 1e-4
+
+
+@pytest.mark.parametrize("name", ["densenet121_groupnorm", "swin_t"])
+def test_networks_with_views_and_attention_train(name):
+    if name == "swin_t":
+        torch.manual_seed(0)
+        net = torchvision.models.swin_t(num_classes=2)
+    else:
+        net = networks.densenet121_groupnorm()
+    mechanism = DPSGD(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=1)
+    images, labels = torch.rand(2, 1, 64, 64), torch.tensor([0, 1])
+    schedule = LocalSGD(batch_size=2)
+    losses = train_dp_sgd(net, images, labels, schedule, mechanism, PLAIN, NoiseSource.secure())
+    assert math.isfinite(losses[0])
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update_is_sent():
@@ -187,7 +304,7 @@ def test_an_epoch_has_the_steps_of_plain_sgd_and_draws_every_image_once_on_avera
 @pytest.mark.filterwarnings("ignore:Optimal order is the largest:UserWarning")  # its first tries
 @pytest.mark.parametrize(("rate", "steps"), [(1 / 16, 48), (1 / 2, 6)])
 def test_the_noise_for_a_target_agrees_with_opacus_and_meets_the_ledgers_epsilon(rate, steps):
-    found = noise_multiplier_for(target_epsilon=8, target_delta=1e-5, sample_rate=rate, steps=steps)
+    found = dp_sgd_noise_for(target_epsilon=8, target_delta=1e-5, sample_rate=rate, steps=steps)
     theirs = get_noise_multiplier(
         target_epsilon=8, target_delta=1e-5, sample_rate=rate, steps=steps, accountant="rdp"
     )
@@ -197,7 +314,7 @@ def test_the_noise_for_a_target_agrees_with_opacus_and_meets_the_ledgers_epsilon
 
 
 def test_one_image_without_sampling_costs_what_the_gaussian_mechanism_costs():
-    found = noise_multiplier_for(target_epsilon=8, target_delta=1e-5, sample_rate=1, steps=3)
+    found = dp_sgd_noise_for(target_epsilon=8, target_delta=1e-5, sample_rate=1, steps=3)
     exact = accounting.epsilon([accounting.gaussian(found / math.sqrt(3))], 1e-5)
     assert 7.97 < exact <= 8
 
@@ -224,4 +341,4 @@ def test_no_images_and_no_target_are_refused():
         sample_rate_for(0, 4)
     for epsilon, delta in ((0, 1e-5), (math.inf, 1e-5), (1, 0)):
         with pytest.raises(ValueError, match=r"target_epsilon|delta"):
-            noise_multiplier_for(target_epsilon=epsilon, target_delta=delta, sample_rate=1, steps=1)
+            dp_sgd_noise_for(target_epsilon=epsilon, target_delta=delta, sample_rate=1, steps=1)

@@ -13,6 +13,7 @@ from nvflare.apis.filter import ContentBlockedException
 from medleak.filters.adapters import (
     ClippedGaussian,
     DeclareDPSGD,
+    GlobalModel,
     PercentileGaussian,
     PrivacyBudget,
     PrivacyLedger,
@@ -35,6 +36,11 @@ def entries(site):
     return ledger.read(site.root / "medleak_ledger.jsonl").entries
 
 
+def without_statistics(update):
+    """As a network with group norm: batch statistics do not change."""
+    return {n: np.zeros_like(v) if "running" in n else v for n, v in update.items()}
+
+
 def test_each_round_is_one_entry_with_epsilon_so_far(site, update, global_state):
     _, _, sent = (
         site.send(chain(), site.result(update), global_state, round_number=r) for r in (0, 1, 2)
@@ -46,7 +52,12 @@ def test_each_round_is_one_entry_with_epsilon_so_far(site, update, global_state)
         "entries": 3,
         "head": entries(site)[-1].hash,
         "delta": 1e-5,
-        "epsilon": [{"unit": "client", "relation": "replace", "epsilon": pytest.approx(expected)}],
+        "epsilon": [
+            {
+                **{"unit": "client", "relation": "replace", "beside": []},
+                "epsilon": pytest.approx(expected),
+            }
+        ],
     }
 
 
@@ -59,11 +70,55 @@ def test_a_repeated_round_sends_the_same_update_and_costs_nothing(site, update, 
         np.testing.assert_array_equal(first.data[name], again.data[name])
 
 
-def test_a_repeated_round_without_its_stored_update_is_a_second_release(site, update, global_state):
+def test_a_repeated_round_without_its_stored_update_is_refused(site, update, global_state):
     site.send(chain(), site.result(update), global_state)
-    (site.root / "medleak_ledger.release.safetensors").unlink()
-    site.send(chain(), site.result(update), global_state)
+    (stored,) = site.root.rglob("medleak_state/**/*.safetensors")
+    stored.unlink()
+    with pytest.raises(ContentBlockedException, match="no longer stored"):
+        site.send(chain(), site.result(update), global_state)
+    assert len(entries(site)) == 1
+    site.send(chain(), site.result(update), global_state, round_number=4)
     assert len(entries(site)) == 2
+
+
+def test_rounds_in_turn_send_what_they_sent_before(site, update, global_state):
+    sent = {}
+    for r in (7, 8, 7, 9, 8, 7):
+        update["fc.weight"] += np.float32(1e-5)
+        now = site.send(chain(), site.result(update), global_state, round_number=r)
+        before = sent.setdefault(r, now)
+        np.testing.assert_array_equal(before.data["fc.weight"], now.data["fc.weight"])
+    assert [e.spend.round for e in entries(site)] == [7, 8, 9]
+
+
+def test_a_round_too_old_to_be_stored_is_not_released_again(site, update, global_state):
+    for r in range(5):
+        site.send(chain(), site.result(update), global_state, round_number=r)
+    assert len(list(site.root.rglob("medleak_state/**/*.safetensors"))) == 3
+    with pytest.raises(ContentBlockedException, match="a round is released once"):
+        site.send(chain(), site.result(update), global_state, round_number=0)
+
+
+def test_another_model_in_the_same_round_gets_neither_the_old_nor_a_new_update(
+    site, update, global_state
+):
+    site.send(chain(), site.result(update), global_state)
+    other = {**global_state, "fc.weight": global_state["fc.weight"] + 1}
+    with pytest.raises(ContentBlockedException, match="for another model"):
+        site.send(chain(), site.result(update), other)
+    assert len(entries(site)) == 1
+
+
+def test_a_repetition_is_said_in_the_log(site, update, global_state, caplog):
+    site.send(chain(), site.result(update), global_state)
+    site.send(chain(), site.result(update), global_state)
+    assert "was asked for again" in caplog.text
+
+
+@pytest.mark.parametrize("round_number", [-1, 2**70, None])
+def test_a_round_that_is_no_small_number_is_refused(site, update, global_state, round_number):
+    with pytest.raises(ContentBlockedException, match="must be known to keep a ledger"):
+        site.send(chain(), site.result(update), global_state, round_number=round_number)
 
 
 def test_the_same_round_of_another_job_is_another_release(site, update, global_state):
@@ -88,7 +143,8 @@ def test_post_processing_keeps_the_guarantee(site, update, global_state):
 
 def test_dp_sgd_and_a_client_mechanism_hold_side_by_side(site, update, global_state):
     both = [DeclareDPSGD(), *chain()]
-    sent = site.send(both, site.result(update, dp_sgd=DP_SGD), global_state)
+    trained = without_statistics(update)
+    sent = site.send(both, site.result(trained, dp_sgd=DP_SGD), global_state)
     units = [e["unit"] for e in sent.meta["medleak_ledger"]["epsilon"]]
     assert units == ["record", "client"]
     record = accounting.dp_sgd(**DP_SGD)
@@ -112,8 +168,7 @@ def test_a_script_cannot_declare_a_mechanism_that_did_not_run(site, update, glob
 def test_metrics_do_not_leave_beside_a_mechanism(site, update, global_state):
     result = site.result(update, initial_metrics={"accuracy": 0.9}, NUM_STEPS_CURRENT_ROUND=2)
     sent = site.send(chain(), result, global_state)
-    assert "initial_metrics" not in sent.meta
-    assert sent.meta["NUM_STEPS_CURRENT_ROUND"] == 2
+    assert sent.meta.keys() == {"medleak_defences", "medleak_ledger"}
 
 
 def test_the_budget_refuses_the_round_before_training(site, update, global_state):
@@ -151,6 +206,32 @@ def test_after_a_bare_round_no_budget_can_be_kept(site, update, global_state):
     budget = PrivacyBudget(planned=PLANNED, target_epsilon=1e6, target_delta=1e-5)
     ctx, data = site.task(global_state, round_number=1)
     with pytest.raises(ContentBlockedException, match="ε to inf"):
+        budget.process(data, ctx)
+
+
+def test_the_budget_is_asked_again_for_what_the_filters_really_did(site, update, global_state):
+    limit = accounting.epsilon([ONE], 1e-5) * 1.2
+    budget = PrivacyBudget(planned=PLANNED, target_epsilon=limit, target_delta=1e-5)
+    weaker = [ClippedGaussian(max_grad_norm=1, noise_multiplier=2), PrivacyLedger(1e-5)]
+    heuristic = [PercentileGaussian(sigma0=1), PrivacyLedger(1e-5)]
+    for filters, message in ((weaker, "would bring ε to"), (heuristic, "no such guarantee")):
+        ctx, data = site.task(global_state)
+        GlobalModel().process(budget.process(data, ctx), ctx)
+        with pytest.raises(ContentBlockedException, match=message):
+            site.through(filters, site.result(update), ctx)
+    assert entries(site) == ()
+
+
+def test_the_budget_takes_no_round_in_turn_for_a_repetition_that_is_not_stored(
+    site, update, global_state
+):
+    limit = accounting.epsilon([ONE], 1e-5) * 1.2
+    budget = PrivacyBudget(planned=PLANNED, target_epsilon=limit, target_delta=1e-5)
+    site.send(chain(), site.result(update), global_state, round_number=0)
+    for stored in site.root.rglob("medleak_state/**/*.safetensors"):
+        stored.unlink()
+    ctx, data = site.task(global_state, round_number=0)
+    with pytest.raises(ContentBlockedException, match="One more release"):
         budget.process(data, ctx)
 
 
@@ -195,7 +276,7 @@ CLIENT = """
         os.kill(os.getpid(), signal.SIGKILL)
 
     if moment == "before the entry":
-        ledger.append = die
+        ledger.Book.append = die
     if moment == "in the middle of the entry":
         whole = os.write
         os.write = lambda fd, data: (whole(fd, data[: len(data) // 2]), die())

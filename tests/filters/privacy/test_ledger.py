@@ -1,9 +1,12 @@
 """Tests of medleak.filters.privacy.ledger."""
 
+import hashlib
+import hmac
 import json
+import os
 import stat
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -77,11 +80,117 @@ def test_removing_repeating_or_reordering_lines_is_noticed(path, order):
         ledger.read(path)
 
 
-def test_a_cut_off_end_shows_in_the_head_that_was_declared(path):
-    head = fill(path, 3)[-1].hash
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[:2]))
-    assert ledger.read(path).head != head
+def shorten(path):
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+
+
+def forge(path):
+    """The same lines, chained anew by someone who has not the site's key."""
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    lines[0]["spend"]["guarantees"][0]["event"]["noise_multiplier"] = 1e6
+    previous, out = ledger.GENESIS, b""
+    for body in lines:
+        body.pop("hash")
+        body["previous"] = previous
+        text = json.dumps(body, sort_keys=True).encode()
+        previous = hmac.new(bytes(32), text, "sha256").hexdigest()
+        out += json.dumps({**body, "hash": previous}, sort_keys=True).encode() + b"\n"
+    path.write_bytes(out)
+
+
+def link(path):
+    copy = path.with_name("elsewhere.jsonl")
+    path.rename(copy)
+    path.symlink_to(copy)
+
+
+MEDDLED = {
+    "deleted": (lambda p: p.unlink(), "was deleted, cut off or replaced"),
+    "emptied": (lambda p: p.write_bytes(b""), "was deleted, cut off or replaced"),
+    "cut off": (shorten, "was deleted, cut off or replaced"),
+    "chained anew": (forge, "the hash differs"),
+    "its witness deleted": (lambda p: witness_of(p).unlink(), "witness .* is gone"),
+    "its witness emptied": (lambda p: witness_of(p).write_bytes(b""), "cannot be read"),
+    "a link": (link, "it is a link"),
+    "a dangling link": (lambda p: (link(p), p.resolve().unlink()), "it is a link"),
+    "other white space": (
+        lambda p: p.write_bytes(p.read_bytes().replace(b'": ', b'":  ', 1)),
+        "not written as this ledger writes",
+    ),
+}
+
+
+def witness_of(path):
+    return path.parent / "medleak_state" / path.name / "witness.json"
+
+
+@pytest.mark.parametrize("case", MEDDLED)
+def test_a_ledger_that_was_meddled_with_stops_releases(path, case):
+    fill(path, 4)
+    meddle, message = MEDDLED[case]
+    meddle(path)
+    for use in (lambda: ledger.read(path), lambda: ledger.append(path, SPEND)):
+        with pytest.raises(LedgerError, match=message):
+            use()
+
+
+def test_an_older_copy_put_back_stops_releases(path):
+    fill(path, 2)
+    copy = path.read_bytes()
+    fill(path, 1)
+    path.write_bytes(copy)
+    with pytest.raises(LedgerError, match="holds 2 releases, and this site has accounted for 3"):
+        ledger.append(path, SPEND)
+
+
+def test_a_crash_between_line_and_witness_loses_nothing(path):
+    fill(path, 2)
+    before = witness_of(path).read_bytes()
+    fill(path, 1)
+    witness_of(path).write_bytes(before)
+    assert ledger.append(path, SPEND).number == 4
+
+
+def test_key_lock_and_witness_are_for_their_owner_only_whatever_the_umask(path):
+    before = os.umask(0)
+    try:
+        fill(path, 1)
+    finally:
+        os.umask(before)
+    for made in (path.parent, *path.parent.rglob("*")):
+        wanted = 0o700 if made.is_dir() else 0o600
+        assert stat.S_IMODE(made.stat().st_mode) == wanted, made
+
+
+def test_lines_of_an_older_medleak_go_on_under_a_key(path):
+    """Plain hashes, as format 1 had; from the first keyed line on they are fixed too."""
+    body = {
+        **{"format_version": 1, "number": 1, "time": "2026-01-01T00:00:00+00:00"},
+        **{"spend": asdict(SPEND), "epsilons": [1.0], "previous": ledger.GENESIS},
+    }
+    for key in ("model_sha256",):
+        body["spend"].pop(key)
+    body["spend"]["guarantees"][0].pop("beside")
+    text = json.dumps(body, sort_keys=True)
+    line = {**body, "hash": hashlib.sha256(text.encode()).hexdigest()}
+    path.parent.mkdir()
+    path.write_text(json.dumps(line, sort_keys=True) + "\n")
+    assert ledger.append(path, replace(SPEND, round=1)).number == 2
+    assert [e.spend.round for e in ledger.read(path).entries] == [0, 1]
+    path.write_bytes(path.read_bytes().replace(b'"site-1"', b'"site-2"', 1))
+    with pytest.raises(LedgerError):
+        ledger.read(path)
+
+
+def test_a_copy_without_its_key_is_read_as_a_copy(path, tmp_path):
+    fill(path, 2)
+    copy = tmp_path / "handed over" / path.name
+    copy.parent.mkdir()
+    copy.write_bytes(path.read_bytes())
+    assert (len(ledger.read_copy(copy).entries), ledger.read_copy(copy).keyed) == (2, False)
+    assert ledger.read_copy(path).keyed
+    with pytest.raises(LedgerError, match="witness"):
+        ledger.read(copy)
 
 
 def test_a_line_torn_by_a_crash_is_ignored_and_replaced(path):
@@ -109,8 +218,8 @@ def test_a_newer_format_is_refused(path):
     fill(path, 1)
     body = json.loads(path.read_text())
     body.pop("hash")
-    body["format_version"] = 2
-    line = json.dumps({**body, "hash": ledger._hash(body)}, sort_keys=True)
+    body["format_version"] = 3
+    line = json.dumps({**body, "hash": ledger._hash(body, None)}, sort_keys=True)
     path.write_text(line + "\n")
     with pytest.raises(LedgerError, match="format version"):
         ledger.read(path)
@@ -183,5 +292,8 @@ def test_a_heuristic_has_no_place_in_a_budget(path):
 
 
 def test_an_unwritable_ledger_stops_the_release(tmp_path):
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(LedgerError, match="not a plain file"):
         ledger.append(tmp_path, SPEND)
+    (tmp_path / "medleak_state").write_text("in the way")
+    with pytest.raises(OSError, match="directory"):
+        ledger.append(tmp_path / "ledger.jsonl", SPEND)

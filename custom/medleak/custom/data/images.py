@@ -1,29 +1,26 @@
 """Writing pixels as PNG files that hold nothing else, and grays of any depth as 8 bits."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from medleak.filters import storage
+
 
 def save_image(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Write ``pixels``, uint8 [H, W] or [H, W, 3], to the PNG ``path``; whole or not at all.
 
-    No metadata: no text, time, colour profile, EXIF. Unlike `atomic.write_atomic` it does not wait
-    for the disk, since a set has many images and any of them can be made again.
+    For its owner only. No metadata: no text, time, colour profile, EXIF. Unlike
+    `atomic.write_atomic` it does not wait for the disk, since a set has many images and any of them
+    can be made again.
 
     Raises:
         OSError: It cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with storage.replacing(path, wait=False) as part:
         Image.fromarray(np.ascontiguousarray(pixels)).save(part, format="PNG")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def windowed(values: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:

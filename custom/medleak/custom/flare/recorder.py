@@ -21,6 +21,9 @@ from medleak.custom import record
 from medleak.custom.record import LeftOut, Manifest, RecordError, UpdateInfo, check_site, utc_now
 from medleak.filters.update import DECLARED
 
+DECLARED_LEDGER = "medleak_ledger"
+_GUARANTEED = ("clipped_gaussian", "clipped_laplace", "dp_sgd")  # may hide the schedule
+
 _PACKAGES = ("medleak", "nvflare", "torch", "torchvision", "monai", "numpy", "safetensors")
 
 
@@ -32,7 +35,8 @@ class UpdateRecorder(Filter):
     all filters of the site. It changes nothing. What cannot be recorded stops the job: an audit
     of a record with silent gaps would call sites safe that nobody looked at. Homomorphically
     encrypted updates are the exception: nobody at the server can read them, so the manifest says
-    that they were left out, and the job goes on.
+    that they were left out, and the job goes on. So it does for an update whose guarantee hides how
+    the site trained.
 
     Args:
         model_path: Importable factory of the network, where the audit runs. (NVFlare would build
@@ -164,6 +168,10 @@ class UpdateRecorder(Filter):
             self._leave_out(LeftOut(round=round, site=site, reason=encrypted))
             self.log_info(fl_ctx, f"Round {round} of {site}: {encrypted}")
             return
+        if reason := _hides_its_schedule(dxo):
+            self._leave_out(LeftOut(round=round, site=site, reason=reason))
+            self.log_info(fl_ctx, f"Round {round} of {site}: {reason}")
+            return
         update = self._update(dxo)
         if reason := self._reason_to_leave_out(round, site, update):
             self._leave_out(LeftOut(round=round, site=site, reason=reason))
@@ -215,16 +223,29 @@ def _info(round: int, site: str, dxo: DXO) -> UpdateInfo:
         )
     fields = {key: declared[key] for key in declared if key in UpdateInfo.model_fields}
     defences = dxo.get_meta_prop(DECLARED) or []
+    said = dxo.get_meta_prop(DECLARED_LEDGER)
+    ledger = {k: said.get(k) for k in ("entries", "head")} if isinstance(said, dict) else None
+    ours = {"round": round, "site": site, "time": utc_now(), "defences": defences, "ledger": ledger}
     try:
-        return UpdateInfo.model_validate(
-            fields | {"round": round, "site": site, "time": utc_now(), "defences": defences}
-        )
+        return UpdateInfo.model_validate(fields | ours)
     except ValidationError as error:
         first = error.errors()[0]
         raise RecordError(
             f"{site} declared an unusable training schedule: {'.'.join(map(str, first['loc']))}: "
             f"{first['msg']}."
         ) from None
+
+
+def _hides_its_schedule(dxo: DXO) -> str:
+    """Why an update without a schedule is not recorded; empty if it has one, or has no right to."""
+    defences = dxo.get_meta_prop(DECLARED)
+    named = [d.get("name") for d in defences if isinstance(d, dict)] if defences else []
+    if dxo.get_meta_prop("hp") is not None or not set(named) & set(_GUARANTEED):
+        return ""
+    return (
+        "its guarantee hides the training schedule, without which no attack can be judged; to "
+        'audit it, the site\'s mechanism must disclose=["schedule"]'
+    )
 
 
 def _encrypted(dxo: DXO) -> str:

@@ -41,6 +41,7 @@ from medleak.custom.record.schema import (
     FORMAT_VERSION,
     Hashes,
     InputSpec,
+    LedgerHead,
     LeftOut,
     Manifest,
     ModelSpec,
@@ -53,6 +54,7 @@ __all__ = [
     "FORMAT_VERSION",
     "Hashes",
     "InputSpec",
+    "LedgerHead",
     "LeftOut",
     "Manifest",
     "ModelSpec",
@@ -75,6 +77,7 @@ __all__ = [
     "write_update",
 ]
 
+LARGEST_SIDE = 8192  # pixels; radiographs have some 5,000
 _ROUND = re.compile(r"round_(\d{4,9})")
 _NUMBERED = 200  # characters of a name; int() refuses thousands of digits
 
@@ -194,14 +197,21 @@ def read_manifest(root: Path) -> Manifest:
         RecordError: It is missing, of another version, or malformed.
     """
     path = Path(root) / "manifest.json"
-    text = read_json(path)
+    text = read_json(path, Path(root))
     version = text.get("format_version")
     if version != FORMAT_VERSION:
         raise RecordError(
             f"{path} has format version {version!r}; this medleak reads {FORMAT_VERSION}. "
             "Use the medleak that wrote it."
         )
-    return parse(Manifest, text, path)
+    manifest = parse(Manifest, text, path)
+    if max(manifest.input.spatial_size) > LARGEST_SIDE:
+        raise RecordError(
+            f"{path} asks for images of {manifest.input.spatial_size[0]} x "
+            f"{manifest.input.spatial_size[1]} pixels, more than {LARGEST_SIDE} a side: they would "
+            "not fit into memory, and no radiograph is so large. Correct input.spatial_size."
+        )
+    return manifest
 
 
 def list_updates(root: Path) -> list[tuple[int, str]]:
@@ -243,7 +253,7 @@ def _read_sidecar(root: Path, round: int, site: str) -> tuple[UpdateInfo, Hashes
     _, sidecar = paths(root / f"round_{round:04d}", site)
     if not sidecar.is_file():
         raise RecordError(_not_recorded(root, round, site))
-    info = parse(UpdateInfo, read_json(sidecar), sidecar)
+    info = parse(UpdateInfo, read_json(sidecar, root), sidecar)
     if (info.round, info.site) != (round, site) or info.sha256 is None:
         raise RecordError(
             f"{sidecar} speaks of round {info.round}, site {info.site}, or lacks its hashes: "
@@ -263,8 +273,10 @@ def read_record(root: Path, round: int, site: str) -> Record:
     manifest = read_manifest(root)
     info, hashes = _read_sidecar(root, round, site)
     folder = root / f"round_{round:04d}"
-    global_state = read_tensors(folder / "global.safetensors", hashes.sent)
-    update = read_tensors(folder / f"{site}.safetensors", hashes.update)
+    global_state = read_tensors(folder / "global.safetensors", hashes.sent, root)
+    # A difference is no larger than the model, but for entries that averaging widened to float64.
+    size = 8 * sum(value.size for value in global_state.values())
+    update = read_tensors(folder / f"{site}.safetensors", hashes.update, root, limit=size)
     check_update(f"{folder / site}.safetensors", global_state, update)
     return Record(manifest, info, global_state, update)
 

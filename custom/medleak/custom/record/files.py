@@ -7,8 +7,10 @@ import contextlib
 import errno
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,12 +20,16 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 
 from medleak.custom.atomic import write_atomic
+from medleak.filters import storage
 
 State = Mapping[str, np.ndarray]
 _Model = TypeVar("_Model", bound=BaseModel)
 
 SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _SIDECAR_LIMIT = 1_000_000  # bytes; a sidecar of ours has about 1,000
+_MANIFEST_LIMIT = 16_000_000  # what was left out of a long job takes the most
+_HEADER_LIMIT = 16_000_000
+TENSORS_LIMIT = 4_000_000_000  # bytes of a model: a thousand million weights in float32
 
 
 class RecordError(ValueError):
@@ -55,7 +61,7 @@ def round_dir(root: Path, round: int) -> Path:
     """The folder of ``round``, made if missing."""
     folder = root / f"round_{round:04d}"
     with _disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        storage.make_private(folder)
     return folder
 
 
@@ -89,15 +95,35 @@ def write(path: Path, data: bytes) -> None:
         write_atomic(path, data)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of bounded size; a RecordError where it is none."""
+@contextlib.contextmanager
+def _opened(path: Path, root: Path) -> Iterator[BufferedReader]:
+    """A plain file of the record at ``root``; a RecordError for anything else at its place."""
     try:
-        with path.open("rb") as file:
-            data = file.read(_SIDECAR_LIMIT * (100 if path.name == "manifest.json" else 1) + 1)
+        inside = path.parent.resolve().is_relative_to(root.resolve())
+        if not inside or (path.parent != root and path.parent.is_symlink()):
+            raise RecordError(
+                f"{path} lies behind a link out of its folder: a record is files of its own, and "
+                "what a stranger's link points to is not read. Copy the files themselves."
+            )
+        with storage.open_regular(path) as file:
+            yield file
+    except (OSError, RuntimeError) as error:  # RuntimeError: a circle of links
+        if isinstance(error, FileNotFoundError) and path.suffix == ".json":
+            raise RecordError(f"{path} is missing: the record is incomplete. Restore it.") from None
+        why = getattr(error, "strerror", None) or error
+        raise RecordError(f"{path} cannot be read ({why}). Restore it.") from None
+
+
+def read_json(path: Path, root: Path) -> dict[str, Any]:
+    """The JSON object in a file of bounded size; a RecordError where it is none."""
+    limit = _MANIFEST_LIMIT if path.name == "manifest.json" else _SIDECAR_LIMIT
+    with _opened(path, root) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise RecordError(f"{path} is larger than {limit} bytes: it is no file of a record.")
+    try:
         text = json.loads(data)
-    except FileNotFoundError:
-        raise RecordError(f"{path} is missing: the record is incomplete. Restore it.") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{path} cannot be read as JSON ({error}). Restore it.") from None
     if not isinstance(text, dict):
         raise RecordError(f"{path} holds no JSON object. Restore it.")
@@ -114,12 +140,17 @@ def parse(kind: type[_Model], text: dict[str, Any], path: Path) -> _Model:
         raise RecordError(f"{path}: field {where!r}: {first['msg']}. Restore it.") from None
 
 
-def read_tensors(path: Path, digest: str) -> dict[str, np.ndarray]:
-    """The tensors of a file with this SHA-256, by name; a RecordError where it has another."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RecordError(f"{path} cannot be read ({error.strerror}). Restore it.") from None
+def read_tensors(
+    path: Path, digest: str, root: Path, *, limit: int = TENSORS_LIMIT
+) -> dict[str, np.ndarray]:
+    """The tensors of a file with this SHA-256, by name; a RecordError where it has another.
+
+    Nothing is held in memory before the file's own header says that it is small enough: at most
+    ``limit`` bytes, and exactly as many as its tensors take.
+    """
+    with _opened(path, root) as file:
+        _check_header(path, file, limit)
+        data = file.read(limit + _HEADER_LIMIT + 9)
     if hashlib.sha256(data).hexdigest() != digest:
         raise RecordError(
             f"{path} does not have the SHA-256 that was recorded with it: it was changed or "
@@ -127,10 +158,26 @@ def read_tensors(path: Path, digest: str) -> dict[str, np.ndarray]:
         )
     try:
         tensors = load_tensors(data)
-    except (SafetensorError, ValueError, KeyError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordError(f"{path} is not a safetensors file ({error}).") from None
     # safetensors gives them in no fixed order, which seeded noise must not depend on.
     return {name: tensors[name] for name in sorted(tensors)}
+
+
+def _check_header(path: Path, file: BufferedReader, limit: int) -> None:
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= min(_HEADER_LIMIT, size - 8):
+        raise RecordError(
+            f"{path} is not a safetensors file: its header would take {length} of {size} bytes, or "
+            "it does not have the SHA-256 that was recorded with it. Restore it."
+        )
+    if size - 8 - length > limit:
+        raise RecordError(
+            f"{path} holds {size - 8 - length} bytes of tensors, more than {limit}, which is all "
+            "that the model of this record can have. Restore it."
+        )
+    file.seek(0)
 
 
 def check_update(name: str, global_state: State, update: State) -> None:
@@ -144,6 +191,11 @@ def check_update(name: str, global_state: State, update: State) -> None:
             "update and model do not belong together."
         )
     for key, value in update.items():
+        if np.asarray(value).dtype.kind not in "fiu":
+            raise RecordError(
+                f"{name}: {key!r} is of type {np.asarray(value).dtype}, which no difference of "
+                "weights has. Record numbers."
+            )
         if np.shape(value) != np.shape(global_state[key]):
             raise RecordError(
                 f"{name}: {key!r} has shape {np.shape(value)}, in the model "

@@ -72,6 +72,13 @@ class Hashes(_Frozen):
     update: str
 
 
+class LedgerHead(_Frozen):
+    """Where a site says that its privacy ledger stood when it released an update."""
+
+    entries: Annotated[int, Field(ge=1)]
+    head: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class UpdateInfo(_Frozen):
     """How a site says that it trained; everything but the hashes is its own word."""
 
@@ -87,6 +94,7 @@ class UpdateInfo(_Frozen):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     optimizer: str = "sgd"
     defences: tuple[dict[str, Any], ...] = ()
+    ledger: LedgerHead | None = None
     sha256: Hashes | None = None
 
 

@@ -1,8 +1,11 @@
 """DP-SGD (Abadi et al. 2016, arXiv:1607.00133v2) for the images of one site, on Opacus.
 
-Opacus computes per-image gradients, clips and sums them; three things are done here, because its
-``PrivacyEngine`` does them in a way that does not hold at a small site:
+Opacus clips and sums per-image gradients; four things are done here, because its ``PrivacyEngine``
+does them in a way that does not hold at a small site, or not for every network:
 
+- **Gradients.** Each image goes through the network alone, so that no layer can mix images, and
+  every network that torch can train has per-image gradients. (Opacus' vectorised ones fail on
+  DenseNet's and Swin's views; at batches of a few images on a CPU they are not faster.)
 - **Sampling.** In every step each image is drawn with probability ``sample_rate``, independently
   of all others; how many come is random, and an empty batch is a step of noise alone.
 - **Normaliser.** The noisy sum is divided by the expected batch size, sample_rate · images, as a
@@ -14,34 +17,34 @@ Opacus computes per-image gradients, clips and sums them; three things are done 
 
 **Guarantee.** Clip, Gaussian noise, Poisson sampling: the event and relation of
 :func:`medleak.filters.privacy.accounting.dp_sgd`, for one *record*, added or removed. It covers
-the weights that leave after training. A patient with several images loses more, and so does an
-image that two sites hold.
+the whole model that leaves after training: what the mechanism did not noise must be as it came,
+which is checked on the result (buffers and frozen weights included, whatever layer they are of). A
+patient with several images loses more, and so does an image that two sites hold.
 
-**Not covered.** The number of images, the sampling rate and the number of steps are sent in clear;
-they count as public. Metrics and losses have no noise. Norms are float32: the clipping bound holds
-to about 1e-6 of itself. :mod:`medleak.filters.noise` says what its noise does not cover.
+**Not covered.** The sampling rate and the number of steps are sent in clear, and the number of
+images sets the scale of the update; they count as public. Metrics and losses have no noise. Norms
+are float32: the clipping bound holds to about 1e-6 of itself. :mod:`medleak.filters.noise` says
+what its noise does not cover.
 """
 
-import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
-from opacus.grad_sample.gsm_exp_weights import GradSampleModuleExpandedWeights
 from opacus.optimizers import DPOptimizer
-from opacus.validators import ModuleValidator
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from medleak.custom.data.transforms import network_input
 from medleak.custom.training.sgd import LocalSGD, Normalisation
 from medleak.filters.noise import NoiseSource, add_gaussian, uniform
 from medleak.filters.privacy import accounting
 
-# Per-image gradients of a ResNet-18 are 45 MB each: a drawn batch is worked through in parts.
-_PART = 8
+# Share of a tensor's numbers that rounding may leave as they were, as in filters.noise.
+_UNTOUCHED = 2.0**-7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,53 +96,6 @@ def sample_rate_for(n_images: int, batch_size: int) -> float:
     return 1 / math.ceil(n_images / batch_size)
 
 
-def noise_multiplier_for(
-    *, target_epsilon: float, target_delta: float, sample_rate: float, steps: int
-) -> float:
-    """The least noise_multiplier, to 0.1 %, with which ``steps`` steps stay within the target.
-
-    Args:
-        target_epsilon: ε > 0 after all steps, by
-            :func:`medleak.filters.privacy.accounting.epsilon`, the accounting of the ledger: the
-            ledger's limit is met, not missed by a rounding error.
-        target_delta: δ in (0, 1).
-        sample_rate: As :class:`DPSGD`'s.
-        steps: Of all rounds together, >= 1.
-
-    Raises:
-        ValueError: A parameter is out of range, or ε is so small that no noise up to 1e6 reaches
-            it.
-    """
-    if not (math.isfinite(target_epsilon) and target_epsilon > 0):
-        raise ValueError(
-            f"target_epsilon must be a finite number above 0, got {target_epsilon!r}: it is the "
-            "privacy loss allowed."
-        )
-
-    def fits(multiplier: float) -> bool:
-        one = accounting.dp_sgd(noise_multiplier=multiplier, sample_rate=sample_rate, steps=steps)
-        return accounting.epsilon([one.event], target_delta) <= target_epsilon
-
-    # dp_accounting warns of every Rényi order that it leaves out; leaving one out only raises ε.
-    logger = logging.getLogger("absl")
-    level, logger.level = logger.level, logging.ERROR
-    try:
-        low, high = 0.0, 1.0
-        while not fits(high):
-            low, high = high, high * 2
-            if high > 1e6:
-                raise ValueError(
-                    f"No noise reaches target_epsilon={target_epsilon:g} at δ = {target_delta:g} "
-                    f"in {steps} steps. Allow more, or train in fewer rounds."
-                )
-        while high - low > 1e-3 * high:
-            middle = (low + high) / 2
-            low, high = (low, middle) if fits(middle) else (middle, high)
-        return high
-    finally:
-        logger.level = level
-
-
 def train_dp_sgd(
     network: nn.Module,
     images: Tensor,
@@ -161,10 +117,13 @@ def train_dp_sgd(
         source: Of sampling and noise; :meth:`NoiseSource.secure` outside tests.
 
     Raises:
-        ValueError: The network holds a layer with which DP-SGD bounds nothing (batch norm), or a
-            loss is NaN or inf.
+        ValueError: The network holds a layer that keeps statistics of images, which no noise
+            covers (batch norm, instance norm that tracks); a loss is NaN or inf; or something
+            changed that the mechanism did not noise. The network must not be sent then.
     """
-    _check_network(network)
+    network.train()
+    check_network(network)
+    before = {n: v.detach().clone() for n, v in _everything(network).items()}
     device = next(network.parameters()).device
     sgd = torch.optim.SGD(
         network.parameters(),
@@ -173,24 +132,20 @@ def train_dp_sgd(
         weight_decay=schedule.weight_decay,
     )
     optimizer = _Optimizer(sgd, mechanism, mechanism.sample_rate * len(images), source)
-    # Torch's expanded weights: Opacus' default, backward hooks, fails on ResNet's in-place sums.
-    per_image = GradSampleModuleExpandedWeights(network, loss_reduction="mean")
-    network.train()
     losses = []
     for step in range(mechanism.steps(schedule.local_epochs)):
         batch = _poisson(len(images), mechanism.sample_rate, source)
         total = 0.0
-        for part, is_last in _parts(batch):
-            optimizer.signal_skip_step(not is_last)
+        # An empty batch is one part without an image: a step of noise alone.
+        for i, image in enumerate(batch.tolist() or [None]):
+            optimizer.signal_skip_step(i + 1 < len(batch))
             optimizer.zero_grad()
-            if len(part):
-                x = network_input(images[part].to(device), normalisation.mean, normalisation.std)
-                loss = nn.functional.cross_entropy(per_image(x), labels[part].to(device))
+            if image is not None:
+                x = network_input(images[[image]].to(device), normalisation.mean, normalisation.std)
+                loss = nn.functional.cross_entropy(network(x), labels[[image]].to(device))
                 loss.backward()
-                total += loss.item() * len(part)
-            else:
-                for p in network.parameters():
-                    cast(Any, p).grad_sample = p.new_zeros((0, *p.shape))
+                total += loss.item()
+            _as_sample(optimizer.params, image is not None)
             optimizer.step()
         if not math.isfinite(total):
             raise ValueError(
@@ -198,6 +153,7 @@ def train_dp_sgd(
                 "the learning rate or look at the images."
             )
         losses.append(total / len(batch) if len(batch) else math.nan)
+    _check_change(network, before)
     return losses
 
 
@@ -228,21 +184,57 @@ class _Optimizer(DPOptimizer):
             p.grad = torch.from_numpy(np.asarray(noisy)).to(p.device).view_as(p)
 
 
-def _check_network(network: nn.Module) -> None:
-    network.train()
-    errors = ModuleValidator.validate(network, strict=False)
-    if errors:
-        raise ValueError(
-            f"DP-SGD cannot train this network: {type(errors[0]).__name__}: "
-            f"{str(errors[0]).split('. ')[0]}. Use resnet18_groupnorm, or replace the layer."
-        )
+def check_network(network: nn.Module) -> None:
+    """Raise ValueError if ``network`` keeps, or uses, statistics over images in training.
+
+    Frozen layers and layers without weights too: it is their statistics that would leave.
+    """
+    for name, layer in network.named_modules():
+        tracks = isinstance(layer, _NormBase) and layer.running_mean is not None
+        if isinstance(layer, _BatchNorm) or tracks:
+            raise ValueError(
+                f"DP-SGD cannot train this network: {name or 'it'} is a {type(layer).__name__}, "
+                "whose statistics of the images leave without noise, trainable or not. Use "
+                "resnet18_groupnorm, densenet121_groupnorm, or replace the layer by group norm."
+            )
+
+
+def _everything(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, those too that ``state_dict()`` leaves out."""
+    return {
+        **dict(network.named_parameters(remove_duplicate=False)),
+        **dict(network.named_buffers(remove_duplicate=False)),
+        **network.state_dict(keep_vars=True),
+    }
+
+
+def _as_sample(params: list[nn.Parameter], any_image: bool) -> None:
+    """Give Opacus each gradient as that of a batch of one image, or of none."""
+    for p in params:
+        gradient = torch.zeros_like(p) if p.grad is None else p.grad
+        sample = gradient[None] if any_image else p.new_zeros((0, *p.shape))
+        cast(Any, p).grad_sample = sample
+
+
+def _check_change(network: nn.Module, before: Mapping[str, Tensor]) -> None:
+    """What changed must have been noised, in all but the few numbers that chance leaves alone."""
+    for name, now in _everything(network).items():
+        same = int(torch.eq(now, before[name]).sum())
+        if now.requires_grad:
+            chance = now.numel() * _UNTOUCHED
+            if same > chance + 6 * math.sqrt(chance) + 3:
+                raise ValueError(
+                    f"DP-SGD changed only {now.numel() - same} of {now.numel()} numbers of "
+                    f"{name}: its noise was rounded away. Raise lr or noise_multiplier, or train "
+                    "in float32."
+                )
+        elif same < now.numel():
+            raise ValueError(
+                f"Training changed {name}, which DP-SGD does not noise: it would leave as it was "
+                "computed from the images. Replace the layer that keeps it."
+            )
 
 
 def _poisson(n: int, sample_rate: float, source: NoiseSource) -> Tensor:
     """Indices of the images that one step takes."""
     return torch.from_numpy(np.flatnonzero(uniform(source, n) < sample_rate))
-
-
-def _parts(batch: Tensor) -> Iterator[tuple[Tensor, bool]]:
-    parts = batch.split(_PART)
-    return ((part, i == len(parts) - 1) for i, part in enumerate(parts))

@@ -10,7 +10,6 @@ from nvflare.apis.shareable import Shareable
 from medleak.filters.adapters.rim import (
     FailClosedFilter,
     global_model,
-    note_defence,
     remember_global_model,
 )
 from medleak.filters.noise import NoiseSource
@@ -45,9 +44,10 @@ class DefenceFilter(FailClosedFilter):
         tasks: Sequence[str],
         seed: int | None = None,
         metrics: str = "pass",
+        disclose: Sequence[str] = (),
     ) -> None:
         """Take the defence that a subclass built from its arguments; see there for the rest."""
-        super().__init__(tasks, metrics=metrics)
+        super().__init__(tasks, metrics=metrics, disclose=disclose)
         self.seed = seed
         self._defence = defence
 
@@ -58,7 +58,7 @@ class DefenceFilter(FailClosedFilter):
         state, round_number = global_model(fl_ctx)
         rng = self._noise_source(fl_ctx, round_number)
         result = self.apply(update, rng=rng, state=state, fl_ctx=fl_ctx)
-        note_defence(declaration(self._defence), guarantee_of(self._defence), meta, fl_ctx)
+        self.note(declaration(self._defence), guarantee_of(self._defence), meta, fl_ctx)
         self.log_info(fl_ctx, f"protected by {declaration(self._defence)}")
         return result
 

@@ -42,8 +42,12 @@ class Withhold(DefenceFilter):
         """Take the defence's parameters, whether to keep local values, and the tasks."""
         self.batch_norm, self.layers = batch_norm, list(layers)
         self.keep, self.state_dir = keep, state_dir
-        used = withholding.Withhold(batch_norm=batch_norm, layers=layers)
-        super().__init__(used, tasks=tasks)
+        self._withholding = withholding.Withhold(batch_norm=batch_norm, layers=layers)
+        super().__init__(self._withholding, tasks=tasks)
+
+    def unfit(self, state: Mapping[str, Any]) -> set[str]:
+        """Withheld entries that the network keeps in a type without noise."""
+        return self._withholding.unfit(state)
 
     def apply(
         self,

@@ -8,12 +8,13 @@ import numpy as np
 from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.fl_constant import ReturnCode
 from nvflare.apis.shareable import ReservedHeaderKey, Shareable
+from nvflare.app_common.app_constant import AppConstants
 
 from medleak.filters.update import UpdateError
 
 META_LIMIT = 4096  # bytes as JSON: room for metrics and hyper-parameters, none for weights
 _CONTENT = {ReservedHeaderKey.HEADERS, "DXO"}
-_RUNTIME_HEADERS = {ReservedHeaderKey.PEER_CTX, ReservedHeaderKey.PEER_PROPS}
+_TENSORS = ("torch.Tensor", "torch.nn.parameter.Parameter")
 
 
 def known_code(code: object) -> str:
@@ -31,7 +32,7 @@ def unwrap(shareable: Shareable) -> DXO:
             "Send the update as one FLModel or DXO."
         )
     headers = shareable.get(ReservedHeaderKey.HEADERS) or {}
-    _check_small({k: v for k, v in headers.items() if k not in _RUNTIME_HEADERS}, "headers")
+    _check_small(headers, "headers")
     dxo = from_shareable(shareable)
     if dxo.data_kind != DataKind.WEIGHT_DIFF:
         kind = getattr(dxo.data_kind, "value", dxo.data_kind)
@@ -67,32 +68,64 @@ def _check_small(content: Mapping[str, Any], what: str) -> None:
         )
 
 
+def rewrap(dxo: DXO, round_number: int | None) -> Shareable:
+    """A result that holds ``dxo`` and nothing else.
+
+    Headers are written anew: those that the training script or an executor set leave no more.
+    NVFlare adds its own (task, cookies, peer) after the filters.
+    """
+    result = dxo.to_shareable()
+    if round_number is not None:
+        result.set_header(AppConstants.CURRENT_ROUND, round_number)
+    return result
+
+
 def as_numpy(data: object) -> tuple[dict[str, Any], Callable[[Mapping[str, Any]], dict[str, Any]]]:
     """The entries as numpy values, and a function that gives results their old types back."""
     if not isinstance(data, dict):
         raise UpdateError(f"the DXO holds a {type(data).__name__}, not a dict of arrays")
-    tensors = {n: v for n, v in data.items() if _is_tensor(v)}
+    give_back = containers(data)
 
     def restore(result: Mapping[str, Any]) -> dict[str, Any]:
-        if not tensors:
-            return dict(result)
-        import torch
+        return {n: give_back[n](v) if n in give_back else v for n, v in result.items()}
 
-        return {
-            n: torch.from_numpy(np.array(v)).to(tensors[n].device) if n in tensors else v
-            for n, v in result.items()
-        }
+    return {n: _plain(n, v) for n, v in data.items()}, restore
 
-    numpy_of = {}
-    for name, tensor in tensors.items():
-        try:
-            numpy_of[name] = tensor.detach().cpu().numpy()
-        except TypeError as e:  # bfloat16, complex32, quantised …
-            raise UpdateError(
-                f"{name} is a tensor of {tensor.dtype}, which numpy does not know: {e}. "
-                "Send float32."
-            ) from e
-    return {n: numpy_of.get(n, v) for n, v in data.items()}, restore
+
+def containers(data: Mapping[str, Any]) -> dict[str, Callable[[Any], Any]]:
+    """For each entry, what turns a numpy value into its container: tensor, array or scalar."""
+    return {n: _container(v) for n, v in data.items()}
+
+
+def _container(like: object) -> Callable[[Any], Any]:
+    if _is_tensor(like):
+        device = like.device  # pyright: ignore[reportAttributeAccessIssue]
+
+        def tensor(value: Any) -> Any:
+            import torch
+
+            return torch.from_numpy(np.array(value)).to(device)
+
+        return tensor
+    if isinstance(like, np.generic):
+        return lambda value: np.asarray(value)[()]
+    return lambda value: np.asarray(value)
+
+
+def _plain(name: str, value: Any) -> Any:
+    if not _is_tensor(value):
+        return value
+    if f"{type(value).__module__}.{type(value).__qualname__}" not in _TENSORS:
+        raise UpdateError(
+            f"{name} is a {type(value).__name__}, a tensor with arithmetic of its own: what is "
+            "computed from it cannot be vouched for. Send plain tensors."
+        )
+    try:
+        return value.detach().cpu().numpy()
+    except (TypeError, RuntimeError) as e:  # bfloat16, complex32, quantised, sparse …
+        raise UpdateError(
+            f"{name} is a tensor of {value.dtype}, which numpy does not know: {e}. Send float32."
+        ) from e
 
 
 def _is_tensor(value: object) -> bool:

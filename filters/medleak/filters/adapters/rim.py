@@ -7,11 +7,13 @@ update.
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nvflare.apis.dxo import MetaKey, from_shareable
+import numpy as np
+from nvflare.apis.dxo import DXO, MetaKey, from_shareable
 from nvflare.apis.event_type import EventType
 from nvflare.apis.filter import ContentBlockedException, Filter
 from nvflare.apis.fl_constant import FLContextKey, ReturnCode
@@ -20,13 +22,31 @@ from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.app_common.app_constant import AppConstants
 
 from medleak.filters import checks
-from medleak.filters.adapters.payload import as_numpy, check_meta, known_code, unwrap
+from medleak.filters.adapters.payload import (
+    as_numpy,
+    check_meta,
+    containers,
+    known_code,
+    rewrap,
+    unwrap,
+)
+from medleak.filters.adapters.schema import (
+    DECLARED,
+    SCHEDULE,
+    beside,
+    check_disclosed,
+    in_the_models_containers,
+    in_the_models_form,
+    permitted_meta,
+)
 from medleak.filters.privacy.accounting import Guarantee
-from medleak.filters.update import DECLARED, UpdateError, check_update
+from medleak.filters.update import MAX_BATCHES, UpdateError, check_update, fixed_entries
 
 _SEEN = "medleak.global_model"
 _WITHHELD = "medleak.withheld"
 _APPLIED = "medleak.applied"
+_DISCLOSED = "medleak.disclosed"
+_NOT_OURS = ("startup", "local", "transfer")  # folders of a site that hold its keys and policies
 
 
 class FailClosedFilter(Filter):
@@ -35,21 +55,31 @@ class FailClosedFilter(Filter):
     Accepts one thing only: the result of a task in ``tasks`` that is a ``WEIGHT_DIFF`` DXO of numpy
     values or CPU/GPU torch tensors, whose names and shapes are those of the model that the server
     sent for this task, with metadata of at most 4 KiB. Error replies of the executor go on without
-    content. All else raises ``ContentBlockedException``.
+    content. All else raises ``ContentBlockedException``. Headers never leave; integer entries that
+    are as the server sent them do not need to. Under an ε, :mod:`.schema` says what else leaves.
 
     The model sent is seen through the event AFTER_TASK_DATA_FILTER. NVFlare delivers events to
     filters of a *job*, but not to filters in a site's ``privacy.json``: list
     :class:`medleak.filters.adapters.GlobalModel` there under ``task_data_filters``.
     """
 
-    def __init__(self, tasks: Sequence[str] = ("train",), *, metrics: str = "pass") -> None:
+    def __init__(
+        self,
+        tasks: Sequence[str] = ("train",),
+        *,
+        metrics: str = "pass",
+        disclose: Sequence[str] = (),
+    ) -> None:
         """Take the task names whose results this filter protects; every other task is refused.
 
-        ``metrics="drop"`` removes the training script's metrics, which leave without noise.
+        ``metrics="drop"`` removes the training script's metrics, which leave without noise. Under
+        an ε they are dropped unless the filter with the guarantee says "pass"; ``disclose`` of
+        that filter names what else leaves exactly.
         """
         super().__init__()
         checks.require_choice("metrics", metrics, ("pass", "drop"))
         self.metrics = metrics
+        self.disclose = list(check_disclosed(disclose))
         if isinstance(tasks, str) or not tasks or not all(isinstance(t, str) for t in tasks):
             raise ValueError(f"tasks must be a list of task names, got {tasks!r}.")
         if "*" in tasks:
@@ -70,17 +100,7 @@ class FailClosedFilter(Filter):
             self._check_task(fl_ctx)
             dxo = unwrap(shareable)
             check_meta(dxo.meta)
-            data, restore = as_numpy(dxo.data)
-            state, _ = global_model(fl_ctx)
-            check_update(data, state)
-            _check_complete(data, state, fl_ctx)
-            protected = self.protect(data, dxo.meta, fl_ctx)
-            remember_withheld(set(data) - set(protected), fl_ctx)
-            dxo.data = restore(protected)
-            if self.metrics == "drop":
-                dxo.meta.pop(MetaKey.INITIAL_METRICS, None)
-            check_meta(dxo.meta)  # with what this filter added
-            return dxo.update_shareable(shareable)
+            return self._protected(dxo, fl_ctx)
         except Exception as e:
             self.log_error(fl_ctx, f"update withheld: {e}", fire_event=False)
             raise ContentBlockedException(f"{type(self).__name__} withheld the update: {e}") from e
@@ -90,6 +110,49 @@ class FailClosedFilter(Filter):
     ) -> Mapping[str, Any]:
         """The protected update; may add to ``meta``. To be overridden."""
         raise NotImplementedError
+
+    def unfit(self, state: Mapping[str, Any]) -> set[str]:
+        """Entries of the model that this filter keeps at home whatever they hold."""
+        return set()
+
+    def note(
+        self,
+        declared: Mapping[str, Any],
+        guarantee: Guarantee | None,
+        meta: dict[str, Any],
+        fl_ctx: FLContext,
+    ) -> None:
+        """As :func:`note_defence`, the guarantee with what this filter lets out beside it."""
+        if guarantee is not None:
+            disclosed = {*self.disclose, *(["metrics"] if self.metrics == "pass" else [])}
+            guarantee = replace(guarantee, beside=(*guarantee.beside, *beside(disclosed)))
+            before = fl_ctx.get_prop(_DISCLOSED, disclosed)
+            fl_ctx.set_prop(_DISCLOSED, before & disclosed, private=True, sticky=False)
+        note_defence(declared, guarantee, meta, fl_ctx)
+
+    def _protected(self, dxo: DXO, fl_ctx: FLContext) -> Shareable:
+        state, round_number = global_model(fl_ctx)
+        given, restore = as_numpy(dxo.data)
+        unfit = self.unfit(state)
+        looked_at = {n: v for n, v in given.items() if n not in unfit}
+        check_update(looked_at, state, max_batches=_steps_of(dxo.meta))
+        _check_complete(given, state, fl_ctx)
+        data = in_the_models_form(looked_at, state)
+        data |= {n: np.asarray(v) for n, v in given.items() if n in unfit}
+        meta = dict(dxo.meta)
+        protected = dict(self.protect(data, meta, fl_ctx))
+        if self.metrics == "drop":
+            meta.pop(MetaKey.INITIAL_METRICS, None)
+        if any(guarantee is not None for _, guarantee in noted_defences(fl_ctx)):
+            meta = permitted_meta(meta, fl_ctx.get_prop(_DISCLOSED, ()))
+            ordered = {n: protected[n] for n in state if n in protected}
+            sent = in_the_models_containers(ordered, _containers(fl_ctx))
+        else:
+            sent = restore(protected)
+        remember_withheld(set(given) - set(sent), fl_ctx)
+        dxo.data, dxo.meta = sent, meta
+        check_meta(dxo.meta)  # with what this filter added
+        return rewrap(dxo, round_number)
 
     def _check_task(self, fl_ctx: FLContext) -> None:
         task = fl_ctx.get_prop(FLContextKey.TASK_NAME)
@@ -108,10 +171,12 @@ def remember_global_model(task_data: object, fl_ctx: FLContext) -> None:
     try:
         if not isinstance(task_data, Shareable):
             raise UpdateError(f"the task's data is a {type(task_data).__name__}")
-        data, _ = as_numpy(from_shareable(task_data).data)
+        raw = from_shareable(task_data).data
+        data, _ = as_numpy(raw)
         seen: dict[str, Any] = {
             "state": {n: v.copy() for n, v in data.items()},
             "round": round_of(task_data),
+            "containers": containers(raw),
         }
     except Exception as e:  # an event handler's exception is only logged, so it is kept for later
         seen = {"error": str(e)}
@@ -135,6 +200,18 @@ def global_model(fl_ctx: FLContext) -> tuple[dict[str, Any], int | None]:
     if "error" in seen:
         raise UpdateError(f"The global model of this task could not be read: {seen['error']}.")
     return seen["state"], seen["round"]
+
+
+def _containers(fl_ctx: FLContext) -> dict[str, Callable[[Any], Any]]:
+    return fl_ctx.get_prop(_SEEN)["containers"]
+
+
+def _steps_of(meta: Mapping[str, Any]) -> int:
+    """The steps that the script says it took: a batch counter cannot have counted more."""
+    declared = meta.get(SCHEDULE)
+    steps = declared.get("n_steps") if isinstance(declared, dict) else None
+    known = isinstance(steps, int) and not isinstance(steps, bool)
+    return min(steps, MAX_BATCHES) if known else MAX_BATCHES
 
 
 def remember_withheld(names: set[str], fl_ctx: FLContext) -> None:
@@ -161,8 +238,26 @@ def noted_defences(ctx: FLContext) -> list[tuple[dict[str, Any], Guarantee | Non
 
 
 def site_path(path: str, ctx: FLContext) -> Path:
-    """``path``, taken from the site's own folder (its startup kit, not the job's) if relative."""
-    return Path(ctx.get_workspace().get_root_dir()) / path
+    """``path`` in the site's own folder (its startup kit, not the job's); never outside of it.
+
+    Raises:
+        UpdateError: It is absolute, climbs by "..", follows a link out, or lies where a site keeps
+            its keys and policies: a job names filters and their paths, and must not choose files.
+    """
+    root = Path(ctx.get_workspace().get_root_dir())
+    parts = PurePosixPath(path.replace("\\", "/")).parts
+    inside = (root / path).resolve().is_relative_to(root.resolve())
+    if not parts or Path(path).is_absolute() or ".." in parts or not inside:
+        raise UpdateError(
+            f"The path {path!r} of a filter leaves the site's folder: filters may write inside of "
+            "it only. Give a relative path without '..'."
+        )
+    if parts[0] in _NOT_OURS or "\0" in path:
+        raise UpdateError(
+            f"The path {path!r} of a filter lies in {parts[0]}/, where the site keeps keys and "
+            "policies. Give a file or folder of its own."
+        )
+    return root / path
 
 
 def state_folder(state_dir: str, ctx: FLContext) -> Path:
@@ -173,7 +268,8 @@ def state_folder(state_dir: str, ctx: FLContext) -> Path:
 
 
 def _check_complete(update: Mapping[str, Any], state: Mapping[str, Any], fl_ctx: FLContext) -> None:
-    missing = sorted(set(state) - set(update) - fl_ctx.get_prop(_WITHHELD, frozenset()))
+    left_out = fl_ctx.get_prop(_WITHHELD, frozenset()) | fixed_entries(state)
+    missing = sorted(set(state) - set(update) - left_out)
     if missing:
         raise UpdateError(
             f"The update lacks {missing[0]} and {len(missing) - 1} more entries of the global "

@@ -67,7 +67,7 @@ class PercentileGaussian:
 
         def step(chosen: dict[str, Value], kind_of: Mapping[str, Kind]) -> dict[str, Value]:
             sigmas = self._sigmas(chosen, kind_of)
-            return {n: add_gaussian(v, sigmas[n], rng) for n, v in chosen.items()}
+            return {n: add_gaussian(v, sigmas[n], rng, name=n) for n, v in chosen.items()}
 
         return protect_entries(update, step, buffers=self.buffers, global_state=global_state)
 

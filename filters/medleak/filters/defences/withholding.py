@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from medleak.filters import checks
 from medleak.filters.noise import NoiseSource
 from medleak.filters.update import Update, UpdateError, Value, check_update, kinds
@@ -60,12 +62,27 @@ class Withhold:
             UpdateError: See :func:`check_update`; or a pattern matches no name; nothing would be
                 left.
         """
-        check_update(update, global_state)
+        unfit = self.unfit(global_state or {})
+        check_update({n: v for n, v in update.items() if n not in unfit}, global_state)
         left_out = self.withheld([*update, *(global_state or ())])
         sent = {n: v for n, v in update.items() if n not in left_out}
         if not sent:
             raise UpdateError("Everything is withheld: there is nothing to send. Withhold less.")
         return sent
+
+    def unfit(self, global_state: Mapping[str, object]) -> set[str]:
+        """Withheld entries that the network itself keeps in a type without noise (integers, say).
+
+        They are not looked at, so that withholding is a way out for a network that changes them.
+        """
+        kind_of = kinds(global_state)
+        if not global_state:
+            return set()
+        return {
+            n
+            for n in self.withheld(list(global_state))
+            if kind_of[n] != "counter" and np.asarray(global_state[n]).dtype.kind != "f"
+        }
 
     def withheld(self, names: Sequence[str]) -> set[str]:
         """Which of ``names`` are left out."""

@@ -5,6 +5,7 @@ again, better, years later (as dp_accounting separates them). ε is always for a
 data is hidden: a ``client``'s or one ``record``'s), relation (exchanged for what) and δ.
 """
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -30,12 +31,15 @@ _EVENTS = ("Gaussian", "Laplace", "PoissonSampled", "SelfComposed", "Composed", 
 class Guarantee:
     """What one release costs, whose data that hides, and exchanged for what.
 
-    Relations: ``replace`` (any other data), ``zero_out`` (a zero update), ``add_or_remove``.
+    Relations: ``replace`` (any other data), ``zero_out`` (a zero update), ``add_or_remove``. What
+    leaves ``beside`` the mechanism, exactly, is not covered: data sets that differ in it can be
+    told apart for certain.
     """
 
     event: Event
     unit: Unit
     relation: str
+    beside: tuple[str, ...] = ()
 
 
 def guarantee_of(used: Defence) -> Guarantee | None:
@@ -71,7 +75,7 @@ def dp_sgd(*, noise_multiplier: float, sample_rate: float, steps: int) -> Guaran
         ValueError: A parameter is out of range.
     """
     checks.require_positive("noise_multiplier", noise_multiplier, "without noise, ε is infinite.")
-    if not 0 < sample_rate <= 1:
+    if isinstance(sample_rate, bool) or not 0 < sample_rate <= 1:
         raise ValueError(
             f"sample_rate must be in (0, 1], got {sample_rate!r}: it is a probability."
         )
@@ -80,25 +84,36 @@ def dp_sgd(*, noise_multiplier: float, sample_rate: float, steps: int) -> Guaran
     if sample_rate < 1:
         step = {"event": "PoissonSampled", "sampling_probability": sample_rate, "inner": step}
     event = {"event": "SelfComposed", "count": steps, "inner": step}
-    return Guarantee(event=event, unit="record", relation="add_or_remove")
+    beside = (
+        "sampling rate",
+        "number of steps",
+    )  # parameters of the mechanism: ε follows from them
+    return Guarantee(event=event, unit="record", relation="add_or_remove", beside=beside)
 
 
 def to_dp_event(event: Event) -> "DpEvent":
     """The ``dp_accounting.DpEvent`` that ``event`` describes.
 
     Raises:
-        ValueError: An event of unknown kind: a newer ledger, or a damaged one.
+        ValueError: An event of unknown kind, or with a number that no mechanism has (an ε of it
+            would be too small): a newer ledger, or a damaged one.
     """
     import dp_accounting
 
     kind = event.get("event")
     if kind not in _EVENTS:
         raise ValueError(f"Unknown privacy event {kind!r}; known are {', '.join(_EVENTS)}.")
+    if "noise_multiplier" in event:
+        checks.require_positive("noise_multiplier", event["noise_multiplier"], "it is the noise.")
     if kind == "SelfComposed":
+        checks.require_whole("count", event["count"], 1, 10**12, "it counts the repetitions.")
         return dp_accounting.SelfComposedDpEvent(to_dp_event(event["inner"]), event["count"])
     if kind == "Composed":
         return dp_accounting.ComposedDpEvent([to_dp_event(e) for e in event["inner"]])
     if kind == "PoissonSampled":
+        rate = event["sampling_probability"]
+        if isinstance(rate, bool) or not 0 < rate <= 1:
+            raise ValueError(f"sampling_probability must be in (0, 1], got {rate!r}.")
         inner = to_dp_event(event["inner"])
         return dp_accounting.PoissonSampledDpEvent(event["sampling_probability"], inner)
     if kind == "NoOp":
@@ -152,25 +167,65 @@ def noise_multiplier_for(
     """
     checks.require_choice("mechanism", mechanism, ("gaussian", "laplace"))
     checks.require_choice("relation", relation, tuple(SENSITIVITY))
-    checks.require_positive("target_epsilon", target_epsilon, "it is the privacy loss allowed.")
-    checks.require_fraction("target_delta", target_delta, "it is the probability of failure.")
     checks.require_whole("rounds", rounds, 1, 10**9, "it counts the releases.")
 
-    def fits(multiplier: float) -> bool:
+    def release(multiplier: float) -> Event:
         single = multiplier / SENSITIVITY[relation]
         event = {"event": mechanism.capitalize(), "noise_multiplier": single}
-        many = {"event": "SelfComposed", "count": rounds, "inner": event}
-        return epsilon([many], target_delta) <= target_epsilon
+        return {"event": "SelfComposed", "count": rounds, "inner": event}
 
-    return least(fits)
+    return least_noise(release, target_epsilon=target_epsilon, target_delta=target_delta)
 
 
-def least(fits: Callable[[float], bool]) -> float:
-    """The least positive number that ``fits``, to 1e-6 of itself; all larger ones must fit too."""
+def dp_sgd_noise_for(
+    *, target_epsilon: float, target_delta: float, sample_rate: float, steps: int
+) -> float:
+    """The least noise_multiplier, to 0.1 %, with which ``steps`` steps stay within the target.
+
+    ``steps`` counts those of all rounds together; the rest is as for :func:`dp_sgd`.
+
+    Raises:
+        ValueError: A parameter is out of range, or no noise up to 1e6 reaches the target.
+    """
+
+    def release(multiplier: float) -> Event:
+        return dp_sgd(noise_multiplier=multiplier, sample_rate=sample_rate, steps=steps).event
+
+    return least_noise(
+        release, target_epsilon=target_epsilon, target_delta=target_delta, within=1e-3
+    )
+
+
+def least_noise(
+    release: Callable[[float], Event],
+    *,
+    target_epsilon: float,
+    target_delta: float,
+    within: float = 1e-6,
+) -> float:
+    """The least multiplier, up to ``within`` of itself, whose ``release`` costs no more.
+
+    By :func:`epsilon`, the accounting of the ledger, and from above: a job planned with it ends
+    within its limit, not beside it by a rounding error.
+
+    Raises:
+        ValueError: A target is out of range, or no multiplier up to 1e6 reaches it.
+    """
+    checks.require_positive("target_epsilon", target_epsilon, "it is the privacy loss allowed.")
+    checks.require_fraction("target_delta", target_delta, "it is the probability of failure.")
+
+    def fits(multiplier: float) -> bool:
+        return epsilon([release(multiplier)], target_delta) <= target_epsilon
+
     low, high = 0.0, 1.0
     while not fits(high):
         low, high = high, high * 2
-    while high - low > 1e-6 * high:
+        if high > 1e6:
+            raise ValueError(
+                f"No noise reaches target_epsilon={target_epsilon:g} at δ = {target_delta:g}. "
+                "Allow more, or train in fewer rounds."
+            )
+    while high - low > within * high:
         middle = (low + high) / 2
         low, high = (low, middle) if fits(middle) else (middle, high)
     return high
@@ -200,6 +255,12 @@ def _renyi_epsilon(flat: list[tuple[Event, int]], delta: float) -> float:
     from dp_accounting.rdp import RdpAccountant
 
     accountant = RdpAccountant()
-    for event, times in flat:
-        accountant.compose(to_dp_event(event), times)
-    return float(accountant.get_epsilon(delta))
+    # It warns of every Rényi order that it leaves out; leaving one out only raises ε.
+    logger = logging.getLogger("absl")
+    level, logger.level = logger.level, logging.ERROR
+    try:
+        for event, times in flat:
+            accountant.compose(to_dp_event(event), times)
+        return float(accountant.get_epsilon(delta))
+    finally:
+        logger.level = level

@@ -1,14 +1,14 @@
-"""The privacy ledger: what a site released, append-only and hash-chained, on disk.
+"""The privacy ledger: what a site released, append-only and chained by a key, on disk.
 
-One JSON object a line; each carries the SHA-256 of the line before. An entry is on the disk before
-the update leaves, so a crash never loses spent ε. A changed, removed or reordered line breaks the
-chain. Cutting off the *end* leaves a valid chain: compare :attr:`Verified.head` with the head that
-the site declared beside its last update (a record keeps it).
+One JSON object a line; each carries the hash of the line before, keyed (HMAC-SHA-256) with a key
+that was made at the site. An entry is on the disk before the update leaves, so a crash never loses
+spent ε. A changed, removed or reordered line breaks the chain, a missing end does not reach the
+:mod:`~medleak.filters.privacy.witness` of the ledger: then nothing may be released.
 """
 
 import contextlib
-import fcntl
 import hashlib
+import hmac
 import json
 import math
 import os
@@ -18,16 +18,36 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from medleak.filters.privacy import accounting
+from medleak.filters import storage
+from medleak.filters.privacy import accounting, witness
 from medleak.filters.privacy.accounting import Guarantee, Unit
+from medleak.filters.privacy.witness import GENESIS, LedgerError, Witness
+
+__all__ = [
+    "FILE_NAME",
+    "GENESIS",
+    "Balance",
+    "Book",
+    "BudgetExceeded",
+    "Entry",
+    "LedgerError",
+    "Spend",
+    "Verified",
+    "append",
+    "balances",
+    "check_budget",
+    "find",
+    "opened",
+    "read",
+    "read_copy",
+    "spent",
+    "would_exceed",
+]
 
 FILE_NAME = "medleak_ledger.jsonl"
-FORMAT_VERSION = 1
-GENESIS = "0" * 64
-
-
-class LedgerError(ValueError):
-    """A ledger that is damaged or was tampered with."""
+FORMAT_VERSION = 2
+_UNKEYED = 1  # lines of an older medleak, with plain hashes; a keyed line that follows fixes them
+_LONGEST = 100_000_000  # bytes; a line has about 1,000
 
 
 class BudgetExceeded(RuntimeError):
@@ -40,7 +60,8 @@ class Spend:
 
     Without guarantees all defences are heuristics, and ε is "none". Several hold side by side
     (DP-SGD for records, a clipped Gaussian for the client). ``released_sha256`` identifies the
-    protected update, so that sending it again costs nothing. ε is reported at ``delta``.
+    protected update, so that sending it again costs nothing, and ``model_sha256`` the model that
+    it was trained from. ε is reported at ``delta``.
     """
 
     job: str
@@ -50,6 +71,7 @@ class Spend:
     guarantees: Sequence[Guarantee]
     delta: float
     released_sha256: str = ""
+    model_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,26 +104,97 @@ class Balance:
 class Verified:
     """All entries of an intact ledger, the hash of the last, and whether a torn line follows.
 
-    A torn last line is what a crash while writing leaves: its update was never sent.
+    A torn last line is what a crash while writing leaves: its update was never sent. ``keyed``:
+    verified with the site's key; otherwise only that no line is missing in between.
     """
 
     entries: tuple[Entry, ...]
     head: str
     torn: bool
+    keyed: bool = True
+
+
+class Book:
+    """A ledger under its lock: what it says, and one more line."""
+
+    def __init__(self, path: Path, seen: Witness | None) -> None:
+        """Read and verify; see :func:`opened`."""
+        self.path = path
+        known = _checked(path, _content(path), seen)
+        self.entries = list(known.entries)
+        self._witness = seen or Witness.new().saw(len(known.entries), known.head)
+        if seen is None:
+            witness.write(path, self._witness)  # before the first line: no line without its key
+
+    def append(self, spend: Spend, *, target_epsilon: float | None = None) -> Entry:
+        """Add ``spend``; when this returns, it is on the disk.
+
+        Raises:
+            BudgetExceeded: ε of one of its guarantees would be over ``target_epsilon``; nothing
+                was written.
+            OSError: The disk is full or read-only.
+        """
+        spends = [e.spend for e in self.entries]
+        if target_epsilon is not None:
+            check_budget(spends, spend.guarantees, target_epsilon, spend.delta)
+        spends.append(spend)
+        previous = self.entries[-1].hash if self.entries else GENESIS
+        body = {
+            "format_version": FORMAT_VERSION,
+            "number": len(spends),
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "spend": asdict(spend),
+            "epsilons": [spent(spends, g, spend.delta) for g in spend.guarantees],
+            "previous": previous,
+        }
+        line = _dump({**body, "hash": _hash(body, self._witness.key)})
+        _write_line(self.path, line)
+        (entry,) = _parse(
+            line + b"\n", self.path, self._witness.key, first=len(spends), previous=previous
+        ).entries
+        self.entries.append(entry)
+        self._witness = self._witness.saw(entry.number, entry.hash)
+        witness.write(self.path, self._witness)
+        return entry
 
 
 def read(path: Path) -> Verified:
-    """Read and verify the ledger at ``path``; a file that does not exist is an empty ledger.
+    """Read and verify the ledger at ``path``; a file that never was is an empty ledger.
 
     Raises:
-        LedgerError: A line is changed, missing, out of order, or of a newer format.
+        LedgerError: A line is changed, missing, out of order, or of a newer format; or the file is
+            not what its witness saw.
     """
-    return _parse(path.read_bytes() if path.exists() else b"", path)
+    seen = witness.read(path)  # first: a release in between may only add lines
+    return _checked(path, _content(path), seen)
+
+
+def read_copy(path: Path) -> Verified:
+    """As :func:`read`; a copy without its witness is verified as far as is possible without a key.
+
+    For reports on what a site handed over; a site itself must not take a missing witness for good.
+    """
+    if witness.read(path) is not None:
+        return read(path)
+    return _parse(_content(path), path, None)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Book]:
+    """The verified ledger at ``path``, under the lock of all its releases; made if missing.
+
+    Safe for several processes of one site: budget, storing, accounting and sending are one step.
+
+    Raises:
+        LedgerError: The ledger is damaged: nothing may be released before a person has looked.
+    """
+    with witness.locked(path):
+        yield Book(path, witness.read(path))
 
 
 def find(run: Path) -> list[Path]:
     """The ledgers under ``run``: a file itself, a site's folder, or a workspace of several."""
-    return [run] if run.is_file() else sorted(run.rglob(FILE_NAME))
+    return [run] if run.is_file() else sorted(p for p in run.rglob(FILE_NAME) if p.is_file())
 
 
 def balances(entries: Sequence[Entry]) -> list[Balance]:
@@ -118,44 +211,9 @@ def balances(entries: Sequence[Entry]) -> list[Balance]:
 
 
 def append(path: Path, spend: Spend, *, target_epsilon: float | None = None) -> Entry:
-    """Add ``spend``; when this returns, it is on the disk.
-
-    Safe for several processes of one site (POSIX file lock): the budget is checked and spent under
-    one lock. Creates the file, readable by its owner only.
-
-    Args:
-        path: The ledger's file.
-        spend: What is about to be released.
-        target_epsilon: Refuse if ε of any of ``spend``'s guarantees would be over this.
-
-    Raises:
-        BudgetExceeded: It would; nothing was written.
-        LedgerError: The ledger is damaged: nothing may be released before a person has looked.
-        OSError: The disk is full or read-only.
-    """
-    with _locked(path) as descriptor:
-        content = _read_all(descriptor)
-        known = _parse(content, path)
-        if known.torn:
-            os.ftruncate(descriptor, content.rfind(b"\n") + 1)
-        spends = [e.spend for e in known.entries]
-        if target_epsilon is not None:
-            check_budget(spends, spend.guarantees, target_epsilon, spend.delta)
-        spends.append(spend)
-        body = {
-            "format_version": FORMAT_VERSION,
-            "number": len(spends),
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "spend": asdict(spend),
-            "epsilons": [spent(spends, g, spend.delta) for g in spend.guarantees],
-            "previous": known.head,
-        }
-        line = json.dumps({**body, "hash": _hash(body)}, sort_keys=True).encode() + b"\n"
-        os.lseek(descriptor, 0, os.SEEK_END)
-        if os.write(descriptor, line) != len(line):
-            raise OSError(f"The ledger {path} could not be written in full: is the disk full?")
-        os.fsync(descriptor)
-    return _parse(line, path, first=len(spends), previous=known.head).entries[0]
+    """Add ``spend`` to the ledger at ``path``; see :func:`opened` and :meth:`Book.append`."""
+    with opened(path) as book:
+        return book.append(spend, target_epsilon=target_epsilon)
 
 
 def spent(spends: Sequence[Spend], like: Guarantee, delta: float) -> float | None:
@@ -211,55 +269,114 @@ def check_budget(
             )
 
 
-def _parse(content: bytes, path: Path, *, first: int = 1, previous: str = GENESIS) -> Verified:
+def _content(path: Path) -> bytes:
+    try:
+        with storage.open_regular(path) as file:
+            content = file.read(_LONGEST + 1)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise LedgerError(
+            f"The ledger {path} cannot be read ({error.strerror}): the ε that was spent is unknown "
+            "and nothing may be released. Restore the file."
+        ) from error
+    if len(content) > _LONGEST:
+        raise LedgerError(f"The ledger {path} is larger than {_LONGEST} bytes: it is no ledger.")
+    return content
+
+
+def _checked(path: Path, content: bytes, seen: Witness | None) -> Verified:
+    """``content``, verified and compared with what the witness ``seen`` saw."""
+    known = _parse(content, path, seen.key if seen else None)
+    restore = (
+        "Restore both from one backup and count what was released since; until then the ε that was "
+        "spent is unknown and nothing may be released."
+    )
+    if seen is None:
+        if not known.keyed or list(witness.folder_of(path).glob("*.safetensors")):
+            raise LedgerError(
+                f"The witness of the ledger {path} is gone from {witness.folder_of(path)}: without "
+                f"it nobody can tell whether lines are missing. {restore}"
+            )
+        return known
+    hashes = [GENESIS, *(e.hash for e in known.entries)]
+    if len(hashes) <= seen.number or hashes[seen.number] != seen.head:
+        raise LedgerError(
+            f"The ledger {path} holds {len(known.entries)} releases, and this site has accounted "
+            f"for {seen.number}: it was deleted, cut off or replaced by an older copy. {restore}"
+        )
+    return known
+
+
+def _write_line(path: Path, line: bytes) -> None:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            end = file.read().rfind(b"\n") + 1  # a torn line behind it was never sent
+        os.ftruncate(descriptor, end)
+        os.lseek(descriptor, 0, os.SEEK_END)
+        if os.write(descriptor, line + b"\n") != len(line) + 1:
+            os.ftruncate(descriptor, end)
+            raise OSError(f"The ledger {path} could not be written in full: is the disk full?")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _parse(
+    content: bytes, path: Path, key: bytes | None, *, first: int = 1, previous: str = GENESIS
+) -> Verified:
     whole, newline, tail = content.rpartition(b"\n")
-    entries = []
+    entries, keyed = [], False
     for number, line in enumerate(whole.split(b"\n") if newline else [], start=first):
-        entry = _entry(line, path, number)
-        if entry.previous != previous:
+        entry, version = _entry(line, path, number, key)
+        if entry.previous != previous or (keyed and version == _UNKEYED):
             raise LedgerError(
                 f"Line {number} of the ledger {path} does not follow line {number - 1}: a line was "
                 "removed or put elsewhere. Restore the ledger from a backup; until then the ε that "
                 "was spent is unknown and nothing may be released."
             )
         entries.append(entry)
-        previous = entry.hash
-    return Verified(entries=tuple(entries), head=previous, torn=bool(tail))
+        previous, keyed = entry.hash, version != _UNKEYED
+    verified = key is not None or not keyed
+    return Verified(entries=tuple(entries), head=previous, torn=bool(tail), keyed=verified)
 
 
-def _entry(line: bytes, path: Path, number: int) -> Entry:
+def _entry(line: bytes, path: Path, number: int, key: bytes | None) -> tuple[Entry, int]:
     try:
         body = json.loads(line)
-        claimed = body.pop("hash")
-        intact = claimed == _hash(body) and body["number"] == number
-        if not intact or body.pop("format_version") != FORMAT_VERSION:
-            raise ValueError("hash, number or format version differ")
+        if _dump(body) != line:
+            raise ValueError("it is not written as this ledger writes")
+        claimed, version = body.pop("hash"), body["format_version"]
+        if version not in (FORMAT_VERSION, _UNKEYED) or body["number"] != number:
+            raise ValueError("number or format version differ")
+        if version == _UNKEYED or key is not None:
+            wanted = _hash(body, None if version == _UNKEYED else key)
+            if not hmac.compare_digest(str(claimed), wanted):
+                raise ValueError("the hash differs")
+        body.pop("format_version")
         raw = body.pop("spend")
-        guarantees = tuple(Guarantee(**g) for g in raw.pop("guarantees"))
-        return Entry(spend=Spend(guarantees=guarantees, **raw), hash=claimed, **body)
-    except (ValueError, TypeError, KeyError, AttributeError) as e:
+        guarantees = tuple(_guarantee(g) for g in raw.pop("guarantees"))
+        return Entry(spend=Spend(guarantees=guarantees, **raw), hash=claimed, **body), version
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
         raise LedgerError(
             f"Line {number} of the ledger {path} is damaged or was changed ({e}). Restore it from "
             "a backup; until then the ε that was spent is unknown and nothing may be released."
         ) from e
 
 
-def _hash(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+def _guarantee(raw: Mapping[str, Any]) -> Guarantee:
+    return Guarantee(**{**raw, "beside": tuple(raw.get("beside", ()))})
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        os.close(descriptor)  # also gives the lock back
+def _dump(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, sort_keys=True).encode()
 
 
-def _read_all(descriptor: int) -> bytes:
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    with os.fdopen(os.dup(descriptor), "rb") as file:
-        return file.read()
+def _hash(body: Mapping[str, Any], key: bytes | None) -> str:
+    text = _dump(body)
+    if key is None:
+        return hashlib.sha256(text).hexdigest()
+    return hmac.new(key, text, hashlib.sha256).hexdigest()
