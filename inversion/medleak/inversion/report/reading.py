@@ -9,9 +9,9 @@ from typing import Any
 from medleak.filters.privacy import ledger as ledgers
 from medleak.inversion.measures.similarity import ASR_THRESHOLD
 from medleak.inversion.report.model import METRICS, Audit, Calibration, Figure, Group, Ledger
+from medleak.inversion.report.sound import as_written, read_json
 from medleak.inversion.results import verdict
 from medleak.inversion.results.case import NO_DEFENCE
-from medleak.inversion.report.sound import as_written, read_json
 from medleak.inversion.results.rows import Row, read_rows
 from medleak.inversion.results.summary import DEFINITIONS, summarise
 

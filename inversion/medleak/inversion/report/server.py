@@ -82,7 +82,7 @@ def serve(library: Library, port: int = 0) -> ThreadingHTTPServer:
 
 
 class _Server(ThreadingHTTPServer):
-    """At most so many connections at a time, each a thread: whoever comes too many is hung up on."""
+    """At most so many connections at a time, each a thread; more are hung up on."""
 
     daemon_threads = True
 
