@@ -25,11 +25,8 @@ def read_json(path: Path) -> Any:
     if not path.exists() and not path.is_symlink():
         return None
     try:
-        with storage.open_regular(path) as file:
-            data = file.read(_LARGEST + 1)
-        if len(data) > _LARGEST:
-            raise ValueError(f"it is larger than {_LARGEST} bytes")
-        content = json.loads(data.decode("utf-8"), parse_int=_whole)
+        text = storage.read_bounded(path, _LARGEST).decode("utf-8")
+        content = json.loads(text, parse_int=_whole)
         _check(content, "")
     except UnicodeDecodeError:
         raise _damaged(path, "it is not UTF-8") from None
