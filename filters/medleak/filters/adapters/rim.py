@@ -31,6 +31,7 @@ from medleak.filters.adapters.payload import (
     unwrap,
 )
 from medleak.filters.adapters.schema import (
+    DECLARED,
     SCHEDULE,
     beside,
     check_disclosed,
@@ -39,7 +40,7 @@ from medleak.filters.adapters.schema import (
     permitted_meta,
 )
 from medleak.filters.privacy.accounting import Guarantee
-from medleak.filters.update import DECLARED, MAX_BATCHES, UpdateError, check_update, fixed_entries
+from medleak.filters.update import MAX_BATCHES, UpdateError, check_update, fixed_entries
 
 _SEEN = "medleak.global_model"
 _WITHHELD = "medleak.withheld"
@@ -202,15 +203,19 @@ def global_model(fl_ctx: FLContext) -> tuple[dict[str, Any], int | None]:
 
 
 def _containers(fl_ctx: FLContext) -> dict[str, Callable[[Any], Any]]:
-    return fl_ctx.get_prop(_SEEN)["containers"]
+    seen = fl_ctx.get_prop(_SEEN)
+    if seen is None:
+        raise UpdateError("The global model of this task was not seen: its form cannot be kept.")
+    return seen["containers"]
 
 
 def _steps_of(meta: Mapping[str, Any]) -> int:
     """The steps that the script says it took: a batch counter cannot have counted more."""
     declared = meta.get(SCHEDULE)
     steps = declared.get("n_steps") if isinstance(declared, dict) else None
-    known = isinstance(steps, int) and not isinstance(steps, bool)
-    return min(steps, MAX_BATCHES) if known else MAX_BATCHES
+    if not isinstance(steps, int) or isinstance(steps, bool):
+        return MAX_BATCHES
+    return min(steps, MAX_BATCHES)
 
 
 def remember_withheld(names: set[str], fl_ctx: FLContext) -> None:

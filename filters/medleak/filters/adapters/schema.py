@@ -136,8 +136,9 @@ def _count(name: str, value: object) -> int:
 
 
 def _number(name: str, value: object) -> float:
-    known = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
-    number = float(value) if known and abs(value) <= 1e9 else math.nan
+    if not isinstance(value, int | float | np.floating) or isinstance(value, bool):
+        raise UpdateError(_not_plain(name, value, "a finite number"))
+    number = float(value) if abs(value) <= 1e9 else math.nan
     if not math.isfinite(number):
         raise UpdateError(_not_plain(name, value, "a finite number"))
     return float(f"{number:.6g}")  # more digits carry more than a number does
