@@ -34,7 +34,6 @@ autodoc_default_options = {
     "members": True,
     "ignore-module-all": True,
     "exclude-members": "permutation_test",
-    "show-inheritance": True,
 }
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

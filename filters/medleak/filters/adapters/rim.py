@@ -56,7 +56,8 @@ class FailClosedFilter(Filter):
     values or CPU/GPU torch tensors, whose names and shapes are those of the model that the server
     sent for this task, with metadata of at most 4 KiB. Error replies of the executor go on without
     content. All else raises ``ContentBlockedException``. Headers never leave; integer entries that
-    are as the server sent them do not need to. Under an ε, :mod:`.schema` says what else leaves.
+    are as the server sent them do not need to. Under an ε,
+    :mod:`medleak.filters.adapters.schema` says what else leaves.
 
     The model sent is seen through the event AFTER_TASK_DATA_FILTER. NVFlare delivers events to
     filters of a *job*, but not to filters in a site's ``privacy.json``: list
