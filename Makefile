@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-fast test-py check docs format clean
+.PHONY: install demo test test-fast test-security test-py check docs format clean
 
 install: $(STAMP)
 
@@ -28,6 +28,9 @@ test: $(STAMP)  ## every test
 
 test-fast: $(STAMP)  ## tests for the work in between: no NVFlare, browser or long attack; under 90 s
 	$(PYTEST) -m "not simulator and not browser and not slow"
+
+test-security: $(STAMP)  ## every generated attack: 20,000 updates, 500 kills, 5,000 records
+	MEDLEAK_SECURITY=full $(PYTEST) -o timeout=7200 tests/security
 
 test-py:  ## the fast tests under another Python, in a venv of its own: make test-py PYTHON=python3.13
 	$(MAKE) PYTHON=$(PYTHON) VENV=.venv-$(notdir $(PYTHON)) test-fast

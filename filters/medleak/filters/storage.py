@@ -83,6 +83,19 @@ def open_regular(path: Path) -> Iterator[BufferedReader]:
         yield file
 
 
+def read_bounded(path: Path, limit: int) -> bytes:
+    """The content of a plain file of at most ``limit`` bytes.
+
+    Raises:
+        OSError: It is missing, larger, or anything else than a plain file.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise OSError(errno.EFBIG, f"it is larger than {limit} bytes", str(path))
+        return file.read(size)
+
+
 def save(path: Path, values: Mapping[str, Value]) -> str:
     """Write ``values`` to ``path`` as safetensors, atomically; return the file's SHA-256."""
     from safetensors.numpy import save_file

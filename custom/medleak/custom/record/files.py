@@ -114,13 +114,17 @@ def _opened(path: Path, root: Path) -> Iterator[BufferedReader]:
         raise RecordError(f"{path} cannot be read ({why}). Restore it.") from None
 
 
-def read_json(path: Path, root: Path) -> dict[str, Any]:
-    """The JSON object in a file of bounded size; a RecordError where it is none."""
+def read_json(path: Path, root: Path | None = None) -> dict[str, Any]:
+    """The JSON object in a file of the record at ``root``; a RecordError where it is none."""
+    root = root or path.parent
     limit = _MANIFEST_LIMIT if path.name == "manifest.json" else _SIDECAR_LIMIT
     with _opened(path, root) as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise RecordError(f"{path} is larger than {limit} bytes: it is no file of a record.")
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise RecordError(
+                f"{path} cannot be read as JSON (it is larger than {limit} bytes). Restore it."
+            )
+        data = file.read(size)
     try:
         text = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -141,16 +145,15 @@ def parse(kind: type[_Model], text: dict[str, Any], path: Path) -> _Model:
 
 
 def read_tensors(
-    path: Path, digest: str, root: Path, *, limit: int = TENSORS_LIMIT
+    path: Path, digest: str, root: Path | None = None, *, limit: int = TENSORS_LIMIT
 ) -> dict[str, np.ndarray]:
     """The tensors of a file with this SHA-256, by name; a RecordError where it has another.
 
     Nothing is held in memory before the file's own header says that it is small enough: at most
     ``limit`` bytes, and exactly as many as its tensors take.
     """
-    with _opened(path, root) as file:
-        _check_header(path, file, limit)
-        data = file.read(limit + _HEADER_LIMIT + 9)
+    with _opened(path, root or path.parent) as file:
+        data = file.read(_checked_size(path, file, limit))
     if hashlib.sha256(data).hexdigest() != digest:
         raise RecordError(
             f"{path} does not have the SHA-256 that was recorded with it: it was changed or "
@@ -164,7 +167,7 @@ def read_tensors(
     return {name: tensors[name] for name in sorted(tensors)}
 
 
-def _check_header(path: Path, file: BufferedReader, limit: int) -> None:
+def _checked_size(path: Path, file: BufferedReader, limit: int) -> int:
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
     if not 2 <= length <= min(_HEADER_LIMIT, size - 8):
@@ -178,6 +181,7 @@ def _check_header(path: Path, file: BufferedReader, limit: int) -> None:
             "that the model of this record can have. Restore it."
         )
     file.seek(0)
+    return size
 
 
 def check_update(name: str, global_state: State, update: State) -> None:

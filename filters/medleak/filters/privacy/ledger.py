@@ -271,8 +271,7 @@ def check_budget(
 
 def _content(path: Path) -> bytes:
     try:
-        with storage.open_regular(path) as file:
-            content = file.read(_LONGEST + 1)
+        return storage.read_bounded(path, _LONGEST)
     except FileNotFoundError:
         return b""
     except OSError as error:
@@ -280,9 +279,6 @@ def _content(path: Path) -> bytes:
             f"The ledger {path} cannot be read ({error.strerror}): the ε that was spent is unknown "
             "and nothing may be released. Restore the file."
         ) from error
-    if len(content) > _LONGEST:
-        raise LedgerError(f"The ledger {path} is larger than {_LONGEST} bytes: it is no ledger.")
-    return content
 
 
 def _checked(path: Path, content: bytes, seen: Witness | None) -> Verified:

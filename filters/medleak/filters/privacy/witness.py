@@ -60,8 +60,7 @@ def read(ledger: Path) -> Witness | None:
     """
     path = folder_of(ledger) / "witness.json"
     try:
-        with storage.open_regular(path) as file:
-            raw = json.loads(file.read(_LONGEST))
+        raw = json.loads(storage.read_bounded(path, _LONGEST))
         return Witness(
             key=bytes.fromhex(raw["key"]), number=int(raw["number"]), head=str(raw["head"])
         )

@@ -76,14 +76,16 @@ def report(
     from medleak.inversion.report.fail_if import failures, parse
     from medleak.inversion.report.html.page import render
     from medleak.inversion.report.reading import read_audit
+    from medleak.inversion.report.sound import as_written
 
     condition = None if fail_if is None else parse(fail_if)
     audits = [read_audit(folder, ledger or ()) for folder in (audit, after) if folder is not None]
     choice = _originals(originals, redact, ask=not as_json and not no_pictures)
     target = out or audits[-1].folder / "report.html"
-    made = render(audits, originals=choice, pictures=not no_pictures)
+    with as_written([one.folder for one in audits]):
+        made = render(audits, originals=choice, pictures=not no_pictures)
+        failed = None if condition is None else failures(audits[-1], condition)
     write_atomic(target, made.html)
-    failed = None if condition is None else failures(audits[-1], condition)
     if as_json:
         typer.echo(json.dumps(_content(target, choice, made, fail_if, failed), indent=2))
     else:

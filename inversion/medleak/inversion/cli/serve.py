@@ -32,6 +32,7 @@ def serve(
     from medleak.inversion.report import server
     from medleak.inversion.report.html.page import index, render
     from medleak.inversion.report.reading import read_audit
+    from medleak.inversion.report.sound import as_written
 
     choice = choose_originals(originals, False) or "redacted"
     found = server.find_audits(audits)
@@ -40,7 +41,8 @@ def serve(
         return index(folders, choice)
 
     def report(folder: Path) -> bytes:
-        return render([read_audit(folder)], originals=choice).html
+        with as_written([folder]):
+            return render([read_audit(folder)], originals=choice).html
 
     library = server.Library(
         audits={str(k): folder for k, folder in enumerate(found, start=1)},

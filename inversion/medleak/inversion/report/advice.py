@@ -3,7 +3,7 @@
 import itertools
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from medleak.inversion.report.model import Audit, Calibration, Group
@@ -144,7 +144,8 @@ def _at_most_a_guess(group: Group, audit: Audit) -> bool:
 def calibrate_command(audit: Audit, site: str) -> str:
     """The command that looks for the least noise; run, prior and truth as the audit named them."""
     runs = audit.config.get("runs")
-    command = runs[-1].get("command", []) if isinstance(runs, list) and runs else []
+    last = runs[-1] if isinstance(runs, list) and runs else None
+    command = last.get("command", []) if isinstance(last, Mapping) else []
     words = [str(w) for w in command] if isinstance(command, list) else []
     run = next((w for w in words[2:3] if not w.startswith("-")), "RUN")
     kept = [part for o in ("--prior", "--truth") for part in _option(words, o)]

@@ -9,6 +9,7 @@ from typing import Any
 from medleak.filters.privacy import ledger as ledgers
 from medleak.inversion.measures.similarity import ASR_THRESHOLD
 from medleak.inversion.report.model import METRICS, Audit, Calibration, Figure, Group, Ledger
+from medleak.inversion.report.sound import as_written, read_json
 from medleak.inversion.results import verdict
 from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.rows import Row, read_rows
@@ -33,16 +34,21 @@ def read_audit(folder: Path, ledger: Sequence[Path] = ()) -> Audit:
             f"{str(folder)!r} is no audit directory: it has neither results.csv nor summary.json. "
             "Name the directory that `medleak audit` wrote."
         )
+    with as_written([folder]):
+        return _read(folder, ledger)
+
+
+def _read(folder: Path, ledger: Sequence[Path]) -> Audit:
     rows = read_rows(folder / "results.csv")
-    found = _json(folder / "summary.json")
+    found = read_json(folder / "summary.json")
     missing = [] if found is not None else ["summary.json: figures are computed anew, no intervals"]
     summary = found if isinstance(found, dict) else summarise(rows, [])
-    config = _json(folder / "config.json")
+    config = read_json(folder / "config.json")
     if not isinstance(config, dict):
         missing.append("config.json: settings, versions, hashes and the command are not known")
         config = {}
-    calibration = _json(folder / "calibration.json")
-    utility = _json(folder / "utility.json")
+    calibration = read_json(folder / "calibration.json")
+    utility = read_json(folder / "utility.json")
     health = summary.get("health")
     return Audit(
         folder=folder,
@@ -65,6 +71,12 @@ def number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
+
+
+def count(value: Any) -> int:
+    """``value`` as a number of things; 0 if it is none."""
+    found = number(value)
+    return int(found) if found is not None and 0 <= found <= 1e12 else 0
 
 
 def _groups(summary: Mapping[str, Any], rows: Sequence[Row]) -> list[Group]:
@@ -93,12 +105,12 @@ def _group(raw: Mapping[str, Any], rows: Mapping[tuple[Any, ...], list[Row]]) ->
     return Group(
         **key,
         round=round_,
-        n=int(number(raw.get("n")) or len(members)),
-        seeds=int(number(raw.get("seeds")) or len({r.seed for r in members}) or 1),
+        n=count(raw.get("n")) or len(members),
+        seeds=count(raw.get("seeds")) or len({r.seed for r in members}) or 1,
         figures=figures,
         asr_sweep=_numbers(raw.get("asr_sweep")),
         nulls=_numbers(raw.get("nulls")),
-        stuck=int(number(raw.get("stuck")) or 0),
+        stuck=count(raw.get("stuck")),
         verdict=verdict.read({**raw, **key}),
         sentence=_text(raw.get("verdict")),
         over=_text(raw.get("over")),
@@ -122,7 +134,7 @@ def _figure(raw: Any) -> Figure:
         return Figure(mean=mean)
     raw = _mapping(raw)
     values = {k: number(raw.get(k)) for k in ("mean", "lower95", "upper95", "min", "max")}
-    return Figure(**values, n=int(number(raw.get("n")) or 0))
+    return Figure(**values, n=count(raw.get("n")))
 
 
 def _completed(figure: Figure, name: str, rows: Sequence[Row]) -> Figure:
@@ -176,15 +188,16 @@ def _ledger(path: Path) -> Ledger:
     try:
         if path.stat().st_size > _LONGEST_LEDGER:
             raise ledgers.LedgerError(f"The ledger is larger than {_LONGEST_LEDGER} bytes.")
-        verified = ledgers.read(path)
-    except ledgers.LedgerError as error:
+        verified = ledgers.read_copy(path)
+        balances = ledgers.balances(verified.entries)
+    except (ledgers.LedgerError, OSError, ValueError) as error:
         why = str(error).replace(str(path), path.name)
         return Ledger(place=path.name, releases=0, spent="not known", head="", error=why)
     spent = [
         f"ε = {b.epsilon:.4g} at δ = {b.delta:g} for a {b.unit} ({b.relation})"
         if b.epsilon is not None
         else f"ε: none for a {b.unit}, as a release had no such guarantee"
-        for b in ledgers.balances(verified.entries)
+        for b in balances
     ]
     names = sorted({entry.spend.site for entry in verified.entries})
     return Ledger(
@@ -193,18 +206,6 @@ def _ledger(path: Path) -> Ledger:
         spent="; ".join(spent) or "ε: none (heuristic)",
         head=verified.head,
     )
-
-
-def _json(path: Path) -> Any:
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path} is damaged ({error}): its figures cannot be shown. Restore it, or repeat the "
-            "command that wrote it."
-        ) from None
 
 
 def _is_refusal(raw: Any) -> bool:

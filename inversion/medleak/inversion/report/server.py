@@ -1,6 +1,8 @@
 """Audits over HTTP for the same machine alone: read-only, behind a token."""
 
+import contextlib
 import hmac
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 ADDRESS = "127.0.0.1"
+CONNECTIONS = 16  # at a time; a browser opens six
+HEADERS_WITHIN = 10.0  # seconds
 _HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -74,9 +78,34 @@ def serve(library: Library, port: int = 0) -> ThreadingHTTPServer:
         OSError: The port is taken.
     """
     handler = type("Handler", (_Handler,), {"library": library})
-    server = ThreadingHTTPServer((ADDRESS, port), handler)
-    server.daemon_threads = True
-    return server
+    return _Server((ADDRESS, port), handler)
+
+
+class _Server(ThreadingHTTPServer):
+    """At most so many connections at a time, each a thread; more are hung up on."""
+
+    daemon_threads = True
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._free = threading.BoundedSemaphore(CONNECTIONS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start a thread for a connection, if there is room."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer one connection, and make room."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: a client that hung up is no news, and a trace would hold paths."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -84,8 +113,23 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "medleak", ""
     timeout = 20  # seconds that a client may keep a connection waiting
 
+    def handle(self) -> None:
+        """Read one request, headers and all, within a time that single bytes do not extend."""
+        self._reading = threading.Timer(HEADERS_WITHIN, self._hang_up)
+        self._reading.daemon = True
+        self._reading.start()
+        try:
+            super().handle()
+        finally:
+            self._reading.cancel()
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
     def do_GET(self) -> None:
         """Answer with a page, or with the reason why not."""
+        self._reading.cancel()
         status, body, policy = self._answer()
         self.send_response(status)
         for name, value in _HEADERS.items():

@@ -3,12 +3,14 @@
 import csv
 import dataclasses
 import io
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, SupportsFloat
 
 from medleak.custom.atomic import write_atomic
+from medleak.filters import storage
 from medleak.inversion.results.case import Case
 
 
@@ -93,6 +95,8 @@ class Row:
         return Case(self.round, self.site, self.attack, self.defence, self.knowledge, self.seed)
 
 
+_LARGEST = 500_000_000  # bytes
+_LONGEST_NUMBER = 15  # digits
 COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
 _WHOLE = {"round", "seed", "reconstruction", "iterations", "attempts", "label", "truth_label"} | {
     "patient",
@@ -113,21 +117,33 @@ def read_rows(path: Path) -> list[Row]:
     """
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise ValueError(
-                f"{path} has the columns {','.join(reader.fieldnames or ())[:200]!r}: another "
-                "version wrote it, and rows of two versions must not be mixed. Audit into another "
-                "--out."
-            )
+    with storage.open_regular(path) as raw:
+        if os.fstat(raw.fileno()).st_size > _LARGEST:
+            raise ValueError(f"{path} is larger than {_LARGEST} bytes: no audit has so many rows.")
+        file = io.TextIOWrapper(raw, encoding="utf-8", newline="")
         try:
-            return [Row(**{k: _parse(k, v) for k, v in line.items()}) for line in reader]
-        except (TypeError, ValueError, KeyError) as error:
+            return _rows(path, csv.DictReader(file))
+        except (UnicodeDecodeError, csv.Error) as error:
             raise ValueError(
-                f"{path}, line {reader.line_num}: {error}. Restore the file or audit into another "
-                "--out."
+                f"{path} is damaged ({error}): it is no table in UTF-8. Restore the file or audit "
+                "into another --out."
             ) from None
+
+
+def _rows(path: Path, reader: "csv.DictReader[str]") -> list[Row]:
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        raise ValueError(
+            f"{path} has the columns {','.join(reader.fieldnames or ())[:200]!r}: another "
+            "version wrote it, and rows of two versions must not be mixed. Audit into another "
+            "--out."
+        )
+    try:
+        return [Row(**{k: _parse(k, v) for k, v in line.items()}) for line in reader]
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path}, line {reader.line_num}: {error}. Restore the file or audit into another "
+            "--out."
+        ) from None
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
@@ -175,4 +191,7 @@ def _parse(column: str, text: str) -> Any:
         return text
     if column in _YES_NO:
         return {"true": True, "false": False}[text]
-    return int(text) if column in _WHOLE else float(text)
+    number = int(text[:_LONGEST_NUMBER]) if column in _WHOLE else float(text)
+    if column in _WHOLE and len(text) > _LONGEST_NUMBER:
+        raise ValueError(f"{column} is a number of {len(text)} digits")
+    return number

@@ -20,6 +20,7 @@ from medleak.inversion.report.html.notes import no_picture, notes
 from medleak.inversion.report.html.telling import telling
 from medleak.inversion.report.model import Audit
 from medleak.inversion.report.reading import read_audit
+from medleak.inversion.report.sound import as_written
 from medleak.inversion.report.verdicts import (
     RULES,
     Light,
@@ -159,12 +160,14 @@ def index(folders: Mapping[str, Path], originals: Originals) -> bytes:
 
 def _entry(number: str, folder: Path) -> dict[str, Any]:
     try:
-        verdicts = site_verdicts(read_audit(folder))
+        with as_written([folder]):
+            verdicts = site_verdicts(read_audit(folder))
+            words = headline(verdicts)
     except (ValueError, OSError):
         words = "It cannot be read; medleak report says why."
         return {"number": number, "name": folder.name, "light": None, "words": words}
     worst = verdicts[0].light if verdicts else Light.NOT_KNOWN
-    return {"number": number, "name": folder.name, "light": worst, "words": headline(verdicts)}
+    return {"number": number, "name": folder.name, "light": worst, "words": words}
 
 
 def _originals_of(audit: Audit) -> list[str]:
