@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from medleak.filters import noise
 from medleak.filters.noise import (
     NoiseSource,
     add_gaussian,
@@ -12,6 +13,7 @@ from medleak.filters.noise import (
     standard_laplace,
     standard_normal,
 )
+from medleak.filters.update import UpdateError
 
 
 def test_the_stream_is_aes_256_in_counter_mode():
@@ -68,8 +70,8 @@ def test_value_and_noise_meet_on_one_grid(add):
 
 def test_the_grid_moves_a_value_towards_zero_by_less_than_one_step():
     value = np.random.default_rng(0).normal(size=1000)
-    noise = add_gaussian(np.zeros(1000), 0.3, NoiseSource.seeded(1))
-    on_grid = add_gaussian(value, 0.3, NoiseSource.seeded(1)) - noise
+    alone = add_gaussian(np.zeros(1000), 0.3, NoiseSource.seeded(1))
+    on_grid = add_gaussian(value, 0.3, NoiseSource.seeded(1)) - alone
     assert (np.abs(on_grid) <= np.abs(value)).all()
     assert np.abs(on_grid - value).max() < grid_spacing(0.3)
 
@@ -94,3 +96,35 @@ def test_a_transposed_array_keeps_the_place_of_its_entries():
     value = np.arange(6.0).reshape(2, 3).T * 1e6
     noised = np.asarray(add_gaussian(value, 1e-3, NoiseSource.secure()))
     np.testing.assert_allclose(noised, value, atol=0.1)
+
+
+# Values so large for their dtype that the noise is below the distance of neighbours.
+SWALLOWED = [
+    (np.float16, 0.5, 2e-4),
+    (np.float16, 40.0, 1e-3),
+    (np.float16, 0.0, 1e-8),
+    (np.float32, 2e3, 2e-5),
+    (np.float32, 1e30, 1.0),
+    (np.float64, 1e17, 1.0),
+]
+
+
+@pytest.mark.parametrize("add", [add_gaussian, add_laplace])
+@pytest.mark.parametrize(("dtype", "value", "scale"), SWALLOWED)
+def test_noise_that_rounding_would_take_away_is_refused_by_name(add, dtype, value, scale):
+    with pytest.raises(UpdateError, match=r"bn\.running_var is too large for the noise"):
+        add(np.full(64, value, dtype), scale, NoiseSource.secure(), name="bn.running_var")
+
+
+@pytest.mark.parametrize("add", [add_gaussian, add_laplace])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_noise_that_passes_leaves_no_more_entries_alone_than_chance(add, dtype):
+    value = np.random.default_rng(0).normal(size=20_000).astype(dtype)
+    noised = np.asarray(add(value, 0.2, NoiseSource.secure()))
+    assert np.mean(noised == value) < 0.01
+
+
+def test_noise_that_was_not_drawn_is_noticed(monkeypatch):
+    monkeypatch.setattr(noise, "standard_normal", lambda source, count: np.zeros(count))
+    with pytest.raises(UpdateError, match="64 of 64 entries of w are the same"):
+        add_gaussian(np.ones(64), 1.0, NoiseSource.secure(), name="w")

@@ -19,7 +19,8 @@ def global_l1_norm(update: Update) -> float:
     unit = _unit(update)
     if unit == 1.0:
         return float(sum(np.abs(v).sum(dtype=np.float64) for v in update.values()))
-    return float(sum(np.abs(np.asarray(v) / unit).sum() for v in update.values())) * unit
+    scaled = (np.abs(np.asarray(v, np.float64) / unit).sum() for v in update.values())
+    return float(sum(scaled)) * unit
 
 
 def clipping_factor(norm: float, max_norm: float) -> float:

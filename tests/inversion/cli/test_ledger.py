@@ -1,10 +1,24 @@
 """Tests of medleak ledger: what it prints of ledgers, sound and changed."""
 
+import dataclasses
 import json
+import shutil
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from medleak.custom.record import (
+    InputSpec,
+    LedgerHead,
+    Manifest,
+    ModelSpec,
+    TaskSpec,
+    UpdateInfo,
+    utc_now,
+    write_manifest,
+    write_record,
+)
 from medleak.filters.privacy import ledger
 from medleak.filters.privacy.accounting import Guarantee, gaussian
 from medleak.filters.privacy.ledger import Spend
@@ -69,3 +83,66 @@ def test_where_there_is_no_ledger_the_command_says_what_to_do(tmp_path):
         result = medleak(*args)
         assert result.exit_code == 2
         assert said in result.stderr
+
+
+def recorded(root, entries):
+    """A server's record of site-1, with the head that it declared in each round."""
+    manifest = Manifest(
+        job="j",
+        created=utc_now(),
+        model=ModelSpec(path="medleak.custom.networks.resnet18"),
+        task=TaskSpec(num_classes=2),
+        input=InputSpec(spatial_size=(64, 64), channels=1),
+    )
+    write_manifest(root, manifest)
+    for entry in entries:
+        info = UpdateInfo(
+            **{"round": entry.number, "site": "site-1", "time": utc_now(), "n_images": 1},
+            **{"n_steps": 1, "batch_size": 1, "local_epochs": 1, "lr": 0.01},
+            ledger=LedgerHead(entries=entry.number, head=entry.hash),
+        )
+        write_record(root, info, {"w": np.ones(3, np.float32)}, {"w": np.ones(3, np.float32)})
+    return root
+
+
+def test_the_heads_that_the_server_holds_are_lines_of_the_ledger(kept, tmp_path):
+    entry = ledger.append(kept, dataclasses.replace(SPEND, round=1))
+    record = recorded(tmp_path / "records", [entry])
+    result = medleak(kept.parent, "--check", record)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("also_new_releases", [0, 3])
+def test_a_ledger_that_began_anew_with_its_witness_is_noticed(kept, tmp_path, also_new_releases):
+    entry = ledger.append(kept, dataclasses.replace(SPEND, round=1))
+    record = recorded(tmp_path / "records", [entry])
+    shutil.rmtree(kept.parent)
+    for number in range(also_new_releases):
+        ledger.append(kept, dataclasses.replace(SPEND, round=number))
+    if not also_new_releases:
+        kept.parent.mkdir()
+        kept.touch()
+    result = medleak(kept.parent, "--check", record)
+    assert result.exit_code == 1
+    assert "It was emptied" in result.output or "replaced or restored" in result.output
+
+
+def test_a_record_without_heads_proves_nothing(kept, tmp_path):
+    record = recorded(tmp_path / "records", [])
+    result = medleak(kept.parent, "--check", record)
+    assert result.exit_code == 2
+    assert "holds no head of a ledger" in result.output
+
+
+def test_a_copy_without_its_key_says_so(kept, tmp_path):
+    copy = tmp_path / "handed over.jsonl"
+    copy.write_bytes(kept.read_bytes())
+    result = medleak(copy)
+    assert result.exit_code == 0
+    assert "a copy without its key" in result.output
+
+
+def test_what_left_beside_the_updates_is_said(kept):
+    beside = dataclasses.replace(SPEND.guarantees[0], beside=("number of images",))
+    ledger.append(kept, dataclasses.replace(SPEND, round=1, guarantees=[beside]))
+    assert "left exactly beside the updates: number of images." in medleak().output

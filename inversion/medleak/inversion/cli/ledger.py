@@ -29,13 +29,26 @@ def ledger(
             "default: all ledgers under workspace/ and simulator_workspace/.",
         ),
     ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            "--check",
+            metavar="RECORD",
+            help="A record of the server: its heads must be lines of the ledgers.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Verify privacy ledgers and print what they say: ε at δ, or "none" for heuristics.
 
-    Exit code 1 if a ledger was changed or damaged.
+    A ledger named by itself may be a copy without the site's key: then only that no line is missing
+    is verified, and said. --check compares with what the server's record says that each site
+    declared: so a ledger that was deleted or restored together with its witness is noticed.
+
+    Exit code 1 if a ledger was changed or damaged, or lacks what the record says.
 
     Examples: medleak ledger  ·  medleak ledger simulator_workspace --json
+    · medleak ledger site-1 --check records
     """
     from medleak.filters.privacy import ledger as ledgers
 
@@ -46,9 +59,14 @@ def ledger(
             "filter PrivacyLedger released anything there. Name a site's folder, or add the filter."
         )
     bad, content = [], []
+    heads = None if check is None else _heads(check)
     for path in found:
         try:
-            content.append(_content(path, ledgers.read(path)))
+            copied = run is not None and run.is_file()
+            verified = ledgers.read_copy(path) if copied else ledgers.read(path)
+            if heads is not None:
+                _compare(verified, heads, check)
+            content.append(_content(path, verified))
         except ledgers.LedgerError as error:
             bad.append({"ledger": str(path), "error": " ".join(str(error).split())})
     if as_json:
@@ -60,6 +78,48 @@ def ledger(
         typer.echo(f"medleak: {one['ledger']}: {one['error']}", err=True)
     if bad:
         raise typer.Exit(FAILED)
+
+
+def _heads(record: Path) -> dict[str, list[tuple[int, int, str]]]:
+    """For each site, round, number of entries and head that it declared with an update."""
+    from medleak.custom.record import find_records, list_updates, read_info
+
+    root = find_records(record)
+    heads: dict[str, list[tuple[int, int, str]]] = {}
+    for round, site in list_updates(root):
+        declared = read_info(root, round, site).ledger
+        if declared is not None:
+            heads.setdefault(site, []).append((round, declared.entries, declared.head))
+    if not heads:
+        raise ValueError(
+            f"The record {str(record)!r} holds no head of a ledger: no site declared one with its "
+            "updates. Name the record of a job with PrivacyLedger."
+        )
+    return heads
+
+
+def _compare(
+    verified: "Verified", heads: dict[str, list[tuple[int, int, str]]], record: Path | None
+) -> None:
+    """Raise LedgerError unless every head that the server holds is a line of this ledger."""
+    from medleak.filters.privacy.ledger import LedgerError
+
+    sites = {entry.spend.site for entry in verified.entries}
+    known = [head for site in sites for head in heads.get(site, [])]
+    if not known:
+        raise LedgerError(
+            f"The record {str(record)!r} has heads of {', '.join(sorted(heads))}, and this ledger "
+            f"is of {', '.join(sorted(sites)) or 'no site: it is empty'}. It was emptied, or is of "
+            "another job."
+        )
+    hashes = {entry.number: entry.hash for entry in verified.entries}
+    for round, number, head in known:
+        if hashes.get(number) != head:
+            raise LedgerError(
+                f"Line {number}, which the site declared in round {round}, is not in this ledger "
+                f"of {len(hashes)} lines: it was replaced or restored from an older state. The ε "
+                "that was spent is at least what the record says."
+            )
 
 
 def _places(run: Path | None) -> list[Path]:
@@ -77,6 +137,7 @@ def _content(path: Path, verified: "Verified") -> dict[str, Any]:
         "ledger": str(path),
         "head": verified.head,
         "torn": verified.torn,
+        "keyed": verified.keyed,
         "entries": [asdict(entry) for entry in verified.entries],
         "spent": [asdict(balance) for balance in balances(verified.entries)],
     }
@@ -101,7 +162,9 @@ def _print(content: dict[str, Any]) -> None:
             cells = (*where, shown, f"{spend['delta']:g}" if guarantee else "-", unit)
             table.add_row(*(Text(printable(str(cell))) for cell in cells))
     typer.echo(
-        f"{content['ledger']}: chain intact, {len(content['entries'])} releases, "
+        f"{content['ledger']}: "
+        + ("chain intact" if content["keyed"] else "a copy without its key, no line is missing")
+        + f", {len(content['entries'])} releases, "
         f"head {content['head'][:16]}…"
         + ("; a torn last line: a crash while writing, its update was never sent" * content["torn"])
     )
@@ -113,3 +176,7 @@ def _print(content: dict[str, Any]) -> None:
         for b in content["spent"]
     ]
     typer.echo("Spent in all: " + ("; ".join(totals) or "ε: none (heuristic)"))
+    guarantees = [g for entry in content["entries"] for g in entry["spend"]["guarantees"]]
+    beside = list(dict.fromkeys(word for g in guarantees for word in g["beside"]))
+    if beside:
+        typer.echo(f"Not covered, as it left exactly beside the updates: {', '.join(beside)}.")
