@@ -44,7 +44,7 @@ def task(name="train", executors=None, components=(), handlers=(), meta=None, **
     return ctx
 
 
-def model(round_number=0, kind=DataKind.WEIGHTS):
+def model(round_number: int | None = 0, kind=DataKind.WEIGHTS):
     data = DXO(kind, data={"w": np.ones(3, np.float32)}).to_shareable()
     if round_number is not None:
         data.set_header("current_round", round_number)

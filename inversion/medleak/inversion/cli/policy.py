@@ -116,7 +116,7 @@ def _choice(
     if rounds is None:
         if not sys.stdin.isatty():
             fail("--epsilon is shared by --rounds: give both.", MISUSED)
-        rounds = typer.prompt("Rounds", default=30, type=int)
+        rounds = int(typer.prompt("Rounds", default=30, type=int))
         clip = typer.prompt("Largest L2 norm of an update", default=clip, type=float)
     made = policies.clipped(
         target_epsilon=epsilon, rounds=rounds, max_grad_norm=clip, target_delta=delta
