@@ -24,7 +24,6 @@ from typing import Any
 from medleak.filters import storage
 from medleak.filters.update import Update, UpdateError
 
-
 MEASURES = ("medleak.inversion.gate:measure",)
 """Measures that a job may name."""
 

@@ -19,7 +19,6 @@ from medleak.filters.adapters.rim import (
 from medleak.filters.buffers import keep_variances_positive
 from medleak.filters.update import UpdateError, Value, check_update, kinds
 
-
 _NVFLARES = "nvflare.app_common.filters."
 
 
