@@ -60,3 +60,21 @@ def test_every_defence_written_in_the_documents_can_be_built():
         names = "|".join(DEFENCES)
         for spec in re.findall(rf"[`\"]((?:{names})[+:][^`\"…]*)[`\"]", text):
             assert defence(spec)
+
+
+def test_every_test_that_the_threat_model_names_is_there():
+    text = (DOCS / "threat-model.md").read_text(encoding="utf-8")
+    named = dict(re.findall(r"^- (T\d+): `([^`]+)`$", text, re.MULTILINE))
+    assert [p for p in named.values() if not (ROOT / p).is_file()] == []
+    used = set(re.findall(r"\bT\d+\b", text.partition("## The tests")[0]))
+    assert used == set(named)
+    rows = text.partition("## Ways out")[2].partition("## What a check")[0].splitlines()
+    ways = [r for r in rows if r.startswith("| ") and not r.startswith("| way")]
+    assert ways
+    assert [r for r in ways if not re.search(r"\| (T\d+(, )?)+ \|$", r)] == []
+
+
+@pytest.mark.parametrize("page", ["deploy.md", "threat-model.md"])
+def test_lines_are_not_longer_than_a_screen(page):
+    lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
+    assert [n for n, line in enumerate(lines, 1) if len(line) > 120] == []

@@ -308,6 +308,7 @@ def test_a_job_for_sites_that_forbid_code_ships_none(tmp_path):
     (executor,) = site["executors"]
     assert executor["executor"]["path"] == "medleak.custom.flare.installed_client.InstalledClient"
     assert set(executor["executor"]["args"]) == {"task_script_args"}
+    assert site["components"] == []  # no widget that sends events past the site's filters
     assert executor["tasks"] == ["train", "validate"]
     paths = [f["path"] for chain in site["task_result_filters"] for f in chain["filters"]]
     assert paths == ["medleak.filters.adapters.PercentileGaussian"]
