@@ -162,7 +162,8 @@ POLICIES = {
     'PrivacyBudget in task_data_filters has "direction": "out"': policy(
         scope(MECHANISM, LIMITED, data=(WORKFLOW, {**BUDGET, "direction": "out"}, GLOBAL))
     ),
-    "what left is 100.00 % of the update": policy(scope({**NOISE, "args": {"sigma0": 1e-9}})),
+    "what left is 100.00 % of the update": policy(scope({**NOISE, "args": {"sigma0": 2e-3}})),
+    "so nothing leaves and no job will run": policy(scope({**NOISE, "args": {"sigma0": 1e-9}})),
     "weights leave bare": policy(scope({"path": f"{PATH}TopK", "args": {"fraction": 0.999}})),
     "task 'train': weights leave bare": policy(scope({"path": f"{PATH}Withhold", "args": {}})),
     "the budget is never spent. Give both one file": policy(

@@ -32,7 +32,10 @@ SITE_CLASSES = (
 
 SERVER_CLASSES = (
     *(f"medleak.custom.flare.{name}" for name in ("best_model.BestModelLocator", "fedopt.FedOpt")),
-    *(f"medleak.custom.flare.{n}" for n in ("recorder.UpdateRecorder", "tested_model.TestMetrics")),
+    *(
+        f"medleak.custom.flare.{n}"
+        for n in ("recorder.UpdateRecorder", "tested_model.GlobalModelScores")
+    ),
     "medleak.custom.initial.initial_network",
     "medleak.custom.training.initial.initial_network",
     "nvflare.app_common.aggregators.intime_accumulate_model_aggregator."

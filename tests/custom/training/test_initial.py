@@ -196,7 +196,7 @@ def test_a_job_that_brings_code_brings_its_network(monkeypatch, tmp_path):
 def test_no_record_can_import_by_way_of_the_initial_network():
     args = {"model_path": "os.getcwd", "model_args": {}}
     with pytest.raises(ValueError, match="outside"):
-        build_job_network("medleak.custom.training.initial.initial_network", args)
+        build_network("medleak.custom.training.initial.initial_network", args)
 
 
 VALUES = st.recursive(

@@ -29,12 +29,13 @@ class Canary:
 
 
 @cache
-def small() -> Canary:
-    """A convolution with batch norm, a layer without, and a head: some 4000 values."""
+def small(*, statistics: bool = True) -> Canary:
+    """A convolution, with batch norm or group norm, another, and a head: some 4000 values."""
+    norm = _batch_norm("bn1", 16) if statistics else _affine("norm1", 16)
     return _canary(
         {
             **_convolution("conv1", 16, 3, 5),
-            **_batch_norm("bn1", 16),
+            **norm,
             **_convolution("conv2", 16, 16, 3),
             "fc.weight": (3, 64),
             "fc.bias": (3,),
@@ -43,23 +44,24 @@ def small() -> Canary:
 
 
 @cache
-def resnet18() -> Canary:
-    """Names and shapes of ResNet-18, two classes: 11.2 million values."""
-    shapes = {**_convolution("features.conv1", 64, 3, 7), **_batch_norm("features.bn1", 64)}
+def resnet18(*, statistics: bool = True) -> Canary:
+    """Names and shapes of ResNet-18, two classes, with batch norm or group norm: 11.2 million."""
+    norm = _batch_norm if statistics else _affine
+    shapes = {**_convolution("features.conv1", 64, 3, 7), **norm("features.bn1", 64)}
     before = 64
     for stage, width in enumerate((64, 128, 256, 512), start=1):
         for block in range(2):
             at = f"features.layer{stage}.{block}"
             shapes |= {
                 **_convolution(f"{at}.conv1", width, before, 3),
-                **_batch_norm(f"{at}.bn1", width),
+                **norm(f"{at}.bn1", width),
                 **_convolution(f"{at}.conv2", width, width, 3),
-                **_batch_norm(f"{at}.bn2", width),
+                **norm(f"{at}.bn2", width),
             }
             if block == 0 and stage > 1:
                 shapes |= {
                     **_convolution(f"{at}.downsample.0", width, before, 1),
-                    **_batch_norm(f"{at}.downsample.1", width),
+                    **norm(f"{at}.downsample.1", width),
                 }
             before = width
     return _canary({**shapes, "fc.weight": (2, 512), "fc.bias": (2,)})
@@ -124,9 +126,13 @@ def _convolution(name: str, out: int, inside: int, size: int) -> dict[str, tuple
     return {f"{name}.weight": (out, inside, size, size)}
 
 
+def _affine(name: str, width: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.{leaf}": (width,) for leaf in ("weight", "bias")}
+
+
 def _batch_norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
-    leaves = ("weight", "bias", "running_mean", "running_var")
-    return {**{f"{name}.{leaf}": (width,) for leaf in leaves}, f"{name}.num_batches_tracked": ()}
+    statistics = {f"{name}.{leaf}": (width,) for leaf in ("running_mean", "running_var")}
+    return {**_affine(name, width), **statistics, f"{name}.num_batches_tracked": ()}
 
 
 def _canary(shapes: Mapping[str, tuple[int, ...]]) -> Canary:

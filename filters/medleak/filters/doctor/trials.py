@@ -24,7 +24,7 @@ def try_chain(chain: "Chain", tasks: Sequence[str]) -> list[Check]:
     size of ResNet-18. Every task that no filter names, and whole weights, must be refused.
     """
     name = f"scope {chain.name!r}"
-    little = small()
+    little = small(statistics=not _trained_with_noise(chain))  # DP-SGD trains no batch norm
     protected = [t for t in tasks if t in protected_tasks(chain)]
     checks: list[Check] = []
     for task in protected or tasks:
@@ -50,7 +50,7 @@ def protected_tasks(chain: "Chain") -> set[str]:
 
 def guarantees(chain: "Chain", task: str = "train") -> "Sequence[Guarantee | None] | None":
     """What a chain notes for the ledger; None if the canary does not leave."""
-    canary = small()
+    canary = small(statistics=not _trained_with_noise(chain))
     outcome = _send(chain, canary, task)
     return None if outcome.refused else outcome.guarantees
 
@@ -137,7 +137,7 @@ def _judge_epsilon(
 
 
 def _large(name: str, chain: "Chain", task: str) -> Iterator[Check]:
-    canary = resnet18()
+    canary = resnet18(statistics=not _trained_with_noise(chain))
     outcome = _send(chain, canary, task)
     if outcome.refused or outcome.sent is None:
         yield failed(name, f"an update of the size of ResNet-18 is withheld: {outcome.refused}")

@@ -12,7 +12,7 @@ import typer
 
 from medleak.inversion.cli.doctor import summary
 from medleak.inversion.cli.errors import FAILED, MISUSED, fail, one_line_errors
-from medleak.inversion.cli.runs import printable
+from medleak.inversion.cli.output import printable
 
 if TYPE_CHECKING:
     from medleak.filters.doctor import Check
