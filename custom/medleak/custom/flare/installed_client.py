@@ -26,9 +26,9 @@ class InstalledClient(ClientAPIExecutor):
     the site's filters as references that no filter can read: ours withhold every update.
 
     It trains only for a task that NVFlare's client runner has handed out, whose result the site's
-    filters will see, and only in a job that runs nothing else than listed classes: a swarm's
-    controller, say, would call it and send what it returns to another site. The job's network must
-    be one of ours or one in the site's ``local/medleak.json``.
+    filters will see, and only in a job without an executor that is known to send past them: a
+    swarm's controller, say, would call it and send what it returns to another site. The job's
+    network must be one of ours or one in the site's ``local/medleak.json``.
 
     Args:
         task_script_args: See :mod:`medleak.custom.training.arguments`.
@@ -63,7 +63,8 @@ class InstalledClient(ClientAPIExecutor):
         """Train, or raise ``UnsafeJobError`` if the result could leave past the site's filters."""
         try:
             _check_caller(task_name, fl_ctx)
-            check_workflow(fl_ctx, allow_code=True)  # a site may let code in: it says so elsewhere
+            # A site may let code in, or send its logs: what more it forbids, its policy says.
+            check_workflow(fl_ctx, allow_code=True, executors_only=True)
         except Exception as e:
             self.log_error(fl_ctx, f"nothing is trained: {e}", fire_event=False)
             raise UnsafeJobError(f"InstalledClient does not train in this job: {e}") from e

@@ -100,7 +100,11 @@ class WorkflowGuard(Filter):
 
 
 def check_workflow(
-    fl_ctx: FLContext, classes: Sequence[str] | None = None, *, allow_code: bool = False
+    fl_ctx: FLContext,
+    classes: Sequence[str] | None = None,
+    *,
+    allow_code: bool = False,
+    executors_only: bool = False,
 ) -> None:
     """Raise ``UpdateError`` if the job of ``fl_ctx`` runs a class that is not in ``classes``.
 
@@ -108,6 +112,8 @@ def check_workflow(
         fl_ctx: Of a client's job process.
         classes: As for :class:`WorkflowGuard`.
         allow_code: As for :class:`WorkflowGuard`.
+        executors_only: Look at what serves tasks alone: a site without a policy has components of
+            its own in every job, such as NVFlare's streamer of error logs.
     """
     meta = fl_ctx.get_prop(FLContextKey.JOB_META)
     if not isinstance(meta, Mapping):
@@ -119,6 +125,8 @@ def check_workflow(
         )
     allowed = (*_MACHINERY, *(SITE_CLASSES if classes is None else classes))
     for what, each in _running(fl_ctx):
+        if executors_only and what != "executor":
+            continue
         name = f"{type(each).__module__}.{type(each).__qualname__}"
         if matches(name, allowed):
             continue
