@@ -525,6 +525,29 @@ def test_a_broken_cipher_fails(monkeypatch):
     assert [c.status for c in doctor.entropy()] == ["failed"]
 
 
+@pytest.mark.parametrize("name", ["meta.conf", "meta.yml", "meta.json.default"])
+def test_meta_is_read_in_every_form(name, kit, job):
+    (job / "meta.json").rename(job / name)
+    (job / name).write_text(
+        'name: "job"\nscope: "none"' if "json" not in name else '{"scope": "none"}'
+    )
+    (job / "app" / "meta.json").write_text("{}")  # is none of the job's
+    assert any("unknown scope 'none'" in c for c in said(doctor.examine(kit, job), "ok"))
+
+
+@pytest.mark.parametrize(
+    "name", ["app/config/resources.json", "app/x/privacy.json", "fed_client.yml"]
+)
+def test_a_file_that_nvflare_could_take_for_the_sites_is_said(name, kit, job):
+    write(job / name, {"allow_log_streaming": True, "decomposer_module": "antigravity"})
+    assert any("a file of the site's kit" in c for c in said(doctor.examine(kit, job), "failed"))
+
+
+def test_a_broken_list_of_networks_fails(kit, job):
+    write(kit / "local/medleak.json", {"networks": "os."})
+    assert any("local/medleak.json" in c for c in said(doctor.examine(kit, job), "failed"))
+
+
 def test_dp_sgd_is_not_known_as_no_canary_can_try_it(kit):
     declare = {"path": f"{PATH}DeclareDPSGD", "args": {}}
     write(kit / "local/privacy.json", policy(scope(declare, LEDGER)))

@@ -22,6 +22,7 @@ from nvflare.app_common.widgets.component_path_authorizer import (
     ComponentPathAuthorizer,
 )
 from nvflare.fuel.sec.authz import parse_policy_config
+from nvflare.fuel.utils.config import ConfigFormat
 from nvflare.fuel.utils.config_factory import ConfigFactory
 from nvflare.fuel.utils.dict_utils import augment
 from nvflare.fuel.utils.json_scanner import JsonScanner
@@ -213,8 +214,8 @@ def load_apps(job: Path, meta: Mapping[str, Any]) -> Iterator[App | NotReadable]
 def _load(folder: Path, file: str, *, deep: bool = True) -> dict[str, Any] | None:
     """A configuration by NVFlare's search: any format, and below ``folder`` if ``deep``."""
     with _quiet():
-        kind, found = ConfigFactory.search_config_format(file, [str(folder)])
-        if kind is None or found is None or not (deep or Path(found).parent == folder):
+        kind, found = _search(folder, file, deep)
+        if kind is None or found is None:
             return None
         try:
             loader = ConfigFactory.get_config_loader(kind)
@@ -229,6 +230,16 @@ def _load(folder: Path, file: str, *, deep: bool = True) -> dict[str, Any] | Non
             raise
         except Exception as e:
             raise NotReadable(f"{Path(found).name} of {folder} cannot be read: {_short(e)}") from e
+
+
+def _search(folder: Path, file: str, deep: bool) -> tuple[ConfigFormat | None, str | None]:
+    if deep:
+        return ConfigFactory.search_config_format(file, [str(folder)])
+    name = ConfigFactory.get_file_basename(file)
+    for extension, kind in ConfigFormat.config_ext_formats().items():
+        if (folder / f"{name}{extension}").is_file():
+            return kind, str(folder / f"{name}{extension}")
+    return None, None
 
 
 def _plain_yaml(path: Path) -> dict[str, Any]:

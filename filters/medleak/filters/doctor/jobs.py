@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _CLIENT_API = "nvflare.app_common.executors.client_api_executor.ClientAPIExecutor"
 _OURS = "medleak.filters.adapters."
+_OF_A_KIT = {"resources", "job_resources", "privacy", "authorization", "fed_client", "medleak"}
 
 
 def tasks_of(job: Path) -> list[str]:
@@ -60,6 +61,9 @@ def job_checks(kit: Path, job: Path, scopes: Sequence[str]) -> list[Check]:
     for shadow in job.glob("**/custom/medleak"):
         detail = f"{shadow.relative_to(job)} tries to replace the installed package."
         checks.append(failed("job", detail))
+    for found in sorted(p for p in job.rglob("*") if p.name.partition(".")[0] in _OF_A_KIT):
+        detail = f"{found.relative_to(job)} has the name of a file of the site's kit: NVFlare, "
+        checks.append(failed("job", detail + "which looks below job folders too, may read it."))
     if not seen:
         checks.append(unknown("job", f"{job} has no configuration of a client that can be read."))
     return checks or [ok("job", "what it names was looked at, and nothing goes round the filters")]
@@ -152,7 +156,10 @@ def _installed(app: str, args: Mapping[str, Any], kit: Path) -> Iterator[Check]:
         yield failed("job", f"{app} gives the installed client {extra[0]!r}, which it has not.")
     words = str(args.get("task_script_args", "")).split()
     named = named_networks(words)
-    allowed = (*NETWORKS, *site_networks(kit / "local"))
+    try:
+        allowed = (*NETWORKS, *site_networks(kit / "local"))
+    except ValueError:  # said by the checks of the kit
+        allowed = NETWORKS
     for network in named:
         if not matches(network, allowed):
             detail = f"{app} names the network {network!r}: its code would run at the site. It is "

@@ -2,13 +2,24 @@
 
 from pathlib import Path
 
-from medleak.filters.allowed import DANGEROUS, INSTALLED_CLIENT, SITE_CLASSES
+from medleak.filters.allowed import DANGEROUS, INSTALLED_CLIENT, SITE_CLASSES, site_networks
 from medleak.filters.doctor.check import Check, failed, ok, warning
 
 
 def site_rules(kit: Path) -> list[Check]:
     """``authorization.json`` and ``resources.json``, as NVFlare evaluates them."""
-    return [*_foreign_code(kit), *_resources(kit)]
+    return [*_foreign_code(kit), *_resources(kit), *_networks(kit)]
+
+
+def _networks(kit: Path) -> list[Check]:
+    try:
+        named = site_networks(kit / "local")
+    except ValueError as e:
+        return [failed("networks", f"{e} No installed job will run.")]
+    if not named:
+        return [ok("networks", "jobs without code choose among medleak's own")]
+    detail = f"jobs may also import and call {', '.join(named)}: you vouch for all that is there."
+    return [warning("networks", detail)]
 
 
 def _foreign_code(kit: Path) -> list[Check]:
