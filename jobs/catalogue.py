@@ -182,6 +182,11 @@ class Job:
         self._check_fit()
 
     def _check_fit(self) -> None:
+        if self.installed and self.tracking != "none":
+            raise ValueError(
+                f"tracking={self.tracking} sends losses as events, past the filters of sites that "
+                "forbid code; they refuse such a job. Leave tracking at none with --installed."
+            )
         if self.full_batch and self.local_epochs != 1:
             raise ValueError("FedSGD takes one step a round: leave local_epochs at 1.")
         if self.fedprox_mu is not None and self.server_optimizer is not None:

@@ -55,6 +55,9 @@ class StrictFedAvgRecipe(FedAvgRecipe):
         super().__init__(**kwargs)
 
     def _prepare_client_apps(self) -> None:
+        if self._ours.installed:
+            # NVFlare gives every site a widget that sends events to the server, past its filters.
+            self._job.set_up_client = lambda target: None
         for site, config in (self.per_site_config or {}).items():
             if self._ours.installed:
                 runner = InstalledClient(config["train_args"])

@@ -162,6 +162,8 @@ def configured(job: Job, args: argparse.Namespace) -> Job:
     given = {k: v for k, v in vars(args).items() if v is not None and k in Job.__slots__}
     given.pop("name", None)
     given["data"] = _data(job, args)
+    if given.get("installed"):
+        given.setdefault("tracking", "none")  # events would go past the filters of such sites
     given["defence"] = _defence(job, args)
     for name in (*OF_DP_SGD, "share_metrics"):
         if name in given and job.max_grad_norm is None:

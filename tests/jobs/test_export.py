@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from medleak.custom.flare.installed_client import InstalledClient
 from medleak.custom.sites.table import TMI_TABLE_II, batch_size_of, scaled
 from medleak.custom.training import client
 from medleak.custom.training.arguments import parse
+from medleak.filters.allowed import SERVER_CLASSES, SITE_CLASSES
 from tests.jobs.simulation import ROOT, client_config, export, job_command
 
 pytestmark = pytest.mark.slow
@@ -308,6 +310,7 @@ def test_a_job_for_sites_that_forbid_code_ships_none(tmp_path):
     (executor,) = site["executors"]
     assert executor["executor"]["path"] == "medleak.custom.flare.installed_client.InstalledClient"
     assert set(executor["executor"]["args"]) == {"task_script_args"}
+    assert site["components"] == []  # no widget that sends events past the site's filters
     assert executor["tasks"] == ["train", "validate"]
     paths = [f["path"] for chain in site["task_result_filters"] for f in chain["filters"]]
     assert paths == ["medleak.filters.adapters.PercentileGaussian"]
@@ -317,3 +320,37 @@ def test_the_installed_client_runs_the_packages_own_script_before_the_sites_filt
     executor = InstalledClient("--batch_size 1")
     assert executor._task_script_path == client.__file__
     assert executor._execution_mode == "in_process"
+
+
+def classes(found: object) -> Iterator[str]:
+    """Every class that NVFlare would build of a configuration."""
+    if isinstance(found, dict):
+        if isinstance(found.get("path"), str):
+            yield found["path"]
+        for value in found.values():
+            yield from classes(value)
+    elif isinstance(found, list):
+        for value in found:
+            yield from classes(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("cxr_dp", ()),
+        ("cxr_dpsgd", ()),
+        ("cxr_fedbn", ()),
+        ("brain_unet", ()),
+        ("cxr_compressed", ("--server_optimizer", "sgd:lr=1.0")),
+    ],
+)
+def test_a_job_without_code_builds_listed_classes_alone(name, options, tmp_path):
+    server, site = exported_with(tmp_path, name, "--installed", *options)
+    assert sorted(set(classes(server)) - set(SERVER_CLASSES)) == []
+    assert sorted(set(classes(site)) - set(SITE_CLASSES)) == []
+
+
+def test_a_job_without_code_does_not_track_past_the_filters(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        export("cxr_clean", tmp_path, "--installed", "--tracking", "tensorboard")
+    assert "past the filters" in capsys.readouterr().err.splitlines()[-1]

@@ -96,7 +96,9 @@ def test_own_images_and_own_network_go_through_job_record_and_audit(tmp_path, mo
     monkeypatch.syspath_prepend(tmp_path)
     from medleak.custom.training.initial import build_job_network
 
-    network = build_job_network(found.manifest.model.path, found.manifest.model.args)
+    network = build_job_network(
+        found.manifest.model.path, found.manifest.model.args, allowed=("my_nets.",)
+    )
     network.load_state_dict({k: torch.as_tensor(v) for k, v in found.global_state.items()})
     items = load_datalist(done.workspace / site / "simulate_job" / "datalist.json")["training"]
     x, y = load_images(items, spatial_size=(32, 32), channels=3)

@@ -16,13 +16,16 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medleak.filters import storage
 from medleak.filters.update import Update, UpdateError
+
+MEASURES = ("medleak.inversion.gate:measure",)
+"""Measures that a job may name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +44,22 @@ def measure_leakage(
     args: Mapping[str, Any],
     *,
     time_limit: float,
+    allowed: Sequence[str] = (),
 ) -> Leakage:
     """Run ``measure`` on copies in a child process, for at most ``time_limit`` seconds.
+
+    Its module is imported there only if ``measure`` is ours (:data:`MEASURES`) or in ``allowed``,
+    which the site's operator vouches for: a job could name any code.
 
     Raises:
         UpdateError: It took too long, failed, or answered with something else. The caller must
             then keep the update at home.
     """
+    if measure not in (*MEASURES, *allowed):
+        raise UpdateError(
+            f"The leakage gate's measure {measure!r} is none of ours, and the site does not name "
+            "it: it was not imported. Name it in the site's own privacy.json."
+        )
     with tempfile.TemporaryDirectory(prefix="medleak_gate_") as name:  # readable by its owner only
         folder = Path(name)
         storage.save(folder / "update.safetensors", update)

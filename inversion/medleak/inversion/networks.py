@@ -1,6 +1,5 @@
 """Rebuild the network that a record names, without trusting the record."""
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,13 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-ALLOWED_PREFIXES = (
-    "medleak.custom.networks.",
-    "medleak.custom.small_networks.",
-    "monai.networks.nets.",
-    "torchvision.models.",
-)
-"""Where model factories may come from: a record may be a stranger's, and its model is called."""
+from medleak.custom.factories import NotAllowed, resolve, sealed
+from medleak.filters.allowed import NETWORKS
+
+ALLOWED_PREFIXES = (*NETWORKS, "monai.networks.nets.", "torchvision.models.")
+"""Which model factories are called: a record may be a stranger's. While one runs, it can neither
+reach a network nor start a process."""
 
 _RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -37,12 +35,16 @@ def build_network(
         ValueError: The name lies outside the allowed prefixes, does not exist, is not a factory of
             networks, or refuses ``args``.
     """
-    factory = _resolve(path, (*ALLOWED_PREFIXES, *allowed_prefixes))
+    granted = [q for p in allowed_prefixes for q in ((p,) if p.endswith(".") else (p, f"{p}."))]
+    factory = _resolve(path, (*ALLOWED_PREFIXES, *granted))
     kwargs = {**args, **_without_weights(factory, args)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            network = factory(**kwargs)
+            with sealed():
+                network = factory(**kwargs)
+        except PermissionError as error:
+            raise ValueError(f"The record's model {path!r} is refused: {error}") from None
         except (TypeError, ValueError, KeyError, RuntimeError) as error:
             raise ValueError(
                 f"The record's model {path!r} refused its arguments {dict(args)}: {error}. The "
@@ -78,31 +80,24 @@ def load_global_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def _resolve(path: str, prefixes: Sequence[str]) -> Callable[..., Any]:
-    parts = path.split(".")
-    if not path.startswith(tuple(prefixes)) or any(not p or p.startswith("_") for p in parts):
+    try:
+        return resolve(path, prefixes)
+    except NotAllowed:
         raise ValueError(
             f"The record names the model {path!r}, which is outside {', '.join(prefixes)}: "
             "building it would run code that the record's writer chose. If you trust it, grant "
             "its prefix explicitly."
-        )
-    try:
-        factory = getattr(importlib.import_module(".".join(parts[:-1])), parts[-1])
-    except (ImportError, AttributeError) as error:
+        ) from None
+    except ImportError as error:
         raise ValueError(
             f"The record's model {path!r} cannot be imported ({error}): install the package and "
             "version that its manifest names."
         ) from error
-    # A name re-exported by an allowed module (say an `os.system`) is not covered by its prefix.
-    home = f"{getattr(factory, '__module__', '')}."
-    is_factory = inspect.isfunction(factory) or (
-        inspect.isclass(factory) and issubclass(factory, nn.Module)
-    )
-    if not is_factory or not home.startswith(tuple(prefixes)):
+    except TypeError:
         raise ValueError(
             f"The record's model {path!r} is no network class or factory of an allowed module: it "
             "is not called. Name the class or function that makes the network."
-        )
-    return factory
+        ) from None
 
 
 def _without_weights(factory: Callable[..., Any], args: Mapping[str, Any]) -> dict[str, Any]:

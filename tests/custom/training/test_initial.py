@@ -116,7 +116,9 @@ def test_a_factory_without_a_seed_is_seeded_all_the_same():
     args = {"spatial_dims": 2, "in_channels": 3, "out_channels": 2, "channels": [4, 8]}
     path, args = "monai.networks.nets.UNet", args | {"strides": [2]}
     state = torch.random.get_rng_state()
-    first, again, other = (build_job_network(path, args, seed).state_dict() for seed in (1, 1, 2))
+    first, again, other = (
+        build_job_network(path, args, seed, allowed=("monai.",)).state_dict() for seed in (1, 1, 2)
+    )
     assert equal(first, again)
     assert not equal(first, other)
     assert torch.equal(state, torch.random.get_rng_state())
@@ -127,15 +129,68 @@ def test_a_factory_without_a_seed_is_seeded_all_the_same():
     [
         ("nowhere.net", {}, "cannot be imported"),
         ("medleak.custom.networks.resnet19", {}, "cannot be imported"),
-        ("resnet18", {}, "cannot be imported"),
         (RESNET, {"classes": 2}, "refused the arguments"),
-        ("fractions.Fraction", {}, "returned a Fraction"),
+        ("fractions.Fraction", {}, "is no network class"),
+        ("statistics.mean", {"data": [1]}, "returned a int"),
     ],
 )
 def test_a_model_that_cannot_be_made_is_refused_by_name(path, args, message):
+    allowed = ("nowhere.", "medleak.custom.networks.", "fractions.", "statistics.")
     with pytest.raises(ModelError, match=message) as error:
-        build_job_network(path, args)
+        build_job_network(path, args, allowed=allowed)
     assert path in str(error.value)
+
+
+STRANGERS = (
+    *("os.system", "os.popen", "subprocess.check_output", "builtins.exec", "builtins.eval"),
+    *("importlib.import_module", "runpy.run_path", "pickle.loads", "torch.hub.load", "torch.load"),
+    *(
+        "nowhere.net",
+        "resnet18",
+        "",
+        ".",
+        "medleak.custom.networks.",
+        "torchvision.models.resnet18",
+    ),
+    "monai.networks.nets.UNet",
+    "monai.bundle.load",
+    "medleak.custom.networks.load_weights",
+    "medleak.custom.networks.torch.hub.load",
+    "medleak.custom.networks.resnet18.__globals__",
+    "medleak.custom.networks._with_group_norm",
+    "medleak.custom.training.initial.build_network",
+    "medleak.custom.initial.initial_network",
+    "medleak.custom.networksx.resnet18",
+)
+
+
+@pytest.mark.parametrize("path", STRANGERS)
+@pytest.mark.parametrize("make", [build_job_network, initial_network])
+def test_a_name_that_nobody_here_allowed_is_not_even_imported(path, make, monkeypatch):
+    def refuse(name, *_):
+        raise AssertionError(f"{name} was imported")
+
+    monkeypatch.setattr("medleak.custom.factories.importlib.import_module", refuse)
+    with pytest.raises(ModelError, match="nobody here has allowed"):
+        make(path, {})
+
+
+def test_the_operator_allows_by_the_environment(monkeypatch):
+    monkeypatch.setenv("MEDLEAK_NETWORKS", "torch.nn.modules.:torch.nn.modules.linear.Identity")
+    assert isinstance(build_job_network("torch.nn.modules.linear.Identity", {}), torch.nn.Identity)
+    monkeypatch.setenv("MEDLEAK_NETWORKS", "torch:.::")
+    with pytest.raises(ModelError, match="nobody here has allowed"):
+        build_job_network("torch.nn.modules.linear.Identity", {})
+
+
+def test_a_job_that_brings_code_brings_its_network(monkeypatch, tmp_path):
+    custom = tmp_path / "app_site-1" / "custom"
+    custom.mkdir(parents=True)
+    (custom / "brought_by_this_test.py").write_text("from torch.nn import Identity as Net")
+    with pytest.raises(ModelError, match="nobody here has allowed"):
+        build_job_network("brought_by_this_test.Net", {})
+    monkeypatch.syspath_prepend(custom)  # as NVFlare does for a job that it let in with its code
+    assert isinstance(build_job_network("brought_by_this_test.Net", {}), torch.nn.Identity)
 
 
 def test_no_record_can_import_by_way_of_the_initial_network():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from nvflare.apis.filter import ContentBlockedException
+from nvflare.apis.filter import ContentBlockedException, FilterContextKey, FilterSource
 
 from medleak.filters.adapters import LeakageGate
 from medleak.filters.leakage_gate import Leakage, check_leakage, measure_leakage
@@ -33,8 +33,22 @@ def measures(tmp_path, monkeypatch):
     return "measures_of_this_test"
 
 
-def gate(measures, name, **args):
-    return LeakageGate(measure=f"{measures}:{name}", **args)
+def gate(measures, name, source=FilterSource.SITE, **args):
+    made = LeakageGate(measure=f"{measures}:{name}", **args)
+    made.set_prop(FilterContextKey.SOURCE, source)  # as NVFlare does
+    return made
+
+
+@pytest.mark.parametrize("source", [FilterSource.JOB, None])
+def test_a_measure_that_a_job_names_is_not_even_imported(
+    source, measures, tmp_path, site, update, global_state
+):
+    module = tmp_path / "measures_of_this_test.py"
+    module.write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n{MEASURES}")
+    named = gate(measures, "answer", source, measure_args={"rdlv": -1})
+    with pytest.raises(ContentBlockedException, match="was not imported"):
+        site.send(named, site.result(update), global_state)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_an_update_that_does_not_leak_leaves_unchanged(measures, site, update, global_state):
@@ -71,7 +85,12 @@ def test_the_refusal_does_not_tell_the_value(measures, site, update, global_stat
 
 def test_details_are_for_the_site(measures, update, global_state):
     found = measure_leakage(
-        f"{measures}:answer", update, global_state, {"rdlv": -0.5}, time_limit=60
+        f"{measures}:answer",
+        update,
+        global_state,
+        {"rdlv": -0.5},
+        time_limit=60,
+        allowed=[f"{measures}:answer"],
     )
     assert found == Leakage(rdlv=-0.5, healthy=True, details={"note": len(update)})
 

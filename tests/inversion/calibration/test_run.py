@@ -10,8 +10,9 @@ from tests.inversion.audit.audits import fake
 from tests.inversion.calibration.federations import protects
 
 from medleak.filters import doctor
+from medleak.filters.policy import policy
 from medleak.inversion.audit.plan import Plan
-from medleak.inversion.calibration.run import calibrate, policy
+from medleak.inversion.calibration.run import calibrate
 from medleak.inversion.calibration.search import mechanism
 from medleak.inversion.results.rows import read_rows
 
@@ -111,8 +112,8 @@ def test_the_policy_is_one_that_nvflare_loads_and_the_doctor_passes(text, tmp_pa
     (kit / "startup").mkdir(parents=True)
     (kit / "local").mkdir()
     (kit / "local" / "privacy.json").write_text(json.dumps(policy(text)))
-    found = [c for scope in policy(text)["scopes"] for c in doctor.scope_checks(scope, kit)]
-    assert found
+    _, found = doctor.site_policy(kit)
+    assert {c.name for c in found} == {"site policy", "scope 'default'"}
     assert [c for c in found if c.status == "failed"] == []
     (kit / "startup" / "fed_client.json").write_text("{}")
     manager = create_privacy_manager(Workspace(str(kit), "site-1"), names_only=False)

@@ -1,9 +1,10 @@
-"""Any importable network, and the weights that a federation starts from."""
+"""A job's network, and the weights that a federation starts from."""
 
 import importlib
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -13,40 +14,45 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from medleak.custom import factories
 from medleak.custom.environment import WEIGHTS_VARIABLE, path_variable
 from medleak.custom.networks import WeightsError, load_weights
+from medleak.filters.allowed import NETWORKS_VARIABLE
 
 
 class ModelError(ValueError):
     """A network that the job names and that cannot be made; the message says why."""
 
 
-def build_job_network(path: str, args: Mapping[str, Any], seed: int = 0) -> nn.Module:
-    """Import ``path`` and call it with ``args``: for the job's own network, not for a record's.
+def build_job_network(
+    path: str, args: Mapping[str, Any], seed: int = 0, *, allowed: Sequence[str] = ()
+) -> nn.Module:
+    """Call the factory ``path`` with ``args``: for the job's own network, not for a record's.
+
+    One of ours (:data:`medleak.filters.allowed.NETWORKS`); one that ``allowed`` or the operator
+    (``MEDLEAK_NETWORKS``, ``local/medleak.json``) names; or any, in a job that ships code and was
+    let in with it. Nothing else is imported.
 
     Args:
-        path: Dotted name of an ``nn.Module`` class or of a function that returns one. Its code
-            runs: audits of records have an allow-list instead.
+        path: Dotted name of an ``nn.Module`` class or of a function that returns one.
         args: Its keyword arguments.
         seed: Of its random weights: given on if the factory takes ``seed``, else set as PyTorch's
             for the call. The global random state is not touched.
+        allowed: Full names, or prefixes that end with a dot, which the caller vouches for.
 
     Raises:
-        ModelError: It cannot be imported, refuses ``args``, or returns no network.
+        ModelError: It is not allowed, cannot be imported, refuses ``args``, tries to download, or
+            returns no network.
     """
-    module, _, name = path.rpartition(".")
-    try:
-        factory = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ModelError(
-            f"The job's model {path!r} cannot be imported ({error}): server, sites and auditor "
-            "build it by this name. Install its package there, or correct the name."
-        ) from None
+    factory = _factory(path, allowed)
+    own = factories.brings_code()
     try:
         takes_seed = "seed" in inspect.signature(factory).parameters
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), nullcontext() if own else factories.sealed():
             torch.manual_seed(seed)
             network = factory(**({"seed": seed} if takes_seed else {}) | dict(args))
+    except PermissionError as error:
+        raise ModelError(f"The job's model {path!r} is refused: {error}") from None
     except (TypeError, ValueError) as error:
         raise ModelError(
             f"The job's model {path!r} refused the arguments {dict(args)}: {error}. Correct them "
@@ -58,6 +64,28 @@ def build_job_network(path: str, args: Mapping[str, Any], seed: int = 0) -> nn.M
             "Name the class or function that makes the network."
         )
     return network
+
+
+def _factory(path: str, allowed: Sequence[str]) -> Callable[..., Any]:
+    try:
+        if factories.brings_code():
+            module, _, name = path.rpartition(".")
+            return getattr(importlib.import_module(module), name)
+        return factories.resolve(path, (*allowed, *factories.allowed_here()))
+    except factories.NotAllowed:
+        raise ModelError(
+            f"The job names the model {path!r}, which nobody here has allowed: making it would run "
+            "code of a stranger's choice, so it was not imported. A site's operator allows a "
+            "package in local/medleak.json (medleak policy --network), a server's or a "
+            f"researcher in the environment ({NETWORKS_VARIABLE}=package.)."
+        ) from None
+    except TypeError as error:
+        raise ModelError(f"The job's model is refused: {error}.") from None
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ModelError(
+            f"The job's model {path!r} cannot be imported ({error}): server, sites and auditor "
+            "build it by this name. Install its package there, or correct the name."
+        ) from None
 
 
 def initial_network(

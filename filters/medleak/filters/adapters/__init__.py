@@ -21,6 +21,7 @@ from medleak.filters.adapters.noise import (
     LaplacePerturbation,
     PercentileGaussian,
 )
+from medleak.filters.adapters.workflow import WorkflowGuard
 from medleak.filters.registry import ROWS
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Sign",
     "TopK",
     "Withhold",
+    "WorkflowGuard",
 ]
 
 # Defences for which nobody wrote a filter get one made from their row.

@@ -6,7 +6,12 @@ from typing import Any, ClassVar
 from nvflare.apis.fl_context import FLContext
 
 from medleak.filters import checks
-from medleak.filters.adapters.rim import FailClosedFilter, global_model, note_defence
+from medleak.filters.adapters.rim import (
+    FailClosedFilter,
+    global_model,
+    note_defence,
+    of_the_site,
+)
 from medleak.filters.leakage_gate import check_leakage, measure_leakage
 
 
@@ -56,7 +61,12 @@ class LeakageGate(FailClosedFilter):
         """Attack a copy of the update; return the update or raise."""
         state, _ = global_model(fl_ctx)
         found = measure_leakage(
-            self.measure, update, state, self.measure_args, time_limit=self.time_limit
+            self.measure,
+            update,
+            state,
+            self.measure_args,
+            time_limit=self.time_limit,
+            allowed=(self.measure,) if of_the_site(self) else (),
         )
         check_leakage(found, self.threshold)
         self.log_info(fl_ctx, f"leakage gate: passed by {self.measure}")

@@ -10,9 +10,16 @@ from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.filter import Filter
 from nvflare.apis.fl_context import FLContext
 
-from medleak.filters.adapters.rim import FailClosedFilter, global_model, note_defence
+from medleak.filters.adapters.rim import (
+    FailClosedFilter,
+    global_model,
+    note_defence,
+    of_the_site,
+)
 from medleak.filters.buffers import keep_variances_positive
 from medleak.filters.update import UpdateError, Value, check_update, kinds
+
+_NVFLARES = "nvflare.app_common.filters."
 
 
 class Guard(FailClosedFilter):
@@ -38,19 +45,33 @@ class Guard(FailClosedFilter):
         settings: Mapping[str, Any] | None = None,
         tasks: Sequence[str] = ("train",),
     ) -> None:
-        """Build the inner filter."""
+        """Take the inner filter's name; one of NVFlare's own is built here already."""
         super().__init__(tasks)
         self.filter_path, self.settings = filter_path, dict(settings or {})
-        module, _, name = filter_path.rpartition(".")
-        cls = getattr(importlib.import_module(module), name)
-        if not (isinstance(cls, type) and issubclass(cls, Filter)):
-            raise ValueError(f"filter_path={filter_path!r} is no NVFlare Filter.")
-        self._inner = cls(**self.settings)
+        self._inner = self._build() if filter_path.startswith(_NVFLARES) else None
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Pass events on: inner filters count or load keys at the start of a run."""
         super().handle_event(event_type, fl_ctx)
-        self._inner.handle_event(event_type, fl_ctx)
+        self._built().handle_event(event_type, fl_ctx)
+
+    def _built(self) -> Filter:
+        """The inner filter. A name that is none of NVFlare's is imported for the site alone."""
+        if self._inner is None:
+            if not of_the_site(self):
+                raise UpdateError(
+                    f"filter_path={self.filter_path!r} is none of NVFlare's filters, and not the "
+                    "site's own policy names it: it was not imported. Name it in privacy.json."
+                )
+            self._inner = self._build()
+        return self._inner
+
+    def _build(self) -> Filter:
+        module, _, name = self.filter_path.rpartition(".")
+        cls = getattr(importlib.import_module(module), name)
+        if not (isinstance(cls, type) and issubclass(cls, Filter)):
+            raise ValueError(f"filter_path={self.filter_path!r} is no NVFlare Filter.")
+        return cls(**self.settings)
 
     def protect(
         self, update: Mapping[str, Any], meta: dict[str, Any], fl_ctx: FLContext
@@ -59,7 +80,7 @@ class Guard(FailClosedFilter):
         # These filters work in place on float arrays; scalars and integers break their arithmetic.
         given = {n: np.array(v, dtype=_float(v)) for n, v in update.items()}
         dxo = DXO(DataKind.WEIGHT_DIFF, data=given, meta=copy.deepcopy(meta))
-        reply = from_shareable(self._inner.process(dxo.to_shareable(), fl_ctx))
+        reply = from_shareable(self._built().process(dxo.to_shareable(), fl_ctx))
         if reply.data_kind != DataKind.WEIGHT_DIFF:
             kind = getattr(reply.data_kind, "value", reply.data_kind)
             raise UpdateError(

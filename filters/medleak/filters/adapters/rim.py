@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from nvflare.apis.dxo import DXO, MetaKey, from_shareable
 from nvflare.apis.event_type import EventType
-from nvflare.apis.filter import ContentBlockedException, Filter
+from nvflare.apis.filter import ContentBlockedException, Filter, FilterContextKey, FilterSource
 from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
@@ -162,6 +162,14 @@ class FailClosedFilter(Filter):
                 f"The task is {task!r}, this filter protects {', '.join(self.tasks)}: the result "
                 "of a renamed task would leave bare. Rename the task, or list it in tasks."
             )
+
+
+def of_the_site(used: Filter) -> bool:
+    """True if the site's own policy lists this very filter: then its operator chose its arguments.
+
+    NVFlare marks the filters of ``privacy.json`` so; nothing that a job says can.
+    """
+    return used.get_prop(FilterContextKey.SOURCE) == FilterSource.SITE
 
 
 def remember_global_model(task_data: object, fl_ctx: FLContext) -> None:

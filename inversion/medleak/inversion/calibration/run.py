@@ -9,7 +9,8 @@ from typing import Any
 
 from medleak.filters.defences.composition import Composition
 from medleak.filters.defences.percentile_gaussian import PercentileGaussian
-from medleak.filters.registry import DEFENCES, declaration, defence
+from medleak.filters.policy import policy
+from medleak.filters.registry import defence
 from medleak.inversion.attacks.registry import ATTACKS, AttackTable
 from medleak.inversion.audit.attacker import Task
 from medleak.inversion.audit.health import key
@@ -104,38 +105,6 @@ def calibrate(
         yield answer
     with closing(Journal(plan.out, ())) as journal:
         journal.finish()
-
-
-def policy(text: str) -> dict[str, Any]:
-    """A site's ``privacy.json`` that applies the defence ``text`` to every training result.
-
-    Without a budget: that is for the site to add (docs/deploy.md).
-
-    Raises:
-        ValueError: See `medleak.filters.registry.defence`.
-    """
-    used = defence(text)
-    steps = (
-        declaration(used)["args"]["steps"] if isinstance(used, Composition) else [declaration(used)]
-    )
-    tasks = {"tasks": ["train"]}
-    filters = [_filter(DEFENCES[s["name"]].__name__, {**s["args"], **tasks}) for s in steps]
-    restore = (
-        [_filter("RestoreWithheld", {})] if any(s["name"] == "withhold" for s in steps) else []
-    )
-    scope = {
-        "name": "default",
-        "task_data_filters": [*restore, _filter("GlobalModel", {})],
-        "task_result_filters": [
-            *filters,
-            _filter("PrivacyLedger", {"target_delta": 1e-05, **tasks}),
-        ],
-    }
-    return {"scopes": [scope], "default_scope": "default"}
-
-
-def _filter(name: str, args: dict[str, Any]) -> dict[str, Any]:
-    return {"path": f"medleak.filters.adapters.{name}", "args": args}
 
 
 def _found(wanted: Wanted, text: str, outcomes: Sequence[Outcome], health: Any) -> Found:

@@ -10,6 +10,7 @@ from medleak.inversion.cli.data.lists import data
 from medleak.inversion.cli.doctor import doctor
 from medleak.inversion.cli.figures import figures
 from medleak.inversion.cli.ledger import ledger
+from medleak.inversion.cli.policy import policy
 from medleak.inversion.cli.prior import prior
 from medleak.inversion.cli.records import records
 from medleak.inversion.cli.report import report
@@ -30,6 +31,7 @@ app.add_typer(records)
 app.add_typer(data)
 app.command()(prior)
 app.command()(ledger)
+app.command()(policy)
 app.command()(doctor)
 app.command()(figures)
 app.command()(reproduce)

@@ -251,7 +251,8 @@ def _print(
     answers: "list[Calibration]",
     utilities: "list[Utility]",
 ) -> None:
-    from medleak.inversion.calibration.run import CALIBRATION, policy
+    from medleak.filters.policy import policy
+    from medleak.inversion.calibration.run import CALIBRATION
     from medleak.inversion.cli.shared.output import print_table
 
     probes = [

@@ -1,17 +1,21 @@
 """``medleak doctor``: is protection in force at this site?"""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medleak.inversion.cli.shared.errors import FAILED, one_line_errors
+from medleak.inversion.cli.shared.errors import one_line_errors
 from medleak.inversion.cli.shared.options import JsonOption
 from medleak.inversion.cli.shared.output import printable
 
-_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
+if TYPE_CHECKING:
+    from medleak.filters.doctor import Check
+
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "not examined": "magenta"}
 
 
 @one_line_errors
@@ -23,13 +27,15 @@ def doctor(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a site's startup kit: filter importable, policy active, entropy, ledger, site rules.
+    """Try a site's startup kit: made-up updates go through the filters that would run.
 
-    Exit code 1 if a check failed: updates could leave unprotected, or none would leave at all.
+    Exit code 0: protected as declared. 1: a check failed, so updates or other data could leave
+    unprotected, or none would leave at all. 3: something could not be read or tried, so that is
+    not known.
 
     Examples: medleak doctor /opt/nvflare/site-1  ·  medleak doctor site-1 --job jobs/cxr_dp
     """
-    from medleak.filters.doctor import examine, healthy
+    from medleak.filters.doctor import examine, verdict
 
     checks = examine(kit, job)
     if as_json:
@@ -44,11 +50,27 @@ def doctor(
             state = Text(check.status, style=_COLOURS[check.status])
             table.add_row(Text(printable(check.name)), state, Text(printable(check.detail)))
         Console().print(table)
-        failed = sum(check.status == "failed" for check in checks)
-        typer.echo(
-            "Protection is in force, as far as a check of files can see: docs/deploy.md."
-            if not failed
-            else f"{failed} checks failed: do not join a federation before they are mended."
+        typer.echo(summary(checks))
+    if code := verdict(checks):
+        raise typer.Exit(code)
+
+
+def summary(checks: "Sequence[Check]") -> str:
+    """One line on what the checks amount to."""
+    from medleak.filters.doctor import PROTECTED, UNPROTECTED, verdict
+
+    count = {status: sum(c.status == status for c in checks) for status in _COLOURS}
+    decide = f" {count['warning']} warnings are a person's to decide." if count["warning"] else ""
+    if verdict(checks) == UNPROTECTED:
+        return (
+            f"{count['failed']} checks failed: do not join a federation before they are mended."
+            f"{decide}"
         )
-    if not healthy(checks):
-        raise typer.Exit(FAILED)
+    if verdict(checks) != PROTECTED:
+        return (
+            f"{count['not examined']} things could not be examined: not known is not safe.{decide}"
+        )
+    return (
+        "What the site's filters protect was tried and is protected as declared; what code that "
+        f"a job brings does cannot be tried (docs/deploy.md).{decide}"
+    )

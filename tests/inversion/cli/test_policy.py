@@ -1,0 +1,80 @@
+"""Tests of ``medleak policy`` and ``medleak doctor`` as commands."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from medleak.inversion.cli import app
+
+BOUNDED = ("--epsilon", "8", "--rounds", "30")
+
+
+def medleak(*args, answers=None):
+    words = [str(a) for a in args]
+    return CliRunner().invoke(app, words, input=answers, env={"COLUMNS": "200"})
+
+
+@pytest.fixture
+def kit(tmp_path):
+    root = tmp_path / "site-1"
+    for name in ("startup", "local"):
+        (root / name).mkdir(parents=True)
+    return root
+
+
+def test_a_site_is_written_and_passes(kit):
+    done = medleak("policy", kit, *BOUNDED, "--yes")
+    assert done.exit_code == 0, done.output
+    assert "+++ local/privacy.json" in done.output
+    checks = json.loads(medleak("doctor", kit, "--json").stdout)
+    assert {c["status"] for c in checks if c["name"] != "installation"} == {"ok"}
+
+
+def test_without_a_yes_nothing_is_written(kit):
+    done = medleak("policy", "--site-dir", kit, "--heuristic", answers="n\n")
+    assert done.exit_code == 1
+    assert not list((kit / "local").iterdir())
+    assert medleak("policy", "--site-dir", kit, "--heuristic", answers="y\n").exit_code == 0
+    assert (kit / "local/privacy.json").exists()
+
+
+def test_a_policy_that_protects_nothing_is_not_written(kit):
+    weak = ("--defence", "percentile_gaussian:sigma0=1e-9")
+    done = medleak("policy", kit, *weak, "--yes")
+    assert done.exit_code == 1
+    assert "Nothing was written" in done.stderr
+    assert not list((kit / "local").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "Say what to protect by"),
+        (("--epsilon", "8"), "give both"),
+        (("--rounds", "8", "--heuristic"), "give --epsilon too"),
+        ((*BOUNDED, "--heuristic"), "different policies"),
+        (("--defence", "no_such"), "Unknown defence"),
+        (("--epsilon", "-1", "--rounds", "3"), "epsilon"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(words, message, kit):
+    done = medleak("policy", kit, *words, "--yes")
+    assert done.exit_code == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert message in line
+
+
+def test_the_exit_code_tells_protected_unprotected_and_not_known_apart(kit, monkeypatch, tmp_path):
+    monkeypatch.setattr("medleak.filters.doctor.installation", lambda kit: [])
+    assert medleak("policy", kit, *BOUNDED, "--yes").exit_code == 0
+    assert medleak("doctor", kit).exit_code == 0
+    job = tmp_path / "job"
+    (job / "app/config").mkdir(parents=True)
+    (job / "meta.json").write_text('{"name": "job"}')
+    (job / "app/config/config_fed_client.json").write_text("{")
+    done = medleak("doctor", kit, "--job", job)
+    assert done.exit_code == 3
+    assert "not known is not safe" in done.output
+    (kit / "local/privacy.json").unlink()
+    assert medleak("doctor", kit, "--job", job).exit_code == 1
