@@ -51,6 +51,9 @@ FACES = {
 }
 """Where jobs name a class that were exported before it moved, and the module it moved to."""
 
+RENAMED = {"medleak.custom.test_metrics.TestMetrics": "GlobalModelScores"}
+"""What such a class is called now, where that differs."""
+
 
 def found(path: str) -> Any:
     """What the dotted ``path`` names, as NVFlare finds a class."""
@@ -88,7 +91,8 @@ def test_a_module_keeps_every_name_that_users_import_from_it(module):
 
 @pytest.mark.parametrize("face", FACES)
 def test_a_class_is_found_where_older_jobs_look_for_it(face):
-    assert found(face) is found(f"{FACES[face]}.{face.rpartition('.')[2]}")
+    name = RENAMED.get(face, face.rpartition(".")[2])
+    assert found(face) is found(f"{FACES[face]}.{name}")
 
 
 def test_the_script_of_a_job_is_the_installed_client():

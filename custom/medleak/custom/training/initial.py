@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from medleak.custom import factories
-from medleak.custom.environment import WEIGHTS_VARIABLE, path_variable
+from medleak.custom.data.environment import WEIGHTS_VARIABLE, path_variable
 from medleak.custom.networks import WeightsError, load_weights
 from medleak.filters.allowed import NETWORKS_VARIABLE
 

@@ -13,9 +13,9 @@ from medleak.custom.data.datalist import (
     read_folders,
     save_datalist,
 )
+from medleak.custom.data.environment import DATA_VARIABLE, path_variable
 from medleak.custom.data.masks import read_masked
 from medleak.custom.datasets.prepare import check_patients, prepared_lists
-from medleak.custom.environment import DATA_VARIABLE, path_variable
 from medleak.custom.sites.split import (
     TMI_TABLE_II,
     Site,

@@ -1,8 +1,8 @@
-"""Tests of medleak.custom.environment."""
+"""Tests of medleak.custom.data.environment."""
 
 import pytest
 
-from medleak.custom.environment import path_variable
+from medleak.custom.data.environment import path_variable
 
 NAME = "MEDLEAK_TEST_PATH"
 
