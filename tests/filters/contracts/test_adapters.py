@@ -53,7 +53,7 @@ ROWS |= {
     if row.make.__name__ not in ROWS
 }
 META = {"dp_sgd": {"noise_multiplier": 2.0, "sample_rate": 0.5, "steps": 2}}
-ELSEWHERE = {"GlobalModel", "PrivacyBudget", "RestoreWithheld", "LeakageGate"}
+ELSEWHERE = {"WorkflowGuard", "GlobalModel", "PrivacyBudget", "RestoreWithheld", "LeakageGate"}
 
 
 GUARANTEED = {"ClippedGaussian", "ClippedLaplace", "DeclareDPSGD"}
