@@ -38,7 +38,17 @@ def measures(tmp_path, monkeypatch):
 
 
 def ask(name, *, time_limit=50.0, **args):
-    return measure_leakage(f"gate_measures:{name}", UPDATE, STATE, args, time_limit=time_limit)
+    named = f"gate_measures:{name}"
+    limits = {"time_limit": time_limit, "allowed": [named]}
+    return measure_leakage(named, UPDATE, STATE, args, **limits)
+
+
+@pytest.mark.parametrize(
+    "name", ["os:system", "gate_measures:total", "medleak.inversion.gate:load_truth", ":", ""]
+)
+def test_a_measure_that_nobody_here_named_is_not_imported(name, measures):
+    with pytest.raises(UpdateError, match="was not imported"):
+        measure_leakage(name, UPDATE, STATE, {}, time_limit=9)
 
 
 def test_a_measure_gets_copies_of_update_and_model_and_its_arguments(measures):
