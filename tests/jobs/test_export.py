@@ -327,8 +327,8 @@ def classes(found: object) -> Iterator[str]:
     if isinstance(found, dict):
         if isinstance(found.get("path"), str):
             yield found["path"]
-        for value in found.values():
-            yield from classes(value)
+        for key, value in found.items():  # arguments may be called path as well
+            yield from classes(list(value.values()) if key == "args" else value)
     elif isinstance(found, list):
         for value in found:
             yield from classes(value)
