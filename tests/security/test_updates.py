@@ -265,6 +265,7 @@ def verify(
             assert type(value) is type(state[name])
 
 
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")  # of what is generated
 @pytest.mark.timeout(3600)
 def test_nothing_leaves_that_is_not_protected_as_declared():
     counted = {"left": 0, "kept": 0}
