@@ -174,13 +174,14 @@ def exchanges(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any], dict[str
     for _ in range(draw(st.integers(0, 2))):  # what is odd about this one
         name = draw(st.sampled_from(names))
         kind = draw(st.sampled_from(("form", "dtype", "value", "name", "missing", "text")))
-        if kind == "form" and isinstance(update.get(name), np.ndarray):
+        plain = isinstance(update.get(name), np.ndarray) and update[name].dtype != object
+        if kind == "form" and plain:
             with np.errstate(all="ignore"):
                 update[name] = draw(st.sampled_from(FORMS))(update[name])
-        elif kind == "dtype" and isinstance(update.get(name), np.ndarray):
+        elif kind == "dtype" and plain:
             with np.errstate(all="ignore"):
                 update[name] = update[name].astype(draw(any_dtype))
-        elif kind == "value" and type(update.get(name)) is np.ndarray and update[name].size:
+        elif kind == "value" and plain and type(update[name]) is np.ndarray and update[name].size:
             odd = draw(st.sampled_from([np.nan, np.inf, 1.5, -3.0, 7e9]))
             wide = np.real(update[name]).astype(np.float64)
             wide.reshape(-1)[0] = odd
