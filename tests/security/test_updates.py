@@ -174,15 +174,16 @@ def exchanges(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any], dict[str
     for _ in range(draw(st.integers(0, 2))):  # what is odd about this one
         name = draw(st.sampled_from(names))
         kind = draw(st.sampled_from(("form", "dtype", "value", "name", "missing", "text")))
-        if kind == "form" and isinstance(update.get(name), np.ndarray):
+        plain = isinstance(update.get(name), np.ndarray) and update[name].dtype != object
+        if kind == "form" and plain:
             with np.errstate(all="ignore"):
                 update[name] = draw(st.sampled_from(FORMS))(update[name])
-        elif kind == "dtype" and isinstance(update.get(name), np.ndarray):
+        elif kind == "dtype" and plain:
             with np.errstate(all="ignore"):
                 update[name] = update[name].astype(draw(any_dtype))
-        elif kind == "value" and type(update.get(name)) is np.ndarray and update[name].size:
+        elif kind == "value" and plain and type(update[name]) is np.ndarray and update[name].size:
             odd = draw(st.sampled_from([np.nan, np.inf, 1.5, -3.0, 7e9]))
-            wide = update[name].astype(np.float64)
+            wide = np.real(update[name]).astype(np.float64)
             wide.reshape(-1)[0] = odd
             with np.errstate(all="ignore"):
                 update[name] = wide.astype(draw(floats))
@@ -242,7 +243,7 @@ def verify(
     kind_of = kinds(state)
     for name, value in dxo.data.items():
         assert type(value) in (np.ndarray, torch.Tensor) or isinstance(value, np.generic)
-        sent, raw = as_array(value), as_array(update[name])
+        sent, raw = as_array(value), np.real(as_array(update[name]))
         assert sent.shape == np.shape(state[name])
         assert np.isfinite(sent).all()
         if kind_of[name] == "counter":
@@ -265,6 +266,7 @@ def verify(
             assert type(value) is type(state[name])
 
 
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")  # of what is generated
 @pytest.mark.timeout(3600)
 def test_nothing_leaves_that_is_not_protected_as_declared():
     counted = {"left": 0, "kept": 0}

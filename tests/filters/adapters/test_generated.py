@@ -66,10 +66,11 @@ def test_what_the_record_would_not_take_is_refused(arguments, error):
 
 
 def test_it_protects_and_declares_the_defence(site, update, global_state):
-    sent = site.send(HalveFilter(scale=1e-9, seed=1), site.result(update), global_state)
-    np.testing.assert_allclose(sent.data["fc.weight"], update["fc.weight"] / 2, atol=1e-7)
+    # The least noise that float32 can show beside statistics of 0.05.
+    sent = site.send(HalveFilter(scale=1e-6, seed=1), site.result(update), global_state)
+    np.testing.assert_allclose(sent.data["fc.weight"], update["fc.weight"] / 2, atol=6e-6)
     (declared,) = sent.meta["medleak_defences"]
-    assert declared == {"name": "halve", "args": {"scale": 1e-9, "layers": ["*"]}}
+    assert declared == {"name": "halve", "args": {"scale": 1e-6, "layers": ["*"]}}
 
 
 @pytest.mark.parametrize("formal", [False, True])

@@ -126,7 +126,8 @@ class FailClosedFilter(Filter):
         """As :func:`note_defence`, the guarantee with what this filter lets out beside it."""
         if guarantee is not None:
             disclosed = {*self.disclose, *(["metrics"] if self.metrics == "pass" else [])}
-            guarantee = replace(guarantee, beside=(*guarantee.beside, *beside(disclosed)))
+            words = dict.fromkeys((*guarantee.beside, *beside(disclosed)))
+            guarantee = replace(guarantee, beside=tuple(words))
             before = fl_ctx.get_prop(_DISCLOSED, disclosed)
             fl_ctx.set_prop(_DISCLOSED, before & disclosed, private=True, sticky=False)
         note_defence(declared, guarantee, meta, fl_ctx)
