@@ -7,7 +7,7 @@ import pytest
 from nvflare.app_common.default_component_policy import DEFAULT_CLASS_ALLOW_LIST
 
 from medleak.filters import doctor, policy
-from medleak.filters.adapters import kit as kits
+from medleak.filters.adapters.examination import kit as kits
 from medleak.filters.allowed import DANGEROUS, SERVER_CLASSES, SITE_CLASSES, way_out
 from medleak.filters.doctor import trials
 from medleak.filters.policy import HEURISTIC, Choice

@@ -99,6 +99,8 @@ def test_own_images_and_own_network_are_trained_on_recorded_and_audited(
     site = client_config(job, "site-9")
     (recorder,) = [f["args"] for c in server["task_result_filters"] for f in c["filters"]]
     (persistor,) = [c["args"] for c in server["components"] if c["id"] == "persistor"]
+    # NVFlare puts the code that a job brings on the path: it may name networks of its own.
+    monkeypatch.syspath_prepend(job / "app_client" / "custom")
     initial = initial_network(**persistor["model"]["args"])
     script = site["executors"][0]["executor"]["args"]["task_script_args"]
     run = tmp_path / "simulator_workspace"

@@ -17,7 +17,7 @@ from medleak.filters.allowed import (
 from medleak.filters.doctor.check import Check, failed, ok, unknown, warning
 
 if TYPE_CHECKING:
-    from medleak.filters.adapters.kit import App
+    from medleak.filters.adapters.examination.kit import App
 
 _CLIENT_API = "nvflare.app_common.executors.client_api_executor.ClientAPIExecutor"
 _OURS = "medleak.filters.adapters."
@@ -26,7 +26,7 @@ _OF_A_KIT = {"resources", "job_resources", "privacy", "authorization", "fed_clie
 
 def tasks_of(job: Path) -> list[str]:
     """Names of the tasks that a job's sites take part in; what cannot be read has none."""
-    from medleak.filters.adapters import kit as kits
+    from medleak.filters.adapters.examination import kit as kits
 
     try:
         meta = kits.load_meta(job)
@@ -42,7 +42,7 @@ def tasks_of(job: Path) -> list[str]:
 
 def job_checks(kit: Path, job: Path, scopes: Sequence[str]) -> list[Check]:
     """What ``job`` would do at the site of ``kit``, whose policy has ``scopes``."""
-    from medleak.filters.adapters import kit as kits
+    from medleak.filters.adapters.examination import kit as kits
 
     try:
         meta = kits.load_meta(job)

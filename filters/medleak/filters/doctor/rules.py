@@ -23,7 +23,7 @@ def _networks(kit: Path) -> list[Check]:
 
 
 def _foreign_code(kit: Path) -> list[Check]:
-    from medleak.filters.adapters import kit as kits
+    from medleak.filters.adapters.examination import kit as kits
 
     try:
         bringing = kits.rights(kit, "byoc")
@@ -39,7 +39,7 @@ def _foreign_code(kit: Path) -> list[Check]:
 
 
 def _resources(kit: Path) -> list[Check]:
-    from medleak.filters.adapters import kit as kits
+    from medleak.filters.adapters.examination import kit as kits
 
     name = "class allow-list"
     try:

@@ -12,7 +12,7 @@ from medleak.filters.privacy import ledger
 from medleak.filters.registry import ROWS
 
 if TYPE_CHECKING:
-    from medleak.filters.adapters.kit import Chain, Policy
+    from medleak.filters.adapters.examination.kit import Chain, Policy
 
 _PACKAGE = "medleak.filters.adapters."
 _MECHANISMS = {"ClippedGaussian", "ClippedLaplace", "DeclareDPSGD"}
@@ -31,7 +31,7 @@ def site_policy(
     if not path.is_file():
         detail = "local/privacy.json is missing: only what the job brings protects this site."
         return None, [failed("site policy", detail)]
-    from medleak.filters.adapters import kit as kits
+    from medleak.filters.adapters.examination import kit as kits
 
     try:
         policy = kits.load_policy(kit)

@@ -8,8 +8,8 @@ from medleak.filters.doctor.canary import LITTLE, NOTHING, Canary, Left, compare
 from medleak.filters.doctor.check import Check, failed, ok, unknown, warning
 
 if TYPE_CHECKING:
-    from medleak.filters.adapters.kit import Chain
-    from medleak.filters.adapters.trial import Outcome
+    from medleak.filters.adapters.examination.kit import Chain
+    from medleak.filters.adapters.examination.trial import Outcome
     from medleak.filters.privacy.accounting import Guarantee
 
 _STATISTICS_LEAK = {"statistics": " They leak images: withhold them, or use scope=group."}
@@ -174,7 +174,7 @@ def _refused(
 
 
 def _send(chain: "Chain", canary: Canary, task: str, *, weights: bool = False) -> "Outcome":
-    from medleak.filters.adapters.trial import attempt
+    from medleak.filters.adapters.examination.trial import attempt
 
     results = [f for f in chain.results if type(f).__name__ != "LeakageGate"]
     meta: dict[str, Any] = {}

@@ -1,0 +1,1 @@
+"""What ``medleak doctor`` needs of NVFlare: its loaders, and a chain of filters that runs."""
