@@ -96,7 +96,7 @@ class Row:
 
 
 _LARGEST = 500_000_000  # bytes
-_LONGEST_NUMBER = 15  # digits
+_LONGEST_NUMBER = 20  # characters: a seed has 64 bits
 COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
 _WHOLE = {"round", "seed", "reconstruction", "iterations", "attempts", "label", "truth_label"} | {
     "patient",
