@@ -96,7 +96,7 @@ class Row:
 
 
 _LARGEST = 500_000_000  # bytes
-_LONGEST_NUMBER = 20  # digits, and a sign: seeds are of 64 bits
+_LONGEST_NUMBER = 20  # characters: a seed has 64 bits
 COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
 _WHOLE = {"round", "seed", "reconstruction", "iterations", "attempts", "label", "truth_label"} | {
     "patient",
@@ -124,8 +124,9 @@ def read_rows(path: Path) -> list[Row]:
         try:
             return _rows(path, csv.DictReader(file))
         except (UnicodeDecodeError, csv.Error) as error:
+            why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
             raise ValueError(
-                f"{path} is damaged ({error}): it is no table in UTF-8. Restore the file or audit "
+                f"{path} is damaged ({why}): it is no table of an audit. Restore the file or audit "
                 "into another --out."
             ) from None
 
@@ -139,6 +140,8 @@ def _rows(path: Path, reader: "csv.DictReader[str]") -> list[Row]:
         )
     try:
         return [Row(**{k: _parse(k, v) for k, v in line.items()}) for line in reader]
+    except UnicodeDecodeError:
+        raise
     except (TypeError, ValueError, KeyError) as error:
         raise ValueError(
             f"{path}, line {reader.line_num}: {error}. Restore the file or audit into another "
