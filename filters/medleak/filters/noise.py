@@ -109,7 +109,7 @@ def uniform(source: NoiseSource, count: int) -> NDArray[np.float64]:
 def add_gaussian(
     value: Value, sigma: float, source: NoiseSource, *, factor: float = 1.0, name: str = "a value"
 ) -> Value:
-    """``factor`` · ``value`` + N(0, σ²), σ = ``sigma``, in every entry; same shape and type.
+    """``factor`` · ``value`` + noise of deviation ``sigma`` in every entry; same shape and type.
 
     No entry of ``factor`` · ``value`` grows on its way to the grid, so a norm bound holds there.
 

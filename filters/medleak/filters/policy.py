@@ -38,6 +38,8 @@ class Choice:
         target_epsilon, target_delta: Limit over all rounds; ε None: counted, not limited.
         ledger: Its file in the kit.
         networks: Further networks that jobs may name: full names, or prefixes that end with a dot.
+        disclose_schedule: Under an ε, let the number of images and the settings of training leave
+            exactly, outside of what ε covers; without them a server cannot record for an audit.
     """
 
     defence: str
@@ -45,6 +47,7 @@ class Choice:
     target_delta: float = TARGET_DELTA
     ledger: str = ledger.FILE_NAME
     networks: Sequence[str] = ()
+    disclose_schedule: bool = False
 
 
 def clipped(
@@ -83,10 +86,16 @@ def privacy(choice: Choice) -> dict[str, Any]:
     """``privacy.json``: one scope, whose filters no job can switch off.
 
     Raises:
-        ValueError: An unknown defence, or a limit on ε of a defence that has none.
+        ValueError: An unknown defence, or a limit on ε, or the schedule disclosed, of a defence that
+            has none.
     """
     used = defence(choice.defence)
     steps = list(used.steps) if isinstance(used, Composition) else [used]
+    if choice.disclose_schedule and not any(map(accounting.guarantee_of, steps)):
+        raise ValueError(
+            f"{choice.defence} promises no ε, so the schedule leaves with every update anyway: "
+            "disclose_schedule is for a defence with a guarantee. Leave it out."
+        )
     tasks = {"tasks": list(TASKS)}
     accounts = {"target_delta": choice.target_delta}
     if choice.ledger != ledger.FILE_NAME:
@@ -102,11 +111,21 @@ def privacy(choice: Choice) -> dict[str, Any]:
         "name": "default",
         "task_data_filters": [*data, _filter("GlobalModel", {}), _filter("WorkflowGuard", tasks)],
         "task_result_filters": [
-            *(_filter(type(s).__name__, {**declaration(s)["args"], **tasks}) for s in steps),
+            *(
+                _filter(
+                    type(s).__name__, {**declaration(s)["args"], **tasks, **_disclosed(s, choice)}
+                )
+                for s in steps
+            ),
             _filter("PrivacyLedger", {**limit, **accounts, **tasks}),
         ],
     }
     return {"scopes": [scope], "default_scope": "default"}
+
+
+def _disclosed(step: Defence, choice: Choice) -> dict[str, Any]:
+    told = choice.disclose_schedule and accounting.guarantee_of(step) is not None
+    return {"disclose": ["schedule"]} if told else {}
 
 
 def resources(present: Mapping[str, Any], *, server: bool = False) -> dict[str, Any]:

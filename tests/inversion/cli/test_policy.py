@@ -31,6 +31,18 @@ def test_a_site_is_written_and_passes(kit):
     assert {c["status"] for c in checks if c["name"] != "installation"} == {"ok"}
 
 
+def test_a_site_that_shall_be_audited_discloses_its_schedule_and_says_so(kit):
+    assert medleak("policy", kit, *BOUNDED, "--disclose-schedule", "--yes").exit_code == 0
+    (scope,) = json.loads((kit / "local/privacy.json").read_text())["scopes"]
+    (mechanism,) = [
+        f["args"] for f in scope["task_result_filters"] if f["path"].endswith("ClippedGaussian")
+    ]
+    assert mechanism["disclose"] == ["schedule"]
+    refused = medleak("policy", kit, "--heuristic", "--disclose-schedule", "--yes")
+    assert refused.exit_code != 0
+    assert "promises no ε" in refused.stderr
+
+
 def test_without_a_yes_nothing_is_written(kit):
     done = medleak("policy", "--site-dir", kit, "--heuristic", answers="n\n")
     assert done.exit_code == 1

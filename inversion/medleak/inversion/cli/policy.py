@@ -5,6 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,6 +47,14 @@ def policy(
         list[str] | None,
         typer.Option(help="A network that jobs may name beside ours; a prefix ends with a dot."),
     ] = None,
+    disclose_schedule: Annotated[
+        bool,
+        typer.Option(
+            "--disclose-schedule",
+            help="Under an ε, let the number of images and the settings of training leave exactly, "
+            "outside of what ε covers: without them no server can record for an audit.",
+        ),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
 ) -> None:
     """Write privacy.json, resources.json, authorization.json and file modes of a site's kit.
@@ -61,6 +70,7 @@ def policy(
 
     where = _kit(kit, site_dir)
     choice = _choice(epsilon, rounds, delta, clip, heuristic, defence, network or ())
+    choice = replace(choice, disclose_schedule=disclose_schedule)
     wanted = policies.files(where, choice)
     changes = list(policies.changed(where, wanted))
     for path, before, after in changes:
@@ -94,8 +104,6 @@ def _choice(
     defence: str | None,
     networks: Iterable[str],
 ) -> "Choice":
-    from dataclasses import replace
-
     from medleak.filters import policy as policies
 
     given = [n for n, v in (("--epsilon", epsilon), ("--defence", defence)) if v is not None]
