@@ -86,7 +86,7 @@ def privacy(choice: Choice) -> dict[str, Any]:
     """``privacy.json``: one scope, whose filters no job can switch off.
 
     Raises:
-        ValueError: An unknown defence, or a limit on ε, or the schedule disclosed, of a defence that
+        ValueError: An unknown defence, or a limit on ε or a disclosed schedule of a defence that
             has none.
     """
     used = defence(choice.defence)

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,7 +185,9 @@ def _agrees(name: str, chain: "Chain", budget: Any, books: Sequence[Any]) -> Ite
         yield unknown(name, detail)
         return
     noted = guarantees(chain)
-    if noted is not None and planned_guarantee(budget.planned) not in noted:
+    # A plan is about the mechanism: what a site discloses beside it costs no ε.
+    planned = replace(planned_guarantee(budget.planned), beside=())
+    if noted is not None and planned not in [g and replace(g, beside=()) for g in noted]:
         detail = f"PrivacyBudget plans {budget.planned!r}, which is not what the result filters do."
         yield failed(name, detail + " Make planned and the filters agree.")
 
