@@ -19,6 +19,12 @@ RESNET = "torchvision.models.resnet18"
         "torchvision.modelsx.resnet18",
         "torchvision.models._utils.IntermediateLayerGetter",
         "torchvision.models..resnet18",
+        "monai.networks.nets.resnet.get_pretrained_resnet_medicalnet",
+        "monai.networks.nets.get_pretrained_resnet_medicalnet",
+        "monai.networks.nets.resnet.get_medicalnet_pretrained_resnet_args",
+        "torchvision.models.get_model",
+        "torchvision.models.get_weight",
+        "torchvision.models.list_models",
     ],
 )
 def test_a_model_outside_the_allowed_prefixes_is_not_even_imported(path):
@@ -46,6 +52,22 @@ def test_a_granted_prefix_opens_what_was_closed():
     assert isinstance(
         build_network("torch.nn.Identity", {}, allowed_prefixes=("torch.nn.",)), nn.Identity
     )
+
+
+UNET = {"spatial_dims": 2, "in_channels": 1, "out_channels": 1, "channels": [4, 8], "strides": [2]}
+
+
+@pytest.mark.parametrize(
+    ("path", "args"),
+    [
+        ("torchvision.models.resnet18", {}),
+        ("torchvision.models.resnet.resnet18", {}),
+        ("monai.networks.nets.UNet", UNET),
+        ("monai.networks.nets.resnet18", {"spatial_dims": 2, "num_classes": 2}),
+    ],
+)
+def test_classes_and_plain_builders_of_the_libraries_are_called(path, args):
+    assert isinstance(build_network(path, args), nn.Module)
 
 
 @pytest.mark.parametrize("args", [{"weights": "DEFAULT"}, {}])

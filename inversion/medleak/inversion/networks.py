@@ -8,11 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from medleak.custom.factories import NotAllowed, resolve, sealed
-from medleak.filters.allowed import NETWORKS
+from medleak.filters.allowed import NETWORKS, matches
 
-ALLOWED_PREFIXES = (*NETWORKS, "monai.networks.nets.", "torchvision.models.")
+_LIBRARIES = ("monai.networks.nets.", "torchvision.models.")
+ALLOWED_PREFIXES = (*NETWORKS, *_LIBRARIES)
 """Which model factories are called: a record may be a stranger's. While one runs, it can neither
-reach a network nor start a process."""
+reach a network nor start a process. Of libraries, classes of networks and the functions that
+torchvision registers as their builders: others (``get_pretrained_…``) fetch weights."""
+
+_MONAI_BUILDERS = frozenset(f"resnet{depth}" for depth in (10, 18, 34, 50, 101, 152, 200))
 
 _RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -81,7 +85,10 @@ def load_global_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 def _resolve(path: str, prefixes: Sequence[str]) -> Callable[..., Any]:
     try:
-        return resolve(path, prefixes)
+        factory = resolve(path, prefixes)
+        if path.startswith(_LIBRARIES) and not matches(path, _granted(prefixes)):
+            _require_builder(path, factory)
+        return factory
     except NotAllowed:
         raise ValueError(
             f"The record names the model {path!r}, which is outside {', '.join(prefixes)}: "
@@ -98,6 +105,22 @@ def _resolve(path: str, prefixes: Sequence[str]) -> Callable[..., Any]:
             f"The record's model {path!r} is no network class or factory of an allowed module: it "
             "is not called. Name the class or function that makes the network."
         ) from None
+
+
+def _granted(prefixes: Sequence[str]) -> tuple[str, ...]:
+    """What the caller grants beside `ALLOWED_PREFIXES`."""
+    return tuple(p for p in prefixes if p not in ALLOWED_PREFIXES)
+
+
+def _require_builder(path: str, factory: Callable[..., Any]) -> None:
+    """Raise NotAllowed for a library's function that is no plain builder of a network."""
+    if inspect.isclass(factory):
+        return
+    from torchvision.models import list_models
+
+    name = path.rpartition(".")[2]
+    if name not in _MONAI_BUILDERS and name not in list_models():
+        raise NotAllowed(path)
 
 
 def _without_weights(factory: Callable[..., Any], args: Mapping[str, Any]) -> dict[str, Any]:
