@@ -21,7 +21,7 @@ demo: $(STAMP)  ## simulate the clean and the DP chest X-ray job, invert both, s
 
 # Files go to the workers in their order, so that the longest, which start NVFlare, begin first.
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
-  --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+  --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: $(STAMP)  ## every test
 	$(PYTEST)

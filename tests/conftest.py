@@ -3,8 +3,9 @@
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -16,22 +17,34 @@ settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
 
 
-# A wrapper runs before all other hooks: pytest-xdist reads the groups in one that is first as well.
-@pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Give every file to one worker, and all that starts NVFlare to the same one, first.
-
-    A file's tests share its fixtures. Simulators and the POC would meet at ports and in memory,
-    and as they take longest they begin first. What opens a browser is marked.
-    """
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts NVFlare takes longest and begins first. What opens a browser is marked."""
     items.sort(key=lambda item: item.get_closest_marker("simulator") is None)
     for item in items:
-        starts_nvflare = item.get_closest_marker("simulator") is not None
-        file = item.path.relative_to(ROOT).as_posix()
-        item.add_marker(pytest.mark.xdist_group("nvflare" if starts_nvflare else file))
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
-    return (yield)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give every file to one worker, and all that starts NVFlare to the same one.
+
+    A file's tests share its fixtures; simulators and the POC would meet at ports and in memory.
+    Not ``--dist loadgroup``: with pytest 9.2, xdist 3.8 does not see the groups and says nothing.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return "nvflare" if _starts_nvflare(file) else file
+
+    return ByFile(config, log)
+
+
+@cache
+def _starts_nvflare(file: str) -> bool:
+    return "pytest.mark.simulator" in (ROOT / file).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
