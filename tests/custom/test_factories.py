@@ -77,11 +77,13 @@ def test_a_record_cannot_make_the_auditor_download(audited, monkeypatch):
     def fetch(**_):
         return urllib.request.urlopen("http://127.0.0.1:9/weights")
 
-    monkeypatch.setattr(resnet, "get_pretrained_resnet_medicalnet", fetch)
-    fetch.__module__ = resnet.__name__  # as if the library's own function did so
-    fetch.__name__ = "get_pretrained_resnet_medicalnet"
+    monkeypatch.setattr(resnet, "resnet18", fetch)
+    fetch.__module__ = resnet.__name__  # as if the library's own builder did so
+    fetch.__name__ = "resnet18"
     monkeypatch.setattr(factories.inspect, "isfunction", callable)
     with pytest.raises(ValueError, match="is refused"):
+        build_recorded("monai.networks.nets.resnet.resnet18", {})
+    with pytest.raises(ValueError, match="is outside"):  # its name says that it fetches
         build_recorded("monai.networks.nets.resnet.get_pretrained_resnet_medicalnet", {})
     assert [e for e in audited if e.startswith("socket.connect")] == []
 
