@@ -4,15 +4,9 @@ import subprocess
 import sys
 
 import pytest
-from typer.testing import CliRunner
-
-from medleak.inversion.cli import app
+from tests.inversion.cli.commands import medleak
 
 COMMANDS = (["audit"], ["records", "ls"], ["records", "verify"], ["prior"])
-
-
-def medleak(*args):
-    return CliRunner().invoke(app, [str(a) for a in args], env={"COLUMNS": "200"})
 
 
 def test_help_takes_less_than_a_second_and_a_half_as_nothing_heavy_is_imported():

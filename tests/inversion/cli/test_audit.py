@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from tests.inversion.audit.audits import STEADY, fake
-from typer.testing import CliRunner
+from tests.inversion.cli.commands import medleak
 
 from medleak.inversion.attacks.registry import ATTACKS
-from medleak.inversion.cli import app
 from medleak.inversion.results.rows import read_rows
 
 pytestmark = pytest.mark.slow
@@ -23,10 +22,6 @@ def _here(tmp_path, monkeypatch):
     table = {**fake(lambda o: torch.full((o.n_images, 1, 16, 16), 0.5)), **STEADY}
     for name, kind in table.items():
         monkeypatch.setitem(ATTACKS, name, kind)
-
-
-def medleak(*args):
-    return CliRunner().invoke(app, [str(a) for a in args], env={"COLUMNS": "200"})
 
 
 def test_a_dry_run_says_the_cost_and_does_nothing(make_run):

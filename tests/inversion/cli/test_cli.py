@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,74 +9,15 @@ import pytest
 import torch
 from monai.networks.nets.resnet import ResNet
 from PIL import Image
-from typer.testing import CliRunner
+from tests.inversion.cli.commands import flip_a_byte, medleak, refused
 
 from medleak.custom.record import ModelSpec
-from medleak.inversion.attacks.registry import ATTACKS, AttackKind
-from medleak.inversion.cli import app
-from medleak.inversion.reconstruction import Progress, Reconstruction
 from medleak.inversion.results.rows import read_rows
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("flat_attack", "here")]
 
 RESNET = "monai.networks.nets.ResNet"
 COMMANDS = (["audit"], ["records", "ls"], ["records", "verify"], ["prior"])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Flat:
-    value: float = 0.5
-    interrupt: bool = False
-
-
-def _flat(attack, observation, prior, *, generator, on_progress=None):
-    if attack.interrupt:
-        raise KeyboardInterrupt
-    if on_progress is not None:
-        on_progress(Progress(iteration=1, total=2, loss=0.25, seconds=0.1))
-    shape = (observation.n_images, observation.image_channels, *observation.spatial_size)
-    return Reconstruction(
-        images=torch.full(shape, attack.value),
-        labels=None,
-        losses={"bn": 0.1},
-        history=torch.zeros(1),
-        iterations=1,
-        seconds=0.5,
-    )
-
-
-@pytest.fixture(autouse=True)
-def _flat_attack(monkeypatch):
-    monkeypatch.setitem(ATTACKS, "flat", lambda: AttackKind(Flat, _flat))
-
-
-@pytest.fixture(autouse=True)
-def _here(tmp_path, monkeypatch):
-    """Stand in an empty directory, with the threads that the test session has."""
-    threads = torch.get_num_threads()
-    monkeypatch.chdir(tmp_path)
-    yield
-    torch.set_num_threads(threads)
-
-
-def medleak(*args):
-    return CliRunner().invoke(app, [str(a) for a in args], env={"COLUMNS": "200"})
-
-
-def refused(result, code):
-    """The one line of an error: exit code as expected, no traceback, nothing else said."""
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.output
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("medleak: ")
-    return lines[0]
-
-
-def flip_a_byte(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
 
 
 def test_the_real_attack_on_a_real_update_is_reported_as_a_leak(make_run, small_network):

@@ -3,15 +3,10 @@
 import json
 
 import pytest
-from typer.testing import CliRunner
+from tests.inversion.cli.commands import medleak
 
 from medleak.filters import doctor
 from medleak.filters.doctor import Check
-from medleak.inversion.cli import app
-
-
-def medleak(*args):
-    return CliRunner().invoke(app, [str(a) for a in args], env={"COLUMNS": "200"})
 
 
 @pytest.fixture

@@ -1,42 +1,11 @@
 """Tests of medleak records."""
 
 import json
-from pathlib import Path
 
 import pytest
-import torch
-from typer.testing import CliRunner
+from tests.inversion.cli.commands import flip_a_byte, medleak, refused
 
-from medleak.inversion.cli import app
-
-
-@pytest.fixture(autouse=True)
-def _here(tmp_path, monkeypatch):
-    """Stand in an empty directory, with the threads that the test session has."""
-    threads = torch.get_num_threads()
-    monkeypatch.chdir(tmp_path)
-    yield
-    torch.set_num_threads(threads)
-
-
-def medleak(*args):
-    return CliRunner().invoke(app, [str(a) for a in args], env={"COLUMNS": "200"})
-
-
-def refused(result, code):
-    """The one line of an error: exit code as expected, no traceback, nothing else said."""
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.output
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("medleak: ")
-    return lines[0]
-
-
-def flip_a_byte(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def test_records_ls_shows_who_sent_what(make_run):
