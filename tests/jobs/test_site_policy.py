@@ -209,6 +209,18 @@ def test_a_job_that_would_run_a_command_or_stream_is_not_built(way, federation, 
     assert (ledger.read_text() if ledger.exists() else "") == before
 
 
+def test_a_job_that_brings_a_file_of_the_sites_does_not_train(federation, tmp_path):
+    job = export("cxr_clean", tmp_path, "--table", TABLE, "--scale", "1", "--installed")
+    open_to_all = {"format_version": 2, "class_allow_list": ["*"], "allow_log_streaming": True}
+    for config in job.glob("app_*/config"):
+        (config / "resources.json").write_text(json.dumps(open_to_all))
+    kit = federation.kit("site-1")
+    before = (kit / "medleak_ledger.jsonl").read_text()
+    result = federation.run(job)
+    assert "has the name of a file of its operator's" in federation.log("site-1", result)
+    assert (kit / "medleak_ledger.jsonl").read_text() == before
+
+
 def test_in_a_swarm_nothing_leaves_a_site_whatever_its_class_list_admits(federation, tmp_path):
     admit_anything(federation.kit("server"))
     client = installed_client(tmp_path)

@@ -7,6 +7,7 @@ a job; :class:`medleak.filters.adapters.WorkflowGuard` looks again before each t
 """
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -78,12 +79,49 @@ NETWORKS_VARIABLE = "MEDLEAK_NETWORKS"
 SITE_FILE = "medleak.json"
 """In a kit's ``local/``: ``{"networks": […]}``, what its operator allows beside ours."""
 
+KIT_FILES = frozenset(
+    (
+        "resources",
+        "job_resources",
+        "privacy",
+        "authorization",
+        "fed_client",
+        "comm_config",
+        "medleak",
+    )
+)
+"""Files that only a site's operator may write, by their name without what follows the first dot."""
+
+_FORMATS = (".json", ".conf", ".yml", ".yaml")
+
+_OPERATORS = ("local", "startup")
+
 
 def matches(name: str, entries: Iterable[str]) -> bool:
     """True if ``name`` is an entry, or lies under one that ends with a dot (a prefix)."""
     return any(
         name == e or (e.endswith(".") and len(e) > 1 and name.startswith(e)) for e in entries
     )
+
+
+def shadows(folder: Path) -> list[Path]:
+    """Files in or below ``folder`` that NVFlare could take for a file of a site's own.
+
+    NVFlare 2.9 looks a name up in the kit's whole folder, in whatever order the file system gives,
+    so that the folder of a job, running or left there, may come before ``local/``. What an operator
+    keeps in ``local/`` and ``startup/`` of ``folder`` itself is no shadow.
+    """
+    found = []
+    for root, folders, names in os.walk(folder):
+        if Path(root) == folder:
+            folders[:] = [f for f in folders if f not in _OPERATORS]
+        found += [Path(root, n) for n in names if _configures(n)]
+    return sorted(found)
+
+
+def _configures(name: str) -> bool:
+    stem, dot, rest = name.partition(".")
+    return stem in KIT_FILES and (dot + rest).removesuffix(".default") in _FORMATS
 
 
 # What a class of NVFlare 2.9 can do that no result filter sees, by prefix of its name.

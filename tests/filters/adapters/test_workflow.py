@@ -1,5 +1,6 @@
 """Tests of medleak.filters.adapters.workflow: what sends past the filters does not start."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,16 +22,21 @@ from medleak.filters.adapters import PercentileGaussian, WorkflowGuard
 SWARM = SwarmClientController(learn_task_name="train", learn_task_timeout=100)
 
 
+EMPTY = Path(__file__).parent  # holds none of a kit's files
+
+
 def installed():
     return InstalledClient("--batch_size 1")
 
 
-def task(name="train", executors=None, components=(), handlers=(), meta=None, **hidden):
+def task(name="train", executors=None, components=(), handlers=(), meta=None, kit=EMPTY, **hidden):
     ctx = FLContext()
     table = {"train": installed()} if executors is None else executors
     runner = SimpleNamespace(task_router=SimpleNamespace(task_table=table))
     engine = SimpleNamespace(
-        get_all_components=lambda: dict(enumerate(components)), handlers=list(handlers)
+        get_all_components=lambda: dict(enumerate(components)),
+        handlers=list(handlers),
+        get_workspace=lambda: SimpleNamespace(root_dir=str(kit)),
     )
     props = {
         FLContextKey.TASK_NAME: name,
@@ -106,6 +112,26 @@ def test_the_sites_own_components_are_its_own(monkeypatch):
     manager = PrivacyManager([scope], "default", {"own": own})
     monkeypatch.setattr(PrivacyService, "manager", manager)
     WorkflowGuard().process(model(), task(components=[own], handlers=[own]))
+
+
+@pytest.mark.parametrize(
+    "name", ["job/app/config/resources.json", "resources.yml", "job/privacy.json.default"]
+)
+def test_a_file_that_nvflare_may_have_read_as_the_sites_stops_every_task(name, tmp_path):
+    for own in ("local/resources.json", "startup/fed_client.json", "job/custom/privacy.py", name):
+        (tmp_path / own).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / own).write_text("{}")
+    with pytest.raises(ContentBlockedException, match=f"{name} in this site's kit"):
+        WorkflowGuard().process(model(), task(kit=tmp_path))
+    (tmp_path / name).unlink()
+    WorkflowGuard().process(model(), task(kit=tmp_path))
+
+
+def test_a_kit_that_cannot_be_seen_stops_every_task():
+    ctx = task()
+    ctx.get_engine().get_workspace = lambda: None
+    with pytest.raises(ContentBlockedException, match="refused the task"):
+        WorkflowGuard().process(model(), ctx)
 
 
 @pytest.mark.parametrize("tasks", ["train", [], ["*"], ["train", "sw*"], [1]])

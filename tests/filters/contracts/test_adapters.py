@@ -56,9 +56,6 @@ META = {"dp_sgd": {"noise_multiplier": 2.0, "sample_rate": 0.5, "steps": 2}}
 ELSEWHERE = {"WorkflowGuard", "GlobalModel", "PrivacyBudget", "RestoreWithheld", "LeakageGate"}
 
 
-GUARANTEED = {"ClippedGaussian", "ClippedLaplace", "DeclareDPSGD"}
-
-
 def test_every_defence_has_a_filter_of_its_name():
     assert {row.make.__name__ for row in registry.ROWS} <= set(adapters.__all__)
 

@@ -71,3 +71,10 @@ def test_defaults_of_the_kit_are_read_where_the_site_has_no_own_file(kit):
 def test_a_broken_list_of_networks_fails(kit, job):
     write(kit / "local/medleak.json", {"networks": "os."})
     assert any("local/medleak.json" in c for c in said(doctor.examine(kit, job), "failed"))
+
+
+def test_a_file_that_nvflare_could_take_for_the_sites_is_a_failure(kit):
+    write(kit / "local" / "comm_config.json", {})
+    write(kit / "earlier_job" / "app" / "config" / "resources.json", {"class_allow_list": ["*"]})
+    (failure,) = [c for c in said(here(doctor.examine(kit)), "failed") if "lies outside" in c]
+    assert "earlier_job/app/config/resources.json" in failure

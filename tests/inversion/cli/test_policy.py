@@ -1,6 +1,10 @@
 """Tests of ``medleak policy`` and ``medleak doctor`` as commands."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -49,6 +53,50 @@ def test_without_a_yes_nothing_is_written(kit):
     assert not list((kit / "local").iterdir())
     assert medleak("policy", "--site-dir", kit, "--heuristic", answers="y\n").exit_code == 0
     assert (kit / "local/privacy.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("answers", "epsilon"),
+    [(["y", "4", "10", "2", "y"], 4.0), (["y", "", "", "", "y"], 8.0), (["n", "y"], None)],
+)
+def test_a_person_is_asked_what_the_options_do_not_say(answers, epsilon, kit):
+    said, code = at_a_terminal(["policy", str(kit)], answers)
+    assert code == 0, said
+    (scope,) = json.loads((kit / "local/privacy.json").read_text())["scopes"]
+    used = {f["path"].rpartition(".")[2]: f["args"] for f in scope["task_result_filters"]}
+    assert used["PrivacyLedger"].get("target_epsilon") == epsilon
+    if epsilon is None:
+        assert {"Withhold", "PercentileGaussian"} <= set(used)
+    else:
+        assert used["ClippedGaussian"]["max_grad_norm"] == (2.0 if epsilon == 4 else 1.0)
+
+
+def test_a_person_who_says_no_leaves_the_kit_as_it_was(kit):
+    said, code = at_a_terminal(["policy", str(kit)], ["n", "n"])
+    assert (code, "Write this?" in said) == (1, True), said
+    assert not list((kit / "local").iterdir())
+
+
+def at_a_terminal(words, answers):
+    """Output and exit code of ``medleak`` with a terminal for its input, in a process of its own.
+
+    Answers wait in the terminal's buffer, which takes lines before they are asked for.
+    """
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, "".join(f"{a}\n" for a in answers).encode())
+        done = subprocess.run(
+            [sys.executable, "-c", "from medleak.inversion import cli; cli.main()", *words],
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    return done.stdout + done.stderr, done.returncode
 
 
 def test_a_policy_that_protects_nothing_is_not_written(kit):

@@ -6,6 +6,7 @@ they must not start. A task that no filter protects must not run either.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from nvflare.apis.dxo import DataKind, from_shareable
@@ -16,7 +17,7 @@ from nvflare.apis.shareable import ReservedHeaderKey, Shareable
 from nvflare.private.privacy_manager import PrivacyService
 
 from medleak.filters.adapters.rim import round_of
-from medleak.filters.allowed import SITE_CLASSES, TASKS, matches, way_out
+from medleak.filters.allowed import SITE_CLASSES, TASKS, matches, shadows, way_out
 from medleak.filters.update import UpdateError
 
 # What NVFlare's client process itself listens with, whatever the job.
@@ -71,6 +72,7 @@ class WorkflowGuard(Filter):
         try:
             self._check_task(shareable, fl_ctx)
             check_workflow(fl_ctx, self.classes, allow_code=self.allow_code)
+            _check_kit(fl_ctx)
         except Exception as e:
             self.log_error(fl_ctx, f"task refused: {e}", fire_event=False)
             raise ContentBlockedException(f"WorkflowGuard refused the task: {e}") from e
@@ -97,6 +99,21 @@ class WorkflowGuard(Filter):
             )
         if round_of(shareable) is None:
             raise UpdateError("The task says no round, so its result cannot be accounted for.")
+
+
+def _check_kit(fl_ctx: FLContext) -> None:
+    """Refuse if NVFlare may have read a job's file in place of one that the operator wrote."""
+    engine: Any = fl_ctx.get_engine()
+    root = Path(engine.get_workspace().root_dir)
+    if not root.is_dir():
+        raise UpdateError("The site's kit cannot be seen, so its files cannot be vouched for.")
+    found = shadows(root)
+    if found:
+        raise UpdateError(
+            f"{found[0].relative_to(root)} in this site's kit has the name of a file of its "
+            "operator's and may have been read in its place. Remove it, and the job that brought "
+            "it; only local/ and startup/ hold such files."
+        )
 
 
 def check_workflow(

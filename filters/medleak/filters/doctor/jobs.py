@@ -11,6 +11,7 @@ from medleak.filters.allowed import (
     TASKS,
     WORKFLOWS,
     matches,
+    shadows,
     site_networks,
     way_out,
 )
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 _CLIENT_API = "nvflare.app_common.executors.client_api_executor.ClientAPIExecutor"
 _OURS = "medleak.filters.adapters."
-_OF_A_KIT = {"resources", "job_resources", "privacy", "authorization", "fed_client", "medleak"}
 
 
 def tasks_of(job: Path) -> list[str]:
@@ -61,7 +61,7 @@ def job_checks(kit: Path, job: Path, scopes: Sequence[str]) -> list[Check]:
     for shadow in job.glob("**/custom/medleak"):
         detail = f"{shadow.relative_to(job)} tries to replace the installed package."
         checks.append(failed("job", detail))
-    for found in sorted(p for p in job.rglob("*") if p.name.partition(".")[0] in _OF_A_KIT):
+    for found in shadows(job):
         detail = f"{found.relative_to(job)} has the name of a file of the site's kit: NVFlare, "
         checks.append(failed("job", detail + "which looks below job folders too, may read it."))
     if not seen:

@@ -2,13 +2,24 @@
 
 from pathlib import Path
 
-from medleak.filters.allowed import DANGEROUS, INSTALLED_CLIENT, SITE_CLASSES, site_networks
+from medleak.filters.allowed import (
+    DANGEROUS,
+    INSTALLED_CLIENT,
+    SITE_CLASSES,
+    shadows,
+    site_networks,
+)
 from medleak.filters.doctor.check import Check, failed, ok, warning
 
 
 def site_rules(kit: Path) -> list[Check]:
     """``authorization.json`` and ``resources.json``, as NVFlare evaluates them."""
-    return [*_foreign_code(kit), *_resources(kit), *_networks(kit)]
+    return [*_shadows(kit), *_foreign_code(kit), *_resources(kit), *_networks(kit)]
+
+
+def _shadows(kit: Path) -> list[Check]:
+    detail = "outside of local/ and startup/: NVFlare may read it as the site's own. Remove it."
+    return [failed("kit", f"{p.relative_to(kit)} lies {detail}") for p in shadows(kit)]
 
 
 def _networks(kit: Path) -> list[Check]:
