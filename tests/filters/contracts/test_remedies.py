@@ -9,6 +9,7 @@ import torch
 from nvflare.apis.dxo import DXO, DataKind
 from nvflare.apis.filter import ContentBlockedException
 from nvflare.apis.shareable import Shareable
+from tests.filters.sites import Site
 
 from medleak.filters.adapters import (
     ClippedGaussian,
@@ -30,8 +31,8 @@ class Told:
     """A refusal, the part of its message that says what to do, and the same done as told."""
 
     says: str
-    before: Callable[[object, dict, dict], object]
-    after: Callable[[object, dict, dict], object]
+    before: Callable[[Site, dict, dict], DXO]
+    after: Callable[[Site, dict, dict], DXO]
 
 
 def send(filters, update, state, site, meta=None, **task):
