@@ -128,7 +128,7 @@ def test_a_file_that_nvflare_may_have_read_as_the_sites_stops_every_task(name, t
 
 
 def test_a_kit_that_cannot_be_seen_stops_every_task():
-    ctx = task(kit="nowhere")
+    ctx = task(kit=EMPTY / "nowhere")
     with pytest.raises(ContentBlockedException, match="refused the task"):
         WorkflowGuard().process(model(), ctx)
 
