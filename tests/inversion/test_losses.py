@@ -89,6 +89,12 @@ def test_the_box_costs_outside_only():
     assert losses.outside_box(torch.tensor([-1.0, 2.0])).item() == 1
 
 
+@pytest.mark.parametrize("criterion", ["dice", "focal", "custom", "segmentation_cross_entropy"])
+def test_a_loss_that_is_only_recorded_is_not_taken_for_another(criterion):
+    with pytest.raises(ValueError, match=f"{criterion}.*not computed here"):
+        losses.task_loss(criterion, torch.zeros(1, 2), torch.zeros(1, 2))
+
+
 def test_task_losses_are_pytorchs():
     logits, labels = torch.tensor([[0.2, -1.0], [3.0, 1.0]]), torch.tensor([0, 1])
     assert losses.task_loss("cross_entropy", logits, labels) == functional.cross_entropy(

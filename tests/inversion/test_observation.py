@@ -7,11 +7,19 @@ import pytest
 import torch
 from torch import nn
 
-from medleak.custom.record import InputSpec, Manifest, ModelSpec, Record, TaskSpec, UpdateInfo
+from medleak.custom.record import (
+    InputSpec,
+    Manifest,
+    ModelSpec,
+    Record,
+    TaskSpec,
+    UnknownError,
+    UpdateInfo,
+)
 from medleak.inversion.client.simulation import schedule_of
 from medleak.inversion.client.single_step import single_step
 from medleak.inversion.networks import build_network
-from medleak.inversion.observation import Knowledge, KnowledgeError, observe
+from medleak.inversion.observation import Knowledge, KnowledgeError, normalisation, observe
 
 ARGS = {
     "block": "basic",
@@ -214,6 +222,97 @@ def test_knowledge_says_what_is_stale_or_wrong_and_refuses_other_words():
         Knowledge(model_round="next")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="given, gray or other"):
         Knowledge(prior_image="best")  # pyright: ignore[reportArgumentType]
+
+
+ASKED = ("n_images", "batch_size", "local_epochs", "lr", "n_steps")
+
+
+def test_what_the_record_does_not_say_is_refused_only_where_it_is_asked_for():
+    record = make_record(counters=False)
+    silent = UpdateInfo(round=3, site="site-9", time="2026-01-01T00:00:00Z")
+    record = replace(record, info=silent)
+    seen = observe(record, Knowledge())
+    assert set(seen.parameter_update) == set(seen.parameter_names)
+    assert (seen.optimizer, seen.momentum, seen.weight_decay) == ("sgd", 0.0, 0.0)
+    assert (seen.betas, seen.eps, seen.clip_norm) == ((0.9, 0.999), 1e-8, None)
+    assert (seen.accumulation_steps, seen.precision, seen.state_kept) == (1, "float32", False)
+    assert seen.augmentation is None
+    for field in ASKED:
+        assert seen.source(field) == "unknown"
+        with pytest.raises(UnknownError, match=f"Not known: .*--schedule {field}="):
+            getattr(seen, field)
+    with pytest.raises(UnknownError, match="learning rate"):
+        _ = seen.gradient
+
+
+def test_what_the_record_says_of_the_optimiser_is_seen():
+    said = {"betas": (0.8, 0.9), "eps": 1e-4, "clip_norm": 1.0, "accumulation_steps": 8}
+    rest = {"precision": "bfloat16", "state_kept": True, "augmentation": ("hflip",)}
+    seen = observe(make_record(optimizer="adamw", **said, **rest), Knowledge())
+    assert seen.optimizer == "adamw"
+    for field, value in (said | rest).items():
+        assert getattr(seen, field) == value
+        assert seen.source(field) == "declared"
+    with pytest.raises(KnowledgeError, match="lr is withheld"):
+        _ = observe(make_record(), Knowledge(lr=False)).betas
+
+
+def with_manifest(record, **change):
+    return replace(record, manifest=record.manifest.model_copy(update=change))
+
+
+def test_an_unknown_loss_is_missed_by_those_alone_who_need_it():
+    seen = observe(with_manifest(make_record(), task=None), Knowledge())
+    assert seen.bn_statistics
+    for ask in (lambda: seen.criterion, lambda: seen.num_classes, seen.check_replay):
+        with pytest.raises(UnknownError, match="training loss. Give --task"):
+            ask()
+
+
+@pytest.mark.parametrize("field", ["model", "input"])
+def test_a_network_or_a_size_that_nobody_said_is_asked_for(field):
+    with pytest.raises(UnknownError, match=f"Not known: .*--{field}"):
+        observe(with_manifest(make_record(), **{field: None}), Knowledge())
+
+
+def test_unknown_normalisation_is_none_and_follows_the_network():
+    plain = InputSpec(spatial_size=(32, 24), channels=1)
+    seen = observe(with_manifest(make_record(), input=plain), Knowledge())
+    assert (seen.mean, seen.std) == ((0.0,) * 3, (1.0,) * 3)
+    assert normalisation(plain, torch.nn.Conv2d(1, 4, 3)) == ((0.0,), (1.0,))
+    old = InputSpec(spatial_size=(8, 8), channels=1, mean=(0.0,) * 3, std=(1.0,) * 3)
+    assert normalisation(old, torch.nn.Conv2d(1, 4, 3)) == ((0.0,), (1.0,))
+    three = InputSpec(spatial_size=(8, 8), channels=1, mean=(0.1, 0.2, 0.3))
+    with pytest.raises(ValueError, match=r"3 values of mean and the network takes 1 channels"):
+        normalisation(three, torch.nn.Conv2d(1, 4, 3))
+    four = InputSpec(spatial_size=(8, 8), channels=4)
+    with pytest.raises(ValueError, match="have 4 channels and the network takes 3"):
+        normalisation(four, torch.nn.Conv2d(3, 4, 3))
+
+
+def test_volumes_of_four_channels_are_observed():
+    network = torch.nn.Sequential(
+        torch.nn.Conv3d(4, 2, 3), torch.nn.AdaptiveAvgPool3d(1), torch.nn.Flatten()
+    )
+    state = {k: v.numpy() for k, v in network.state_dict().items()}
+    mean, std = (0.1, 0.2, 0.3, 0.4), (1.0, 2.0, 1.0, 2.0)
+    spec = InputSpec(spatial_size=(8, 7, 6), channels=4, mean=mean, std=std)
+    record = with_manifest(make_record(), input=spec)
+    record = replace(record, global_state=state, update=state)
+    seen = observe(record, Knowledge(), network=network)
+    assert (seen.volume_size, seen.image_channels) == ((8, 7, 6), 4)
+    images = torch.rand(2, 4, 8, 7, 6)
+    expected = (images[:, 1] - 0.2) / 2
+    torch.testing.assert_close(seen.normalise(images)[:, 1], expected)
+    with pytest.raises(ValueError, match="volumes of 8 x 7 x 6"):
+        _ = seen.spatial_size
+
+
+def test_a_loss_that_is_not_computed_here_cannot_be_repeated():
+    task = TaskSpec(num_classes=2, criterion="focal")
+    seen = observe(with_manifest(make_record(), task=task), Knowledge())
+    with pytest.raises(ValueError, match="'focal'.*needs no labels"):
+        seen.check_replay()
 
 
 def test_a_client_that_cannot_be_repeated_is_refused_before_an_attack_starts():

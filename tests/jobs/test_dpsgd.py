@@ -63,7 +63,7 @@ def test_the_record_says_how_the_site_trained(dpsgd, site, rate, steps, batch_si
     (defence,) = info.defences
     assert defence["name"] == "dp_sgd"
     assert (defence["args"]["sample_rate"], defence["args"]["steps"]) == (rate, steps)
-    assert read_manifest(records).model.path == "medleak.custom.networks.resnet18_groupnorm"
+    assert read_manifest(records).known_model().path == "medleak.custom.networks.resnet18_groupnorm"
     assert [problem for *_, problem in verify(records)] == [None] * 4
 
 

@@ -60,7 +60,7 @@ def test_a_segmentation_without_code_in_the_job_is_recorded_tested_by_dice_and_i
     done = run("brain_unet", tmp_path, *options)
     records = done.server / "records"
     found = read_record(records, 0, "site-9")
-    assert found.manifest.task.criterion == "segmentation_cross_entropy"
+    assert found.manifest.known_task().criterion == "segmentation_cross_entropy"
     assert found.manifest.class_names == ("background", "foreground")
     assert [problem for *_, problem in verify(records)] == [None, None]
     tested = report(done)
@@ -96,19 +96,19 @@ def test_own_images_and_own_network_go_through_job_record_and_audit(tmp_path, mo
     monkeypatch.syspath_prepend(tmp_path)
     from medleak.custom.training.initial import build_job_network
 
-    network = build_job_network(
-        found.manifest.model.path, found.manifest.model.args, allowed=("my_nets.",)
-    )
+    model, spec = found.manifest.known_model(), found.manifest.known_input()
+    network = build_job_network(model.path, model.args, allowed=("my_nets.",))
     network.load_state_dict({k: torch.as_tensor(v) for k, v in found.global_state.items()})
     items = load_datalist(done.workspace / site / "simulate_job" / "datalist.json")["training"]
     x, y = load_images(items, spatial_size=(32, 32), channels=3)
-    spec = found.manifest.input
+    assert spec.mean is not None
+    assert spec.std is not None
     loss = torch.nn.functional.cross_entropy(network(network_input(x, spec.mean, spec.std)), y)
     loss.backward()
     assert (found.info.n_images, found.info.n_steps) == (len(items), 1)
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None
-        expected = -found.info.lr * parameter.grad
+        expected = -found.info.known("lr") * parameter.grad
         np.testing.assert_allclose(found.update[name], expected, rtol=1e-3, atol=1e-7)
 
     monkeypatch.chdir(tmp_path)

@@ -46,7 +46,7 @@ def test_the_next_model_is_the_last_one_plus_the_weighted_mean_of_the_updates(no
         {site: read_record(noised.server / "records", r, site) for site in ("site-1", "site-9")}
         for r in range(ROUNDS)
     )
-    weights = {site: found.info.n_images for site, found in first.items()}
+    weights = {site: found.info.known("n_images") for site, found in first.items()}
     for name, sent in first["site-1"].global_state.items():
         mean = sum(
             w / sum(weights.values()) * first[site].update[name].astype(np.float64)
@@ -75,7 +75,7 @@ def test_losses_of_every_site_are_in_tensorboard(noised):
 
 def test_colour_images_are_trained_on_noised_recorded_and_tested(noised):
     found = read_record(noised.server / "records", 0, "site-9")
-    assert found.manifest.input.channels == 3
+    assert found.manifest.known_input().channels == 3
     (defence,) = found.info.defences
     assert (defence["name"], defence["args"]["sigma0"]) == ("percentile_gaussian", 1.0)
     lists = load_datalist(noised.workspace / "site-9" / "simulate_job" / "datalist.json")

@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-Criterion = Literal["cross_entropy", "bce", "segmentation_cross_entropy"]
+from medleak.custom.record import Criterion
+
+REPLAYED = ("cross_entropy", "bce")
+"""Losses that `task_loss` computes."""
 Statistics = Mapping[str, tuple[Tensor, Tensor]]
 """Name of a norm layer -> (mean [C], unbiased variance [C]) of its input over one batch."""
 GradientLoss = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
@@ -26,7 +29,15 @@ def task_loss(criterion: Criterion, logits: Tensor, labels: Tensor) -> Tensor:
 
     Returns:
         Scalar. With ``bce`` and K = 1, class 1 is the positive one; with K > 1 classes are one-hot.
+
+    Raises:
+        ValueError: ``criterion`` is another loss.
     """
+    if criterion not in REPLAYED:
+        raise ValueError(
+            f"The loss {criterion!r} is recorded, but not computed here, where it is one of "
+            f"{', '.join(REPLAYED)}: what needs it says nothing about this update."
+        )
     if criterion == "cross_entropy":
         return functional.cross_entropy(logits, labels)
     if labels.ndim == 1:

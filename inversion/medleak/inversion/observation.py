@@ -3,14 +3,14 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medleak.custom.record import Record, UpdateInfo
-from medleak.inversion.losses import Criterion, Statistics
+from medleak.custom.record import SCHEDULE, InputSpec, Record, TaskSpec, UnknownError, UpdateInfo
+from medleak.inversion.losses import REPLAYED, Criterion, Statistics
 from medleak.inversion.networks import build_network, load_global_state
 
 LabelKnowledge = Literal["known", "inferred", "optimised"]
@@ -83,35 +83,34 @@ class Observation:
     """One update as the attacker sees it; made by :func:`observe`.
 
     Everything that knowledge may withhold is a method or property that raises
-    :class:`KnowledgeError` where it does. All tensors are float32 on ``device``, and private
-    copies: what an attack does to them, the record and other attacks do not see.
+    :class:`KnowledgeError` where it does; what the record does not say raises
+    :class:`medleak.custom.record.UnknownError` when it is asked for. All tensors are float32 on
+    ``device``, and private copies: what an attack does to them, the record and other attacks do not
+    see.
 
     Attributes:
         knowledge: What was granted.
         device: Where the tensors are.
-        spatial_size: (H, W) of an image.
-        image_channels: Channels to look for: 1 if the images are known to be gray, else 3.
-        mean: Normalisation, one value a network channel.
-        std: Likewise, positive.
-        criterion: The training loss's name.
-        num_classes: Outputs of the network.
+        image_channels: Channels to look for: 1 if the images are known to be gray, else the
+            network's.
+        mean: Normalisation, one value a network channel; 0 where it is not known.
+        std: Likewise, positive; 1 where it is not known.
         parameter_names: In the order of ``named_parameters()``.
     """
 
     knowledge: Knowledge
     device: torch.device
-    spatial_size: tuple[int, int]
     image_channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    criterion: Criterion
-    num_classes: int
     parameter_names: tuple[str, ...]
     _network: nn.Module
     _untrained: nn.Module
     _global: dict[str, Tensor]
     _update: dict[str, Tensor]
     _info: UpdateInfo
+    _input: InputSpec
+    _task: TaskSpec | None
     _labels: Tensor | None
 
     def network(self) -> nn.Module:
@@ -122,6 +121,41 @@ class Observation:
     def untrained_network(self) -> nn.Module:
         """A new copy with the factory's own weights: all there is without the global model."""
         return copy.deepcopy(self._untrained).train()
+
+    @property
+    def spatial_size(self) -> tuple[int, int]:
+        """(H, W) of an image.
+
+        Raises:
+            ValueError: Images are volumes; see `volume_size`.
+        """
+        if len(size := self._input.spatial_size) != 2:
+            raise ValueError(
+                f"The record's images are volumes of {' x '.join(map(str, size))}, and this attack "
+                "looks for images of two dimensions: it says nothing about this update."
+            )
+        return size
+
+    @property
+    def volume_size(self) -> tuple[int, ...]:
+        """(H, W), or (H, W, D) of a volume."""
+        return self._input.spatial_size
+
+    @property
+    def criterion(self) -> Criterion:
+        """The training loss's name."""
+        return self._known_task.criterion
+
+    @property
+    def num_classes(self) -> int:
+        """Outputs of the network."""
+        return self._known_task.num_classes
+
+    @property
+    def _known_task(self) -> TaskSpec:
+        if self._task is None:
+            raise UnknownError("the training loss", "--task cross_entropy:CLASSES or the like")
+        return self._task
 
     @property
     def parameter_update(self) -> dict[str, Tensor]:
@@ -179,43 +213,93 @@ class Observation:
             if counters and (steps := round(float(counters[0]))) >= 1:
                 return steps
         self._need(self.knowledge.batch_size, "the number of local steps", "batch_size")
-        return self._info.n_steps
+        return self._info.known("n_steps")
 
     @property
     def local_epochs(self) -> int:
         """Passes over the client's images in this round."""
         self._need(self.knowledge.batch_size, "the number of local epochs", "batch_size")
-        return self._info.local_epochs
+        return self._info.known("local_epochs")
 
     @property
     def batch_size(self) -> int:
         """Images in a local step, at most ``n_images``."""
         self._need(self.knowledge.batch_size, "the batch size", "batch_size")
-        return min(self._info.batch_size, self._info.n_images)
+        n = self._info.n_images
+        return min(size := self._info.known("batch_size"), size if n is None else n)
 
     @property
     def n_images(self) -> int:
         """Images that the client trained on."""
         self._need(self.knowledge.n_images, "the number of images", "n_images")
-        return self._info.n_images
+        return self._info.known("n_images")
 
     @property
     def lr(self) -> float:
         """Learning rate of this round's local steps."""
         self._need(self.knowledge.lr, "the learning rate", "lr")
-        return self._info.lr
+        return self._info.known("lr")
 
     @property
     def momentum(self) -> float:
-        """SGD momentum of the local steps."""
-        self._need(self.knowledge.lr, "the optimiser's momentum", "lr")
-        return self._info.momentum
+        """SGD momentum of the local steps; 0 where it is not known, as of a first step."""
+        return self._setting("momentum", 0.0)
 
     @property
     def weight_decay(self) -> float:
-        """Weight decay of the local steps."""
-        self._need(self.knowledge.lr, "the optimiser's weight decay", "lr")
-        return self._info.weight_decay
+        """Weight decay of the local steps; 0 where it is not known."""
+        return self._setting("weight_decay", 0.0)
+
+    @property
+    def optimizer(self) -> str:
+        """``sgd``, ``adam``, ``adamw`` or another name; ``sgd`` where it is not known."""
+        return self._setting("optimizer", "sgd")
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Adam's; PyTorch's defaults where they are not known."""
+        return self._setting("betas", (0.9, 0.999))
+
+    @property
+    def eps(self) -> float:
+        """Adam's; PyTorch's default where it is not known."""
+        return self._setting("eps", 1e-8)
+
+    @property
+    def clip_norm(self) -> float | None:
+        """L2 norm that each step's gradient was clipped to; None: to none, or it is not known."""
+        return self._setting("clip_norm", None)
+
+    @property
+    def accumulation_steps(self) -> int:
+        """Forward passes of an optimiser step; 1 where it is not known."""
+        return self._setting("accumulation_steps", 1)
+
+    @property
+    def precision(self) -> str:
+        """Numbers of the forward pass; ``float32`` where it is not known."""
+        return self._setting("precision", "float32")
+
+    @property
+    def state_kept(self) -> bool:
+        """Whether the optimiser went on with the last round's state; False where not known."""
+        return self._setting("state_kept", False)
+
+    @property
+    def augmentation(self) -> tuple[str, ...] | None:
+        """Names of what was done to the images before the network; None: it is not known."""
+        return self._info.augmentation
+
+    def source(self, field: str) -> str:
+        """Who said a field of the schedule: ``declared``, ``given``, ``inferred``, ``unknown``."""
+        return self._info.sources[field]
+
+    def _setting(self, field: str, usual: Any) -> Any:
+        """A setting of the optimiser, or what is usual where the record does not say."""
+        if field in _OF_THE_STEP_SIZE:
+            self._need(self.knowledge.lr, SCHEDULE[field], "lr")
+        value = getattr(self._info, field)
+        return usual if value is None else value
 
     @property
     def labels(self) -> Tensor:
@@ -228,26 +312,37 @@ class Observation:
         """Refuse clients whose local steps no attack here can repeat.
 
         Raises:
-            ValueError: Labels that are masks, or another optimiser than SGD.
+            ValueError: Labels that are masks, a loss or an optimiser that is not repeated here.
         """
         if self.criterion == "segmentation_cross_entropy":
             raise ValueError(
                 "The client was trained on masks, which this attack can neither infer nor know: "
                 "it would match a loss that nobody computed. Use row_space, which needs no labels."
             )
-        if self._info.optimizer != "sgd":
+        if self.criterion not in REPLAYED:
             raise ValueError(
-                f"The client's optimizer is {self._info.optimizer!r}, and this attack repeats "
+                f"The client's loss is {self.criterion!r}, and this attack repeats "
+                f"{' and '.join(REPLAYED)}: it would match a loss that nobody computed. Choose an "
+                "attack that needs no labels."
+            )
+        if self.optimizer != "sgd":
+            raise ValueError(
+                f"The client's optimizer is {self.optimizer!r}, and this attack repeats "
                 "steps of plain SGD: it would match an update that nobody computed. Use row_space, "
                 "which needs no optimiser."
             )
 
     def normalise(self, images: Tensor) -> Tensor:
-        """[B, C, H, W] pixels in [0, 1] to model units: gray is repeated, then (x - mean) / std."""
+        """[B, C, H, W] pixels in [0, 1] to model units: gray is repeated, then (x - mean) / std.
+
+        Volumes [B, C, H, W, D] likewise.
+        """
+        channels, axes = len(self.mean), images.ndim - 2
         mean, std = (
-            torch.tensor(v, device=images.device)[:, None, None] for v in (self.mean, self.std)
+            torch.tensor(v, device=images.device).view(channels, *[1] * axes)
+            for v in (self.mean, self.std)
         )
-        return (images.expand(-1, len(self.mean), -1, -1) - mean) / std
+        return (images.expand(-1, channels, *[-1] * axes) - mean) / std
 
     def _norm_layers(self) -> dict[str, nn.modules.batchnorm._BatchNorm]:
         return {
@@ -269,7 +364,45 @@ class Observation:
             raise KnowledgeError(need, field)
 
 
+_OF_THE_STEP_SIZE = ("momentum", "weight_decay", "betas", "eps", "clip_norm")
+"""Settings of the optimiser that go with knowing the learning rate."""
+
 _RUNNING = ("running_mean", "running_var")
+
+
+def network_channels(network: nn.Module) -> int | None:
+    """Channels that the network's first convolution takes; None without one."""
+    first = next((m for m in network.modules() if isinstance(m, nn.modules.conv._ConvNd)), None)
+    return None if first is None else first.in_channels
+
+
+def normalisation(
+    spec: InputSpec, network: nn.Module
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std, a value a channel of ``network``; 0 and 1 where the record does not say.
+
+    Raises:
+        ValueError: The record has values for another number of channels.
+    """
+    said = len(spec.mean or spec.std or ())
+    takes = network_channels(network) or said or max(spec.channels, 3)
+    found = []
+    for name, values, usual in (("mean", spec.mean, 0.0), ("std", spec.std, 1.0)):
+        if values is None or len(set(values)) == 1:
+            found.append((values[0] if values else usual,) * takes)
+        elif len(values) != takes:
+            raise ValueError(
+                f"The record's input has {len(values)} values of {name} and the network takes "
+                f"{takes} channels: no image would fit both. Give --mean and --std with {takes}."
+            )
+        else:
+            found.append(values)
+    if spec.channels not in (1, takes):
+        raise ValueError(
+            f"The record's images have {spec.channels} channels and the network takes {takes}: "
+            "they do not belong together. Give --input HEIGHTxWIDTHxCHANNELS."
+        )
+    return found[0], found[1]
 
 
 def observe(
@@ -313,9 +446,10 @@ def observe(
             "knowledge."
         )
     target, manifest = torch.device(device), record.manifest
+    spec = manifest.known_input()
     if network is None:
-        path, args = manifest.model.path, manifest.model.args
-        network = build_network(path, args, allowed_prefixes=allowed_prefixes)
+        model = manifest.known_model()
+        network = build_network(model.path, model.args, allowed_prefixes=allowed_prefixes)
     network = copy.deepcopy(network).to(target)
     untrained = copy.deepcopy(network)
     known = record.global_state if stale_global is None else stale_global
@@ -328,22 +462,22 @@ def observe(
             f"{len(missing)} parameters, first {missing[0]!r}: an attack would invert another "
             "update than the site sent. Only batch-norm statistics may be withheld."
         )
-    gray = knowledge.channels and manifest.input.channels == 1
+    mean, std = normalisation(spec, network)
+    gray = knowledge.channels and spec.channels == 1
     return Observation(
         knowledge=knowledge,
         device=target,
-        spatial_size=manifest.input.spatial_size,
-        image_channels=1 if gray else len(manifest.input.mean),
-        mean=manifest.input.mean,
-        std=manifest.input.std,
-        criterion=manifest.task.criterion,
-        num_classes=manifest.task.num_classes,
+        image_channels=1 if gray else len(mean),
+        mean=mean,
+        std=std,
         parameter_names=names,
         _network=network,
         _untrained=untrained,
         _global=state,
         _update=update,
         _info=record.info,
+        _input=spec,
+        _task=manifest.task,
         _labels=None if labels is None else labels.to(target, torch.int64, copy=True),
     )
 

@@ -28,13 +28,13 @@ class Server:
 
     def __init__(self, run_dir, **kwargs):
         self.run_dir = run_dir
-        self.recorder = UpdateRecorder(
-            model_path="medleak.custom.networks.resnet18",
-            model_args={"num_classes": 2},
-            task={"num_classes": 2},
-            input={"spatial_size": [8, 8], "channels": 1},
-            **kwargs,
-        )
+        declared = {
+            "model_path": "medleak.custom.networks.resnet18",
+            "model_args": {"num_classes": 2},
+            "task": {"num_classes": 2},
+            "input": {"spatial_size": [8, 8], "channels": 1},
+        }
+        self.recorder = UpdateRecorder(**declared | kwargs)
         self.fire(EventType.START_RUN)
 
     def context(self, site="site-1", task="train", **props) -> FLContext:
@@ -132,12 +132,67 @@ def test_a_site_that_names_itself_as_a_path_stops_the_job(server, site):
         server.receive(site)
 
 
-def test_an_update_without_a_usable_schedule_stops_the_job(server):
+@pytest.mark.parametrize("hp", [None, "fast", {}, {"speed": 3}])
+def test_a_site_that_does_not_say_how_it_trained_is_recorded_all_the_same(server, hp):
     server.send()
-    with pytest.raises(RecordError, match="no training schedule"):
-        server.receive(hp=None)
-    with pytest.raises(RecordError, match="unusable training schedule: lr"):
-        server.receive(hp={**HP, "lr": float("nan")})
+    server.receive(hp=hp)
+    found = read_record(server.records, 0, "site-1").info
+    assert set(found.sources.values()) == {"unknown"}
+    assert found.lr is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("lr", float("nan")), ("lr", 0.0), ("local_epochs", 0.5), ("n_images", "many")],
+)
+def test_what_no_training_has_is_recorded_as_unknown_and_the_rest_as_declared(
+    server, field, value, caplog
+):
+    server.send()
+    server.receive(hp={**HP, field: value})
+    found = read_record(server.records, 0, "site-1").info
+    assert getattr(found, field) is None
+    assert found.sources[field] == "unknown"
+    assert {found.sources[f] for f in HP if f != field} == {"declared"}
+    assert f"recorded as unknown what no training has: {field}" in caplog.text
+
+
+def test_a_schedule_may_hold_numbers_of_numpy(server):
+    server.send()
+    server.receive(hp={**HP, "n_images": np.int64(7), "lr": np.float32(0.5)})
+    found = read_record(server.records, 0, "site-1").info
+    assert (found.n_images, found.lr) == (7, 0.5)
+
+
+def test_a_recorder_without_a_word_about_the_job_records(tmp_path):
+    server = Server(tmp_path, model_path=None, model_args=None, task=None, input=None)
+    server.send()
+    server.receive()
+    manifest = read_record(server.records, 0, "site-1").manifest
+    assert (manifest.model, manifest.task, manifest.input) == (None, None, None)
+    assert set(manifest.sources.values()) == {"unknown"}
+
+
+def test_volumes_of_four_channels_are_recorded(tmp_path):
+    spec = {"spatial_size": [32, 32, 24], "channels": 4}
+    server = Server(tmp_path, input=spec, task={"criterion": "dice", "num_classes": 3})
+    server.send()
+    server.receive()
+    found = read_record(server.records, 0, "site-1").manifest.known_input()
+    assert (found.spatial_size, found.channels) == ((32, 32, 24), 4)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"input": {"spatial_size": [8], "channels": 1}},
+        {"task": {"num_classes": 2, "criterion": "hinge"}},
+        {"input": {"spatial_size": [8, 8], "channels": 4, "mean": [0.5] * 3}},
+    ],
+)
+def test_a_declaration_that_cannot_be_recorded_is_refused_when_the_job_is_made(tmp_path, wrong):
+    with pytest.raises(ValueError, match=r"The recorder cannot use .*leave it out"):
+        Server(tmp_path, **wrong)
 
 
 def test_an_update_of_a_stale_round_stops_the_job(server):

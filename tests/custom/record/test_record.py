@@ -15,6 +15,7 @@ from medleak.custom.record import (
     ModelSpec,
     RecordError,
     TaskSpec,
+    UnknownError,
     UpdateInfo,
     check_site,
     files,
@@ -213,9 +214,82 @@ def test_a_file_of_endless_depth_is_refused_by_name(root, name):
 
 def test_another_format_version_is_refused_before_anything_else_is_read(root):
     path = root / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 2, "new": 1}))
-    with pytest.raises(RecordError, match="format version 2; this medleak reads 1"):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 3, "new": 1}))
+    with pytest.raises(RecordError, match="format version 3; this medleak reads 1 and 2"):
         read_record(root, 0, "site-2")
+
+
+VERSION_1 = {
+    "manifest.json": {
+        "format_version": 1,
+        "job": "old",
+        "created": "2026-01-01T00:00:00+00:00",
+        "model": {"path": "medleak.custom.networks.resnet18", "args": {"num_classes": 2}},
+        "task": {"criterion": "cross_entropy", "num_classes": 2},
+        "input": {"spatial_size": [8, 8], "channels": 1},
+        "class_names": [],
+        "versions": {},
+        "left_out": [],
+    },
+    "round_0000/site-2.json": {
+        "round": 0,
+        "site": "site-2",
+        "time": "2026-01-01T00:00:00+00:00",
+        "n_images": 4,
+        "n_steps": 2,
+        "batch_size": 2,
+        "local_epochs": 1,
+        "lr": 0.1,
+        "defences": [],
+        "ledger": None,
+    },
+}
+
+
+def test_version_1_is_read_and_what_it_left_to_its_defaults_was_said(root):
+    for name, text in VERSION_1.items():
+        path = root / name
+        old = {"sha256": json.loads(path.read_text()).get("sha256")} if "site" in name else {}
+        path.write_text(json.dumps(text | old))
+    found = read_record(root, 0, "site-2")
+    assert found.manifest.format_version == 2
+    spec = found.manifest.known_input()
+    assert (spec.mean, spec.std) == ((0.0,) * 3, (1.0,) * 3)
+    assert (found.info.momentum, found.info.weight_decay) == (0.0, 0.0)
+    assert found.info.optimizer == "sgd"
+    assert found.info.sources["optimizer"] == found.info.sources["lr"] == "declared"
+    assert found.info.betas is None
+    assert found.info.sources["betas"] == "unknown"
+    assert found.manifest.sources == dict.fromkeys(("model", "task", "input"), "declared")
+
+
+def test_what_nobody_said_is_unknown_and_no_error(tmp_path, state):
+    write_manifest(tmp_path, Manifest(job="x", created=utc_now()))
+    write_record(tmp_path, UpdateInfo(round=0, site="a", time=utc_now()), state, state)
+    found = read_record(tmp_path, 0, "a")
+    assert (found.manifest.model, found.manifest.task, found.manifest.input) == (None, None, None)
+    assert set(found.info.sources.values()) == {"unknown"}
+    assert [problem for *_, problem in verify(tmp_path)] == [None]
+    asked = [
+        (found.manifest.known_model, "the network. Give .*--model"),
+        (found.manifest.known_task, "the training loss. Give --task"),
+        (found.manifest.known_input, "size of an image. Give --input"),
+        (lambda: found.info.known("lr"), "the learning rate. Give --schedule lr="),
+    ]
+    for ask, words in asked:
+        with pytest.raises(UnknownError, match=f"Not known: .*{words}"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "mean"),
+    [((16, 12, 10), 4, (0.1, 0.2, 0.3, 0.4)), ((8, 8), 2, None), ((8, 8, 8), 1, (0.5,))],
+)
+def test_volumes_and_any_number_of_channels_are_recorded(tmp_path, state, size, channels, mean):
+    spec = InputSpec(spatial_size=size, channels=channels, mean=mean)
+    write_manifest(tmp_path, MANIFEST.model_copy(update={"input": spec}))
+    write_record(tmp_path, info(), state, state)
+    assert read_record(tmp_path, 0, "site-1").manifest.input == spec
 
 
 @pytest.mark.parametrize(

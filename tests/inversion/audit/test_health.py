@@ -52,7 +52,7 @@ def test_the_easy_update_is_one_plain_step_from_the_same_model(make_run):
     run = make_run({"site-9": 2})
     record = read_record(run.records, 0, "site-9")
     before = {k: v.copy() for k, v in record.global_state.items()}
-    image, label = easy_image(record.manifest.input)
+    image, label = easy_image(record.manifest.known_input())
     easy = easy_record(record, image, label)
     assert easy.global_state is record.global_state
     assert all(np.array_equal(before[k], v) for k, v in record.global_state.items())
@@ -67,12 +67,14 @@ def test_an_easy_case_of_masks_can_be_made(make_run):
     record = read_record(run.records, 0, "site-9")
     args = {"spatial_dims": 2, "in_channels": 3, "out_channels": 2, "channels": [4, 8]}
     model = ModelSpec(path="monai.networks.nets.UNet", args={**args, "strides": [2]})
-    task = record.manifest.task.model_copy(update={"criterion": "segmentation_cross_entropy"})
+    task = record.manifest.known_task().model_copy(
+        update={"criterion": "segmentation_cross_entropy"}
+    )
     manifest = record.manifest.model_copy(update={"model": model, "task": task})
     network = health.build_network(model.path, model.args)
     state = {k: v.numpy() for k, v in network.state_dict().items()}
     masks = dataclasses.replace(record, manifest=manifest, global_state=state, update=state)
-    easy = easy_record(masks, *easy_image(manifest.input))
+    easy = easy_record(masks, *easy_image(manifest.known_input()))
     assert max(np.abs(v).max() for v in easy.update.values()) > 0
 
 

@@ -159,7 +159,7 @@ def test_figures_of_more_reconstructions_than_images_are_left_empty(make_run, tm
     assert plan.cases()
     (outcome,) = outcomes(plan, {"fake": lambda: kind})
     assert [row.ssim is None for row in outcome.rows].count(True) == 1
-    spec = read_manifest(run.records).input
+    spec = read_manifest(run.records).known_input()
     evaluator = Evaluator({"site-9": None}, spec, torch.zeros(1, 1, 16, 16))
     assert evaluator.rows(case, _found(), ())[0].ssim is None
 

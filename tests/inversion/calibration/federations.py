@@ -18,7 +18,7 @@ def federation(make_run, monkeypatch):
     """(run, its attack): it finds the image of any update with less noise than ``LIMIT``."""
     run = make_run({"site-9": 1}, rounds=(0, 4))
     record = read_record(run.records, 4, "site-9")
-    image, label = easy_image(record.manifest.input)
+    image, label = easy_image(record.manifest.known_input())
     easy = easy_record(record, image, label)
 
     def images_of(observation):

@@ -5,6 +5,7 @@ torch and MONAI (seconds to import) wait until a function is called.
 
 from collections.abc import Sequence
 from functools import cache, partial
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -160,30 +161,33 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def network_input(images: "Tensor", mean: Sequence[float], std: Sequence[float]) -> "Tensor":
-    """Images in model units: gray repeated three times, then ``(x - mean) / std``.
+    """Images in model units: gray repeated for the network's channels, then ``(x - mean) / std``.
 
     Differentiable; on the device and in the type of ``images``, which are not modified.
 
     Args:
-        images: [N, C, H, W] in [0, 1], C of 1 or 3.
-        mean: Of each of the three network channels.
+        images: [N, C, H, W] in [0, 1], or volumes [N, C, H, W, D]; C is 1 or the network's.
+        mean: Of each of the K network channels.
         std: Likewise, positive.
 
     Returns:
-        [N, 3, H, W].
+        [N, K, H, W], or [N, K, H, W, D].
 
     Raises:
         ValueError: A shape or value is out of range.
     """
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
+    channels = len(mean)
+    if not channels or len(std) != channels or not min(std) > 0 or not isfinite(sum(mean)):
         raise ValueError(
-            f"Images must be [N, 1 or 3, H, W], got {list(images.shape)}: the network takes gray "
-            "or RGB batches. Add the missing axis."
+            f"mean and std must have one value for each network channel, std above 0, got {mean} "
+            f"and {std}: the network's input would not be finite. Correct them in the job's input."
         )
-    if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
+    if images.ndim not in (4, 5) or images.shape[1] not in (1, channels):
         raise ValueError(
-            f"mean and std must have one value for each of 3 channels, std above 0, got {mean} and "
-            f"{std}: the network's input would not be finite. Correct them in the job's input."
+            f"Images must be [N, 1 or {channels}, H, W], got {list(images.shape)}: the network "
+            f"takes batches of {channels} channels, as mean and std say. Add the missing axis, or "
+            "correct them."
         )
-    shift = images.new_tensor(mean).view(1, 3, 1, 1)
-    return (images.expand(-1, 3, -1, -1) - shift) / images.new_tensor(std).view(1, 3, 1, 1)
+    axes = images.ndim - 2
+    shift, scale = (images.new_tensor(v).view(1, channels, *[1] * axes) for v in (mean, std))
+    return (images.expand(-1, channels, *[-1] * axes) - shift) / scale

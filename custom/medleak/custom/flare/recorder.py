@@ -18,7 +18,15 @@ from nvflare.app_common.app_constant import AppConstants
 from pydantic import ValidationError
 
 from medleak.custom import record
-from medleak.custom.record import LeftOut, Manifest, RecordError, UpdateInfo, check_site, utc_now
+from medleak.custom.record import (
+    SCHEDULE,
+    LeftOut,
+    Manifest,
+    RecordError,
+    UpdateInfo,
+    check_site,
+    utc_now,
+)
 from medleak.filters.update import DECLARED
 
 DECLARED_LEDGER = "medleak_ledger"
@@ -36,14 +44,15 @@ class UpdateRecorder(Filter):
     of a record with silent gaps would call sites safe that nobody looked at. Homomorphically
     encrypted updates are the exception: nobody at the server can read them, so the manifest says
     that they were left out, and the job goes on. So it does for an update whose guarantee hides how
-    the site trained.
+    the site trained. What the job or a site does not say is recorded as unknown: whoever audits can
+    say it then.
 
     Args:
         model_path: Importable factory of the network, where the audit runs. (NVFlare would build
-            an argument of the form ``{"path", "args"}`` itself.)
+            an argument of the form ``{"path", "args"}`` itself.) None: not known.
         model_args: Its keyword arguments.
-        task: ``{"criterion", "num_classes"}``.
-        input: ``{"spatial_size", "channels", "mean", "std"}``.
+        task: ``{"criterion", "num_classes"}``; None: not known.
+        input: ``{"spatial_size", "channels", "mean", "std"}``; None: not known.
         class_names: In the order of the labels.
         every_n_rounds: Keep rounds 0, n, 2n, ...
         sites: Keep these sites only; None keeps all.
@@ -56,10 +65,10 @@ class UpdateRecorder(Filter):
 
     def __init__(
         self,
-        model_path: str,
-        model_args: dict[str, Any],
-        task: dict[str, Any],
-        input: dict[str, Any],
+        model_path: str | None = None,
+        model_args: dict[str, Any] | None = None,
+        task: dict[str, Any] | None = None,
+        input: dict[str, Any] | None = None,
         class_names: list[str] | None = None,
         every_n_rounds: int = 1,
         sites: list[str] | None = None,
@@ -81,6 +90,7 @@ class UpdateRecorder(Filter):
         self.sites = sites
         self.disk_budget_mb = disk_budget_mb
         self.tasks = tasks
+        self._check_declaration()
         self._lock = Lock()
         self._manifest: Manifest | None = None
         self._root: Path | None = None
@@ -131,15 +141,31 @@ class UpdateRecorder(Filter):
             {
                 "job": _job_name(fl_ctx),
                 "created": utc_now(),
-                "model": {"path": self.model_path, "args": self.model_args},
-                "task": self.task,
-                "input": self.input,
-                "class_names": self.class_names or [],
+                **self._declaration(),
                 "versions": {p: version(p) for p in _PACKAGES}
                 | {"python": platform.python_version()},
             }
         )
         record.write_manifest(self._root, self._manifest)
+
+    def _declaration(self) -> dict[str, Any]:
+        """What the job says of its network, task and images, as a manifest has it."""
+        model = {"path": self.model_path, "args": self.model_args or {}}
+        return {
+            "model": model if self.model_path else None,
+            "task": self.task,
+            "input": self.input,
+            "class_names": self.class_names or [],
+        }
+
+    def _check_declaration(self) -> None:
+        try:
+            Manifest.model_validate({"job": "", "created": "", **self._declaration()})
+        except ValidationError as error:
+            raise ValueError(
+                f"The recorder cannot use {_first(error)}. Correct it, or leave it out: what is "
+                "not known can be said when the record is audited."
+            ) from None
 
     def _note_model(self, task_data: Shareable | None) -> None:
         if task_data is None:
@@ -179,7 +205,14 @@ class UpdateRecorder(Filter):
         if self._digest is None:
             self._digest = record.write_global(self._root, round, self._sent)
             self._bytes += _nbytes(self._sent)
-        record.write_update(self._root, _info(round, site, dxo), self._digest, update)
+        info, unusable = _info(round, site, dxo)
+        if unusable:
+            self.log_warning(
+                fl_ctx,
+                f"Round {round} of {site}: of its schedule is recorded as unknown what no training "
+                f"has: {'; '.join(unusable)}",
+            )
+        record.write_update(self._root, info, self._digest, update)
         self._bytes += _nbytes(update)
         self.log_info(fl_ctx, f"Recorded round {round} of {site} in {self._root}")
 
@@ -213,27 +246,42 @@ class UpdateRecorder(Filter):
         record.write_manifest(self._root, self._manifest)
 
 
-def _info(round: int, site: str, dxo: DXO) -> UpdateInfo:
-    """The schedule as the site declares it in the ``hp`` of its update."""
-    declared = dxo.get_meta_prop("hp")
-    if not isinstance(declared, dict):
-        raise RecordError(
-            f"{site} sent no training schedule: its FLModel's meta needs 'hp', a dict with "
-            "n_images, n_steps, batch_size, local_epochs and lr."
-        )
-    fields = {key: declared[key] for key in declared if key in UpdateInfo.model_fields}
+def _info(round: int, site: str, dxo: DXO) -> tuple[UpdateInfo, list[str]]:
+    """The schedule as the site declares it in the ``hp`` of its update, and what is unusable."""
     defences = dxo.get_meta_prop(DECLARED) or []
     said = dxo.get_meta_prop(DECLARED_LEDGER)
     ledger = {k: said.get(k) for k in ("entries", "head")} if isinstance(said, dict) else None
-    ours = {"round": round, "site": site, "time": utc_now(), "defences": defences, "ledger": ledger}
+    ours = {"round": round, "site": site, "time": utc_now()}
+    declared = dxo.get_meta_prop("hp")
+    hp = declared if isinstance(declared, dict) else {}
+    schedule, unusable = {}, []
+    for field in SCHEDULE:
+        if (value := _plain(hp.get(field))) is None:
+            continue
+        try:
+            UpdateInfo.model_validate({**ours, field: value})
+        except ValidationError as error:
+            unusable.append(f"{_first(error)}, got {str(value)[:40]}")
+        else:
+            schedule[field] = value
     try:
-        return UpdateInfo.model_validate(fields | ours)
+        words = {"defences": defences, "ledger": ledger}
+        return UpdateInfo.model_validate({**ours, **schedule, **words}), unusable
     except ValidationError as error:
-        first = error.errors()[0]
         raise RecordError(
-            f"{site} declared an unusable training schedule: {'.'.join(map(str, first['loc']))}: "
-            f"{first['msg']}."
+            f"{site} declared an unusable defence or ledger: {_first(error)}. Correct its filters."
         ) from None
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy or torch as Python's; all else as it is."""
+    return value.item() if callable(getattr(value, "item", None)) else value
+
+
+def _first(error: ValidationError) -> str:
+    """The first wrong field, and what is wrong with it."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def _hides_its_schedule(dxo: DXO) -> str:

@@ -1,11 +1,11 @@
 """The record of a federated run: what the server saw, on disk, without pickle.
 
-One directory a run (format version 1)::
+One directory a run (format version 2; 1 is read as well)::
 
-    manifest.json                 the job, the network, the task, the input
+    manifest.json                 the job, and as far as known the network, the task, the input
     round_0003/global.safetensors the model sent in this round, buffers included
     round_0003/site-9.safetensors the update as received: local - global
-    round_0003/site-9.json        how the site says it trained, and the hashes
+    round_0003/site-9.json        how the site says it trained, as far as it does, and the hashes
 
 Every file appears whole or not at all, and the ``.json`` of an update is written last: an
 update is in the record when, and only when, its ``.json`` is. Anyone can write a record from
@@ -14,10 +14,12 @@ else. Names come from the network and are checked before they touch a path.
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save as save_tensors
@@ -38,20 +40,31 @@ from medleak.custom.record.files import (
     write,
 )
 from medleak.custom.record.schema import (
+    CRITERIA,
     FORMAT_VERSION,
+    READABLE_VERSIONS,
+    SCHEDULE,
+    Criterion,
     Hashes,
     InputSpec,
     LedgerHead,
     LeftOut,
     Manifest,
     ModelSpec,
+    Source,
     TaskSpec,
+    UnknownError,
     UpdateInfo,
+    migrated_info,
+    migrated_manifest,
     utc_now,
 )
 
 __all__ = [
+    "CRITERIA",
     "FORMAT_VERSION",
+    "SCHEDULE",
+    "Criterion",
     "Hashes",
     "InputSpec",
     "LedgerHead",
@@ -60,7 +73,9 @@ __all__ = [
     "ModelSpec",
     "Record",
     "RecordError",
+    "Source",
     "TaskSpec",
+    "UnknownError",
     "UpdateInfo",
     "check_site",
     "find_records",
@@ -199,17 +214,19 @@ def read_manifest(root: Path) -> Manifest:
     path = Path(root) / "manifest.json"
     text = read_json(path, Path(root))
     version = text.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS or isinstance(version, bool):
+        readable = " and ".join(map(str, READABLE_VERSIONS))
         raise RecordError(
-            f"{path} has format version {version!r}; this medleak reads {FORMAT_VERSION}. "
+            f"{path} has format version {version!r}; this medleak reads {readable}. "
             "Use the medleak that wrote it."
         )
-    manifest = parse(Manifest, text, path)
-    if max(manifest.input.spatial_size) > LARGEST_SIDE:
+    manifest = parse(Manifest, migrated_manifest(text) if version == 1 else text, path)
+    size = () if manifest.input is None else manifest.input.spatial_size
+    if max(size, default=0) > LARGEST_SIDE or math.prod(size) > LARGEST_SIDE**2:
         raise RecordError(
-            f"{path} asks for images of {manifest.input.spatial_size[0]} x "
-            f"{manifest.input.spatial_size[1]} pixels, more than {LARGEST_SIDE} a side: they would "
-            "not fit into memory, and no radiograph is so large. Correct input.spatial_size."
+            f"{path} asks for images of {' x '.join(map(str, size))} pixels, more than "
+            f"{LARGEST_SIDE} a side or {LARGEST_SIDE**2} in all: they would not fit into memory, "
+            "and no radiograph is so large. Correct input.spatial_size."
         )
     return manifest
 
@@ -253,13 +270,22 @@ def _read_sidecar(root: Path, round: int, site: str) -> tuple[UpdateInfo, Hashes
     _, sidecar = paths(root / f"round_{round:04d}", site)
     if not sidecar.is_file():
         raise RecordError(_not_recorded(root, round, site))
-    info = parse(UpdateInfo, read_json(sidecar, root), sidecar)
+    text = read_json(sidecar, root)
+    if _version(root) == 1:
+        text = migrated_info(text)
+    info = parse(UpdateInfo, text, sidecar)
     if (info.round, info.site) != (round, site) or info.sha256 is None:
         raise RecordError(
             f"{sidecar} speaks of round {info.round}, site {info.site}, or lacks its hashes: "
             "it was moved or edited. Restore it."
         )
     return info, info.sha256
+
+
+def _version(root: Path) -> Any:
+    """Of the format, as the manifest says; None without one."""
+    path = root / "manifest.json"
+    return read_json(path, root).get("format_version") if path.is_file() else None
 
 
 def read_record(root: Path, round: int, site: str) -> Record:

@@ -1,5 +1,6 @@
 """What an audit will cost, before it is begun: cases, time, disk."""
 
+import math
 import shutil
 import statistics
 from collections.abc import Mapping, Sequence
@@ -77,8 +78,8 @@ def estimate(
     done = {row.case for row in rows}
     left = [case for case in cases if case not in done]
     images = {u: _images(plan, *u) for u in {(c.round, c.site) for c in cases}}
-    spec = read_manifest(plan.records).input
-    pixels = spec.spatial_size[0] * spec.spatial_size[1]
+    spec = read_manifest(plan.records).known_input()
+    pixels = math.prod(spec.spatial_size)
 
     recorded = list_updates(plan.records)
 
@@ -166,7 +167,7 @@ def _stated(attack: str) -> float:
 
 def _images(plan: Plan, round: int, site: str) -> int:
     try:
-        return read_info(plan.records, round, site).n_images
+        return read_info(plan.records, round, site).n_images or 1
     except RecordError:
         return 1  # refused by name when its turn comes
 

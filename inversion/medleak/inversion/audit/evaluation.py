@@ -199,7 +199,7 @@ class Evaluator:
         if path is None:
             return None
         items = training_items(path, site)
-        truth = load_truth(items, self._input.spatial_size, self._input.channels)
+        truth = load_truth(items, *self._input.picture())
         prior = self._prior.expand_as(truth.images)
         baselines = {
             "ssim_prior": similarity.ssim(truth.images, prior),

@@ -22,6 +22,7 @@ from medleak.custom.record import InputSpec, Record
 from medleak.inversion.losses import task_loss
 from medleak.inversion.measures.similarity import assign, rdlv, ssim
 from medleak.inversion.networks import build_network, load_global_state
+from medleak.inversion.observation import normalisation
 from medleak.inversion.reconstruction import Progress, ProgressCallback, Reconstruction
 from medleak.inversion.results.rows import shortened
 
@@ -30,6 +31,9 @@ REACHED = 0.1
 
 SECONDS = 120.0
 """What an attack may take on the easy case, CPU seconds (wall seconds on a GPU)."""
+
+_EASY_LR = 0.01
+"""Learning rate of the easy step, where the site did not say its own."""
 
 # Neither a seed of the jobs (0, 1, …) nor the prior's: the image is new to attack and prior.
 _PHANTOM_SEED = 190608935
@@ -72,9 +76,9 @@ class OutOfTimeError(Exception):
 
 def easy_image(spec: InputSpec) -> tuple[Tensor, Tensor]:
     """A made-up image [1, C, H, W] in [0, 1] and its label [1]."""
-    modality = next(name for name, m in MODALITIES.items() if m.channels == spec.channels)
+    (height, width), channels = spec.picture()
+    modality = next(name for name, m in MODALITIES.items() if m.channels == channels)
     (item,) = listing(1, _PHANTOM_SEED, modality)
-    height, width = spec.spatial_size
     # Phantoms have at least 16 px; below that a corner of one is as good.
     size = (max(height, 16), max(width, 16))
     drawn = torch.from_numpy(phantom(modality, item.image, size, _PHANTOM_SEED).image.copy())
@@ -93,14 +97,15 @@ def easy_record(
     Raises:
         ValueError: The network cannot be built, or the record is of another one.
     """
-    spec, manifest = record.manifest.model, record.manifest
+    manifest = record.manifest
+    spec, criterion = manifest.known_model(), manifest.known_task().criterion
     network = build_network(spec.path, spec.args, allowed_prefixes=allowed_prefixes)
     state: dict[str, Any] = {k: torch.as_tensor(v) for k, v in record.global_state.items()}
     load_global_state(network, state)
     network.train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=record.info.lr)
-    x = network_input(image, manifest.input.mean, manifest.input.std)
-    criterion, output = manifest.task.criterion, network(x)
+    lr = record.info.lr or _EASY_LR
+    optimizer = torch.optim.SGD(network.parameters(), lr=lr)
+    output = network(network_input(image, *normalisation(manifest.known_input(), network)))
     if criterion == "segmentation_cross_entropy":
         functional.cross_entropy(output, (image.mean(1) > image.mean()).long()).backward()
     else:
@@ -108,7 +113,8 @@ def easy_record(
     optimizer.step()
     update = {k: (v - state[k]).numpy() for k, v in network.state_dict().items()}
     schedule = {"n_images": 1, "n_steps": 1, "batch_size": 1, "local_epochs": 1}
-    info = record.info.model_copy(update={**schedule, "momentum": 0.0, "weight_decay": 0.0})
+    plain = {"lr": lr, "momentum": 0.0, "weight_decay": 0.0}
+    info = record.info.with_schedule("given", **schedule, **plain)
     return Record(manifest, info, record.global_state, update)
 
 

@@ -149,9 +149,8 @@ class _Session:
         self.settings: dict[str, Any] = {a: attack_of(a, table)[1] for a in plan.attacks}
         _check_device(plan.device)
         self.datalists = _datalists(plan, sorted({case.site for case in self.cases}))
-        size, channels = manifest.input.spatial_size, manifest.input.channels
-        self.prior = load_prior(plan.prior, size, channels)
-        self._input = manifest.input
+        self._input = manifest.known_input()
+        self.prior = load_prior(plan.prior, *self._input.picture())
 
     def evaluator(self) -> Evaluator:
         """What measures; not for where only the cost is asked for, as it loads networks."""

@@ -13,6 +13,8 @@ from medleak.inversion.cli.shared.output import printable
 if TYPE_CHECKING:
     from medleak.custom.record import Manifest
 
+_SHOWN = ("n_images", "n_steps", "batch_size", "lr")  # of an update's schedule, in its row
+
 records = typer.Typer(
     name="records",
     help="List the updates that a server recorded, or verify them.",
@@ -84,17 +86,25 @@ def _print(root: Path, manifest: "Manifest", rows: list[dict[str, Any]]) -> None
 
     from medleak.filters.registry import declared_text
 
-    size = " x ".join(map(str, manifest.input.spatial_size))
     table = Table("round", "site", "images", "steps", "batch", "lr", "defences declared")
     for row in rows:
         declared = declared_text(row["defences"]) or "none"
-        numbers = (row[k] for k in ("n_images", "n_steps", "batch_size", "lr"))
+        numbers = ("?" if row[k] is None else row[k] for k in _SHOWN)
         cells = (row["round"], row["site"], *numbers, declared)
         table.add_row(*(Text(str(cell)) for cell in cells))
     typer.echo(
         f"{root}: job {printable(manifest.job)} of {printable(manifest.created)}\n"
-        f"{printable(manifest.model.path)}, images {size} px, "
-        f"{manifest.input.channels} channel(s), {len(rows)} updates, "
+        f"{_material(manifest)}, {len(rows)} updates, "
         f"{len(manifest.left_out)} left out by the recorder"
     )
     Console().print(table)
+
+
+def _material(manifest: "Manifest") -> str:
+    """Network and images of a record, as far as it says."""
+    model, spec = manifest.model, manifest.input
+    network = "network not known" if model is None else printable(model.path)
+    if spec is None:
+        return f"{network}, images not known"
+    size = " x ".join(map(str, spec.spatial_size))
+    return f"{network}, images {size} px, {spec.channels} channel(s)"

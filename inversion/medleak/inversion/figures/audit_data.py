@@ -175,5 +175,5 @@ def _schedules(run: Path, rows: Sequence[Row]) -> dict[tuple[int, str], Schedule
     found = {}
     for round, site in {(r.round, r.site) for r in rows}:
         info = read_info(records, round, site)
-        found[round, site] = Schedule(info.batch_size, info.n_steps)
+        found[round, site] = Schedule(info.known("batch_size"), info.known("n_steps"))
     return found

@@ -155,10 +155,11 @@ def _batches(datalists: Mapping[str, Path | None]) -> Iterator[tuple[str, str, l
 
 def _readable(items: list[Item], spec: InputSpec) -> tuple[list[Item], list[Tensor]]:
     """Items whose images can be read, and the images [C, H, W]."""
+    size, channels = spec.picture()
     kept, images = [], []
     for item in items:
         try:
-            image, _ = load_images([item], spatial_size=spec.spatial_size, channels=spec.channels)
+            image, _ = load_images([item], spatial_size=size, channels=channels)
         except DataError:
             continue
         kept.append(item)

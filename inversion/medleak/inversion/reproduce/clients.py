@@ -26,6 +26,7 @@ from medleak.custom.record import (
 )
 from medleak.inversion.losses import task_loss
 from medleak.inversion.networks import build_network
+from medleak.inversion.observation import normalisation
 
 State = Mapping[str, Tensor]
 
@@ -128,11 +129,11 @@ def _train(
     manifest: Manifest, state: State, client: Client, lr: float
 ) -> tuple[dict[str, Tensor], int]:
     """Update (local - global) and number of steps of one client."""
-    spec = manifest.input
-    images, labels = load_images(
-        client.items, spatial_size=spec.spatial_size, channels=spec.channels
-    )
-    network = build_network(manifest.model.path, manifest.model.args).train()
+    spec, model = manifest.known_input(), manifest.known_model()
+    size, channels = spec.picture()
+    images, labels = load_images(client.items, spatial_size=size, channels=channels)
+    network = build_network(model.path, model.args).train()
+    mean, std = normalisation(spec, network)
     network.load_state_dict(dict(state))
     optimizer = torch.optim.SGD(network.parameters(), lr=lr)
     steps = 0
@@ -140,8 +141,8 @@ def _train(
         batches = zip(images.split(client.batch_size), labels.split(client.batch_size), strict=True)
         for x, y in batches:
             optimizer.zero_grad()
-            output = network(network_input(x, spec.mean, spec.std))
-            task_loss(manifest.task.criterion, output, y).backward()
+            output = network(network_input(x, mean, std))
+            task_loss(manifest.known_task().criterion, output, y).backward()
             optimizer.step()
             steps += 1
     return {n: v.detach() - state[n] for n, v in network.state_dict().items()}, steps

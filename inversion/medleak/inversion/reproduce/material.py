@@ -123,6 +123,7 @@ def of_run(run: Path, prior: str | None) -> tuple[Material, Manifest, dict[str, 
     """
     records = find_records(run)
     manifest = read_manifest(records)
+    _, channels = manifest.known_input().picture()
     updates = list_updates(records)
     lists = [find_truth(None, records, site) for site in dict.fromkeys(s for _, s in updates)]
     items = {i.image: i for at in lists if at is not None for i in load_datalist(at)["training"]}
@@ -136,9 +137,9 @@ def of_run(run: Path, prior: str | None) -> tuple[Material, Manifest, dict[str, 
         source=f"run {manifest.job} ({len(items)} training images)",
         items=_by_patient(list(items.values())),
         public=(),
-        classes=manifest.task.num_classes,
-        channels=manifest.input.channels,
-        prior=prior or ("phantoms" if manifest.input.channels == 1 else "gray"),
+        classes=manifest.known_task().num_classes,
+        channels=channels,
+        prior=prior or ("phantoms" if channels == 1 else "gray"),
     )
     return material, manifest, last_state(records)
 

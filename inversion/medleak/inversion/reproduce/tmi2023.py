@@ -75,9 +75,10 @@ def reproduce(place: Place, subject: Subject) -> Path:
     ablations, strip = _ablations(place, subject)
     schedules, sweep = _schedules(place, subject)
     path = place.out / "tmi2023.md"
+    side, model = subject.manifest.known_input().spatial_size[0], subject.manifest.known_model()
     setting = (
-        f"Measured on {subject.material.source}, {subject.manifest.input.spatial_size[0]} px, "
-        f"model {subject.manifest.model.path}, seeds {', '.join(map(str, place.scale.seeds))}"
+        f"Measured on {subject.material.source}, {side} px, "
+        f"model {model.path}, seeds {', '.join(map(str, place.scale.seeds))}"
         f". SSIM is scikit-image's; the paper's own variant is in each results.csv (ssim_tmi). "
         "The paper: 224 px, 100 rounds, ImageNet weights, nine sites of 1 to 512 images."
         + cut_short(place.scale)
@@ -165,4 +166,4 @@ def _schedules(place: Place, subject: Subject) -> tuple[AuditData, dict[str, str
 
 def _smallest_site(records: Path, round: int) -> str:
     sites = [site for r, site in list_updates(records) if r == round]
-    return min(sites, key=lambda s: read_info(records, round, s).n_images)
+    return min(sites, key=lambda s: read_info(records, round, s).known("n_images"))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from medleak.inversion.client.labels import head, label_of_one, labels_of_features
 from medleak.inversion.evidence.steps import LocalStep, network_at
+from medleak.inversion.losses import REPLAYED
 from medleak.inversion.observation import Observation
 
 
@@ -27,9 +28,12 @@ def read_labels(
         steps: The client's distinct batches.
 
     Returns:
-        None where the network has no linear head with a bias, or its gradient is zero or broken.
+        None where the network has no linear head with a bias, its gradient is zero or broken, or
+        the training loss is not known or of another kind.
     """
     try:
+        if observation.criterion not in REPLAYED:
+            return None
         name = head(observation.network())
         if f"{name}.bias" not in observation.parameter_names:
             return None

@@ -115,7 +115,7 @@ def plan_of(
     return Plan(
         records=records,
         out=out or default_out(manifest),
-        prior=references.prior or default_prior(manifest.input.channels),
+        prior=references.prior or default_prior(manifest.known_input().channels),
         truth=references.truth,
         embedding=identification.embedding,
         neighbours=identification.k,
