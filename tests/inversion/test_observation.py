@@ -265,7 +265,7 @@ def test_an_unknown_loss_is_missed_by_those_alone_who_need_it():
     seen = observe(with_manifest(make_record(), task=None), Knowledge())
     assert seen.bn_statistics
     for ask in (lambda: seen.criterion, lambda: seen.num_classes, seen.check_replay):
-        with pytest.raises(UnknownError, match="training loss. Give --task"):
+        with pytest.raises(UnknownError, match=r"training loss\. Give --task"):
             ask()
 
 
@@ -311,7 +311,7 @@ def test_volumes_of_four_channels_are_observed():
 def test_a_loss_that_is_not_computed_here_cannot_be_repeated():
     task = TaskSpec(num_classes=2, criterion="focal")
     seen = observe(with_manifest(make_record(), task=task), Knowledge())
-    with pytest.raises(ValueError, match="'focal'.*needs no labels"):
+    with pytest.raises(ValueError, match=r"'focal'.*needs no labels"):
         seen.check_replay()
 
 
