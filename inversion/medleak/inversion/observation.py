@@ -190,6 +190,16 @@ class Observation:
             )
         return found
 
+    @property
+    def frozen_norms(self) -> tuple[str, ...]:
+        """Norm layers whose running statistics did not move at all: they ran in evaluation mode."""
+        self._need(self.has_bn_statistics, "batch-norm statistics", "bn_statistics")
+        return tuple(
+            name
+            for name in self._norm_layers()
+            if not any(self._update[f"{name}.{k}"].any() for k in _RUNNING)
+        )
+
     def bn_step_weights(self, layer: str) -> Tensor:
         """[K] weights, summing to 1, with which the steps' statistics mix in ``layer``."""
         self._need(self.has_bn_statistics, "batch-norm statistics", "bn_statistics")
@@ -210,7 +220,8 @@ class Observation:
         """Local optimiser steps: from the norm layers' counters, else as the site declares."""
         if self.knowledge.bn_statistics:
             counters = [v for k, v in self._update.items() if k.endswith("num_batches_tracked")]
-            if counters and (steps := round(float(counters[0]))) >= 1:
+            # Some norms may have been in evaluation mode, where nothing is counted.
+            if counters and (steps := round(max(float(c) for c in counters))) >= 1:
                 return steps
         self._need(self.knowledge.batch_size, "the number of local steps", "batch_size")
         return self._info.known("n_steps")

@@ -26,10 +26,11 @@ class Shared(nn.Module):
 
 def test_what_ran_once_is_listed_in_order_with_its_shapes():
     found = survey(Shared(), torch.rand(2, 3, 16, 16))
-    assert [c.name for c in found.convs] == ["first", "last"]
+    assert [c.name for c in found.convs] == ["first", "grouped", "last"]
     assert found.norms == ("norm",)
     assert found.order["first"] < found.order["norm"] < found.order["last"]
-    first, last = found.convs
+    first, grouped, last = found.convs
+    assert (grouped.groups, grouped.patch_size) == (2, 4 * 9)
     assert (first.patch_size, first.out_channels, first.positions) == (27, 8, 64)
     assert (first.kernel_size, first.stride, first.padding) == ((3, 3), (2, 2), (1, 1))
     assert first.normed

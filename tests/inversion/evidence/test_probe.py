@@ -142,12 +142,11 @@ def test_the_survey_reads_geometry_and_who_is_followed_by_a_norm():
     assert layers["outer"].norms_before == ("norm1", "norm2")
 
 
-def test_layers_that_run_twice_grouped_or_circular_are_left_out():
+def test_layers_that_run_twice_or_are_circular_are_left_out():
     shared = nn.Conv2d(3, 3, 1)
     network = nn.Sequential(
         shared,
         shared,
-        nn.Conv2d(3, 3, 1, groups=3),
         nn.Conv2d(3, 3, 3, padding=1, padding_mode="circular"),
     )
     assert survey(network, torch.rand(1, 3, 4, 4)).convs == ()

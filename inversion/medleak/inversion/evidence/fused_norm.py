@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 
 class NormWithStatistics(Function):
-    """(x [B, C, H, W], weight [C], bias [C], eps) -> (normalised x, mean [C], unbiased var [C]).
+    """(x [B, C, ...], weight [C], bias [C], eps) -> (normalised x, mean [C], unbiased var [C]).
 
     The affine parameters are constants: only x gets a gradient.
     """
@@ -43,12 +43,12 @@ class NormWithStatistics(Function):
 
 
 class BatchStatistics(Function):
-    """x [B, C, H, W] -> (mean [C], unbiased variance [C]): the last norm layer that is needed."""
+    """x [B, C, ...] -> (mean [C], unbiased variance [C]): the last norm layer that is needed."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Any:
         """Statistics over batch and positions."""
-        var, mean = torch.var_mean(x, (0, 2, 3), unbiased=True)
+        var, mean = torch.var_mean(x, (0, *range(2, x.ndim)), unbiased=True)
         ctx.save_for_backward(x, mean)
         return mean, var
 
@@ -67,7 +67,8 @@ def _statistics_backward(x: Tensor, mean: Tensor, grad_mean: Tensor, grad_var: T
     count = _count(x)
     slope = grad_var * (2 / (count - 1))
     offset = grad_mean / count - slope * mean
-    return torch.addcmul(offset[:, None, None], x, slope[:, None, None])
+    shape = (-1, *(1,) * (x.ndim - 2))
+    return torch.addcmul(offset.view(shape), x, slope.view(shape))
 
 
 def _count(x: Tensor) -> int:

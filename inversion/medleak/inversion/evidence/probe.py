@@ -7,7 +7,7 @@ layer is known by name. A forward pass ends as soon as everything asked for has 
 import contextlib
 import copy
 import functools
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -18,7 +18,7 @@ from torch.nn import functional
 from medleak.inversion.evidence.fused_norm import BatchStatistics, NormWithStatistics
 from medleak.inversion.evidence.layers import ConvLayer, survey
 
-_LAST = torch.channels_last
+_LAST: Mapping[int, torch.memory_format] = {4: torch.channels_last, 5: torch.channels_last_3d}
 # At batch 1 and one thread PyTorch's convolution in the default layout takes a slow path: 42 ms
 # against 27 ms for a ResNet-18 at 64 px, forward and backward.
 
@@ -29,7 +29,7 @@ class Trace:
 
     Attributes:
         statistics: Norm layer -> (mean [C], unbiased variance [C]) of its input.
-        inputs: Convolution -> its input [B, C, H, W].
+        inputs: Convolution -> its input [B, C, ...].
         output: The network's output, if the pass ran to the end.
     """
 
@@ -58,24 +58,30 @@ class Probe:
         *,
         mean: tuple[float, ...],
         std: tuple[float, ...],
-        image_shape: tuple[int, int, int],
+        image_shape: tuple[int, ...],
+        frozen: Collection[str] = (),
     ) -> None:
-        """Copy ``network``; ``image_shape`` (C, H, W), C = 1 is repeated to ``len(mean)``.
+        """Copy ``network``; ``image_shape`` (C, H, W) or (C, D, H, W); C = 1 is repeated.
 
         ``mean`` and ``std`` (positive) have one value a network channel, for pixels in [0, 1].
+        Batch norms named in ``frozen`` use their running statistics, as in evaluation mode.
         """
-        self._network = _prepared(network)
+        self._network = _prepared(network, len(image_shape) + 1)
+        for name in frozen:
+            self._network.get_submodule(name).eval()
         device = next(self._network.parameters()).device
         self._mean, self._std = (
-            torch.tensor(v, device=device, dtype=torch.float32)[:, None, None] for v in (mean, std)
+            torch.tensor(v, device=device).view(-1, *(1,) * (len(image_shape) - 1))
+            for v in (mean, std)
         )
         example = torch.rand(2, *image_shape, generator=torch.Generator().manual_seed(0)).to(device)
         # The survey's pass moves buffers, and survey hooks want the modules as they are: on a copy.
         found = survey(copy.deepcopy(self._network), self._normalise(example))
-        self.convs, self.norms, self._order = found.convs, found.norms, found.order
+        self.convs, self._order = found.convs, found.order
+        self.norms = tuple(n for n in found.norms if n not in frozen)
         self._record = _Record()
         for name in self.norms:
-            norm = cast(nn.BatchNorm2d, self._network.get_submodule(name))
+            norm = cast(nn.modules.batchnorm._BatchNorm, self._network.get_submodule(name))
             _replace(self._network, name, _ShowingNorm(norm, name, self._record))
         for conv in self.convs:
             self._network.get_submodule(conv.name).register_forward_pre_hook(
@@ -93,7 +99,7 @@ class Probe:
         inputs: Collection[str] = (),
         output: bool = False,
     ) -> Trace:
-        """Forward ``images`` [B, C, H, W] in [0, 1] as one batch, no further than needed.
+        """Forward ``images`` [B, C, ...] in [0, 1] as one batch, no further than needed.
 
         Args:
             images: May require grad; what is returned is differentiable once.
@@ -117,11 +123,11 @@ class Probe:
         x = images if self._folded else self._normalise(images)
         result = None
         with contextlib.suppress(_SeenEnough):
-            result = self._network(x.contiguous(memory_format=_LAST))
+            result = self._network(_last(x))
         return Trace(self._record.statistics, self._record.inputs, result if output else None)
 
     def _normalise(self, images: Tensor) -> Tensor:
-        return (images.expand(-1, len(self._mean), -1, -1) - self._mean) / self._std
+        return (images.expand(-1, len(self._mean), *images.shape[2:]) - self._mean) / self._std
 
     def _fold(self, name: str, example: Tensor) -> None:
         with torch.no_grad():
@@ -179,7 +185,7 @@ class _ShowingNorm(nn.Module):
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, norm: nn.BatchNorm2d, name: str, record: _Record) -> None:
+    def __init__(self, norm: nn.modules.batchnorm._BatchNorm, name: str, record: _Record) -> None:
         super().__init__()
         device = next(iter(norm.state_dict().values())).device if norm.state_dict() else None
         ones = torch.ones(norm.num_features, device=device)
@@ -205,23 +211,37 @@ class _FoldedConv(nn.Module):
         black = (-mean / std).expand(1, -1, *example.shape[2:])
         self.register_buffer("weight", weight.contiguous())
         # Not a bias: zero padding is added after normalisation, so edges differ.
-        self.register_buffer("constant", conv(black).contiguous(memory_format=_LAST))
-        self._where = conv.stride, conv.padding, conv.dilation
+        self.register_buffer("constant", _last(conv(black)))
+        self._where = conv.stride, conv.padding, conv.dilation, conv.groups
 
     def forward(self, x: Tensor) -> Tensor:
-        stride, padding, dilation = self._where
-        y = functional.conv2d(x, self.weight, None, stride, padding, dilation)  # pyright: ignore[reportArgumentType, reportCallIssue]
-        return y.contiguous(memory_format=_LAST) + self.constant
+        convolve = _CONVOLVE[x.ndim]
+        y = convolve(x, self.weight, None, *self._where)  # pyright: ignore[reportArgumentType]
+        return _last(y) + self.constant
 
 
-def _prepared(network: nn.Module) -> nn.Module:
+_CONVOLVE: Mapping[int, Callable[..., Tensor]] = {
+    3: functional.conv1d,
+    4: functional.conv2d,
+    5: functional.conv3d,
+}
+
+
+def _last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=_LAST.get(x.ndim, torch.contiguous_format))
+
+
+def _prepared(network: nn.Module, dimensions: int) -> nn.Module:
     clone = copy.deepcopy(network).train().requires_grad_(False)
     for module in clone.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.eval()
         if hasattr(module, "inplace"):
             setattr(module, "inplace", False)  # noqa: B010  A captured tensor must stay as the layer saw it.
-    return clone.to(memory_format=_LAST)  # pyright: ignore[reportCallIssue]
+    for parameter in clone.parameters():
+        if parameter.ndim == dimensions:
+            parameter.data = _last(parameter.data)
+    return clone
 
 
 def _replace(network: nn.Module, name: str, module: nn.Module) -> None:

@@ -7,7 +7,9 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from medleak.inversion.evidence.one_round import Cover, Evidence, Span
+from medleak.inversion.evidence.one_round import Evidence
+from medleak.inversion.evidence.ranks import Span
+from medleak.inversion.evidence.sources.cover import Cover
 from medleak.inversion.evidence.steps import LocalStep
 
 _T = TypeVar("_T")

@@ -1,6 +1,6 @@
 """The local steps of a round: their batches, and the weights at which each was made."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -58,8 +58,13 @@ def network_at(observation: Observation, progress: float) -> nn.Module:
     return network
 
 
-def probes(observation: Observation, steps: Sequence[LocalStep]) -> Mapping[float, Probe]:
-    """A probe for the progress of every step; no more than a few different ones."""
+def probes(
+    observation: Observation, steps: Sequence[LocalStep], *, frozen: Collection[str] = ()
+) -> Mapping[float, Probe]:
+    """A probe for the progress of every step; no more than a few different ones.
+
+    Batch norms named in ``frozen`` were in evaluation mode.
+    """
     levels = sorted({s.progress for s in steps})
     stride = -(-len(levels) // _MAX_PROBES)
     found: dict[float, Probe] = {}
@@ -70,6 +75,7 @@ def probes(observation: Observation, steps: Sequence[LocalStep]) -> Mapping[floa
             mean=observation.mean,
             std=observation.std,
             image_shape=(observation.image_channels, *observation.spatial_size),
+            frozen=frozen,
         )
         found |= dict.fromkeys(group, probe)
     return found

@@ -4,16 +4,17 @@ Every forward pass is made at the weights that the client's step had: the global
 first step, later ones interpolated between the two known ends of the round.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
 
-from medleak.inversion.evidence.features import misaligned_share
+from medleak.inversion.evidence.algebra.features import misaligned_share
+from medleak.inversion.evidence.algebra.row_spaces import centre, outside_share, uncovered_share
+from medleak.inversion.evidence.layers import ConvLayer
 from medleak.inversion.evidence.one_round import Evidence
 from medleak.inversion.evidence.probe import Trace
-from medleak.inversion.evidence.row_spaces import centre, outside_share, uncovered_share
 from medleak.inversion.evidence.several_rounds import Rounds
 from medleak.inversion.losses import (
     Statistics,
@@ -30,6 +31,7 @@ class Compared:
         norms: Of `Rounds.norms`; ``spans``, ``covers`` and ``features`` likewise.
         per_image: Centre the patches of every image by themselves: right whatever the grouping of
             images into steps.
+        clues: Of further sources: source -> layers.
     """
 
     norms: Collection[str] = ()
@@ -37,6 +39,7 @@ class Compared:
     covers: Collection[str] = ()
     features: Collection[str] = ()
     per_image: bool = False
+    clues: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def shown_by(self, evidence: Evidence) -> "Compared":
         """What of it one round shows."""
@@ -46,6 +49,10 @@ class Compared:
             covers=[n for n in self.covers if n in evidence.covers],
             features=[n for n in self.features if n in evidence.features],
             per_image=self.per_image,
+            clues={
+                source: [n for n in layers if n in evidence.clues.get(source, {})]
+                for source, layers in self.clues.items()
+            },
         )
 
 
@@ -61,6 +68,7 @@ class Terms:
         cover: Mean over the convolutions of the share of the update's rows that the patches do
             not explain.
         features: Share of the features' energy that does not point along those recovered.
+        clues: Sum over further sources of the mean misfit of their layers.
     """
 
     statistics: Tensor
@@ -69,6 +77,7 @@ class Terms:
     span_root: Tensor
     cover: Tensor
     features: Tensor
+    clues: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,8 +112,8 @@ def part(evidence: Evidence, step: int, images: Tensor) -> Part:
         probe = evidence.probes[evidence.steps[step].progress]
         trace = probe.run(images, statistics=evidence.norms, inputs=evidence.spans)
         energies = []
-        for name, span in evidence.spans.items():
-            patches = _patches(evidence, trace, name, per_image=False)
+        for span in evidence.spans.values():
+            patches = _patches(span.conv, trace, per_image=False)
             total = patches.square().sum()
             energies.append(torch.stack([outside_share(patches, span.space.basis) * total, total]))
     return Part(trace.statistics, torch.stack(energies, 1) if energies else torch.zeros(2, 0))
@@ -124,7 +133,10 @@ def misfit(evidence: Evidence, parts: Sequence[Part]) -> float:
 
 def _of_round(evidence: Evidence, images: Tensor, compared: Compared) -> dict[str, Tensor]:
     convs = [*compared.spans, *compared.covers]
-    shown = {*convs, *compared.features}
+    clues = [
+        [evidence.clues[source][n] for n in layers] for source, layers in compared.clues.items()
+    ]
+    shown = {*convs, *compared.features, *(n for group in clues for c in group for n in c.inputs)}
     if not shown and not compared.norms:
         return {}
     traces = [
@@ -137,7 +149,8 @@ def _of_round(evidence: Evidence, images: Tensor, compared: Compared) -> dict[st
         found["statistics"] = statistics_distance(mixed, evidence.statistics)
         found["squares"] = squared_statistics_distance(mixed, evidence.statistics)
     patches = {
-        n: torch.cat([_patches(evidence, t, n, compared.per_image) for t in traces]) for n in convs
+        n: torch.cat([_patches(_conv(evidence, n), t, compared.per_image) for t in traces])
+        for n in convs
     }
     if compared.spans:
         shares = torch.stack(
@@ -155,6 +168,12 @@ def _of_round(evidence: Evidence, images: Tensor, compared: Compared) -> dict[st
             for n in compared.features
         ]
         found["features"] = torch.stack(apart).mean()
+    if any(clues):
+        names = {n for group in clues for clue in group for n in clue.inputs}
+        inputs = {n: torch.cat([t.inputs[n] for t in traces]) for n in names}
+        found["clues"] = torch.stack(
+            [torch.stack([c.misfit(inputs) for c in group]).mean() for group in clues if group]
+        ).sum()
     return found
 
 
@@ -162,11 +181,16 @@ def _root(shares: Tensor) -> Tensor:
     return (shares + 1e-6).sqrt().mean()
 
 
-def _patches(evidence: Evidence, trace: Trace, name: str, per_image: bool) -> Tensor:
-    """Centred as the update's rows are, where a batch norm follows."""
-    conv = evidence.layers[name]
-    patches = conv.patches(trace.inputs[name])
-    return centre(patches, per_image=per_image) if conv.normed else patches
+def _conv(evidence: Evidence, name: str) -> ConvLayer:
+    return (evidence.spans.get(name) or evidence.covers[name]).conv
+
+
+def _patches(conv: ConvLayer, trace: Trace, per_image: bool) -> Tensor:
+    """Centred as the update's rows are."""
+    patches = conv.patches(trace.inputs[conv.name])
+    if not conv.normed:
+        return patches
+    return centre(patches, per_image=per_image or conv.centred == "image")
 
 
 def _mixed(evidence: Evidence, batches: Sequence[Statistics], norms: Collection[str]) -> Statistics:

@@ -1,9 +1,10 @@
 """Match row spaces of convolution updates and norm statistics: no labels, no second derivatives.
 
 The row space of a convolution's update is the span of its input patches
-(:mod:`medleak.inversion.evidence.row_spaces`), and running statistics give the batch's own. Both
-are compared with candidate images by forward passes alone, and both fall smoothly from a mean image
-to the truth, where distances of gradients stay flat until the last tenth of the way.
+(:mod:`medleak.inversion.evidence.algebra.row_spaces`), and running statistics give the batch's own.
+Both are compared with candidate images by forward passes alone, and both fall smoothly from a mean
+image to the truth, where distances of gradients stay flat until the last tenth of the way. Where a
+source gives the images in closed form, no descent is made.
 """
 
 import math
@@ -21,9 +22,9 @@ from medleak.inversion.attacks.row_space.read_labels import read_labels
 from medleak.inversion.attacks.row_space.recipes import JUDGED, STATISTICS, recipe
 from medleak.inversion.attacks.row_space.stages import Matching, Stage
 from medleak.inversion.descent.device import full_precision
-from medleak.inversion.descent.meter import DivergedError, Meter
+from medleak.inversion.descent.meter import DivergedError, Meter, Stopwatch
 from medleak.inversion.descent.pyramid_descent import descend
-from medleak.inversion.evidence.one_round import read_evidence
+from medleak.inversion.evidence.one_round import closed_form, read_evidence
 from medleak.inversion.evidence.several_rounds import Rounds, join
 from medleak.inversion.evidence.terms import Compared, Terms, terms
 from medleak.inversion.observation import Observation
@@ -128,6 +129,8 @@ def run(
         ValueError: The update holds nothing that this attack can use, or ``prior`` has another
             size than the images.
     """
+    if attack.stages is None and (answer := _closed_form(observation)) is not None:
+        return answer
     rounds = join([read_evidence(observation, max_noise=attack.max_noise)])
     return _search(attack, rounds, observation, prior, generator, on_progress)
 
@@ -159,6 +162,23 @@ def run_average(
     chosen = [observations[k] for k in range(first, len(observations) - 1)]
     rounds = join([read_evidence(o, max_noise=attack.max_noise) for o in (*chosen, last)])
     return _search(attack, rounds, last, prior, generator, on_progress)
+
+
+@full_precision()
+def _closed_form(observation: Observation) -> Reconstruction | None:
+    """Images from algebra alone, where a source gives them and believes in them."""
+    watch = Stopwatch(observation.device)
+    answer = closed_form(observation)
+    if answer is None or answer.stuck:
+        return None
+    return Reconstruction(
+        images=answer.images.float().cpu().clamp(0, 1),
+        labels=None if answer.labels is None else answer.labels.cpu(),
+        losses={"closed_form": answer.misfit},
+        history=torch.tensor([answer.misfit]),
+        iterations=1,
+        seconds=watch.seconds,
+    )
 
 
 @full_precision()

@@ -4,15 +4,16 @@ The row space of an update is spanned by the input patches, but does not say whi
 are. They overlap, though: of all feature maps, only those of the images, up to a factor, and their
 mixtures have every patch in the row space. They are the null space of a linear map, which block
 Krylov iterations find in some fifty products an image. After a ReLU the mixture can be undone
-(:mod:`medleak.inversion.evidence.unmixing`). Images are then sought whose features point that way,
-a far smoother descent than into the row space: whole images come back where the row space leads
-astray (docs/measurements/attacks.md).
+(:mod:`medleak.inversion.evidence.algebra.unmixing`). Images are then sought whose features point
+that way, a far smoother descent than into the row space: whole images come back where the row space
+leads astray (docs/measurements/attacks.md).
 
 Who shared a step shows as well. In a step patches are centred by their mean over all of its images,
 so that the row space holds the differences of its images' means, but not these means: outside of
 it, the means of a step's images are the same vector.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -24,9 +25,9 @@ from scipy.sparse.linalg import LinearOperator, lobpcg
 from torch import Tensor
 from torch.nn import functional
 
+from medleak.inversion.evidence.algebra.row_spaces import centre
+from medleak.inversion.evidence.algebra.unmixing import unmixed
 from medleak.inversion.evidence.layers import ConvLayer
-from medleak.inversion.evidence.row_spaces import centre
-from medleak.inversion.evidence.unmixing import unmixed
 
 _ITERATIONS = 200
 _TOLERANCE = 3e-4  # of residuals, where the largest eigenvalue is 9
@@ -38,23 +39,22 @@ _Array = NDArray[np.float32]
 
 
 def recover_features(
-    conv: ConvLayer, basis: Tensor, shape: tuple[int, int, int], n_images: int
+    conv: ConvLayer, basis: Tensor, shape: tuple[int, ...], n_images: int
 ) -> Tensor | None:
     """The feature maps whose patches all lie in a row space.
 
     Args:
-        conv: Stride 1, else too few patches share a value.
-        basis: [rank, D] float32, orthonormal rows
-            (:class:`medleak.inversion.evidence.row_spaces.RowBasis`) of an update by images that
-            each count once or more.
-        shape: (C, H, W) of the convolution's input.
+        conv: Stride 1 and a kernel larger than 1, else too few patches share a value.
+        basis: [rank, D] float32, orthonormal rows (`row_spaces.RowBasis`) of an update by images
+            that each count once or more.
+        shape: (C, H, W), or of other dimensions, of the convolution's input.
         n_images: N, the number of these images, in one step or several.
 
     Returns:
         [N, C, H, W], each of norm 1, the sum positive, as after a ReLU, in no order; None where
         not N maps stand out, or where they are no mixture of maps without negative values.
     """
-    if conv.stride != (1, 1):
+    if set(conv.stride) != {1} or conv.groups > 1 or conv.pointwise:
         return None
     mixtures = _fitting(conv, basis, shape, n_images)
     maps = mixtures if mixtures is None or n_images == 1 else unmixed(mixtures)
@@ -78,7 +78,7 @@ def step_of_each(
         Indices into ``features``, a list a step, as long as ``sizes`` say; in what order steps of
         one size came stays open. None where the row space does not tell.
     """
-    if not conv.normed:
+    if conv.centred != "batch":
         return None
     means = conv.patches(features).mean(1)
     outside = means - (means @ basis.T) @ basis
@@ -101,15 +101,14 @@ def misaligned_share(features: Tensor, direction: Tensor) -> Tensor:
     Scalar in [0, 1]; free of every map's scale. As a difference of energies it would cancel near
     the truth.
     """
-    rest = features - (features * direction).sum((1, 2, 3), keepdim=True) * direction
+    along = (features * direction).flatten(1).sum(1)
+    rest = features - along.view(-1, *(1,) * (features.ndim - 1)) * direction
     return rest.square().sum() / (features.square().sum() + 1e-12)
 
 
-def _fitting(
-    conv: ConvLayer, basis: Tensor, shape: tuple[int, int, int], count: int
-) -> _Array | None:
+def _fitting(conv: ConvLayer, basis: Tensor, shape: tuple[int, ...], count: int) -> _Array | None:
     """Orthonormal rows [count, C H W] that span the maps that fit; None where not ``count`` do."""
-    size = shape[0] * shape[1] * shape[2]
+    size = math.prod(shape)
     outside = _outside(conv, basis, shape)
     operator = LinearOperator((size, size), matvec=outside, matmat=outside, dtype=np.float32)  # pyright: ignore[reportCallIssue]
     start = np.random.default_rng(0).random((size, count + 1), dtype=np.float32)
@@ -122,16 +121,14 @@ def _fitting(
         except ValueError:  # as it calls a last step that failed
             return None
     # A value is in as many patches as it has places in one: that is the whole energy.
-    shares = values / (conv.kernel_size[0] * conv.kernel_size[1])
+    shares = values / math.prod(conv.kernel_size)
     fit, next_one = shares[count - 1], shares[count]
     if fit > _OUTSIDE or next_one < _APART * max(fit, _EXACT):
         return None
     return np.linalg.qr(vectors[:, :count]).Q.T
 
 
-def _outside(
-    conv: ConvLayer, basis: Tensor, shape: tuple[int, int, int]
-) -> Callable[[_Array], _Array]:
+def _outside(conv: ConvLayer, basis: Tensor, shape: tuple[int, ...]) -> Callable[[_Array], _Array]:
     """Multiply by M^T M, M from features to the part of their patches out of the row space."""
 
     def product(columns: _Array) -> _Array:
@@ -140,9 +137,7 @@ def _outside(
         rest = centre(patches, per_image=True) if conv.normed else patches
         rest = rest - (rest @ basis.T) @ basis
         rest = centre(rest, per_image=True) if conv.normed else rest
-        back = functional.fold(
-            rest.transpose(1, 2), shape[1:], conv.kernel_size, conv.dilation, conv.padding
-        )
+        back = conv.folded(rest, shape[1:])
         return back.flatten(1).T.cpu().numpy().reshape(columns.shape)
 
     return product

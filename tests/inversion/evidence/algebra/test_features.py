@@ -4,9 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from medleak.inversion.evidence.features import misaligned_share, recover_features, step_of_each
+from medleak.inversion.evidence.algebra.features import (
+    misaligned_share,
+    recover_features,
+    step_of_each,
+)
+from medleak.inversion.evidence.algebra.row_spaces import row_space
 from medleak.inversion.evidence.layers import ConvLayer, survey
-from medleak.inversion.evidence.row_spaces import row_space
 
 SHAPE = (6, 5, 5)
 RANK = 24  # positions less one

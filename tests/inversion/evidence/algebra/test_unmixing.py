@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medleak.inversion.evidence.unmixing import unmixed
+from medleak.inversion.evidence.algebra.unmixing import unmixed
 
 
 def sparse(n, size=600, seed=0, shift=0.0):

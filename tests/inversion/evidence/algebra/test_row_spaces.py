@@ -1,10 +1,10 @@
-"""Tests of medleak.inversion.evidence.row_spaces: the rank facts that the attack stands on."""
+"""Tests of row spaces: the rank facts that the attack stands on."""
 
 import pytest
 import torch
 from torch import nn
 
-from medleak.inversion.evidence.row_spaces import (
+from medleak.inversion.evidence.algebra.row_spaces import (
     centre,
     outside_share,
     row_space,

@@ -40,7 +40,44 @@ class RowBasis:
     sigma: float
 
 
-def row_space(update: Tensor, rank: int) -> RowBasis:
+@dataclass(frozen=True, slots=True, eq=False)
+class Decomposed:
+    """An update [C_out, ...], flattened, and its singular values; see `decomposed`.
+
+    Attributes:
+        flat: [C_out, D] float64.
+        values: [C_out] singular values, falling.
+        left: [C_out, C_out], their left vectors as columns.
+    """
+
+    flat: Tensor
+    values: Tensor
+    left: Tensor
+
+    def gap(self, rank: int) -> float:
+        """The ``rank``-th singular value over the next; inf where that is zero."""
+        inside, outside = self.values[rank - 1], self.values[rank]
+        return float(inside / outside) if outside > 0 else float("inf")
+
+
+def decomposed(update: Tensor) -> Decomposed:
+    """Singular values of ``update`` [C_out, ...], at any scale.
+
+    Raises:
+        ValueError: ``update`` is zero or not finite.
+    """
+    flat = update.flatten(1).double()
+    if not torch.isfinite(flat).all() or not flat.any():
+        raise ValueError(
+            "The update is zero or holds NaN or inf: it has no row space. The layer was frozen, "
+            "or a defence broke the update."
+        )
+    # float64 on the small side: squaring costs half of the digits, and float64 has them to spare.
+    values, left = torch.linalg.eigh(flat @ flat.T)
+    return Decomposed(flat, values.flip(0).clamp_min(0).sqrt(), left.flip(1))
+
+
+def row_space(update: Tensor | Decomposed, rank: int) -> RowBasis:
     """The ``rank`` leading right singular directions of ``update`` [C_out, ...].
 
     Args:
@@ -51,23 +88,15 @@ def row_space(update: Tensor, rank: int) -> RowBasis:
     Raises:
         ValueError: ``rank`` out of range, or ``update`` is zero or not finite.
     """
-    flat = update.flatten(1).double()
+    found = update if isinstance(update, Decomposed) else decomposed(update)
+    flat, values = found.flat, found.values
     if not 1 <= rank < min(flat.shape):
         raise ValueError(
             f"rank is {rank} for an update of {tuple(flat.shape)}: it must be from 1 to "
             f"{min(flat.shape) - 1}, else the row space is everything or nothing."
         )
-    if not torch.isfinite(flat).all() or not flat.any():
-        raise ValueError(
-            "The update is zero or holds NaN or inf: it has no row space. The layer was frozen, "
-            "or a defence broke the update."
-        )
-    # float64 on the small side: squaring costs half of the digits, and float64 has them to spare.
-    values, left = torch.linalg.eigh(flat @ flat.T)
-    values, left = values.flip(0).clamp_min(0).sqrt(), left.flip(1)
-    basis = torch.linalg.qr(flat.T @ left[:, :rank]).Q.T
+    basis = torch.linalg.qr(flat.T @ found.left[:, :rank]).Q.T
     inside, outside = values[:rank].square(), values[rank:].square()
-    gap = float((inside[-1] / outside[0]).sqrt()) if outside[0] > 0 else float("inf")
     # Noise sigma per entry turns a direction of size s by sigma sqrt(D) / s, to first order; its
     # energy outside is that of a [C - rank, D - rank] block. Patches have most of their energy
     # where s is large, hence the weights.
@@ -75,7 +104,7 @@ def row_space(update: Tensor, rank: int) -> RowBasis:
     variance = outside.sum() / ((rows - rank) * (columns - rank))
     floor = variance * columns
     noise = float((inside * floor / (inside + floor)).sum() / inside.sum())
-    return RowBasis(basis.float().contiguous(), gap, noise, float(variance.sqrt()))
+    return RowBasis(basis.float().contiguous(), found.gap(rank), noise, float(variance.sqrt()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,81 @@
+"""How many directions a convolution's update has: from its singular values, not from the modules.
+
+Patches of all images at all positions span as many directions as there are of them, less what the
+back-propagated signal's sum to zero takes away: one a batch, one an image, or none
+(:data:`medleak.inversion.evidence.layers.Centring`). A pass through the network says what to
+expect; where the singular values show another of these ranks, they are right.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from medleak.inversion.evidence.algebra.row_spaces import RowBasis, decomposed, row_space
+from medleak.inversion.evidence.layers import Centring, ConvLayer
+from medleak.inversion.evidence.steps import LocalStep
+
+_CLEAR = 3.0  # a gap from which on the rank is what was expected; noise makes 1.0 to 1.2
+_OTHERWISE = 10.0  # a gap that shows another rank than expected
+_VOTES = 3  # enough to tell
+_POINTWISE = 0.8  # of a pixel's channels: with more directions the rest tells little
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Span:
+    """A convolution whose update's row space is the span of its input patches."""
+
+    conv: ConvLayer
+    space: RowBasis
+
+
+def read_span(conv: ConvLayer, weight: Tensor, steps: Sequence[LocalStep]) -> Span | None:
+    """The row space of an update of ``conv``; None where no rank fits into it."""
+    limit = min(conv.out_channels, conv.patch_size)
+    most = int(_POINTWISE * conv.patch_size) if conv.pointwise else limit
+    fitting = {
+        centred: rank
+        for centred, rank in possible_ranks(conv, steps).items()
+        if 1 <= rank < limit and rank <= most
+    }
+    if conv.groups > 1 or conv.centred not in fitting or not weight.any():
+        return None
+    found = decomposed(weight)
+    gaps = {c: found.gap(r) for c, r in fitting.items()}
+    chosen = conv.centred
+    if gaps[chosen] < _CLEAR and max(gaps.values()) >= _OTHERWISE:
+        chosen = max(gaps, key=lambda c: gaps[c])
+        conv = dataclasses.replace(conv, centred=chosen)
+    return Span(conv, row_space(found, fitting[chosen]))
+
+
+def possible_ranks(conv: ConvLayer, steps: Sequence[LocalStep]) -> Mapping[Centring, int]:
+    """Directions of all patches, by what they count without."""
+    images = sum(s.size for s in steps)
+    every = images * conv.positions
+    return {"batch": every - len(steps), "image": every - images, "none": every}
+
+
+def ran_frozen(
+    convs: Sequence[ConvLayer], update: Mapping[str, Tensor], steps: Sequence[LocalStep]
+) -> bool:
+    """Whether ranks tell that batch norms were in evaluation mode, though ``convs`` expect else.
+
+    By the majority of the first convolutions that a batch norm centres and whose rank has room.
+    """
+    votes = []
+    for conv in convs:
+        ranks, limit = possible_ranks(conv, steps), min(conv.out_channels, conv.patch_size)
+        weight = update[f"{conv.name}.weight"]
+        if conv.centred != "batch" or conv.groups > 1 or ranks["batch"] < 1:
+            continue
+        if ranks["none"] >= limit or not weight.any():
+            continue
+        found = decomposed(weight)
+        frozen, trained = found.gap(ranks["none"]), found.gap(ranks["batch"])
+        if max(frozen, trained) >= _OTHERWISE:
+            votes.append(frozen > trained)
+        if len(votes) == _VOTES:
+            break
+    return sum(votes) > len(votes) / 2

@@ -1,0 +1,113 @@
+"""One update, laid out for the sources of evidence: steps, probes, layers, and what is known of it.
+
+Everything is computed when a source first asks for it: an update whose images follow from algebra
+never pays for a probe.
+"""
+
+import statistics
+from collections.abc import Mapping
+from functools import cached_property
+
+from torch import Tensor
+
+from medleak.inversion.evidence.layers import ConvLayer
+from medleak.inversion.evidence.probe import Probe
+from medleak.inversion.evidence.ranks import Span, ran_frozen, read_span
+from medleak.inversion.evidence.steps import LocalStep, client_steps, probes
+from medleak.inversion.losses import Statistics
+from medleak.inversion.observation import Observation
+
+
+class Reading:
+    """What sources read from.
+
+    Attributes:
+        observation: The update as the attacker sees it.
+        max_noise: Row spaces and rows with more expected noise are left out of what is used.
+        min_gap: Row spaces that stand out less are left out.
+    """
+
+    def __init__(
+        self, observation: Observation, *, max_noise: float = 0.01, min_gap: float = 1.1
+    ) -> None:
+        """Nothing is read yet."""
+        self.observation = observation
+        self.max_noise, self.min_gap = max_noise, min_gap
+
+    @cached_property
+    def update(self) -> Mapping[str, Tensor]:
+        """By parameter, at any one scale: what the gradients of the steps add up to."""
+        return self.observation.parameter_update
+
+    @cached_property
+    def error(self) -> Mapping[str, Tensor]:
+        """Standard deviation of each entry of `update`, where more is known than its rounding."""
+        return {}
+
+    @cached_property
+    def steps(self) -> tuple[LocalStep, ...]:
+        """The client's batches."""
+        return client_steps(self.observation)
+
+    @property
+    def images(self) -> int:
+        """Of all batches."""
+        return sum(s.size for s in self.steps)
+
+    @cached_property
+    def frozen(self) -> tuple[str, ...]:
+        """Batch norms that ran in evaluation mode: running statistics that did not move say so.
+
+        Where the attacker sees none, the ranks of the convolutions do.
+        """
+        if self.observation.has_bn_statistics:
+            return self.observation.frozen_norms
+        probe = self._first_probe
+        if not probe.norms or not ran_frozen(probe.convs, self.update, self.steps):
+            return ()
+        return probe.norms
+
+    @cached_property
+    def _first_probe(self) -> Probe:
+        """As if every batch norm had been in training mode."""
+        return next(iter(probes(self.observation, self.steps[:1]).values()))
+
+    @cached_property
+    def probes(self) -> Mapping[float, Probe]:
+        """Progress of a step -> the network at the weights that it had then."""
+        return probes(self.observation, self.steps, frozen=self.frozen)
+
+    @property
+    def probe(self) -> Probe:
+        """That of the first step."""
+        return next(iter(self.probes.values()))
+
+    @property
+    def convs(self) -> tuple[ConvLayer, ...]:
+        """Convolutions whose inputs the probes can show, as they run."""
+        return self.probe.convs
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Batch statistics by norm layer in training mode; none where the attacker sees none."""
+        if not self.observation.has_bn_statistics:
+            return {}
+        frozen = set(self.frozen)
+        return {n: s for n, s in self.observation.bn_statistics.items() if n not in frozen}
+
+    @cached_property
+    def row_spaces(self) -> Mapping[str, Span]:
+        """By convolution, as they run; noisy ones are among them."""
+        found = {
+            c.name: read_span(c, self.update[f"{c.name}.weight"], self.steps) for c in self.convs
+        }
+        return {name: span for name, span in found.items() if span is not None}
+
+    @cached_property
+    def sigma(self) -> float | None:
+        """Standard deviation of the noise on an entry of `update`; None where nothing tells it.
+
+        From the singular values that should be zero.
+        """
+        every = [s.space.sigma for s in self.row_spaces.values()]
+        return statistics.median(every) if every else None

@@ -1,0 +1,1 @@
+"""Sources of evidence, a file each; see `medleak.inversion.evidence.source`."""

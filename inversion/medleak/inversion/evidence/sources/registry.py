@@ -1,0 +1,17 @@
+"""All sources, in the order in which they are asked."""
+
+from medleak.inversion.evidence.source import Source
+from medleak.inversion.evidence.sources import (
+    cover,
+    norm_statistics,
+    recovered_features,
+    row_space,
+)
+
+SOURCES: tuple[Source, ...] = (
+    norm_statistics.SOURCE,
+    row_space.SOURCE,
+    cover.SOURCE,
+    recovered_features.SOURCE,
+)
+"""Add a source here: it is then listed by ``medleak inspect`` and used by `row_space`."""
