@@ -126,17 +126,19 @@ def test_what_transparency_hides_is_not_shown(tmp_path, mode):
 
 
 @pytest.mark.parametrize(
-    ("pixels", "mode", "format"),
+    ("pixels", "kind", "format"),
     [
-        (np.full((8, 8), 4095, np.uint16), "I;16", "PNG"),
-        (np.full((8, 8), 4095, np.uint16), "I;16", "TIFF"),
-        (np.full((8, 8), 0.5, np.float32), "F", "TIFF"),
-        (np.full((8, 8), 70000, np.int32), "I", "TIFF"),
+        (np.full((8, 8), 4095, np.uint16), "gray, uint16, values 4095 to 4095", "PNG"),
+        (np.full((8, 8), 4095, np.uint16), "gray, uint16, values 4095 to 4095", "TIFF"),
+        (np.full((8, 8), 0.5, np.float32), "gray, float32, values 0.5 to 0.5", "TIFF"),
+        (np.full((8, 8), 70000, np.int32), "gray, int32, values 70000 to 70000", "TIFF"),
     ],
 )
-def test_more_than_eight_bits_are_refused_by_mode(tmp_path, pixels, mode, format):
+def test_more_than_eight_bits_are_refused_by_kind_and_values(tmp_path, pixels, kind, format):
     Image.fromarray(pixels).save(tmp_path / "x.png", format=format)
-    assert repr(mode) in refusal(tmp_path / "x.png")
+    said = refusal(tmp_path / "x.png")
+    assert f"({kind})" in said
+    assert "--window" in said
 
 
 def test_a_text_file_named_png_is_refused_by_name(tmp_path):

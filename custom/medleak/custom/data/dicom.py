@@ -8,14 +8,16 @@ waits until a function is called.
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from medleak.custom.data.datalist import DataError
-from medleak.custom.data.images import windowed
+from medleak.custom.data.images import check_window
+from medleak.custom.data.pixels.dicom_values import PIXELS, dicom_image, syntax_name
+from medleak.custom.data.pixels.samples import UnreadableError
 from medleak.custom.data.quiet import quiet
 
 if TYPE_CHECKING:
@@ -36,13 +38,12 @@ def decode_dicom(
 ) -> tuple[NDArray[np.uint8], str | None]:
     """The image in the DICOM file ``path`` as a viewer shows it, and a key of its patient.
 
-    In this order: rescale slope and intercept; the window; MONOCHROME1 inverted, so that white is
-    dense in every image. The window is ``window``, else the file's first own one (PS3.3 C.11.2),
-    else from the least to the largest value that is no padding. Colour of any kind becomes RGB.
+    What is shown of its values is `pixels.dicom_values.dicom_image`'s to say: white is dense in
+    every image, and colour of any kind becomes RGB.
 
     Args:
         path: One file, one frame.
-        window: Values after rescaling that become black and white.
+        window: Values after rescaling that become black and white, before the file's own.
 
     Returns:
         uint8 [H, W] or [H, W, 3], and the patient ID, or None where the file has none. The latter
@@ -52,7 +53,10 @@ def decode_dicom(
         DataError: pydicom is not installed, or the file holds no single sound image, more pixels
             than Pillow's limit, or compression that no installed decoder reads. The message never
             quotes the header.
+        ValueError: ``window`` is empty.
     """
+    if window is not None:
+        check_window(*window)
     with quiet("pydicom"):
         dataset = _open(path)
         try:
@@ -61,18 +65,20 @@ def decode_dicom(
             patient = str(dataset.get("PatientID") or "") or None
         except Exception as error:  # as below
             raise _refusal(path, f"is damaged ({type(error).__name__})") from None
-        if not rows or not columns or "PixelData" not in dataset:
+        if not rows or not columns or not any(name in dataset for name in PIXELS):
             raise _refusal(path, "holds no picture (no pixel data)")
         if frames != 1:
             raise _refusal(path, f"holds {frames} frames instead of one image")
         if rows * columns > (Image.MAX_IMAGE_PIXELS or rows * columns):
             raise _refusal(path, f"has more than {Image.MAX_IMAGE_PIXELS} pixels")
         try:
-            pixels = _shown(dataset, window)
+            pixels = dicom_image(dataset, window)
+        except UnreadableError as error:
+            raise DataError(f"DICOM file {str(path)!r} {error}") from None
         except Exception as error:  # plug-ins for compressed data raise nearly anything
             # Not the error's own words: pydicom's may quote values of the header.
             raise _refusal(
-                path, f"cannot be decoded ({type(error).__name__}, {_syntax(dataset)})"
+                path, f"cannot be decoded ({type(error).__name__}, {syntax_name(dataset)})"
             ) from None
     return pixels, patient
 
@@ -133,54 +139,3 @@ def _refusal(path: Path, what: str) -> DataError:
     return DataError(
         f"DICOM file {str(path)!r} {what}: it cannot be trained on. Mend, replace or remove it."
     )
-
-
-def _syntax(dataset: "Dataset") -> str:
-    """The name of the transfer syntax, which is a standard's and no patient's."""
-    from pydicom.uid import UID
-
-    uid = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
-    return uid.name if uid.is_transfer_syntax else "unknown transfer syntax"
-
-
-def _shown(dataset: "Dataset", window: tuple[float, float] | None) -> NDArray[np.uint8]:
-    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
-
-    kind = str(dataset.PhotometricInterpretation)
-    pixels = dataset.pixel_array  # YBR comes as RGB
-    if kind == "PALETTE COLOR":
-        colours = apply_color_lut(pixels, dataset)
-        return windowed(colours, 0, 255 if colours.dtype == np.uint8 else 65535)
-    if kind not in ("MONOCHROME1", "MONOCHROME2"):
-        return windowed(pixels, 0, 2 ** int(dataset.BitsStored) - 1)
-    values = np.asarray(apply_modality_lut(pixels, dataset), np.float64)
-    gray = windowed(values, *window) if window else _by_header(dataset, pixels, values)
-    return 255 - gray if kind == "MONOCHROME1" else gray
-
-
-def _by_header(
-    dataset: "Dataset", stored: NDArray[Any], values: NDArray[np.float64]
-) -> NDArray[np.uint8]:
-    """``values`` by the file's own lookup table or window, or over their whole range."""
-    from pydicom.pixels.processing import apply_voi_lut
-
-    if dataset.get("VOILUTSequence"):
-        table = dataset.VOILUTSequence[0]
-        bits = int(table.LUTDescriptor[2])
-        return windowed(apply_voi_lut(values.astype(np.int64), dataset), 0, 2**bits - 1)
-    if dataset.get("WindowCenter") is None or dataset.get("WindowWidth") is None:
-        shown = values[stored != dataset.get("PixelPaddingValue", None)]
-        low, high = (shown.min(), shown.max()) if shown.size else (0.0, 0.0)
-        return windowed(values, low, high) if low < high else np.zeros(values.shape, np.uint8)
-    centre, width = (_first(dataset[name].value) for name in ("WindowCenter", "WindowWidth"))
-    function = str(dataset.get("VOILUTFunction") or "LINEAR")
-    if function == "SIGMOID":
-        return windowed(1 / (1 + np.exp(-4 * (values - centre) / width)), 0, 1)
-    if function == "LINEAR":  # the standard's, off by half a value at either end
-        centre, width = centre - 0.5, max(width - 1, 1e-6)
-    return windowed(values, centre - width / 2, centre + width / 2)
-
-
-def _first(value: Any) -> float:
-    """A header's number, the first where it has several."""
-    return float(value if isinstance(value, str | int | float) else next(iter(value)))

@@ -17,6 +17,7 @@ from medleak.custom.data.quiet import quiet
 IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
 IMAGE_KINDS = "PNG, JPEG, BMP, TIFF, GIF or WebP"
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp"}
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Images all the same: a folder that holds some of them would be short of them without notice.
 _UNREAD = {
     *(".heic", ".heif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".jls"),
@@ -105,7 +106,7 @@ def _holds_image(path: Path) -> bool:
         ) from None
     known = (
         head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a"))
-        or head.startswith((b"II*\0", b"MM\0*"))
+        or head.startswith(_TIFF)
         or (head.startswith(b"BM") and head[6:10] == bytes(4))
         or (head.startswith(b"RIFF") and head[8:12] == b"WEBP")
     )
@@ -121,6 +122,17 @@ def _holds_image(path: Path) -> bool:
             "it, or replace it by the image."
         )
     return known
+
+
+def is_tiff(path: str | Path) -> bool:
+    """Whether ``path`` is a regular file that starts as TIFF or BigTIFF does."""
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            return False
+        with Path(path).open("rb") as file:
+            return file.read(4) in _TIFF
+    except OSError:
+        return False
 
 
 def open_image(path: str | Path) -> Image.Image:

@@ -34,10 +34,19 @@ def windowed(values: NDArray[np.generic], low: float, high: float) -> NDArray[np
     Raises:
         ValueError: The window is empty or not finite.
     """
+    check_window(low, high)
+    share = (np.asarray(values, np.float64) - low) / (high - low)
+    return np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
+
+
+def check_window(low: float, high: float) -> None:
+    """Refuse a window that has no inside.
+
+    Raises:
+        ValueError: It is empty or not finite.
+    """
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise ValueError(
             f"Window {low:g}:{high:g} is empty: every pixel would be black or white. Give black "
             "first, then a larger white, such as 0:4095."
         )
-    share = (np.asarray(values, np.float64) - low) / (high - low)
-    return np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)

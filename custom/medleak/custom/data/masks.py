@@ -17,10 +17,10 @@ from medleak.custom.data.datalist import (
     PATIENT_PATTERN,
     DataError,
     Item,
-    open_image,
     read_folders,
     read_images,
 )
+from medleak.custom.data.pixels.reading import read_mask
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,18 +123,8 @@ def _decode(item: Item, root: Path, spatial_size: tuple[int, int]) -> NDArray[np
             f"Image {item.image!r} has no mask: a segmentation cannot learn from it. Add 'mask' to "
             "its entry in the datalist, or leave it out."
         )
-    image, mask = root / item.image, root / item.mask
-    opened, shown = open_image(mask), open_image(image)
-    if opened.size != shown.size:
-        raise DataError(
-            f"Mask {str(mask)!r} is {opened.size[0]} x {opened.size[1]} px, its image "
-            f"{shown.size[0]} x {shown.size[1]}: which pixel belongs to which is unknown. Export "
-            "both at the same size."
-        )
-    # JPEG blurs edges into zeros; a palette's indices are the values that the annotator set.
-    lossy = opened.format == "JPEG"
-    values = np.asarray(opened if opened.mode in ("1", "P", "L") else opened.convert("L"))
-    found = Image.fromarray(np.where(values >= (128 if lossy else 1), 255, 0).astype(np.uint8))
+    mask = read_mask(root / item.mask, root / item.image)
+    found = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
     height, width = spatial_size
     if found.size != (width, height):
         found = found.resize((width, height), Image.Resampling.BOX)

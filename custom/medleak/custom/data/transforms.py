@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from medleak.custom.data.datalist import DataError, Item, open_image
-from medleak.custom.data.quiet import quiet
+from medleak.custom.data.datalist import DataError, Item
+from medleak.custom.data.pixels.reading import read_image
 
 if TYPE_CHECKING:
     from monai.transforms.compose import Compose
@@ -112,52 +112,25 @@ def decode(
 ) -> NDArray[np.uint8]:
     """The image in the file ``path`` as uint8 [H, W, C], resized to ``spatial_size``.
 
-    Palettes and CMYK become RGB, transparent parts black, an EXIF orientation is carried out.
-    Resized by Pillow's Lanczos filter, which averages when it shrinks: MONAI's ``Resized`` blurs
-    by a Gaussian first, and fine marks, which an attack may or may not find, would be gone.
-
-    Unsigned 16-bit gray is divided by 257, as the PNG standard asks for.
+    What is shown of the file is `pixels.rule`'s to say; colour becomes gray by its luminance (ITU-R
+    BT.601). Resized by Pillow's Lanczos filter, which averages when it shrinks: MONAI's ``Resized``
+    blurs by a Gaussian first, and fine marks, which an attack may or may not find, would be gone.
 
     Raises:
-        DataError: The file holds no single sound image, or one of more than 8 bits a channel of
-            which black and white are unknown: signed, 32-bit, or not using what 16 bits can hold.
+        DataError: As `pixels.reading.read_image`.
     """
-    image = open_image(path)
-    if image.mode.startswith(("I", "F")):
-        image = _eight_bits(image, path)
-    image = _upright(image)
-    if image.has_transparency_data:
-        ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(ground, image.convert("RGBA"))
-    if image.mode not in ("1", "L"):
-        image = image.convert("RGB")
-    image = image.convert("L" if channels == 1 else "RGB")
+    return fitted(read_image(path), spatial_size, channels)
+
+
+def fitted(
+    pixels: NDArray[np.uint8], spatial_size: tuple[int, int], channels: Literal[1, 3]
+) -> NDArray[np.uint8]:
+    """``pixels``, uint8 [H, W] or [H, W, 3], as [H, W, C] of the size and channels asked for."""
+    image = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
     height, width = spatial_size
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     return np.array(image, np.uint8).reshape(height, width, channels)
-
-
-def _eight_bits(image: Image.Image, path: str | Path) -> Image.Image:
-    """16-bit gray over its full range; a detector's 12 or 14 bits in 16 would come out black."""
-    values = np.asarray(image)
-    # Pillow opens some 16-bit PNG and TIFF as 32-bit integers.
-    if image.mode != "F" and values.min() >= 0 and 32768 <= values.max() < 65536:
-        return Image.fromarray(np.rint(values / 257).astype(np.uint8))
-    raise DataError(
-        f"Image {str(path)!r} has more than 8 bits a channel (mode {image.mode!r}, values "
-        f"{values.min():g} to {values.max():g}): which values are black and white is unknown. Say "
-        "so once by `medleak data folder DIR --window BLACK:WHITE`."
-    )
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """``image`` turned as its EXIF asks; as it is where the EXIF is damaged."""
-    try:
-        with quiet("PIL"):
-            return ImageOps.exif_transpose(image)
-    except Exception:  # EXIF is free-form: Pillow's parser may raise nearly anything
-        return image
 
 
 def network_input(images: "Tensor", mean: Sequence[float], std: Sequence[float]) -> "Tensor":

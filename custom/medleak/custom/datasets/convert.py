@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medleak.custom.data.datalist import PATIENT_PATTERN, DataError, open_image, read_folders
+from medleak.custom.data.datalist import PATIENT_PATTERN, DataError, read_folders
 from medleak.custom.data.dicom import decode_dicom, dicom_files, names_patient
-from medleak.custom.data.images import save_image, windowed
+from medleak.custom.data.images import save_image
+from medleak.custom.data.pixels.reading import read_image
 
 Picture = tuple[str, str, NDArray[np.uint8]]
 """Class, patient (of any text; it is only compared), pixels."""
@@ -91,7 +92,7 @@ def windowed_pictures(
     classes: Sequence[str] | None = None,
     patient_pattern: str = PATIENT_PATTERN,
 ) -> Iterable[Picture]:
-    """The images of a folder-per-class set of more than 8 bits, gray, with ``window`` applied.
+    """The images of a folder-per-class set of more than 8 bits, with ``window`` applied.
 
     Args:
         root: As `datalist.read_folders`.
@@ -100,14 +101,8 @@ def windowed_pictures(
         patient_pattern: See `datalist.patient_of`.
 
     Raises:
-        DataError: An image cannot be used, or is not gray.
+        DataError: An image cannot be used, or is colour of 8 bits.
     """
     items, names = read_folders(root, classes, patient_pattern)
     for item in items:
-        image = open_image(root / item.image)
-        if image.mode not in ("L", "F") and not image.mode.startswith("I"):
-            raise DataError(
-                f"Image {item.image!r} has mode {image.mode!r}: a window is for gray values. Leave "
-                "--window out, or convert the image to gray."
-            )
-        yield names[item.label], item.patient, windowed(np.asarray(image), *window)
+        yield names[item.label], item.patient, read_image(root / item.image, window)
