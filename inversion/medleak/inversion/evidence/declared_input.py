@@ -7,6 +7,7 @@ channel, and every value lies in [0, 1]. An attack that is told a wrong normalis
 easy case that is made with the same wrong one does not.
 """
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -121,13 +122,13 @@ def _first_norm_input(network: nn.Module, images: Tensor) -> tuple[str, Tensor] 
     """Name of the first batch norm that runs, and the mean of its input [N, C] over positions."""
     found: list[tuple[str, Tensor]] = []
 
-    def keep(name: str, x: Tensor) -> None:
-        found.append((name, x.detach().double().flatten(2).mean(2).cpu()))
+    def keep(name: str, _: nn.Module, args: tuple[Tensor, ...]) -> None:
+        found.append((name, args[0].detach().double().flatten(2).mean(2).cpu()))
         raise _ReachedError
 
     for name, module in network.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.register_forward_pre_hook(lambda _, args, name=name: keep(name, args[0]))
+            module.register_forward_pre_hook(functools.partial(keep, name))
     try:
         with torch.no_grad():
             network(images)

@@ -103,8 +103,8 @@ def coarse(truth: Tensor, images: Tensor) -> list[list[Start]]:
     # Instead of all symmetries of the bank: the inverse ones of the images.
     turned = torch.cat([s.undone(thumbs) for s in turns]).flatten(1)
     # Twice as fine: a view that enlarges it shows more of it than its thumbnail has.
-    fine = tuple(2 * n for n in _thumbnail_size(height, width))
-    correlation = bank.correlate(_thumbnails(truth[None], fine), turned)
+    h, w = _thumbnail_size(height, width)
+    correlation = bank.correlate(_thumbnails(truth[None], (2 * h, 2 * w)), turned)
     best = correlation.max(dim=0)
     values = best.values.view(len(turns), len(images))
     places = best.indices.view(len(turns), len(images))
@@ -164,7 +164,7 @@ def _thumbnail_size(height: int, width: int) -> tuple[int, int]:
     return round(THUMBNAIL_PX * height / least), round(THUMBNAIL_PX * width / least)
 
 
-def _thumbnails(images: Tensor, size: tuple[int, ...]) -> Tensor:
+def _thumbnails(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Gray, [N, 1, *size]."""
     gray = images.detach().float().cpu().mean(1, keepdim=True)
     return functional.adaptive_avg_pool2d(gray, size)

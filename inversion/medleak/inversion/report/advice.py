@@ -111,6 +111,9 @@ def _remedy(audit: Audit, verdict: SiteVerdict) -> str:
     healthy = reached_easy_case(group, audit.health)
     if healthy is None:
         return "Audit again with the health check (without --no-health)."
+    entry = audit.health.get(f"{group.attack}|{group.knowledge}")
+    if isinstance(entry, Mapping) and entry.get("contradiction"):
+        return "Ask the site how it normalises its images, correct the record, and audit it again."
     if not healthy:
         return "Audit again with more time for the attack, or with another one."
     return "Audit again with a prior of public images of this kind (medleak prior)."

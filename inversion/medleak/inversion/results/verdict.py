@@ -144,8 +144,9 @@ def _of_sentence(group: Mapping[str, Any]) -> Verdict | None:
     if text.startswith("no leak found"):
         return _verdict(group, "no_leak_found", ())
     word, _, rest = text.partition(":")
-    words = {FOUND: "found_not_identified", **{k.replace("_", " "): k for k in KINDS}}
-    kind: Kind | None = words.get(word)
+    kind: Kind | None = next((k for k in KINDS if word == k.replace("_", " ")), None)
+    if word == FOUND:
+        kind = "found_not_identified"
     # Behind the last bracket stand attack and extent.
     why = rest.rpartition(" (")[0].strip() or rest.strip()
     return None if kind is None else _verdict(group, kind, (why,))
