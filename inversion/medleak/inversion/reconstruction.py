@@ -1,7 +1,7 @@
 """What an attack returns, and how it tells of its progress."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -36,6 +36,8 @@ class Reconstruction:
         images: [N, C, H, W] float32 on the CPU, in [0, 1]. Their order means nothing.
         labels: [N] int64 class per image, or None where the attack did not look for labels.
         losses: Final value of every loss term by name, of the returned images.
+        start_losses: The same terms of the image that the attack started from; empty where it does
+            not tell.
         history: [iterations] total loss in the order of the iterations, all attempts.
         iterations: Optimiser steps, all attempts.
         seconds: CPU seconds of the process (wall seconds on a GPU), all attempts.
@@ -53,6 +55,7 @@ class Reconstruction:
     attempts: int = 1
     stuck: bool = False
     ending: Ending = "finished"
+    start_losses: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Reject what a metric would silently turn into a wrong number."""

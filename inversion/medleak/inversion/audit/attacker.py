@@ -21,10 +21,11 @@ from medleak.inversion.audit.health import Health, OutOfTimeError
 from medleak.inversion.audit.ladder import other_prior
 from medleak.inversion.audit.panels import keep_iterations
 from medleak.inversion.audit.plan import Plan
+from medleak.inversion.evidence.declared_input import contradiction
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.images.truth import training_items
 from medleak.inversion.measures.similarity import as_channels
-from medleak.inversion.observation import Observation, observe
+from medleak.inversion.observation import Knowledge, Observation, observe
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
 from medleak.inversion.results.case import NO_DEFENCE, Case
 
@@ -90,6 +91,7 @@ class Attacker:
         allowed = self._plan.allowed_prefixes
         try:
             record = self._readable(task)
+            declared = self._contradiction(record)
             record = health.easy_record(record, image, label, allowed_prefixes=allowed)
             observation = self._observe(record, task.knowledge, label)
             found = kind.run(
@@ -105,7 +107,15 @@ class Attacker:
             raise KeyboardInterrupt
         images = as_channels(found.images, image.shape[1])
         found = dataclasses.replace(found, images=images)
-        return health.judge(task.round, found, image, self._prior)
+        return health.judge(task.round, found, image, self._prior, declared)
+
+    def _contradiction(self, record: Record) -> str:
+        """What in ``record`` contradicts its declared input; all statistics that it has are used.
+
+        It is about the record and not about an attacker: what he may know does not matter.
+        """
+        allowed = self._plan.allowed_prefixes
+        return contradiction(observe(record, Knowledge(), allowed_prefixes=allowed))
 
     def _readable(self, task: EasyCase) -> Record:
         """The record of ``task``, else another: of these only the global model counts."""

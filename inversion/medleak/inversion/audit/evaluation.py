@@ -1,7 +1,7 @@
 """From a reconstruction to rows of figures: the one place where truth meets an attack's result."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from medleak.inversion.images.truth import Truth, load_truth, training_items
 from medleak.inversion.measures import nulls, similarity
 from medleak.inversion.measures.embedding import Embedding, EmbeddingError, load_embedding
 from medleak.inversion.measures.gallery import Gallery, build_gallery
-from medleak.inversion.measures.iip import identify
+from medleak.inversion.measures.iip import identify, seen_cosines
 from medleak.inversion.measures.perceptual import MIN_SIDE_PX, Perceptual
+from medleak.inversion.measures.seen import Nulls, Pairs, pair
 from medleak.inversion.measures.similarity import as_channels
 from medleak.inversion.reconstruction import Reconstruction
 from medleak.inversion.results.case import NO_DEFENCE, Case
@@ -31,6 +32,8 @@ class _Site:
     truth: Truth
     patients: Sequence[int]
     baselines: Mapping[str, Tensor]
+    searched: dict[int, Nulls] = field(default_factory=dict)
+    """The same under augmentation, by the place of the image, of those that asked for it."""
 
 
 class Evaluator:
@@ -90,6 +93,7 @@ class Evaluator:
                 raise
             self._no_embedding = str(error)
         self._last: tuple[str, _Site | None] | None = None
+        self._last_seen: dict[str, Tensor] = {}
 
     def truth(self, site: str) -> Truth | None:
         """The training images of ``site``; None where they are not known.
@@ -126,50 +130,90 @@ class Evaluator:
             return rows
         truth = site.truth
         images = as_channels(found.images, truth.images.shape[1])
-        pairs = similarity.assign(images.to(self._device), truth.images.to(self._device))
+        pairs = self._pairs(case.site, site, images, stuck=found.stuck)
         figures = self._figures(site, pairs, images)
-        for pair, (k, t) in enumerate(torch.stack([pairs.reconstruction, pairs.truth], 1).tolist()):
+        for p, (k, t) in enumerate(torch.stack([pairs.reconstruction, pairs.truth], 1).tolist()):
+            turned = pairs.seen.get(k)
             rows[k] = replace(
                 rows[k],
                 truth_image=truth.names[t],
                 truth_label=int(truth.labels[t]),
-                truth_picture=truth_picture(case.site, t),
+                truth_picture=truth_picture(case.site, t, case if turned else None),
                 patient=site.patients[t],
+                transformation=None if turned is None else str(turned.transformation),
+                ssim_listed=six_digits(pairs.listed[p]) if pairs.searched else None,
                 site_images=len(truth.images),
                 gallery=len(self.gallery),
-                **{name: six_digits(values[pair]) for name, values in figures.items()},
+                **{name: six_digits(values[p]) for name, values in figures.items()},
             )
+        self._last_seen = {rows[k].truth_picture or "": s.image for k, s in pairs.seen.items()}
         return self._identified(case.site, rows, pairs, images)
+
+    def _pairs(self, name: str, site: _Site, images: Tensor, *, stuck: bool) -> Pairs:
+        def searched(t: int) -> Nulls:
+            if t not in site.searched:
+                truth, label = site.truth.images[t], int(site.truth.labels[t])
+                site.searched[t] = nulls.searched(
+                    self.gallery, name, truth, label, self._prior, self._input
+                )
+            return site.searched[t]
+
+        return pair(
+            images.to(self._device),
+            site.truth.images.to(self._device),
+            _best(site.baselines),
+            searched,
+            stuck=stuck,
+        )
+
+    def seen(self, picture: str) -> Tensor | None:
+        """The image [C, H, W] of a ``truth_picture`` of the last `rows`, as the network saw it.
+
+        None where that picture is the listed image.
+        """
+        return self._last_seen.get(picture)
 
     def embed(self, images: Tensor) -> Tensor | None:
         """Features [N, 512] of images [N, C, H, W], say for t-SNE; None without a network."""
         return None if self._embedding is None else self._embedding(images)
 
-    def _identified(
-        self, site: str, rows: list[Row], pairs: similarity.Assignment, images: Tensor
-    ) -> list[Row]:
+    def _identified(self, site: str, rows: list[Row], pairs: Pairs, images: Tensor) -> list[Row]:
         if self._embedding is None:
             return [replace(row, embedding=f"none: {self._no_embedding}") for row in rows]
         features = self._embedding(images[pairs.reconstruction])
-        found = identify(self.gallery, site, features, pairs.truth.tolist(), self._k)
-        for pair, k in enumerate(pairs.reconstruction.tolist()):
+        truths, order = pairs.truth.tolist(), pairs.reconstruction.tolist()
+        turned = {
+            p: seen_cosines(
+                self.gallery, self._embedding, site, truths[p], images[k], features[p], self._input
+            )
+            for p, k in enumerate(order)
+            if k in pairs.seen
+        }
+        found = identify(self.gallery, site, features, truths, self._k, turned)
+        for p, k in enumerate(order):
             rows[k] = replace(
                 rows[k],
-                cosine=six_digits(found.cosine[pair]),
-                iip_match=found.match[pair],
-                iip_site_match=found.site_match[pair],
-                neighbours=found.neighbours[pair],
-                class_mates=found.class_mates[pair],
+                cosine=six_digits(found.cosine[p]),
+                iip_match=found.match[p],
+                iip_site_match=found.site_match[p],
+                neighbours=found.neighbours[p],
+                class_mates=found.class_mates[p],
                 embedding=self._embedding.name,
             )
         return rows
 
-    def _figures(
-        self, site: _Site, pairs: similarity.Assignment, images: Tensor
-    ) -> dict[str, Tensor]:
-        true = site.truth.images[pairs.truth].to(self._device)
+    def _figures(self, site: _Site, pairs: Pairs, images: Tensor) -> dict[str, Tensor]:
+        order = pairs.reconstruction.tolist()
+        true = site.truth.images[pairs.truth].clone()
+        baselines = {name: values[pairs.truth].clone() for name, values in site.baselines.items()}
+        for p, k in enumerate(order):
+            if (seen := pairs.seen.get(k)) is not None:
+                true[p] = seen.image
+                for name in ("ssim_prior", "ssim_class_mean", "ssim_nonmember", "ssim_coarse"):
+                    baselines[name][p] = seen.nulls.get(name, torch.nan)
+                baselines["psnr_prior"][p] = similarity.psnr(seen.image[None], self._prior)[0]
+        true = true.to(self._device)
         best = images[pairs.reconstruction].to(self._device)
-        baselines = {name: values[pairs.truth] for name, values in site.baselines.items()}
         learned = {}
         if self._perceptual is not None and min(true.shape[2:]) >= MIN_SIDE_PX:
             learned["lpips"] = self._perceptual(true, best)
@@ -211,6 +255,9 @@ class Evaluator:
                 self.gallery, site, truth.images, self._input
             ),
         }
+        # Where no other image of the kind is at hand.
+        bare = baselines["ssim_nonmember"].isnan()
+        baselines["ssim_coarse"] = torch.where(bare, nulls.ssim_of_coarse(truth.images), torch.nan)
         return _Site(truth, _numbered(items), baselines)
 
     @cached_property
@@ -219,9 +266,22 @@ class Evaluator:
         return build_gallery(self._datalists, self._input, self._embedding)
 
 
-def truth_picture(site: str, index: int) -> str:
-    """Where an audit directory keeps training image ``index`` of ``site``."""
-    return f"images/truth_{site}_{index}.png"
+def truth_picture(site: str, index: int, seen_in: Case | None = None) -> str:
+    """Where an audit directory keeps training image ``index`` of ``site``.
+
+    With ``seen_in``: as the network saw it, by what came back in that case.
+    """
+    as_seen = "" if seen_in is None else f"_seen_{seen_in.name}"
+    return f"images/truth_{site}_{index}{as_seen}.png"
+
+
+def _best(baselines: Mapping[str, Tensor]) -> Tensor:
+    """[M], the highest of the nulls that each truth has."""
+    known = [baselines[name] for name in _LISTED_NULLS]
+    return torch.stack(known).nan_to_num(-1.0).amax(0)
+
+
+_LISTED_NULLS = ("ssim_prior", "ssim_class_mean", "ssim_nonmember")
 
 
 def _bare_rows(
@@ -242,11 +302,16 @@ def _bare_rows(
             iterations=found.iterations,
             attempts=found.attempts,
             stuck=found.stuck,
-            losses=" ".join(f"{name}={value:.3g}" for name, value in found.losses.items()),
+            losses=_listed(found.losses),
+            start_losses=_listed(found.start_losses),
             picture=f"images/{case.name}_{k}.png",
         )
         for k in range(len(found.images))
     ]
+
+
+def _listed(losses: Mapping[str, float]) -> str:
+    return " ".join(f"{name}={value:.3g}" for name, value in losses.items())
 
 
 def _numbered(items: Sequence[Item]) -> list[int]:

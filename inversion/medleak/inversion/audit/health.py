@@ -3,13 +3,14 @@
 The easy case is the unprotected update of one plain local step on one image, from the very global
 model and with the settings, knowledge and device of the audit. The image is a made-up one, so that
 no truth is read. An attack that fails on it is broken, unsuited to the network, or starved of time:
-its failure on a protected update says nothing.
+its failure on a protected update says nothing. An easy case that is made as the site declares its
+input shares an error of the declaration, so that is checked against the update itself.
 """
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -50,7 +51,11 @@ class Health:
         ssim_prior: Of the prior and the image; None likewise.
         rdlv: See `medleak.inversion.measures.similarity.rdlv`.
         seconds: As the attack counts them.
-        why: What stopped the attack; empty where nothing did.
+        why: What stopped the attack, or voids the easy case; empty where nothing did.
+        losses: Final ones of the attack, by name: those of something that was found.
+        contradiction: What in the recorded update contradicts the declaration that the easy case
+            was made by (`medleak.inversion.evidence.declared_input`): it is not ``reached`` then,
+            as it shares the error.
     """
 
     reached: bool
@@ -60,11 +65,13 @@ class Health:
     rdlv: float | None = None
     seconds: float = 0.0
     why: str = ""
+    losses: Mapping[str, float] = field(default_factory=dict)
+    contradiction: str = ""
 
     @property
     def final(self) -> bool:
         """Whether trying again could change nothing: it ran, or ran out of its time."""
-        return not self.why or self.why.startswith(_LATE)
+        return not self.why or bool(self.contradiction) or self.why.startswith(_LATE)
 
 
 _LATE = "not finished within"
@@ -141,8 +148,13 @@ def stop_late(seconds: float = SECONDS, then: ProgressCallback | None = None) ->
     return follow
 
 
-def judge(round: int, found: Reconstruction, image: Tensor, prior: Tensor) -> Health:
-    """Compare ``found`` with the easy case's ``image``; all three have equal channels."""
+def judge(
+    round: int, found: Reconstruction, image: Tensor, prior: Tensor, contradiction: str = ""
+) -> Health:
+    """Compare ``found`` with the easy case's ``image``; all three have equal channels.
+
+    ``contradiction`` is what the recorded update says against the declaration behind the case.
+    """
     pairs = assign(found.images, image)
     of_prior = ssim(image, prior)
     value = float(rdlv(pairs.ssim, of_prior)[0])
@@ -150,12 +162,15 @@ def judge(round: int, found: Reconstruction, image: Tensor, prior: Tensor) -> He
     # An easy image that the prior has nothing in common with: RDLV is undefined, SSIM is not.
     reached = value >= REACHED if not math.isnan(value) else similar >= 0.5
     return Health(
-        reached=reached,
+        reached=reached and not contradiction,
         round=round,
         ssim=shortened(similar),
         ssim_prior=shortened(float(of_prior[0])),
         rdlv=None if math.isnan(value) else shortened(value),
         seconds=shortened(found.seconds),
+        why=contradiction,
+        losses={n: shortened(v) for n, v in found.losses.items() if math.isfinite(v)},
+        contradiction=contradiction,
     )
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from medleak.inversion.audit.panels import listed_picture
 from medleak.inversion.images.pictures import read_picture
 from medleak.inversion.measures import similarity
+from medleak.inversion.measures.seen import most_alike
 from medleak.inversion.results.rows import Row, read_rows, six_digits, write_rows
 
 
@@ -20,9 +22,10 @@ def finish(out: Path) -> list[Row]:
     """Fill in ``ssim_other`` of an audit directory's results.csv, from its own pictures.
 
     Each truth is compared with the reconstructions from the updates of the other sites in its cell:
-    of each site the one nearest to the truth, then the mean over the sites. Pictures have 8 bits,
-    which moves an SSIM by less than 0.001. To be called when an audit has ended, and again when
-    cases were added: the same directory gives the same figures however often it is called.
+    of each site the one nearest to the truth, then the mean over the sites. Where the network saw
+    the truth transformed, they go through the same search for a transformation. Pictures have 8
+    bits, which moves an SSIM by less than 0.001. To be called when an audit has ended, and again
+    when cases were added: the same directory gives the same figures however often it is called.
 
     Returns:
         All rows, as results.csv now has them.
@@ -63,6 +66,8 @@ def _finish_cell(out: Path, rows: Sequence[Row]) -> list[Row]:
 def _ssim_of_others(out: Path, row: Row, guesses: Mapping[str, Tensor]) -> float | None:
     if row.truth_picture is None:
         return None
+    if row.transformation is not None:
+        return _searched(out, listed_picture(row.truth_picture)[0], row.site, guesses)
     truth = read_picture(out / row.truth_picture)
     nearest = []
     for site, images in guesses.items():
@@ -72,3 +77,15 @@ def _ssim_of_others(out: Path, row: Row, guesses: Mapping[str, Tensor]) -> float
             nearest.append(same[errors.argmin()])
     others = torch.stack(nearest)
     return six_digits(similarity.ssim(truth.expand_as(others), others).mean())
+
+
+def _searched(
+    out: Path, truth_picture: str, site: str, guesses: Mapping[str, Tensor]
+) -> float | None:
+    truth = read_picture(out / truth_picture)
+    found = [
+        most_alike(truth, similarity.as_channels(images, len(truth)))
+        for name, images in guesses.items()
+        if name != site
+    ]
+    return six_digits(sum(found) / len(found))

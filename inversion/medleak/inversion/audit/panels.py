@@ -1,11 +1,13 @@
 """The pictures of an audit: attacks on their way, cases beside their truth, audits side by side."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from medleak.inversion.images.pictures import Tile, panel, read_picture, save_png, to_picture
 from medleak.inversion.images.truth import Truth
@@ -15,6 +17,7 @@ from medleak.inversion.results.rows import Row
 
 SHOWN = 8
 PRIOR_PICTURE = "images/prior.png"
+_SEEN = re.compile(r"_seen_.*(?=\.png$)")
 
 
 def keep_iterations(
@@ -47,22 +50,46 @@ def keep_iterations(
 
 
 def save_case(
-    out: Path, case: Case, rows: Sequence[Row], found: Reconstruction, truth: Truth | None
+    out: Path,
+    case: Case,
+    rows: Sequence[Row],
+    found: Reconstruction,
+    truth: Truth | None,
+    seen: Callable[[str], Tensor | None] = lambda _: None,
 ) -> None:
     """Write the bare reconstructions, the truths they stand for, and the case's panel.
+
+    Args:
+        out: Audit directory.
+        case: Its name is the panel's.
+        rows: Of the case.
+        found: What they are about.
+        truth: The listed images; None where they are not known.
+        seen: A row's ``truth_picture`` -> the image [C, H, W] as the network saw it; None where it
+            is the listed one. That one is written beside it.
 
     Raises:
         OSError: The disk refuses a file.
     """
     for row in rows:
         save_png(out / row.picture, to_picture(found.images[row.reconstruction]))
-        if truth is not None and row.truth_picture and not (out / row.truth_picture).exists():
-            index = int(Path(row.truth_picture).stem.rpartition("_")[2])
-            save_png(out / row.truth_picture, to_picture(truth.images[index]))
+        if truth is None or not row.truth_picture:
+            continue
+        listed, index = listed_picture(row.truth_picture)
+        if not (out / listed).exists():
+            save_png(out / listed, to_picture(truth.images[index]))
+        if (turned := seen(row.truth_picture)) is not None:
+            save_png(out / row.truth_picture, to_picture(turned))
     title = "reconstruction"
     if found.ending == "interrupted":
         title += f", interrupted after {found.iterations} iterations"
     save_png(out / "images" / f"{case.name}.png", side_by_side({title: (out, rows)}))
+
+
+def listed_picture(truth_picture: str) -> tuple[str, int]:
+    """The picture of the same truth as it is listed, and its place in the list."""
+    listed = _SEEN.sub("", truth_picture)
+    return listed, int(Path(listed).stem.rpartition("_")[2])
 
 
 def side_by_side(columns: Mapping[str, tuple[Path, Sequence[Row]]]) -> Image.Image:
@@ -97,9 +124,9 @@ def side_by_side(columns: Mapping[str, tuple[Path, Sequence[Row]]]) -> Image.Ima
 def _tiles(row: Row, out: Path, columns: Mapping[str, tuple[Path, Sequence[Row]]]) -> list[Tile]:
     tiles = [Tile("prior", read_picture(out / PRIOR_PICTURE), _similarity(row.ssim_prior))]
     if row.truth_picture is not None:
-        tiles.insert(
-            0, Tile("original", read_picture(out / row.truth_picture), row.truth_image or "")
-        )
+        title = "original" if row.transformation is None else "original as seen"
+        note = ", ".join(filter(None, (row.truth_image, row.transformation)))
+        tiles.insert(0, Tile(title, read_picture(out / row.truth_picture), note))
     for title, (folder, others) in columns.items():
         match = next((other for other in others if _same_image(other, row)), None)
         if match is not None:

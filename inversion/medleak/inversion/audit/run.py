@@ -205,7 +205,7 @@ def _measure(plan: Plan, case: Case, found: Reconstruction, evaluator: Evaluator
     truth = evaluator.truth(case.site)
     declared = read_info(plan.records, case.round, case.site).defences
     rows = evaluator.rows(case, found, declared)
-    save_case(plan.out, case, rows, found, truth)
+    save_case(plan.out, case, rows, found, truth, evaluator.seen)
     if found.ending == "interrupted":  # to be looked at, but not counted
         raise KeyboardInterrupt
     return rows

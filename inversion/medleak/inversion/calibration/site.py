@@ -14,9 +14,10 @@ from typing import Any
 
 from scipy import stats
 
-from medleak.inversion.audit.health import Health
+from medleak.inversion.audit.health import Health, key
 from medleak.inversion.calibration.search import Mechanism, least_protecting, stronger
 from medleak.inversion.results.case import NO_DEFENCE
+from medleak.inversion.results.found import found_by_losses
 from medleak.inversion.results.rows import Row, shortened
 
 FRESH = 1000
@@ -67,6 +68,9 @@ class TriedStrength:
         refused: Runs in which an attack found nothing left to match, counted as the prior itself
             (RDLV 0).
         fresh: Whether its seeds had no part in choosing the strength.
+        found: Runs in which the attack found something by its own losses
+            (`medleak.inversion.results.found`): where RDLV is at most 0 they match no listed image,
+            and the strength does not protect.
     """
 
     strength: float
@@ -81,6 +85,7 @@ class TriedStrength:
     images: int
     refused: int = 0
     fresh: bool = False
+    found: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +133,7 @@ def search_site(
     def probe(strength: float, used: Sequence[int], fresh: bool) -> Generator[Wanted, Found, bool]:
         found = yield Wanted(site=site, strength=strength, seeds=tuple(used))
         searched.append(_probe(strength, used, found, images, fresh))
-        return searched[-1].rdlv_upper95 <= margin
+        return searched[-1].rdlv_upper95 <= margin and not searched[-1].found
 
     whole = mechanism.whole
     candidates = least_protecting(mechanism.weak, mechanism.strong, tolerance, whole=whole)
@@ -220,6 +225,7 @@ def _probe(
                 images=len(own),
                 refused=0 if images is None else len(refused),
                 fresh=fresh,
+                found=_found_runs(rows, found.health.get(key(*attacker))),
             )
         )
     if not probes:
@@ -230,7 +236,13 @@ def _probe(
             else "there is no truth to compare with, or the prior has "
             "nothing in common with it, so there is no RDLV"
         )
-    return max(probes, key=lambda p: p.rdlv_upper95)
+    return max(probes, key=lambda p: (p.found > 0, p.rdlv_upper95))
+
+
+def _found_runs(rows: Sequence[Row], health: Health | None) -> int:
+    """Runs whose attack explained the update as well as it did the easy case."""
+    easy = None if health is None else dataclasses.asdict(health)
+    return len({row.case for row in rows if found_by_losses(row, easy)})
 
 
 def _informed_attack(row: Row) -> InformedAttack:
@@ -252,6 +264,11 @@ def _no_baseline(bare: TriedStrength, health: Mapping[str, Health], margin: floa
         return (
             f"inconclusive: no attack is in working order here ({why}), so its failure under a "
             "defence would prove nothing"
+        )
+    if bare.rdlv_upper95 <= margin and bare.found:
+        return (
+            "inconclusive: by its own losses the attack found images in the undefended update, and "
+            "they match no listed one; name the list that the site trained with"
         )
     if bare.rdlv_upper95 <= margin:
         return (

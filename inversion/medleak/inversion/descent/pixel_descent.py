@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -68,6 +68,7 @@ class Attempt:
     others: Sequence[Tensor]
     terms: Mapping[str, float]
     ending: Ending
+    start_terms: Mapping[str, float] = field(default_factory=dict)
 
 
 @full_precision()
@@ -97,6 +98,7 @@ def descend_pixels(
     optimizer = torch.optim.Adam(unknowns, lr=settings.lr)
     begin, budget = meter.seconds, max(meter.left, 1e-9)
     terms: LossTerms = {}
+    first: LossTerms = {}
     ending: Ending = "finished"
     try:
         for iteration in range(settings.iterations):
@@ -107,6 +109,7 @@ def descend_pixels(
                 break
             optimizer.param_groups[0]["lr"] = settings.lr * _decay(settings.decay, done)
             terms = objective(images, others, done)
+            first = first or terms
             loss = torch.stack(list(terms.values())).sum()
             gradients = torch.autograd.grad(loss, unknowns, allow_unused=True)
             for unknown, gradient in zip(unknowns, gradients, strict=True):
@@ -118,8 +121,8 @@ def descend_pixels(
                 raise DivergedError(f"The loss is {meter.history[-1]} at iteration {iteration}.")
     except KeyboardInterrupt:
         ending = "interrupted"
-    values = {name: float(term.detach()) for name, term in terms.items()}
-    return Attempt(images.detach(), [o.detach() for o in others], values, ending)
+    values, start_values = ({n: float(t.detach()) for n, t in of.items()} for of in (terms, first))
+    return Attempt(images.detach(), [o.detach() for o in others], values, ending, start_values)
 
 
 def best_attempt(
@@ -156,11 +159,12 @@ def best_attempt(
     if best is None:
         best = Attempt(fallback.clamp(0, 1), (), {"distance": math.inf}, "finished")
     else:
-        best = Attempt(best.images, best.others, {**best.terms, "distance": score}, best.ending)
+        best = replace(best, terms={**best.terms, "distance": score})
     return Reconstruction(
         images=best.images.float().cpu(),
         labels=None if score == math.inf else labels(best),
         losses=best.terms,
+        start_losses=best.start_terms,
         history=torch.tensor(meter.history),
         iterations=len(meter.history),
         seconds=meter.seconds,

@@ -95,6 +95,7 @@ class Search:
             images=finite.float().cpu(),
             labels=labels.cpu(),
             losses={"gradient": self.loss},
+            start_losses={"gradient": self.history[0]} if self.history else {},
             history=torch.tensor(self.history),
             iterations=len(self.history),
             seconds=self.seconds,

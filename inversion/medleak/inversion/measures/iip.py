@@ -14,7 +14,7 @@ both ways; after Yin et al. 2021, arXiv:2104.07586v1.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,9 +22,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medleak.inversion.measures.gallery import Gallery, unit_length
+from medleak.custom.data.transforms import load_images
+from medleak.custom.record import InputSpec
+from medleak.inversion.measures.gallery import Embed, Gallery, unit_length
+from medleak.inversion.measures.registration import compare, symmetries
 
 OTHER_CLASS = "-"
+
+RIVALS = 8
+"""Images most like a reconstruction that are transformed as suits them best, if its truth was."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +70,12 @@ class ChanceTest:
 
 
 def identify(
-    gallery: Gallery, site: str, features: Tensor, truths: Sequence[int], k: int = 1
+    gallery: Gallery,
+    site: str,
+    features: Tensor,
+    truths: Sequence[int],
+    k: int = 1,
+    seen: Mapping[int, Mapping[int, float]] | None = None,
 ) -> Identified:
     """Look the reconstructions of one case up in the gallery.
 
@@ -74,6 +85,7 @@ def identify(
         features: [P, D] of the reconstructions.
         truths: [P] places in the client's training list of the images they were assigned to.
         k: Neighbours, at least 1; all images where the gallery has fewer.
+        seen: Reconstruction to `seen_cosines`, where the network saw its truth transformed.
 
     Raises:
         ValueError: k is below 1, or the gallery has no features.
@@ -85,6 +97,9 @@ def identify(
             "The gallery has no features, so no neighbours: build it with an embedding network."
         )
     similarity = unit_length(features.cpu()) @ gallery.features.T
+    for p, cosines in (seen or {}).items():
+        for place, cosine in cosines.items():
+            similarity[p, place] = max(float(similarity[p, place]), cosine)
     nearest = similarity.topk(min(k, len(gallery)), dim=1).indices.tolist()
     places = [gallery.training[site][t] for t in truths]
     members, found = set(gallery.training[site]), set()
@@ -105,6 +120,61 @@ def identify(
         ],
         class_mates=[count[labels[place]] for place in places],
     )
+
+
+def seen_cosines(
+    gallery: Gallery,
+    embed: Embed,
+    site: str,
+    truth: int,
+    image: Tensor,
+    features: Tensor,
+    spec: InputSpec,
+) -> dict[int, float]:
+    """Cosines of a reconstruction with gallery images as a network may have seen them.
+
+    A truth that was flipped or cropped is looked for among images of which each may be flipped or
+    cropped as suits it best: the truth, and those most like the reconstruction as it is and under
+    flips and turns. To the others nothing is done, as they are the least like it.
+
+    Args:
+        gallery: With features.
+        embed: The network behind them.
+        site: The attacked client.
+        truth: Place in its training list of the image that the reconstruction was assigned to.
+        image: The reconstruction, [C, H, W].
+        features: [D], its own.
+        spec: Of the record's images.
+
+    Returns:
+        Place in the gallery to cosine.
+
+    Raises:
+        DataError: An image cannot be read.
+    """
+    if gallery.features is None:
+        return {}
+    versions = torch.stack([s.undone(image) for s in symmetries(*image.shape[-2:])])
+    of_versions = unit_length(embed(versions).cpu()) @ gallery.features.T
+    own = unit_length(features[None].cpu()) @ gallery.features.T
+    n = min(RIVALS, len(gallery))
+    chosen = {gallery.training[site][truth]}
+    for likeness in (own[0], of_versions.amax(0)):
+        chosen |= set(likeness.topk(n).indices.tolist())
+    places = sorted(chosen)
+    images, _ = load_images(
+        [gallery.items[place] for place in places],
+        spatial_size=spec.spatial_size,
+        channels=spec.channels,
+    )
+    seen = [_as_seen(listed, image) for listed in images]
+    cosines = unit_length(embed(torch.stack(seen)).cpu()) @ unit_length(features[None].cpu()).T
+    return dict(zip(places, cosines[:, 0].tolist(), strict=True))
+
+
+def _as_seen(listed: Tensor, image: Tensor) -> Tensor:
+    found = compare(listed, image).transformation
+    return listed if found is None else found(listed[None])[0]
 
 
 def chance_test(

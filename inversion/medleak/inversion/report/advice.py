@@ -35,9 +35,18 @@ def advice(audit: Audit, verdicts: Sequence[SiteVerdict]) -> list[Advice]:
         return [Advice(text="Audit again: nothing was attacked, so nothing can be said.")]
     found: list[Advice] = []
     calibrated = {c.site: c for c in audit.calibrations if c.strength is not None}
-    bad = [v for v in verdicts if v.light in (Light.LEAKS, Light.MAY_LEAK)]
+    bad = [v for v in verdicts if v.light in (Light.LEAKS, Light.FOUND, Light.MAY_LEAK)]
     if leaking := [v for v in verdicts if v.light is Light.LEAKS]:
         found.append(_stop(leaking))
+    if unlisted := [v.site for v in verdicts if v.light is Light.FOUND]:
+        found.append(
+            Advice(
+                text=f"Look at what came back of {names(unlisted)}: the attack found images, and "
+                "the list has none like them. Compare them with all that the site trained on, "
+                "and with what its augmentation makes of it, and audit again with the list of "
+                "that round (--truth). Until then count it as leaking."
+            )
+        )
     found += [_paste(calibrated[v.site]) for v in bad if v.site in calibrated][:_MOST]
     held = (_held(audit, v) for v in bad if v.site not in calibrated)
     found += list(itertools.islice(filter(None, held), _MOST))
@@ -102,6 +111,9 @@ def _remedy(audit: Audit, verdict: SiteVerdict) -> str:
     healthy = reached_easy_case(group, audit.health)
     if healthy is None:
         return "Audit again with the health check (without --no-health)."
+    entry = audit.health.get(f"{group.attack}|{group.knowledge}")
+    if isinstance(entry, Mapping) and entry.get("contradiction"):
+        return "Ask the site how it normalises its images, correct the record, and audit it again."
     if not healthy:
         return "Audit again with more time for the attack, or with another one."
     return "Audit again with a prior of public images of this kind (medleak prior)."
@@ -137,7 +149,7 @@ def _held(audit: Audit, verdict: SiteVerdict) -> Advice | None:
 def _at_most_a_guess(group: Group, audit: Audit) -> bool:
     """By its figures, and with nothing else by which the audit calls it a leak."""
     upper = group.figure("rdlv").upper95
-    leaks = light_of(group, audit.health)[0] is Light.LEAKS
+    leaks = light_of(group, audit.health)[0] in (Light.LEAKS, Light.FOUND)
     return upper is not None and upper <= 0 and not leaks
 
 

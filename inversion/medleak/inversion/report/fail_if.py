@@ -91,6 +91,8 @@ def failures(audit: Audit, condition: Condition) -> list[Failure]:
     """All groups that meet ``condition``, or where it is undefined: a gate must not let those by.
 
     Cases that could not be attacked count as undefined, and so does an audit without any group.
+    A group in which images were found that match no listed one is undefined whatever its figures:
+    they compare what came back with something that the network may never have seen.
     Rounds that meet it count too, so that none hides behind the mean of all; a round for which it
     is undefined does not, as the site's figures over all rounds decide there.
     """
@@ -137,6 +139,8 @@ def _meets(group: Group, condition: Condition) -> tuple[str, bool]:
 
     Undefined "or" true is true, undefined "and" false is false.
     """
+    if group.verdict is not None and group.verdict.kind == "found_not_identified":
+        return "undefined: images were found that match no listed one (found, not identified)", True
     undecided = ""
     for clause in condition:
         results = [(test, _value(group, test)) for test in clause]

@@ -16,6 +16,7 @@ class Light(enum.Enum):
     """Worst first. Each has a word, a shape and a colour, as a colour alone is not read by all."""
 
     LEAKS = "leaks"
+    FOUND = "found, not identified"
     MAY_LEAK = "may leak"
     NOT_KNOWN = "not known"
     NONE_FOUND = "no leak found"
@@ -31,6 +32,9 @@ RULES: Mapping[Light, str] = {
     f"image almost whole (SSIM of {ASR_THRESHOLD:g} or more); or images closer to their originals "
     "than the guess from public images and all other images that cannot have leaked, by more than "
     "chance; or pictures that single out the patient's own image among others.",
+    Light.FOUND: "The attack found images by its own losses, as it does on an easy case, but they "
+    "match no listed image, neither as it is nor flipped, turned, cropped or brightened as in "
+    "training. Something left the site; whose image it is, is not known.",
     Light.MAY_LEAK: "None of these, but the measurement does not exclude a leak: the upper 95 % "
     "bound of the mean RDLV is above 0.",
     Light.NOT_KNOWN: "Nothing can be said: no original to compare with, an undefined RDLV, an "
@@ -73,6 +77,8 @@ def light_of(group: Group, health: Mapping[str, object]) -> tuple[Light, str]:
     verdict = group.verdict
     if verdict is not None and verdict.kind == "leaks":
         return Light.LEAKS, _what_came_back(group)
+    if verdict is not None and verdict.kind == "found_not_identified":
+        return Light.FOUND, "images were found that match no listed one: look at the pictures"
     if not group.figure("ssim").defined:
         return Light.NOT_KNOWN, "no original to compare with: look at the pictures"
     if verdict is not None and verdict.kind == "no_leak_found":
@@ -181,6 +187,8 @@ def headline(verdicts: Sequence[SiteVerdict]) -> str:
     if leaking := sites.get(Light.LEAKS):
         rest = "leaks its patients' images" if len(leaking) == 1 else "leak their patients' images"
         return f"{_few(leaking, total)} {rest}."
+    if found := sites.get(Light.FOUND):
+        return f"Of {_few(found, total)} images were found that are on no list: count it as a leak."
     if may := sites.get(Light.MAY_LEAK):
         return f"{_few(may, total)} may leak: a leak is neither shown nor excluded."
     if len(sites.get(Light.NONE_FOUND, ())) == total:

@@ -31,6 +31,7 @@ NULLS = {
     "class_mean": "ssim_class_mean",
     "nonmember": "ssim_nonmember",
     "other": "ssim_other",
+    "coarse": "ssim_coarse",
 }
 SWEEP = tuple(round(0.5 + 0.05 * k, 2) for k in range(10))
 """Thresholds of the attack success rate."""

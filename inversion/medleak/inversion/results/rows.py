@@ -24,12 +24,17 @@ class Row:
         truth_image: Place in the site's datalist of the image that it was assigned to.
         patient: Number of that image's patient within the site, by first appearance; never an id.
         site_images: Training images of the site, attacked or not: the denominator of IIP.
+        transformation: What augmentation made of the truth before the network saw it, in words
+            (`medleak.inversion.measures.augmentation`): all figures below are then of the truth as
+            it was seen, and all nulls of the same search. None: as it is listed.
+        ssim_listed: SSIM with the truth as it is listed; None: no transformation was looked for.
         ssim: And `ssim_tmi`, `psnr` (dB), `mse`, `rdlv`: see
             `medleak.inversion.measures.similarity`.
         lpips: Learned perceptual distance; None: the extra is not installed, or not asked for.
         ssim_prior: SSIM of the same truth and the prior; `psnr_prior` likewise.
         ssim_class_mean: And `ssim_nonmember`, `ssim_other`: SSIM of the same truth with images that
-            the update cannot have leaked; see `medleak.inversion.measures.nulls`.
+            the update cannot have leaked, and `ssim_coarse`, of a coarse copy of it; see
+            `medleak.inversion.measures.nulls`.
         cosine: Of the embeddings of the reconstruction and the truth.
         iip_match: Whether the truth is among the nearest neighbours (IIP); None: not computed.
         iip_site_match: Whether a training image of the site is, and no reconstruction before this
@@ -44,6 +49,7 @@ class Row:
         attempts: Starts that the attack needed.
         stuck: The attack knows by its own loss that it failed.
         losses: Its final losses, ``name=value`` joined by spaces.
+        start_losses: Likewise, of the image that the attack started from.
         label: Class that the attack inferred.
         truth_label: Class of the truth image.
         picture: Bare reconstruction, relative to the audit directory.
@@ -61,6 +67,8 @@ class Row:
     truth_image: str | None = None
     patient: int | None = None
     site_images: int | None = None
+    transformation: str | None = None
+    ssim_listed: float | None = None
     ssim: float | None = None
     ssim_tmi: float | None = None
     psnr: float | None = None
@@ -72,6 +80,7 @@ class Row:
     ssim_class_mean: float | None = None
     ssim_nonmember: float | None = None
     ssim_other: float | None = None
+    ssim_coarse: float | None = None
     cosine: float | None = None
     iip_match: bool | None = None
     iip_site_match: bool | None = None
@@ -84,6 +93,7 @@ class Row:
     attempts: int
     stuck: bool
     losses: str
+    start_losses: str = ""
     label: int | None = None
     truth_label: int | None = None
     picture: str
@@ -105,8 +115,10 @@ _WHOLE = {"round", "seed", "reconstruction", "iterations", "attempts", "label", 
     "gallery",
 }
 _YES_NO = {"stuck", "iip_match", "iip_site_match"}
-_OPTIONAL_WORDS = {"truth_image", "truth_picture", "neighbours", "embedding"}
-_WORDS = {"site", "attack", "defence", "declared", "knowledge", "losses", "picture"}
+_OPTIONAL_WORDS = {"truth_image", "truth_picture", "neighbours", "embedding"} | {"transformation"}
+_WORDS = {"site", "attack", "defence", "declared", "knowledge", "losses", "picture"} | {
+    "start_losses"
+}
 
 
 def read_rows(path: Path) -> list[Row]:

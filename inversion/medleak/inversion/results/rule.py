@@ -6,16 +6,14 @@ from typing import Any
 
 from scipy.stats import binom
 
+from medleak.inversion.measures.seen import FAR
+from medleak.inversion.results.found import found_by_losses, parse
 from medleak.inversion.results.rows import Row
 from medleak.inversion.results.verdict import Kind, Verdict, extent_of
 
 MARGIN = 0.03
 """Near-identical attacks scatter by about 0.02 SSIM (measured on chest X-rays at 64 px): a lead
 below this over an image that cannot have leaked means nothing."""
-
-FAR = 0.15
-"""A lead over the nearest non-member that no chance explains: of 24,000 pairs of unrelated chest
-X-rays, skin and brain images at 64 px it was reached by neighbouring slices of one brain alone."""
 
 P_CHANCE = 0.01
 
@@ -24,8 +22,13 @@ RULE = (
     "the prior and every null (class mean, nearest non-member, another client's update); or more "
     "images lead by 0.03 in at least half of their runs than unrelated ones would by chance (p <= "
     "0.01; an unrelated image beats all G non-members with probability 1 / (G + 1), the best of N "
-    "with N / (G + N); without a gallery one lead over the prior suffices); or RDLV and the lead "
-    "over every null are above 0 by their lower 95 % bounds over patients; or IIP has p <= 0.01. "
+    "with N / (G + N), and twice that where transformations of the truth were looked for; without "
+    "a gallery one lead over the prior suffices, but of an attack that was stuck, or whose losses "
+    "are not those of something found, only one over a copy of the truth of 12 x 12 cells too); or "
+    "RDLV and the lead over every null are above 0 by their lower 95 % bounds over patients; or "
+    "IIP has p <= 0.01. A truth that the network saw transformed is compared as it was seen, and "
+    "so is every null. found, not identified: no leak, but every loss of the attack ended nearer "
+    "(in logarithms) to where it ended on the easy case than to that of the prior on this update. "
     "no leak found: none of these, RDLV at most 0 by its upper 95 % bound (by its value where "
     "there is one image in one run), and the attack, knowing the same, recovered an easy case and "
     "was stuck neither here nor, where it was tried, on the same update without a defence. "
@@ -67,9 +70,12 @@ def _judged(
     lost_undefended: bool,
 ) -> tuple[Kind, list[str]]:
     if figures["ssim"] is None or figures["ssim_prior"] is None:
-        return "not_measured", ["no truth to compare with", "look at the pictures"]
-    if leaks := _leaks(rows, figures):
-        return "leaks", [*leaks, f"best SSIM {figures['ssim']['max']:.2f}"]
+        found = _found(rows, health)[:1]
+        return "not_measured", ["no truth to compare with", *found, "look at the pictures"]
+    if leaks := _leaks(rows, figures, health):
+        return "leaks", [*leaks, *_as_seen(rows), f"best SSIM {figures['ssim']['max']:.2f}"]
+    if found := _found(rows, health):
+        return "found_not_identified", found
     doubts = _doubts(rows, figures, health, lost_undefended=lost_undefended)
     if doubts or health is None:
         return "inconclusive", doubts
@@ -77,10 +83,48 @@ def _judged(
     return "no_leak_found", [f"RDLV {_bound(figures['rdlv'])}", healthy]
 
 
-def _leaks(rows: Sequence[Row], figures: Mapping[str, Any]) -> list[str]:
+def _found(rows: Sequence[Row], health: Mapping[str, Any] | None) -> list[str]:
+    """What the attack's own losses say of the cases in which it found something."""
+    cases = {row.case: row for row in rows}
+    found = [row for row in cases.values() if found_by_losses(row, health)]
+    if not found or health is None:
+        return []
+    first, easy = found[0], health["losses"]
+    start = parse(first.start_losses)
+    levels = ", ".join(
+        f"{name} {value:.2g}, easy case {easy[name]:.2g}, prior {start[name]:.2g}"
+        for name, value in parse(first.losses).items()
+        if name in easy and name in start
+    )
+    many = "" if len(cases) == 1 else f" in {len(found)} of {len(cases)} runs"
+    return [
+        f"by its own losses the attack found images{many} ({levels})",
+        "they match no listed image, as it is or under a usual augmentation",
+        "is the list that of this site, and of this round?",
+    ]
+
+
+def _as_seen(rows: Sequence[Row]) -> list[str]:
+    """How the network saw the images that came back, where it did not see them as listed."""
+    how = Counter(row.transformation for row in rows if row.transformation is not None)
+    if not how:
+        return []
+    (most, _), *others = how.most_common()
+    more = f", and {len(others)} other ways" if others else ""
+    return [f"{how.total()} of {len(rows)} as the network saw them: {most}{more}"]
+
+
+def _doubtful(row: Row, health: Mapping[str, Any] | None) -> bool:
+    """Whether the attack itself says that it did not get there, so that the prior is no rival."""
+    return row.stuck or found_by_losses(row, health) is False
+
+
+def _leaks(
+    rows: Sequence[Row], figures: Mapping[str, Any], health: Mapping[str, Any] | None
+) -> list[str]:
     n, asr, iip = figures["ssim"]["n"], figures["asr"], figures["iip"]
     found = []
-    if ahead := _ahead_of_chance(rows):
+    if ahead := _ahead_of_chance(rows, health):
         found.append(
             f"{ahead} of {n} reconstructions are closer to the image than the prior"
             + ("" if not _other_nulls(figures) else " and every null")
@@ -88,7 +132,11 @@ def _leaks(rows: Sequence[Row], figures: Mapping[str, Any]) -> list[str]:
     if won := sum((r.ssim or 0) >= asr["threshold"] and _beats_prior(r) for r in rows):
         found.append(f"{won} of {n} reconstructions have SSIM >= {asr['threshold']}")
     # One image that resembles a blurred guess does so in all its runs: patients have to agree.
-    sound = figures["over"] == "patients" or not _other_nulls(figures)
+    # Without them there is the prior alone, which a failed attack may beat by being less wrong.
+    if _other_nulls(figures):
+        sound = figures["over"] == "patients"
+    else:
+        sound = not any(_doubtful(row, health) for row in rows)
     if not found and sound and _above_zero(figures["rdlv"]) and _ahead_of_nulls(figures):
         found.append(f"RDLV {figures['rdlv']['mean']:+.2f}, above 0 by its lower 95 % bound")
     if iip and iip["matches"] and iip["p"] <= P_CHANCE:
@@ -104,7 +152,7 @@ def _doubts(
     lost_undefended: bool,
 ) -> list[str]:
     rdlv, doubts = figures["rdlv"], []
-    if lucky := sum((_lead(row) or 0) > MARGIN for row in rows):
+    if lucky := sum((_lead(row, health) or 0) > MARGIN for row in rows):
         doubts.append(
             f"{lucky} of {figures['ssim']['n']} reconstructions are closer to the image than all "
             "that cannot have leaked, which may be chance: give more clients' lists, or images"
@@ -127,6 +175,10 @@ def _doubts(
             "the attack's health was not checked on an easy case, so this is no evidence of "
             "protection"
         )
+    elif health.get("contradiction"):
+        doubts.append(
+            f"the easy case shares an error of the declaration: {health['contradiction']}"
+        )
     elif not health["reached"]:
         doubts.append(
             f"the attack did not recover an easy case (SSIM {health['ssim']:.2f}), so its failure "
@@ -135,9 +187,9 @@ def _doubts(
     return doubts
 
 
-def _ahead_of_chance(rows: Sequence[Row]) -> int:
+def _ahead_of_chance(rows: Sequence[Row], health: Mapping[str, Any] | None) -> int:
     """Rows that lead over all they are compared with; 0 if chance may have put them there."""
-    leads = {k: lead for k, row in enumerate(rows) if (lead := _lead(row)) is not None}
+    leads = {k: lead for k, row in enumerate(rows) if (lead := _lead(row, health)) is not None}
     ahead = sum(lead > MARGIN for lead in leads.values())
     compared = {k: row for k in leads if (row := rows[k]).ssim_nonmember is not None}
     if any(leads[k] > (FAR if k in compared else MARGIN) for k in leads):
@@ -159,9 +211,11 @@ def _ahead_of_chance(rows: Sequence[Row]) -> int:
     return ahead if leading and binom.sf(leading - 1, len(images), chance) <= P_CHANCE else 0
 
 
-def _lead(row: Row) -> float | None:
+def _lead(row: Row, health: Mapping[str, Any] | None) -> float | None:
     """SSIM of a reconstruction less the best of what it is compared with."""
-    nulls = (row.ssim_prior, row.ssim_class_mean, row.ssim_nonmember, row.ssim_other)
+    nulls = [row.ssim_prior, row.ssim_class_mean, row.ssim_nonmember, row.ssim_other]
+    if row.transformation is not None or _doubtful(row, health):
+        nulls.append(row.ssim_coarse)
     known = [value for value in nulls if value is not None]
     return row.ssim - max(known) if row.ssim is not None and known else None
 
@@ -179,7 +233,8 @@ def _chance(row: Row, rivals: int) -> float:
     """
     if row.gallery is None or row.site_images is None:
         return 1.0
-    return rivals / (max(0, row.gallery - row.site_images) + rivals)
+    ways = 1 if row.ssim_listed is None else 2  # as it is listed, or as it may have been seen
+    return min(1.0, ways * rivals / (max(0, row.gallery - row.site_images) + rivals))
 
 
 def _above_zero(figure: Mapping[str, Any] | None) -> bool:

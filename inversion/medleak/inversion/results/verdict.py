@@ -6,9 +6,12 @@ from typing import Any, Literal, get_args
 
 from medleak.custom.intervals import FEW_CLUSTERS
 
-Kind = Literal["leaks", "inconclusive", "not_measured", "no_leak_found"]
+Kind = Literal["leaks", "found_not_identified", "inconclusive", "not_measured", "no_leak_found"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """Worst first."""
+
+FOUND = "found, not identified"
+"""How `Verdict` begins where something was found that no list has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,8 @@ class Verdict:
     Attributes:
         kind: ``no_leak_found`` needs every check to have passed. What was not examined
             (``not_measured``) and what is not known (``inconclusive``) are kinds of their own.
+            ``found_not_identified``: by its own losses the attack found something, and it is on no
+            list: the truth list is not what the network saw, or is not this site's.
         reasons: Clauses: what came back, what is doubtful, or by what nothing was found.
         attack: Against which it holds; ``knowledge``: of the attacker.
         extent: None: not said, as in the sentence of an older summary.
@@ -76,6 +81,8 @@ class Verdict:
         extent = "" if self.extent is None else f"; {self.extent}"
         if self.kind == "no_leak_found":
             return f"no leak found {by} ({why}{extent})"
+        if self.kind == "found_not_identified":
+            return f"{FOUND}: {why} ({by}{extent})"
         if self.kind == "not_measured":  # no interval: how many there are says nothing
             return f"not measured: {why} ({by})"
         return f"{self.kind}: {why} ({by}{extent})"
@@ -138,6 +145,8 @@ def _of_sentence(group: Mapping[str, Any]) -> Verdict | None:
         return _verdict(group, "no_leak_found", ())
     word, _, rest = text.partition(":")
     kind: Kind | None = next((k for k in KINDS if word == k.replace("_", " ")), None)
+    if word == FOUND:
+        kind = "found_not_identified"
     # Behind the last bracket stand attack and extent.
     why = rest.rpartition(" (")[0].strip() or rest.strip()
     return None if kind is None else _verdict(group, kind, (why,))

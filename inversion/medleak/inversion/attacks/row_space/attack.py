@@ -241,8 +241,8 @@ def _start(
 
     No grain: what the first layers hardly see stays in the image as it was put there.
     """
-    shape = (observation.n_images, observation.image_channels, *observation.spatial_size)
-    start = torch.full(shape, 0.5) if prior is None else prior.cpu().expand(shape).clone()
+    start = _flat(observation, prior).cpu()
+    shape = start.shape
     if again or shape[0] > 1:
         height, width = shape[2:]
         coarse = (*shape[:2], max(1, height // 8), max(1, width // 8))
@@ -308,6 +308,17 @@ def _span_noise(rounds: Rounds) -> float:
     return 2 * max((s.space.noise for s in rounds.spans.values()), default=0.0)
 
 
+def _flat(observation: Observation, prior: Tensor | None) -> Tensor:
+    """What everybody has: the prior for each image, or gray."""
+    shape = (observation.n_images, observation.image_channels, *observation.spatial_size)
+    known = torch.full(shape, 0.5) if prior is None else prior.cpu().expand(shape).clone()
+    return known.to(observation.device)
+
+
+def _named(judged: Terms) -> dict[str, float]:
+    return {"statistics": float(judged.statistics), "span": float(judged.span)}
+
+
 def _report(
     observation: Observation,
     rounds: Rounds,
@@ -323,7 +334,8 @@ def _report(
     return Reconstruction(
         images=images.cpu(),
         labels=read_labels(observation, images, rounds.steps),
-        losses={"statistics": float(best.terms.statistics), "span": float(best.terms.span)},
+        losses=_named(best.terms),
+        start_losses=_named(_judged(rounds, _flat(observation, prior))),
         history=torch.tensor(meter.history),
         iterations=len(meter.history),
         seconds=meter.seconds,

@@ -104,6 +104,8 @@ def _print_health(found: Mapping[str, Any], asked: "set[tuple[str, str]]", wante
         if health is None:
             why = "not recorded" if wanted else "not run (--no-health)"
             typer.echo(f"{what} {why}; a failure of this attack is no sign of safety.")
+        elif health["contradiction"]:
+            typer.echo(f"{what} proves nothing, as it shares an error: {health['contradiction']}.")
         elif not health["reached"]:
             why = health["why"] or f"SSIM {health['ssim']:.2f}, prior {health['ssim_prior']:.2f}"
             typer.echo(f"{what} not inverted ({why}); its failures here say nothing.")
@@ -154,7 +156,8 @@ def _figures(outcome: "Outcome") -> dict[str, str]:
     """One line of the table."""
     rows, case = outcome.rows, outcome.case
     ssim = [r.ssim for r in rows]
-    notes = ("stuck" if rows[0].stuck else "", "kept" if outcome.kept else "")
+    seen = {r.transformation for r in rows if r.transformation is not None}
+    notes = ("stuck" if rows[0].stuck else "", "kept" if outcome.kept else "", _seen(seen))
     return {
         "round": str(case.round),
         "site": case.site,
@@ -170,6 +173,12 @@ def _figures(outcome: "Outcome") -> dict[str, str]:
         "CPU s": f"{rows[0].seconds:.1f}",
         "note": " ".join(filter(None, notes)),
     }
+
+
+def _seen(transformations: "set[str]") -> str:
+    """How the network saw what came back, where it did not see it as listed."""
+    (words,) = transformations if len(transformations) == 1 else ("transformed",)
+    return words if transformations else ""
 
 
 def _mean(values: Sequence[float | None]) -> str:

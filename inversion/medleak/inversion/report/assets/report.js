@@ -157,7 +157,7 @@
     $("slide-iteration").setAttribute("aria-valuetext", $("say-iteration").textContent);
     const name = cut(site, 40);
     const original = frame[ORIGINAL];
-    if (original !== null && revealed) tiles.push(tile("Original", image(original, `original of ${name}`)));
+    if (original !== null && revealed) tiles.push(tile("Original", image(original, `original of ${name}`), value(frame, "transformation") ?? ""));
     else if (original !== null) tiles.push(tile("Original", hiddenOriginal()));
     if (priors[last] !== null) tiles.push(tile("Guess", image(priors[last], "guess from public images"), value(frame, "ssim_prior") === null ? "" : `similarity ${number(value(frame, "ssim_prior"))}`));
     if (before && before[PICTURE] !== null) tiles.push(tile("Rebuilt, before", image(before[PICTURE], `image of ${name} rebuilt in the first audit`), note(before)));

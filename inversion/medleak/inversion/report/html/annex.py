@@ -88,6 +88,8 @@ def _threat(audit: Audit, group: Group) -> Threat:
     }[reached]
     if isinstance(score, int | float):
         health += f" (SSIM {score:.2f})"
+    if isinstance(against := entry.get("contradiction"), str) and against:
+        health = f"void: {short(against, 400)}; the easy case shares that error"
     knows, lacks = wording.knew(audit, group.knowledge)
     return Threat(
         attacker=group.attack,
