@@ -162,10 +162,11 @@ def seen_cosines(
     for likeness in (own[0], of_versions.amax(0)):
         chosen |= set(likeness.topk(n).indices.tolist())
     places = sorted(chosen)
+    size, channels = spec.picture()
     images, _ = load_images(
         [gallery.items[place] for place in places],
-        spatial_size=spec.spatial_size,
-        channels=spec.channels,
+        spatial_size=size,
+        channels=channels,
     )
     seen = [_as_seen(listed, image) for listed in images]
     cosines = unit_length(embed(torch.stack(seen)).cpu()) @ unit_length(features[None].cpu()).T

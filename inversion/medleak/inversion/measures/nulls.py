@@ -108,15 +108,15 @@ def searched(
     others = [place for place in range(len(gallery)) if place not in members]
     if not others:
         return found
-    channels = len(truth)
+    size, channels = spec.picture()
     thumbnails = gallery.thumbnails[others].unflatten(1, (channels, THUMBNAIL_PX, THUMBNAIL_PX))
     starts = coarse(truth, thumbnails)
     likeness = torch.tensor([s[0].correlation if s else -1.0 for s in starts])
     nearest = likeness.topk(min(NEAREST_SEARCHED, len(others))).indices.tolist()
     images, _ = load_images(
         [gallery.items[others[i]] for i in nearest],
-        spatial_size=spec.spatial_size,
-        channels=spec.channels,
+        spatial_size=size,
+        channels=channels,
     )
     found["ssim_nonmember"] = max(compare(truth, image).ssim for image in images)
     return found
