@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _STANDARD_UID = "1.2.840.10008."
 _LONGEST = 4096  # characters of one value; the rest of a longer one is text beside the point
 _MOST = 64  # values of one attribute
+_DEFERRED = 65536  # bytes
+_PIXELS = 0x7FE0
 _SILENT = {"DS", "IS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD", "AS", "CS", "AT"}
 _BINARY = {"OB", "OW", "OF", "OD", "OL", "OV", "UN"}
 _TEXTS = {"ST", "LT", "UT"}
@@ -48,7 +50,8 @@ def values_of(path: Path) -> Iterator[Value]:
     from pydicom import dcmread
 
     with quiet("pydicom"):
-        header = dcmread(path, stop_before_pixels=True, force=True)
+        # All of it, as private groups may follow the pixels; large values stay in the file.
+        header = dcmread(path, defer_size=_DEFERRED, force=True)
         meta = getattr(header, "file_meta", None)
         found = [*_values(header, "", None)]
         found += [] if meta is None else [*_values(meta, "", None)]
@@ -64,6 +67,8 @@ def annex_e() -> frozenset[int]:
 
 def _values(dataset: "Dataset", above: str, kind_above: Kind | None) -> Iterator[Value]:
     for tag in list(dataset.keys()):
+        if tag.group == _PIXELS:
+            continue
         try:
             element = dataset[tag]
         except Exception:  # a value that pydicom cannot read: its bytes are compared instead
@@ -89,7 +94,9 @@ def _kind(element: "DataElement", above: Kind | None) -> Kind | None:
         return "person"
     private = element.tag.is_private
     listed = int(element.tag) in annex_e() or private or element.tag.group >> 8 == 0x60
-    if element.VR in _SILENT or not (listed or above is not None):
+    if not (listed or above is not None):
+        return None
+    if element.VR in _SILENT and not (private and element.VR in ("IS", "CS")):
         return None
     if element.VR in ("DA", "DT", "TM"):
         return "moment"

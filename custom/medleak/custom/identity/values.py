@@ -68,8 +68,9 @@ def _is_person(
         return True
     words = dict.fromkeys([*family, *rest])
     for first, second in itertools.permutations(words, 2):
-        if len(first + second) >= 6 and first + second in joined:
-            return not (_is_common(first) and _is_common(second))
+        telling = any(_long_enough(w) and not _is_common(w) for w in (first, second))
+        if telling and _size(first + second) >= 6 and first + second in joined:
+            return True
     initials = {w[0] for w in rest}
     for word in family:
         combined = {f"{i}{word}" for i in initials} | {f"{word}{i}" for i in initials}
@@ -105,7 +106,7 @@ def _identifier(text: str, name: str, own: bool) -> bool:
 
 def _identifies(theirs: tuple[str, ...], ours: tuple[str, ...]) -> bool:
     value, joined = "".join(theirs), "".join(ours)
-    if not _long_enough(value) or all(map(_is_common, (value, *theirs))) or _is_common(value):
+    if not _long_enough(value) or _is_common(value) or all(map(_is_common, theirs)):
         return False
     runs = {"".join(ours[i:j]) for i in range(len(ours)) for j in range(i + 1, len(ours) + 1)}
     if value in runs or (len(value) >= _INSIDE and forms.digits(value) and value in joined):
@@ -131,7 +132,7 @@ def _prose(text: str, name: str, own: bool) -> bool:
     del own
     joined, whole = forms.plain(name), forms.plain(text)
     if len(whole) >= _WHOLE and whole in joined:
-        return True
+        return not all(all(map(_is_common, words)) for words in forms.forms(text))
     if len(joined) > _INSIDE and forms.digits(joined) >= _NUMBER and joined in whole:
         return not _is_common(joined)
     for words in forms.forms(text):
@@ -166,8 +167,13 @@ _MATCHES: Mapping[Kind, Callable[[str, str, bool], bool]] = {
 
 
 def _long_enough(word: str) -> bool:
-    """Three letters of an alphabet, two of a script whose signs are words or syllables."""
-    return len(word) >= _LEAST or (len(word) == 2 and all(ord(c) > 0x2E7F for c in word))
+    """Three letters of an alphabet, or two signs of a script in which they are words."""
+    return len(word) > 1 and _size(word) >= _LEAST
+
+
+def _size(word: str) -> int:
+    """Letters; a sign that is a word or syllable counts as three."""
+    return sum(3 if ord(c) > 0x2E7F else 1 for c in word)
 
 
 def _is_common(word: str) -> bool:
