@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from medleak.custom.data.datalist import DataError
-from medleak.custom.data.dicom import decode_dicom, dicom_files, is_dicom, names_patient
-from medleak.custom.datasets.convert import dicom_pictures
+from medleak.custom.data.dicom import decode_dicom, is_dicom
 
 pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
 
@@ -184,38 +183,6 @@ def test_the_patient_is_told_apart_but_a_file_without_one_has_none(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "named"),
-    [
-        ("MRN-0815", True),
-        ("study of mrn0815", True),
-        ("Doe", True),
-        ("DOE_JANE_1970", True),
-        ("jane doe", True),
-        ("normal", False),
-        ("doerr", False),
-        ("MRN-08", False),
-    ],
-)
-def test_a_name_is_told_to_be_the_patients_by_id_or_name(tmp_path, name, named):
-    assert names_patient(write(tmp_path / "x.dcm"), name) is named
-
-
-@pytest.mark.parametrize("header", [{"PatientName": "NORMAL^001"}, {"PatientName": ""}])
-def test_a_class_is_not_taken_for_a_pseudonym(tmp_path, header):
-    path = write(tmp_path / "x.dcm", PatientID="normal-001", **header)
-    assert not names_patient(path, "normal")
-
-
-def test_a_folder_a_patient_is_not_a_folder_a_class(tmp_path):
-    for name, identity in (("Doe Jane", "1"), ("Roe Rick", "2")):
-        caret = name.replace(" ", "^")
-        write(tmp_path / name / "x.dcm", PatientID=identity, PatientName=caret)
-    with pytest.raises(DataError, match="is named after a patient") as caught:
-        list(dicom_pictures(tmp_path))
-    assert "Doe" not in caught.value.for_log()
-
-
-@pytest.mark.parametrize(
     ("header", "sound", "damaged"),
     [
         ({"NumberOfFrames": "1 "}, b"IS\x02\x001 ", b"IS\x02\x00Do"),
@@ -263,15 +230,26 @@ def test_a_report_without_pixels_is_refused(tmp_path):
 def test_a_file_that_only_claims_to_be_dicom_is_refused(tmp_path):
     (tmp_path / "x.dcm").write_bytes(b"patient: Jane Doe")
     assert "holds no DICOM" in refusal(tmp_path / "x.dcm")
-    assert list(dicom_files(tmp_path)) == [tmp_path / "x.dcm"]
 
 
-def test_files_are_found_by_content_at_any_depth_and_hidden_ones_are_not(tmp_path):
-    for name in ("b/IM0001", "a/x.dcm", ".trash/y.dcm"):
-        write(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("DICM")
-    assert not is_dicom(tmp_path / "notes.txt")
-    assert [p.name for p in dicom_files(tmp_path)] == ["x.dcm", "IM0001"]
+def test_a_data_set_without_a_preamble_is_read_as_the_same_image(tmp_path):
+    path = write(tmp_path / "x")
+    dataset = pydicom.dcmread(path)
+    del dataset.file_meta, dataset.preamble
+    for implicit in (True, False):
+        bare = tmp_path / f"implicit {implicit}"
+        dataset.save_as(bare, implicit_vr=implicit, little_endian=True)
+        assert bare.read_bytes()[128:132] != b"DICM"
+        assert is_dicom(bare)
+        np.testing.assert_array_equal(shown(bare), expected(RAMP, 0, 4095))
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x08\0", b"\x08\0\x05\0CS\x02\0IS", bytes(200), b"\0\x08" * 99]
+)
+def test_what_only_begins_as_a_data_set_does_is_none(tmp_path, content):
+    (tmp_path / "x").write_bytes(content)
+    assert not is_dicom(tmp_path / "x")
 
 
 def test_a_missing_extra_is_said_with_the_command_that_installs_it(tmp_path, monkeypatch):

@@ -47,7 +47,8 @@ def test_sixteen_bit_images_are_rewritten_by_the_window(tmp_path):
     values = np.linspace(0, 4095, 16).astype(np.uint16).reshape(4, 4)
     Image.fromarray(values).save(tmp_path / "in" / "a" / "0007_001.png")
     Image.fromarray(flat(90)).save(tmp_path / "in" / "a" / "0007_002.png")
-    write_pictures(windowed_pictures(tmp_path / "in", (0, 4095)), tmp_path / "out")
+    found, classes = read_folders(tmp_path / "in")
+    write_pictures(windowed_pictures(found, classes, tmp_path / "in", (0, 4095)), tmp_path / "out")
     items, _ = read_folders(tmp_path / "out")
     assert {i.patient for i in items} == {"p00000"}
     np.testing.assert_array_equal(
@@ -59,7 +60,7 @@ def test_a_window_on_colour_is_refused(tmp_path):
     (tmp_path / "a").mkdir()
     Image.new("RGB", (4, 4)).save(tmp_path / "a" / "x.png")
     with pytest.raises(DataError, match="a window is for gray"):
-        list(windowed_pictures(tmp_path, (0, 255)))
+        list(windowed_pictures(*read_folders(tmp_path), tmp_path, (0, 255)))
 
 
 def test_a_folder_without_dicom_is_refused(tmp_path):

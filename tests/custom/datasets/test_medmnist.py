@@ -10,7 +10,7 @@ from medleak.custom.data.datalist import DataError, patient_of, read_folders
 from medleak.custom.datasets.convert import (
     write_pictures,
 )
-from medleak.custom.datasets.medmnist import SIZES, SUBSETS, download, find, pictures
+from medleak.custom.datasets.medmnist import SIZES, SUBSETS, download, find, pictures, side_of
 
 
 def flat(value):
@@ -116,3 +116,27 @@ def test_what_medmnist_does_not_have_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "medmnist", None)
     with pytest.raises(DataError, match=r"medleak\[medmnist\]"):
         download("pneumoniamnist", 64, tmp_path)
+
+
+def test_the_size_is_the_files_own(tmp_path):
+    assert side_of(npz(tmp_path / "x.npz", "retinamnist"), find("retinamnist")) == 64
+    odd = npz(tmp_path / "y.npz", "retinamnist", val_images=np.zeros((3, 28, 28, 3), np.uint8))
+    with pytest.raises(DataError, match="square ones of one size"):
+        side_of(odd, find("retinamnist"))
+    (tmp_path / "z.npz").write_bytes(b"PK")
+    with pytest.raises(DataError, match="is no MedMNIST file"):
+        side_of(tmp_path / "z.npz", find("retinamnist"))
+
+
+def test_half_a_download_is_not_taken_for_the_set_afterwards(tmp_path, monkeypatch):
+    medmnist = pytest.importorskip("medmnist", reason="the extra medmnist is not installed")
+
+    def cut(*, root, **rest):
+        (tmp_path / root / "pneumoniamnist_64.npz").write_bytes(b"PK")
+        raise OSError("connection lost")
+
+    monkeypatch.setattr(medmnist, "PneumoniaMNIST", cut)
+    for _ in range(2):
+        with pytest.raises(DataError, match="could not be downloaded"):
+            download("pneumoniamnist", 64, tmp_path / "new")
+        assert not (tmp_path / "new").exists()

@@ -13,6 +13,12 @@ from typing import Any
 
 from medleak.custom.atomic import write_atomic
 from medleak.custom.data.data_error import DataError
+from medleak.custom.data.folders.names import left_out
+from medleak.custom.data.folders.recognition import (
+    refuse_masks,
+    refuse_other_layouts,
+    refuse_patient_folders,
+)
 from medleak.custom.data.image_files import IMAGE_KINDS, find_images, open_image, sub_folders
 
 __all__ = [
@@ -20,10 +26,12 @@ __all__ = [
     "PATIENT_PATTERN",
     "SECTIONS",
     "DataError",
+    "Datalist",
     "Item",
     "load_datalist",
     "open_image",
     "patient_of",
+    "read_datalist",
     "read_folders",
     "read_images",
     "save_datalist",
@@ -35,6 +43,13 @@ PATIENT_PATTERN = r"(p?\d+)_(?:\d{1,4}|left|right)"
 DATALIST = "datalist.json"
 """In the run directory of a site: its training, validation and test images. It never leaves it."""
 SECTIONS = ("training", "validation", "test")
+# As MONAI's and NVFlare's examples call it; what else people write is refused with the right name.
+_ALIASES = {"testing": "test"}
+_RIGHT_NAMES = {
+    **dict.fromkeys(("train", "trainset", "tr"), "training"),
+    **dict.fromkeys(("val", "valid", "valset", "dev"), "validation"),
+    **dict.fromkeys(("tests", "testset", "evaluation", "eval", "holdout"), "test"),
+}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,6 +63,14 @@ class Item:
     label: int
     patient: str
     mask: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Datalist:
+    """What a datalist holds: the items of each section, and what of it was not read, by reason."""
+
+    lists: dict[str, list[Item]]
+    left_out: Mapping[str, int]
 
 
 def patient_of(image: str, pattern: str = PATIENT_PATTERN) -> str:
@@ -77,23 +100,32 @@ def read_folders(
     data_root: str | Path,
     classes: Sequence[str] | None = None,
     patient_pattern: str = PATIENT_PATTERN,
+    *,
+    told: bool = False,
+    patients_told: bool = False,
+    leave_out: Sequence[str] = (),
 ) -> tuple[list[Item], tuple[str, ...]]:
     """The images of a folder-per-class set, sorted by name, and the class names in label order.
 
     A class folder may have sub-folders. What is an image is told by its first bytes, whatever it is
-    called; hidden files and files that neither are nor claim to be images are passed over.
+    called; hidden files and files that neither are nor claim to be images are passed over. What
+    looks like another arrangement (the parts of a split, masks, patients) is refused.
 
     Args:
         data_root: Folder with one sub-folder a class.
         classes: Class folders to use; label k is the k-th of them. None: all, sorted.
         patient_pattern: See `patient_of`.
+        told: The user says that each sub-folder is a class, whatever it looks like.
+        patients_told: The user says what a patient is, so that sub-folders of classes are none.
+        leave_out: Patterns of names of folders and files that are no part of the set.
 
     Returns:
         Items, images relative to ``data_root`` with forward slashes, and the class names.
 
     Raises:
         DataError: The root or a class is missing or empty, a file with an image's suffix holds no
-            image, a folder links back into itself, or something cannot be read.
+            image, a folder links back into itself, something cannot be read, or as
+            `folders.recognition.refuse_other_layouts`.
     """
     root = Path(data_root)
     if not root.is_dir():
@@ -102,12 +134,13 @@ def read_folders(
             f"data_root {str(root)!r} {what}: there are no images to read. Name a folder with one "
             "sub-folder a class."
         )
-    found = sub_folders(root)
+    found = [name for name in sub_folders(root) if not left_out(name, leave_out)]
     names = tuple(found if classes is None else classes)
     if not names:
         raise DataError(
             f"data_root {str(root)!r} has no sub-folder: a class is one sub-folder of images, and "
-            "there is none. Put the images into one folder a class."
+            "there is none. Put the images into one folder a class, or give `medleak data folder` "
+            "--labels FILE (a table of classes) or --layout names (class_0001.png)."
         )
     for name in names:
         if name not in found or names.count(name) > 1:
@@ -116,9 +149,12 @@ def read_folders(
                 f"Class {name!r} {what} in {str(root)!r}: its label would mean nothing. Choose "
                 f"different classes among {', '.join(map(repr, found)) or '(none)'}."
             )
+    if not told:
+        refuse_other_layouts(root, names, given=classes is not None, leave_out=leave_out)
     items = []
     for label, name in enumerate(names):
         images = sorted(path.relative_to(root).as_posix() for path in find_images(root / name))
+        images = [image for image in images if not left_out(image, leave_out)]
         if not images:
             raise DataError(
                 f"Class {name!r} in {str(root)!r} holds no image ({IMAGE_KINDS}): nothing can be "
@@ -126,6 +162,11 @@ def read_folders(
                 "`medleak data dicom` first."
             )
         items += [Item(image, label, patient_of(image, patient_pattern)) for image in images]
+    images = [item.image for item in items]
+    if not told:
+        refuse_masks(root, images)
+    if not patients_told:
+        refuse_patient_folders(root, images, [item.patient for item in items])
     return items, names
 
 
@@ -165,13 +206,14 @@ def load_datalist(
 ) -> dict[str, list[Item]]:
     """Read a decathlon-style datalist: ``{"training": [{"image", "label"}, …], …}``.
 
-    Sections are training, validation and test; all but the first may be absent. A label is an
-    integer or a list of one; an entry's ``"patient"`` and ``"mask"`` are optional. A label that is
-    a file name, as decathlon's segmentation tasks have it, is the mask of an image of class 0; a
-    test entry that is a file name alone, likewise, has nothing to measure and is passed over.
+    Sections are training, validation and test (or testing); all but the first may be absent. A
+    label is an integer or a list of one; an entry's ``"patient"`` and ``"mask"`` are optional. A
+    label that is a file name, as decathlon's segmentation tasks have it, is the mask of an image of
+    class 0; a test entry without a label, likewise, has nothing to measure and is passed over:
+    `read_datalist` counts those.
 
     Args:
-        path: The JSON file; keys other than the three sections are passed over.
+        path: The JSON file; keys other than the sections are passed over, but for lists of images.
         data_root: Folder of relative images. None: the folder of ``path``.
         num_classes: Labels must be below it. None: any label from 0.
         patient_pattern: See `patient_of`; for entries without ``"patient"``.
@@ -181,9 +223,19 @@ def load_datalist(
         ``data_root``. The images themselves are not opened.
 
     Raises:
-        DataError: The file is missing or no such list, or an entry is wrong (named by section and
-            position).
+        DataError: The file is missing or no such list, an entry is wrong (named by section and
+            position), or images stand under another name than a section's.
     """
+    return read_datalist(path, data_root, num_classes, patient_pattern).lists
+
+
+def read_datalist(
+    path: str | Path,
+    data_root: str | Path | None = None,
+    num_classes: int | None = None,
+    patient_pattern: str = PATIENT_PATTERN,
+) -> Datalist:
+    """As `load_datalist`, with what of the file is in none of the lists."""
     path = Path(path)
     root = path.parent if data_root is None else Path(data_root)
     try:
@@ -199,22 +251,52 @@ def load_datalist(
             f"Datalist {str(path)!r} has no 'training' list: there is nothing to train on. Write "
             'it as {"training": [{"image": …, "label": 0}], "validation": […]}.'
         )
-    lists: dict[str, list[Item]] = {}
-    for section in SECTIONS:
-        entries = content.get(section, [])
+    _refuse_other_sections(path, content)
+    lists: dict[str, list[Item]] = {section: [] for section in SECTIONS}
+    unlabelled = 0
+    for name in (*SECTIONS, *_ALIASES):
+        entries = content.get(name, [])
         if not isinstance(entries, list):
             raise DataError(
-                f"Datalist {str(path)!r}: {section!r} is {type(entries).__name__}, so it names no "
+                f"Datalist {str(path)!r}: {name!r} is {type(entries).__name__}, so it names no "
                 "images. Make it a list of entries."
             )
-        lists[section] = [
-            _item(
-                entry, f"Datalist {str(path)!r}: {section}[{k}]", root, num_classes, patient_pattern
+        section = _ALIASES.get(name, name)
+        for k, entry in enumerate(entries):
+            if section == "test" and _unlabelled(entry):
+                unlabelled += 1
+                continue
+            where = f"Datalist {str(path)!r}: {name}[{k}]"
+            lists[section].append(_item(entry, where, root, num_classes, patient_pattern))
+    left_out = {"test images without a label": unlabelled} if unlabelled else {}
+    return Datalist(lists=lists, left_out=left_out)
+
+
+def _unlabelled(entry: Any) -> bool:
+    """Whether a test entry is an image alone: nothing can be measured on it."""
+    if isinstance(entry, dict):
+        return isinstance(entry.get("image"), str) and not {"label", "mask"} & set(entry)
+    return isinstance(entry, str)
+
+
+def _refuse_other_sections(path: Path, content: Mapping[str, Any]) -> None:
+    """Refuse lists of images under a name that no reader looks for."""
+    if content.get("test") and content.get("testing"):
+        raise DataError(
+            f"Datalist {str(path)!r} has both 'test' and 'testing': which images are to be tested "
+            "on is unknown. Join them under 'test'."
+        )
+    for name, entries in content.items():
+        if name in SECTIONS or name in _ALIASES or not isinstance(entries, list):
+            continue
+        of_images = any(isinstance(entry, dict) and "image" in entry for entry in entries)
+        right = _RIGHT_NAMES.get(name.casefold().strip())
+        if of_images or (right and entries):
+            raise DataError(
+                f"Datalist {str(path)!r}: section {name!r} is not read, so its {len(entries)} "
+                f"images would be passed over. Call it {right or ', '.join(SECTIONS)}, or take it "
+                "out of the list."
             )
-            for k, entry in enumerate(entries)
-            if not (section == "test" and isinstance(entry, str))
-        ]
-    return lists
 
 
 def _item(entry: Any, where: str, root: Path, num_classes: int | None, pattern: str) -> Item:

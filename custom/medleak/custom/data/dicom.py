@@ -5,8 +5,6 @@ a patient's images together and leaves no trace but a running number. pydicom (e
 waits until a function is called.
 """
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +22,35 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
+# Identification or file meta information, as the first two bytes of a data set have it.
+_FIRST_GROUPS = (b"\x08\0", b"\0\x08", b"\x02\0")
+
+
 def is_dicom(path: Path) -> bool:
-    """Whether the file has DICOM's preamble; files without one are not recognised."""
+    """Whether the file has DICOM's preamble, or is a bare data set of an image without one.
+
+    Old scanners and network captures leave the latter.
+    """
     try:
         with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            head = file.read(132)
     except OSError:
         return False
+    return head[128:] == b"DICM" or (head[:2] in _FIRST_GROUPS and _is_bare(path))
+
+
+def _is_bare(path: Path) -> bool:
+    """Whether pydicom, told to try, finds an image's own attributes."""
+    try:
+        from pydicom import dcmread
+    except ImportError:
+        return False
+    with quiet("pydicom"):
+        try:
+            head = dcmread(path, force=True, specific_tags=["SOPClassUID", "Rows", "Columns"])
+            return "SOPClassUID" in head and int(head.Rows) > 0 and int(head.Columns) > 0
+        except Exception:  # whatever else begins with these bytes
+            return False
 
 
 def decode_dicom(
@@ -83,41 +103,6 @@ def decode_dicom(
     return pixels, patient
 
 
-def names_patient(path: Path, name: str) -> bool:
-    """Whether ``name`` holds the ID or the name of the patient of the DICOM file ``path``.
-
-    A pseudonym such as ``NORMAL^001`` in a folder ``normal`` is none.
-    """
-    from pydicom import dcmread
-
-    with quiet("pydicom"):
-        header = dcmread(path, specific_tags=["PatientID", "PatientName"])
-        identity, said = (str(header.get(tag) or "") for tag in ("PatientID", "PatientName"))
-    identity = "".join(_words(identity))
-    if len(identity) > 2 and identity in "".join(_words(name)):
-        return True
-    family, _, given = said.partition("^")
-    inside = {*_words(name)}
-    if not _words(family) or not inside.issuperset(_words(family)):
-        return False
-    return all(word.isalpha() or word in inside for word in _words(given))
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+", text.casefold())
-
-
-def dicom_files(root: Path) -> Iterator[Path]:
-    """DICOM files in and below ``root``, by name, and all that are called ``.dcm``.
-
-    Others and hidden ones are passed over; what only claims to be DICOM is refused when decoded.
-    """
-    for path in sorted(root.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if not hidden and path.is_file() and (path.suffix.lower() == ".dcm" or is_dicom(path)):
-            yield path
-
-
 def _open(path: Path) -> "Dataset":
     try:
         from pydicom import dcmread
@@ -130,9 +115,23 @@ def _open(path: Path) -> "Dataset":
         what = "holds no DICOM image" if path.exists() else "does not exist"
         raise _refusal(path, what)
     try:
-        return dcmread(path)
+        return _with_syntax(dcmread(path, force=True))
     except Exception as error:  # as above: neither its type nor its words can be relied on
         raise _refusal(path, f"is damaged ({type(error).__name__})") from None
+
+
+def _with_syntax(dataset: "Dataset") -> "Dataset":
+    """``dataset`` with the transfer syntax that it was read by, where a bare one says none."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
+    if "TransferSyntaxUID" not in meta:
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    dataset.file_meta = meta
+    return dataset
 
 
 def _refusal(path: Path, what: str) -> DataError:

@@ -12,10 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medleak.custom.data.datalist import PATIENT_PATTERN, DataError, read_folders
-from medleak.custom.data.dicom import decode_dicom, dicom_files, names_patient
+from medleak.custom.atomic import whole_folder
+from medleak.custom.data.datalist import DataError, Item
+from medleak.custom.data.dicom import decode_dicom
+from medleak.custom.data.folders.dicom_tree import find_dicom
 from medleak.custom.data.images import save_image
 from medleak.custom.data.pixels.reading import read_image
+from medleak.custom.identity.dicom_header import values_of
+from medleak.custom.identity.guard import Guard, Leaving
 
 Picture = tuple[str, str, NDArray[np.uint8]]
 """Class, patient (of any text; it is only compared), pixels."""
@@ -35,7 +39,7 @@ def claim_empty(out: Path) -> None:
 
 
 def write_pictures(pictures: Iterable[Picture], out: Path) -> int:
-    """Write ``pictures`` below ``out`` and return how many there were.
+    """Write ``pictures`` below ``out``, all or none, and return how many there were.
 
     Raises:
         DataError: ``out`` holds files already: old and new images would be mixed.
@@ -44,65 +48,57 @@ def write_pictures(pictures: Iterable[Picture], out: Path) -> int:
     claim_empty(out)
     numbers: dict[str, int] = {}
     visits: Counter[int] = Counter()
-    for name, patient, pixels in pictures:
-        number = numbers.setdefault(patient, len(numbers))
-        save_image(out / name / f"p{number:05d}_{visits[number]:02d}.png", pixels)
-        visits[number] += 1
+    with whole_folder(out) as part:
+        for name, patient, pixels in pictures:
+            number = numbers.setdefault(patient, len(numbers))
+            save_image(part / name / f"p{number:05d}_{visits[number]:02d}.png", pixels)
+            visits[number] += 1
     return visits.total()
 
 
-def dicom_pictures(root: Path, window: tuple[float, float] | None = None) -> Iterable[Picture]:
+def dicom_pictures(
+    root: Path,
+    window: tuple[float, float] | None = None,
+    *,
+    told: bool = False,
+    name: str = "",
+    allowed: Sequence[str] = (),
+) -> Iterable[Picture]:
     """The DICOM images of ``root``: a sub-folder a class, or all of one class ``all``.
 
     Args:
-        root: Folder of DICOM files, whatever they are called.
+        root: As `folders.dicom_tree.find_dicom`.
         window: As `dicom.decode_dicom`; None: each file's own.
+        told: The user says that each sub-folder is a class.
+        name: Of what is written: it leaves the site as the set's.
+        allowed: Names that a person looked at and that are nobody's.
 
     Raises:
-        DataError: There are none, or one cannot be used, or a sub-folder is named after a patient:
-            its name would be a class's, which a job tells the server.
+        DataError: There are none, or one cannot be used, or a name that would leave the site is
+            that of a patient, an order or a study (`identity.guard`).
     """
-    if not root.is_dir():
-        what = "is not a folder" if root.exists() else "does not exist"
-        raise DataError(f"{str(root)!r} {what}: there are no images to read. Name a folder.")
-    found = False
-    for path in dicom_files(root):
-        found = True
-        inside = path.relative_to(root).parts
+    tree = find_dicom(root, told=told)
+    guard = Guard(Leaving(classes=tree.classes, name=name, allowed=allowed))
+    for number, (path, of_class) in enumerate(tree.files, start=1):
         pixels, patient = decode_dicom(path, window)
-        name = inside[0] if len(inside) > 1 else "all"
-        if names_patient(path, name):
-            raise DataError(
-                f"Sub-folder {name!r} of {str(root)!r} is named after a patient of the files in "
-                "it: as the name of a class it would go to the server and into records. Sort the "
-                "files into one sub-folder a class."
-            )
+        guard.see(values_of(path), of_class, number)
         # Without an ID each file counts as one patient; "/" keeps it apart from any ID.
-        yield name, patient or f"/{path}", pixels
-    if not found:
-        raise DataError(
-            f"Folder {str(root)!r} holds no DICOM file (with the preamble of part 10): there is "
-            "nothing to convert. Name the folder of the files, one sub-folder a class."
-        )
+        yield of_class, patient or f"/{path}", pixels
 
 
 def windowed_pictures(
-    root: Path,
-    window: tuple[float, float],
-    classes: Sequence[str] | None = None,
-    patient_pattern: str = PATIENT_PATTERN,
+    items: Sequence[Item], classes: Sequence[str], root: Path, window: tuple[float, float]
 ) -> Iterable[Picture]:
-    """The images of a folder-per-class set of more than 8 bits, with ``window`` applied.
+    """Images of more than 8 bits with ``window`` applied.
 
     Args:
-        root: As `datalist.read_folders`.
+        items: Images relative to ``root``.
+        classes: Label k is the k-th.
+        root: Their folder.
         window: Values that become black and white.
-        classes: Of them; None: all.
-        patient_pattern: See `datalist.patient_of`.
 
     Raises:
         DataError: An image cannot be used, or is colour of 8 bits.
     """
-    items, names = read_folders(root, classes, patient_pattern)
     for item in items:
-        yield names[item.label], item.patient, read_image(root / item.image, window)
+        yield classes[item.label], item.patient, read_image(root / item.image, window)

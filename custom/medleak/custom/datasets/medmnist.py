@@ -5,14 +5,16 @@ patients, so each image counts as one; its own split is not kept.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medleak.custom.atomic import whole_folder
 from medleak.custom.data.datalist import DataError
 
 SIZES = (64, 128, 224)
@@ -108,11 +110,12 @@ def download(name: str, size: int, folder: Path) -> Path:
             "MedMNIST's downloader is not installed. Run pip install 'medleak[medmnist]', or get "
             f"{path.name} from {SOURCE} and name it by --npz."
         ) from None
-    folder.mkdir(parents=True, exist_ok=True)
     info: dict[str, Any] = medmnist.INFO[name.lower()]
     make = getattr(medmnist, info["python_class"])
     try:
-        make(split="val", download=True, root=str(folder), size=size)
+        # Half a file under its final name would be taken for the set by the next call.
+        with whole_folder(folder) as part:
+            make(split="val", download=True, root=str(part), size=size)
     except Exception as error:  # whatever the network, the server or a check of the hash raises
         raise DataError(
             f"{path.name} could not be downloaded ({' '.join(str(error).split())[:200]}): there "
@@ -128,15 +131,46 @@ def pictures(path: Path, subset: Subset) -> Iterator[tuple[str, str, NDArray[np.
     Raises:
         DataError: The file is missing, damaged or of another form.
     """
+    with _opened(path) as arrays:
+        for part in ("train", "val", "test"):
+            images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
+            _check(path, part, images, labels, subset)
+            classes = (labels.any(1) if subset.findings else labels[:, 0]).astype(int)
+            for k, (pixels, label) in enumerate(zip(images, classes, strict=True)):
+                yield subset.classes[label], f"{part}/{k}", pixels
+
+
+def side_of(path: Path, subset: Subset) -> int:
+    """Height and width in px of the images in the npz file ``path``, by their headers alone.
+
+    Raises:
+        DataError: As `pictures`; or its images are not square, or not all of one size.
+    """
+    shapes = []
+    with _opened(path), ZipFile(path) as archive:
+        for part in ("train", "val", "test"):
+            with archive.open(f"{part}_images.npy") as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0
+                if version != (1, 0):
+                    read = np.lib.format.read_array_header_2_0
+                shapes.append(read(file)[0])
+    sides = {side for shape in shapes for side in shape[1:3]}
+    if len(sides) != 1:
+        raise DataError(
+            f"{str(path)!r} holds images of the shapes {', '.join(map(str, shapes))}, where "
+            f"{subset.title} has square ones of one size. Download it anew."
+        )
+    return sides.pop()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The arrays of the npz file ``path``; a DataError for whatever it is else."""
     try:
         # np.load leaves a file open that it cannot read.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            for part in ("train", "val", "test"):
-                images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
-                _check(path, part, images, labels, subset)
-                classes = (labels.any(1) if subset.findings else labels[:, 0]).astype(int)
-                for k, (pixels, label) in enumerate(zip(images, classes, strict=True)):
-                    yield subset.classes[label], f"{part}/{k}", pixels
+            yield arrays
     except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
         if isinstance(error, DataError):
             raise

@@ -7,13 +7,14 @@ files, and so may name patients: they stay on the machine that holds the images.
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from medleak.custom.atomic import write_atomic
+from medleak.custom.atomic import whole_folder, write_atomic
 from medleak.custom.data.datalist import DataError, Item, load_datalist, save_datalist
 from medleak.custom.datasets.dataset import count
 from medleak.custom.sites.split import (
@@ -62,6 +63,7 @@ def prepare(
     seed: int = 0,
     test: int | None = None,
     published_test: int | None = None,
+    into: Path | None = None,
 ) -> dict[str, Any]:
     """Split ``items`` over the sites of ``table`` by patient and write their lists to ``out``.
 
@@ -79,6 +81,8 @@ def prepare(
         test: Images of the test list at most; None: as many as the largest validation list, or
             ``published_test`` where that is more.
         published_test: Images of the paper's test list, which shrinks with the scale.
+        into: Where the caller gathers what becomes ``out`` (`atomic.whole_folder`), with the images
+            below it; None: all lists appear in ``out``, or none.
 
     Returns:
         What was written to ``dataset.json``.
@@ -104,9 +108,10 @@ def prepare(
         "test": len(kept),
     }
     _claim(out, description)
-    for name, lists in dealt.sites.items():
-        save_datalist(out / f"{name}.json", _absolute({**lists, "test": kept}, root))
-    _describe(out, description)
+    with nullcontext(into) if into else whole_folder(out, last=DESCRIPTION) as part:
+        for name, lists in dealt.sites.items():
+            save_datalist(part / f"{name}.json", _absolute({**lists, "test": kept}, root))
+        _describe(part, description)
     return description
 
 
@@ -120,7 +125,13 @@ def choose(items: Sequence[Item], limit: int | None, seed: int = 0) -> list[Item
 
 
 def prepare_public(
-    items: Sequence[Item], root: Path, out: Path, content: Content, *, seed: int = 0
+    items: Sequence[Item],
+    root: Path,
+    out: Path,
+    content: Content,
+    *,
+    seed: int = 0,
+    into: Path | None = None,
 ) -> dict[str, Any]:
     """Write the list of public images that ``medleak prior --data OUT/public.json`` averages.
 
@@ -130,6 +141,7 @@ def prepare_public(
         out: Folder to write to; made if missing.
         content: What the images are.
         seed: By which they were chosen.
+        into: As of `prepare`.
 
     Returns:
         What was written to ``dataset.json``.
@@ -139,8 +151,9 @@ def prepare_public(
     """
     description = _description(items, content) | {"seed": seed, "public": len(items)}
     _claim(out, description)
-    save_datalist(out / PUBLIC, _absolute({"training": items}, root))
-    _describe(out, description)
+    with nullcontext(into) if into else whole_folder(out, last=DESCRIPTION) as part:
+        save_datalist(part / PUBLIC, _absolute({"training": items}, root))
+        _describe(part, description)
     return description
 
 

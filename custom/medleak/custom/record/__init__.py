@@ -59,12 +59,14 @@ from medleak.custom.record.schema import (
     migrated_manifest,
     utc_now,
 )
+from medleak.custom.record.strays import EmptyRecord, left_out_text, strays
 
 __all__ = [
     "CRITERIA",
     "FORMAT_VERSION",
     "SCHEDULE",
     "Criterion",
+    "EmptyRecord",
     "Hashes",
     "InputSpec",
     "LedgerHead",
@@ -79,11 +81,13 @@ __all__ = [
     "UpdateInfo",
     "check_site",
     "find_records",
+    "left_out_text",
     "list_updates",
     "natural_key",
     "read_info",
     "read_manifest",
     "read_record",
+    "strays",
     "utc_now",
     "verify",
     "write_global",

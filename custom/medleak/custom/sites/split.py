@@ -78,9 +78,24 @@ def largest_scale(sites: Sequence[Site], items: Sequence[Item], seed: int = 0) -
             return hundredths / 100
     smallest = images_needed(scaled(sites, 0.01, max(num_classes, 1)))
     raise DataError(
-        f"{len(items)} images of {num_classes} classes are too few for {len(sites)} sites, which "
-        f"need about {smallest}, as many of each class and from many patients. Use fewer sites or "
-        "more images."
+        f"{len(items)} images of {num_classes} classes, {patients_text(items)}, are too few for "
+        f"{len(sites)} sites, which need about {smallest}, as many of each class and from many "
+        "patients. Use fewer sites or more images, or say otherwise what a patient is: "
+        "--patient-pattern or --patients of `medleak data folder`."
+    )
+
+
+def patients_text(items: Sequence[Item]) -> str:
+    """How many patients ``items`` are of, with an example from which it can be seen how so."""
+    images: dict[str, list[str]] = {}
+    for item in items:
+        images.setdefault(item.patient, []).append(item.image)
+    if len(images) >= len(items):
+        return f"{len(images)} patients (one an image)"
+    patient, found = max(images.items(), key=lambda pair: len(pair[1]))
+    return (
+        f"{len(images)} patients (one of them, {patient!r}, has {len(found)} images, such as "
+        f"{found[0]!r})"
     )
 
 
@@ -174,7 +189,9 @@ def _take(
         label, missing = need.most_common(1)[0]
         raise DataError(
             f"{what} needs {quota.total()} images, {quota[label]} of them of class {label}, and "
-            f"{missing} of those are missing: without them the site would not be the table's. Use "
-            "a smaller scale, fewer sites or more images."
+            f"{missing} of those are missing among the {len(patients)} patients that were left: "
+            "without them the site would not be the table's. Use a smaller scale, fewer sites or "
+            "more images, or say otherwise what a patient is (--patient-pattern of `medleak data "
+            "folder`)."
         )
     return taken, [group for group in left if group[0].patient not in cut]

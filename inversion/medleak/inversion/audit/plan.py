@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medleak.custom.record import list_updates
+from medleak.custom.record import EmptyRecord, list_updates
 from medleak.filters.registry import defence
 from medleak.filters.spec import Spec
 from medleak.inversion.attacks.registry import settings_of
@@ -94,7 +94,7 @@ class Plan:
         """
         recorded = list_updates(self.records)
         if not recorded:
-            raise ValueError(
+            raise EmptyRecord(
                 f"{self.records} holds a manifest and no update: there is nothing to audit. Let "
                 "the job run for a round, or name another run."
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medleak.inversion.cli.shared.errors import INTERRUPTED, fail, one_line_errors
+from medleak.inversion.cli.shared.errors import INTERRUPTED, NOT_KNOWN, fail, one_line_errors
 from medleak.inversion.cli.shared.grouped import grouped
 from medleak.inversion.cli.shared.options import (
     Identification,
@@ -121,7 +121,8 @@ def audit(
     """Attack recorded updates and measure how much of the training images comes back.
 
     Writes results.csv, summary.json, config.json and pictures. Stopped, the same command goes on
-    where it was. Exit code 1 if an update could not be audited; the others are, all the same.
+    where it was. Exit code 1 if an update could not be audited; the others are, all the same. 3 if
+    there is no update, or something in the record is read as none and so was not audited.
 
     Examples: medleak audit
     · medleak audit simulator_workspace --site site-9 --round 2
@@ -164,6 +165,7 @@ def audit(
         if ladder:
             print_ladder(outcomes, ladder, one_at_a_time=grid.ladder_each)
     _fail_where_refused(outcomes)
+    _fail_where_not_read(plan)
 
 
 def _ladder(grid: Grid) -> "list[Rung]":
@@ -243,3 +245,18 @@ def _fail_where_refused(outcomes: "Sequence[Outcome]") -> None:
         typer.echo(f"medleak: round {o.case.round}, {o.case.site}: {o.refused}", err=True)
     if refused:
         fail(f"{len(refused)} of {len(outcomes)} cases could not be audited; the others were.")
+
+
+def _fail_where_not_read(plan: "Plan") -> None:
+    """Say what lies in the record beside its updates; not where only a part of it was asked for."""
+    from medleak.custom.record import strays
+
+    others = strays(plan.records) if plan.rounds is None and plan.sites is None else []
+    for other in others:
+        typer.echo(f"medleak: {other}: it is no update of the record.", err=True)
+    if others:
+        fail(
+            f"{len(others)} things in {plan.records} were not audited; the updates were. See "
+            "`medleak records verify`.",
+            NOT_KNOWN,
+        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medleak.inversion.cli.shared.errors import FAILED, one_line_errors
+from medleak.inversion.cli.shared.errors import FAILED, NOT_KNOWN, one_line_errors
 from medleak.inversion.cli.shared.options import JsonOption
 from medleak.inversion.cli.shared.output import printable
 
@@ -45,7 +45,9 @@ def ledger(
     is verified, and said. --check compares with what the server's record says that each site
     declared: so a ledger that was deleted or restored together with its witness is noticed.
 
-    Exit code 1 if a ledger was changed or damaged, or lacks what the record says.
+    Exit code 1 if a ledger was changed or damaged, or lacks what the record says. 3 if a ledger
+    holds no release, or a copy ends in half a line, or a site of the record has no ledger here:
+    then nothing, or not everything, was verified.
 
     Examples: medleak ledger  ·  medleak ledger simulator_workspace --json
     · medleak ledger site-1 --check records
@@ -58,7 +60,8 @@ def ledger(
             f"No privacy ledger under {' or '.join(map(str, _places(run)))}: no site with the "
             "filter PrivacyLedger released anything there. Name a site's folder, or add the filter."
         )
-    bad, content = [], []
+    bad: list[dict[str, str]] = []
+    content, unknown = [], []
     heads = None if check is None else _heads(check)
     for path in found:
         try:
@@ -67,17 +70,56 @@ def ledger(
             if heads is not None:
                 _compare(verified, heads, check)
             content.append(_content(path, verified))
+            unknown += [f"{path}: {what}" for what in _not_known(verified, copied)]
         except ledgers.LedgerError as error:
             bad.append({"ledger": str(path), "error": " ".join(str(error).split())})
+    if heads is not None and not bad:
+        unknown += _without_ledger(heads, content, run)
     if as_json:
-        typer.echo(json.dumps({"ledgers": content, "refused": bad}, indent=2))
+        typer.echo(
+            json.dumps({"ledgers": content, "refused": bad, "not_examined": unknown}, indent=2)
+        )
     else:
         for one in content:
             _print(one)
     for one in bad:
         typer.echo(f"medleak: {one['ledger']}: {one['error']}", err=True)
-    if bad:
-        raise typer.Exit(FAILED)
+    for sentence in unknown:
+        typer.echo(f"medleak: not known: {printable(sentence)}", err=True)
+    if bad or unknown:
+        raise typer.Exit(FAILED if bad else NOT_KNOWN)
+
+
+def _not_known(verified: "Verified", copied: bool) -> list[str]:
+    """What a ledger that is sound as far as it goes leaves open."""
+    if not verified.entries:
+        return [
+            "it holds no release, so nothing was verified and no ε is known. If the site did send "
+            "updates, this is not its ledger."
+        ]
+    if verified.torn and copied:
+        return ["the copy ends in half a line: releases after it may be missing. Copy it anew."]
+    return []
+
+
+def _without_ledger(
+    heads: "dict[str, list[tuple[int, int, str]]]",
+    content: list[dict[str, Any]],
+    run: Path | None,
+) -> list[str]:
+    """The sites of a record whose ledgers were not found, where those of all sites were asked for.
+
+    A ledger named by itself, or by the folder named after its site, is compared alone.
+    """
+    here = {entry["spend"]["site"] for one in content for entry in one["entries"]}
+    if run is not None and (run.is_file() or run.resolve().name in here):
+        return []
+    return [
+        f"{site} declared {len(declared)} releases in the record and has no ledger here: what it "
+        "spent was not compared. Name its ledger too, or look whether it was deleted."
+        for site, declared in heads.items()
+        if site not in here
+    ]
 
 
 def _heads(record: Path) -> dict[str, list[tuple[int, int, str]]]:

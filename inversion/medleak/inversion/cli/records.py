@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from medleak.inversion.cli.shared.errors import FAILED, one_line_errors
+from medleak.inversion.cli.shared.errors import FAILED, NOT_KNOWN, fail, one_line_errors
 from medleak.inversion.cli.shared.options import JsonOption, RunArgument, records_of
 from medleak.inversion.cli.shared.output import printable
 
@@ -28,7 +28,10 @@ records = typer.Typer(
 )
 @one_line_errors
 def list_records(ctx: typer.Context, run: RunArgument = None, as_json: JsonOption = False) -> None:
-    """List the recorded updates: rounds, sites, schedules, declared defences."""
+    """List the recorded updates: rounds, sites, schedules, declared defences.
+
+    Exit code 3 where there is none, or something in the record is read as no update.
+    """
     from medleak.custom.record import RecordError, list_updates, read_info, read_manifest
 
     root = records_of(run)
@@ -46,8 +49,7 @@ def list_records(ctx: typer.Context, run: RunArgument = None, as_json: JsonOptio
         _print(root, manifest, rows)
     for row in bad:
         typer.echo(f"medleak: round {row['round']}, {row['site']}: {row['error']}", err=True)
-    if bad:
-        raise typer.Exit(FAILED)
+    _end(root, len(rows) + len(bad), bool(bad), "listed")
 
 
 @records.command(
@@ -58,25 +60,52 @@ def list_records(ctx: typer.Context, run: RunArgument = None, as_json: JsonOptio
 def verify_records(
     ctx: typer.Context, run: RunArgument = None, as_json: JsonOption = False
 ) -> None:
-    """Check every update's hashes, shapes and values; exit 1 if one is bad."""
-    from medleak.custom.record import read_manifest, verify
+    """Check every update's hashes, shapes and values; exit 1 if one is bad.
+
+    Exit code 3 where there is no update, or something in the record is read as none: then nothing,
+    or not everything, was verified.
+    """
+    from medleak.custom.record import left_out_text, read_manifest, strays, verify
 
     root = records_of(run)
-    read_manifest(root)
+    left_out = left_out_text(read_manifest(root).left_out)
     results = [
         {"round": round, "site": site, "ok": error is None, "error": error}
         for round, site, error in verify(root)
     ]
     bad = [r for r in results if not r["ok"]]
     if as_json:
-        typer.echo(json.dumps({"records": str(root), "updates": results}, indent=2))
-    else:
+        content = {"records": str(root), "updates": results, "left_out": left_out}
+        typer.echo(json.dumps({**content, "not_read": strays(root)}, indent=2))
+    elif results:
         typer.echo(f"{root}: {len(results) - len(bad)} of {len(results)} updates are as recorded.")
+        if left_out:
+            typer.echo(printable(f"{left_out}: what was in them cannot be verified."))
     for r in bad:
         why = " ".join(str(r["error"]).split())
         typer.echo(f"medleak: round {r['round']}, {r['site']}: {why}", err=True)
-    if bad:
+    _end(root, len(results), bool(bad), "verified")
+
+
+def _end(root: Path, n: int, any_bad: bool, done: str) -> None:
+    """Say what of the record at ``root`` was not ``done``, and exit accordingly."""
+    from medleak.custom.record import strays
+
+    others = strays(root)
+    for other in others:
+        typer.echo(
+            f"medleak: {other}: it is no update of the record, and was not {done}.", err=True
+        )
+    if any_bad:
         raise typer.Exit(FAILED)
+    if not n:
+        fail(
+            f"{root} holds a manifest and no update: nothing was {done}. Look whether the job's "
+            "clients started and its recorder is in the job; then name its record.",
+            NOT_KNOWN,
+        )
+    if others:
+        raise typer.Exit(NOT_KNOWN)
 
 
 def _print(root: Path, manifest: "Manifest", rows: list[dict[str, Any]]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medleak.inversion.cli.shared.errors import one_line_errors
+from medleak.inversion.cli.shared.errors import NOT_KNOWN, one_line_errors
 from medleak.inversion.cli.shared.options import JsonOption
 from medleak.inversion.cli.shared.output import printable
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from medleak.inversion.report.html.frames import Originals
     from medleak.inversion.report.html.page import Report
 
-LEAKS = 3
-"""Exit code where ``--fail-if`` holds or cannot be decided."""
+LEAKS = NOT_KNOWN
+"""Exit code where ``--fail-if`` holds or cannot be decided: a gate stays shut for either."""
 
 
 @one_line_errors
@@ -66,6 +66,8 @@ def report(
     """Make one self-contained HTML file of an audit: verdict, pictures, curves, annex.
 
     Two audits are compared, before and after a defence; verdict and --fail-if are of the second.
+    Exit code 3, after writing the file, where an audit attacked nothing or not all of its updates,
+    or where two have nothing in common.
 
     Examples: medleak report AUDIT
     · medleak report AUDIT --redact -o report.html
@@ -73,6 +75,7 @@ def report(
     · medleak report AUDIT --redact --fail-if "rdlv.upper95 > 0 or asr.mean > 0" --json
     """
     from medleak.custom.atomic import write_atomic
+    from medleak.inversion.report.completeness import not_examined
     from medleak.inversion.report.fail_if import failures, parse
     from medleak.inversion.report.html.page import render
     from medleak.inversion.report.reading import read_audit
@@ -85,14 +88,18 @@ def report(
     with as_written([one.folder for one in audits]):
         made = render(audits, originals=choice, pictures=not no_pictures)
         failed = None if condition is None else failures(audits[-1], condition)
+        unknown = not_examined(audits)
     write_atomic(target, made.html)
     if as_json:
-        typer.echo(json.dumps(_content(target, choice, made, fail_if, failed), indent=2))
+        content = _content(target, choice, made, fail_if, failed) | {"not_examined": unknown}
+        typer.echo(json.dumps(content, indent=2))
     else:
         _print(target, made)
     for failure in failed or ():
         typer.echo(f"medleak: {_words(failure)}", err=True)
-    if failed:
+    for sentence in unknown:
+        typer.echo(f"medleak: not known: {printable(sentence)}.", err=True)
+    if failed or unknown:
         raise typer.Exit(LEAKS)
 
 

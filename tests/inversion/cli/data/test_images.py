@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.inversion.cli.data.commands import TABLE, printed, refused
+from tests.inversion.cli.data.commands import TABLE, medleak, printed, refused
 
 from medleak.custom.data.datalist import load_datalist, read_folders
 from medleak.custom.phantoms import MODALITIES
+from medleak.filters import storage
 
 
 def test_a_window_rewrites_images_of_more_bits_under_running_names(folder):
@@ -31,13 +32,61 @@ def test_phantoms_are_written_as_one_folder_a_class(modality):
     assert sorted(names) == sorted(MODALITIES[modality].classes)
 
 
-def test_medmnist_converts_a_file_that_is_there(tmp_path):
+def _npz(path, side=64):
     arrays = {}
     for part in ("train", "val", "test"):
-        arrays[f"{part}_images"] = np.zeros((4, 64, 64), np.uint8)
+        arrays[f"{part}_images"] = np.zeros((4, side, side), np.uint8)
         arrays[f"{part}_labels"] = np.array([[0], [1], [0], [1]], np.uint8)
-    np.savez(tmp_path / "x.npz", **arrays)
+    np.savez(path, **arrays)
+
+
+def test_medmnist_converts_a_file_that_is_there(tmp_path):
+    _npz(tmp_path / "x.npz")
     said = printed("medmnist", "pneumoniamnist", "--npz", "x.npz")
     assert said["out"] == "workspace/data/pneumoniamnist_64"
     assert said["licence"] == "CC BY 4.0"
     assert len(read_folders(said["out"], ["normal", "pneumonia"])[0]) == 12
+
+
+def test_a_file_of_another_size_than_was_asked_for_keeps_it_and_that_is_said(tmp_path):
+    _npz(tmp_path / "x.npz", 28)
+    result = medleak("medmnist", "pneumoniamnist", "--npz", "x.npz", "--size", 128)
+    assert result.exit_code == 0, result.output
+    assert "--size 128 was not used: x.npz holds images of 28 px" in result.stderr
+    assert "workspace/data/pneumoniamnist_28" in result.stdout
+    with Image.open(next(Path("workspace/data/pneumoniamnist_28").rglob("*.png"))) as image:
+        assert image.size == (28, 28)
+    assert medleak("medmnist", "pneumoniamnist", "--npz", "x.npz", "-o", "again").stderr == ""
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("synthetic", "cxr", "-n", 6, "--size", 16),
+        ("synthetic", "brain_mri", "-n", 6, "--size", 16, "--masks"),
+        ("medmnist", "pneumoniamnist", "--npz", "x.npz"),
+        ("folder", "scans", "--table", TABLE, "--window", "0:255"),
+    ],
+)
+def test_a_command_that_fails_half_way_leaves_nothing_and_can_be_repeated(
+    folder, tmp_path, monkeypatch, command, error
+):
+    _npz(tmp_path / "x.npz")
+    before = sorted(tmp_path.rglob("*"))
+    save, written = storage.replacing, []
+
+    def failing(path, **options):
+        written.append(path)
+        if len(written) == 5:
+            raise error
+        return save(path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "replacing", failing)
+        result = medleak(*command, "--out", "deep/out")
+    assert len(written) == 5
+    assert result.exit_code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert medleak(*command, "--out", "deep/out").exit_code == 0
+    assert list(Path("deep").iterdir()) == [Path("deep/out")]

@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from medleak.custom.data.datalist import Item
+    from medleak.custom.data.folders.reading import Found
     from medleak.custom.datasets.dataset import DataSet
 
 PLACE = Path("workspace") / "data"
@@ -38,6 +39,14 @@ TestOption = Annotated[
     int | None,
     typer.Option(
         min=0, show_default=False, help="Test images; default: the paper's, or a validation list's."
+    ),
+]
+AllowNameOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="A name (of a class, a site, the folder) that you looked at and that is no patient's; "
+        "may be repeated.",
     ),
 ]
 CheckOption = Annotated[bool, typer.Option("--check/--no-check", help="Decode every image once.")]
@@ -78,10 +87,28 @@ def parse_window(text: str) -> tuple[float, float]:
         ) from None
 
 
+def say_left_out(left_out: Mapping[str, int], where: str) -> None:
+    """Say on the error stream how many files or entries of ``where`` are in no list, and why."""
+    if left_out:
+        typer.echo(f"medleak: not used of {where}: {counted(left_out)}.", err=True)
+
+
+def counted(left_out: Mapping[str, int]) -> str:
+    """Reasons with their numbers, as one text."""
+    return ", ".join(f"{n} {reason}" for reason, n in sorted(left_out.items()))
+
+
 def report_lists(
-    out: Path, description: dict[str, Any], known: "DataSet | None", as_json: bool
+    out: Path,
+    description: dict[str, Any],
+    known: "DataSet | None",
+    as_json: bool,
+    found: "Found | None" = None,
 ) -> None:
-    """Say what lists were written to ``out``, how they differ from ``known``, and what is next."""
+    """Say what lists were written to ``out``, how they differ from ``known``, and what is next.
+
+    ``found``: how the user's own folder was read.
+    """
     published = known.counts if known else {}
     differing = {
         name: {"found": n, "published": published[name]}
@@ -90,10 +117,15 @@ def report_lists(
     }
     if as_json:
         content = {"out": str(out), **description, "differs": differing}
+        if found is not None:
+            content |= {"patients_by": found.patients, "left_out": dict(found.left_out)}
         typer.echo(json.dumps(content, indent=2))
         return
     images = ", ".join(f"{n} {name}" for name, n in description["images"].items())
-    typer.echo(f"{out}: {description['name']}, {images}, {description['patients']} patients")
+    told = f" ({found.patients})" if found is not None else ""
+    typer.echo(f"{out}: {description['name']}, {images}, {description['patients']} patients{told}")
+    if found is not None and found.left_out:
+        typer.echo(f"not used: {counted(found.left_out)}")
     for name, counts in differing.items():
         typer.echo(
             f"{name}: {counts['found']} images here, {counts['published']} published: another "
@@ -143,8 +175,12 @@ def report_images(
     as_json: bool,
     licence: str = "",
     masks: bool = False,
+    left_out: Mapping[str, int] | None = None,
 ) -> None:
-    """Say what images were written to ``out``, with or without ``masks``, and what is next."""
+    """Say what images were written to ``out``, with or without ``masks``, and what is next.
+
+    ``left_out``: files of the source that are not among them, by reason.
+    """
     if as_json:
         content = {
             "out": str(out),
@@ -153,9 +189,12 @@ def report_images(
             "classes": list(classes),
             "licence": licence,
         }
+        content |= {} if left_out is None else {"left_out": dict(left_out)}
         typer.echo(json.dumps(content, indent=2))
         return
     typer.echo(f"{out}: {n} images of {', '.join(classes)}")
+    if left_out:
+        typer.echo(f"not used: {counted(left_out)}")
     if licence:
         typer.echo(f"licence: {licence}")
     place = shlex.quote(str(out))

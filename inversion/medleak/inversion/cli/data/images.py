@@ -1,12 +1,13 @@
 """``medleak data synthetic``, ``medmnist`` and ``dicom``: commands that write images."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from medleak.inversion.cli.data.common import (
     PLACE,
+    AllowNameOption,
     FolderOption,
     WindowOption,
     parse_window,
@@ -35,6 +36,7 @@ def synthesise(
     as_json: JsonOption = False,
 ) -> None:
     """Draw phantoms: made-up images of nobody, one folder a class."""
+    from medleak.custom.atomic import whole_folder
     from medleak.custom.data.images import save_image
     from medleak.custom.datasets.convert import claim_empty
     from medleak.custom.phantoms import MODALITIES, listing, phantom
@@ -47,11 +49,12 @@ def synthesise(
         )
     out = out or PLACE / f"synthetic-{modality}"
     claim_empty(out)
-    for item in items:
-        drawn = phantom(modality, item.image, size, seed)
-        save_image((out / "images" if masks else out) / item.image, drawn.image)
-        if masks and drawn.mask is not None:
-            save_image(out / "masks" / item.image, drawn.mask)
+    with whole_folder(out) as part:
+        for item in items:
+            drawn = phantom(modality, item.image, size, seed)
+            save_image((part / "images" if masks else part) / item.image, drawn.image)
+            if masks and drawn.mask is not None:
+                save_image(part / "masks" / item.image, drawn.mask)
     report_images(out, modality, n, MODALITIES[modality].classes, as_json, masks=masks)
 
 
@@ -66,21 +69,34 @@ def get_medmnist(
     name: Annotated[
         str, typer.Argument(help="pneumoniamnist, chestmnist, retinamnist or dermamnist.")
     ],
-    size: Annotated[int, typer.Option(help="64, 128 or 224 px.")] = 64,
+    size: Annotated[
+        int | None,
+        typer.Option(show_default=False, help="Of the download: 64, 128 or 224 px; default: 64."),
+    ] = None,
     npz: Annotated[
         Path | None,
-        typer.Option(show_default=False, help="The set's file, where it was downloaded before."),
+        typer.Option(
+            show_default=False,
+            help="The set's file, where it was downloaded before; images keep its size.",
+        ),
     ] = None,
     out: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Download a set of MedMNIST (extra medmnist) and write it as one folder a class."""
     from medleak.custom.datasets.convert import write_pictures
-    from medleak.custom.datasets.medmnist import download, find, pictures
+    from medleak.custom.datasets.medmnist import SIZES, download, find, pictures, side_of
 
     subset = find(name)
-    out = out or PLACE / f"{name.lower()}_{size}"
-    source = npz or download(name, size, PLACE / "medmnist")
+    source = npz or download(name, size or SIZES[0], PLACE / "medmnist")
+    side = side_of(source, subset)
+    if size not in (None, side):
+        typer.echo(
+            f"medleak: --size {size} was not used: {source} holds images of {side} px, which are "
+            "written as they are. Leave --npz out to download another size.",
+            err=True,
+        )
+    out = out or PLACE / f"{name.lower()}_{side}"
     n = write_pictures(pictures(source, subset), out)
     report_images(out, subset.modality, n, subset.classes, as_json, subset.licence)
 
@@ -96,16 +112,33 @@ def convert_dicom(
     folder: Annotated[Path, typer.Argument(help="DICOM files, one sub-folder a class.")],
     out: FolderOption = None,
     window: WindowOption = None,
+    layout: Annotated[
+        Literal["classes"] | None,
+        typer.Option(
+            show_default=False, help="classes: each sub-folder is one, whatever its name."
+        ),
+    ] = None,
+    allow_name: AllowNameOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the pixels of DICOM files (extra dicom) as PNG with running numbers for names.
 
     White is dense whatever the file's photometric interpretation. No value of a header is written
-    anywhere; text that was burned into the pixels stays in them.
+    anywhere; text that was burned into the pixels stays in them. A sub-folder, whose name becomes a
+    class's, is refused if any header says that name of a person, an order or a study.
     """
+    from medleak.custom.data.folders.dicom_tree import find_dicom
     from medleak.custom.datasets.convert import dicom_pictures, write_pictures
 
     out = out or PLACE / f"{folder.resolve().name}-png"
-    n = write_pictures(dicom_pictures(folder, parse_window(window) if window else None), out)
-    names = sorted(path.name for path in out.iterdir() if path.is_dir())
-    report_images(out, "", n, names, as_json)
+    told = layout == "classes"
+    tree = find_dicom(folder, told=told)
+    pictures = dicom_pictures(
+        folder,
+        parse_window(window) if window else None,
+        told=told,
+        name=out.name,
+        allowed=allow_name or (),
+    )
+    n = write_pictures(pictures, out)
+    report_images(out, "", n, tree.classes, as_json, left_out=tree.left_out)

@@ -9,6 +9,7 @@ import typer
 
 from medleak.inversion.cli.data.common import (
     PLACE,
+    AllowNameOption,
     CheckOption,
     FolderOption,
     ScaleOption,
@@ -19,9 +20,12 @@ from medleak.inversion.cli.data.common import (
     decode_all,
     parse_window,
     report_lists,
+    say_left_out,
 )
+from medleak.inversion.cli.data.folder import Arrangement, guard_images, refuse_inside
 from medleak.inversion.cli.data.images import images
-from medleak.inversion.cli.shared.errors import one_line_errors
+from medleak.inversion.cli.shared.errors import NothingExamined, one_line_errors
+from medleak.inversion.cli.shared.grouped import grouped
 from medleak.inversion.cli.shared.options import JsonOption
 
 if TYPE_CHECKING:
@@ -83,9 +87,10 @@ def prepare_set(
     A count that differs from the published one is said and changes nothing. Sets that serve as an
     attacker's prior become one list, for medleak prior.
     """
+    from medleak.custom.atomic import whole_folder
     from medleak.custom.datasets.catalogue import find
     from medleak.custom.datasets.dataset import read, require_root
-    from medleak.custom.datasets.prepare import Content, choose, prepare_public
+    from medleak.custom.datasets.prepare import DESCRIPTION, Content, choose, prepare_public
     from medleak.custom.sites.split import parse_table
 
     known = find(name)
@@ -94,9 +99,6 @@ def prepare_set(
     )
     out = out or PLACE / known.name
     root = require_root(known, root)
-    if known.unpack is not None:
-        root = known.unpack(root, out / "images")
-    items = read(known, root)
     content = Content(
         name=known.name,
         classes=known.classes,
@@ -105,97 +107,97 @@ def prepare_set(
         source=known.source,
         licence=known.licence,
     )
-    if known.prior:
-        items = choose(items, limit, seed)
-        if check:
-            decode_all(items, root)
-        description = prepare_public(items, root, out, content, seed=seed)
-    else:
-        description = _prepare(
-            items,
-            root,
-            out,
-            content,
-            check,
-            table=known.table if table is None else parse_table(table),
-            scale=scale,
-            seed=seed,
-            test=test,
-            published_test=known.test,
-        )
+    with whole_folder(out, last=DESCRIPTION) as part:
+        here, there = root, root
+        if known.unpack is not None and (here := known.unpack(root, part / "images")) != root:
+            there = out / "images"
+        items = read(known, here)
+        if known.prior:
+            items = choose(items, limit, seed)
+            if check:
+                decode_all(items, here)
+            description = prepare_public(items, there, out, content, seed=seed, into=part)
+        else:
+            description = _prepare(
+                items,
+                here,
+                out,
+                content,
+                check,
+                root=there,
+                into=part,
+                table=known.table if table is None else parse_table(table),
+                scale=scale,
+                seed=seed,
+                test=test,
+                published_test=known.test,
+            )
     report_lists(out, description, known, as_json)
 
 
 @data.command(
     "folder",
     epilog="Examples: medleak data folder scans  ·  medleak data folder scans --classes "
-    "normal,pneumonia --patient-pattern '(\\d+)-.*'  ·  medleak data folder mri --masks",
+    "normal,pneumonia --patient-pattern '(\\d+)-.*'  ·  medleak data folder mri --masks  ·  "
+    "medleak data folder chest_xray --layout parts  ·  medleak data folder images --labels "
+    "labels.csv",
 )
 @one_line_errors
+@grouped
 def prepare_folder(
     ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(help="One sub-folder of images a class.")],
+    *,
     out: FolderOption = None,
-    classes: Annotated[
-        str | None,
-        typer.Option(show_default=False, help="Label order, by commas; default: all, sorted."),
-    ] = None,
-    masks: Annotated[
-        bool, typer.Option("--masks", help="FOLDER has images/ and masks/, for segmentation.")
-    ] = False,
-    patient_pattern: Annotated[
-        str | None,
-        typer.Option(
-            show_default=False, help="Regular expression for file names; group 1 is the patient."
-        ),
-    ] = None,
+    arrangement: Arrangement,
     window: WindowOption = None,
     seed: SeedOption = 0,
     table: TableOption = None,
     scale: ScaleOption = None,
     test: TestOption = None,
     check: CheckOption = True,
+    allow_name: AllowNameOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Split any folder of images over sites, all images of a patient to one list of one site.
 
-    With --window, gray images of more than 8 bits are first rewritten as 8-bit PNG below OUT.
+    A folder that looks otherwise arranged than one sub-folder a class (train/ and test/, images/
+    and masks/, patients) is refused, with the option that says how to read it. With --window, gray
+    images of more than 8 bits are first rewritten as 8-bit PNG below OUT.
     """
-    from medleak.custom.data.datalist import PATIENT_PATTERN, read_folders
-    from medleak.custom.data.masks import read_masked
-    from medleak.custom.datasets.convert import windowed_pictures, write_pictures
-    from medleak.custom.datasets.prepare import Content
+    from medleak.custom.atomic import whole_folder
+    from medleak.custom.data.datalist import read_folders
+    from medleak.custom.data.folders.reading import read_set
+    from medleak.custom.datasets.convert import claim_empty, windowed_pictures, write_pictures
+    from medleak.custom.datasets.prepare import DESCRIPTION, Content
     from medleak.custom.sites.split import TMI_TABLE_II, parse_table
 
-    if masks and window:
+    told = arrangement.told()
+    if told.masks and window:
         raise ValueError(
             "--masks and --window exclude each other: a window rewrites images under new names, "
             "and masks would lose theirs. Convert the images first, without --masks."
         )
     out = out or PLACE / folder.resolve().name
-    names = [name.strip() for name in classes.split(",")] if classes else None
-    pattern = patient_pattern or PATIENT_PATTERN
-    root = folder
+    refuse_inside(out, folder)
+    sites = TMI_TABLE_II if table is None else parse_table(table)
+    found = read_set(folder, told)
+    content = Content(name=folder.resolve().name, classes=found.classes)
+    guard_images(found, folder, content.name, [site.name for site in sites], allow_name or ())
+    options: dict[str, Any] = {"table": sites, "scale": scale, "seed": seed, "test": test}
     if window:
-        root, pattern = out / "images", PATIENT_PATTERN
-        source = windowed_pictures(
-            folder, parse_window(window), names, patient_pattern or PATIENT_PATTERN
-        )
-        write_pictures(source, root)
-    items, found = (read_masked if masks else read_folders)(root, names, pattern)
-    content = Content(name=folder.resolve().name, classes=found)
-    description = _prepare(
-        items,
-        root,
-        out,
-        content,
-        check,
-        table=TMI_TABLE_II if table is None else parse_table(table),
-        scale=scale,
-        seed=seed,
-        test=test,
-    )
-    report_lists(out, description, None, as_json)
+        claim_empty(out / "images")
+        with whole_folder(out, last=DESCRIPTION) as part:
+            here = part / "images"
+            write_pictures(
+                windowed_pictures(found.items, found.classes, folder, parse_window(window)), here
+            )
+            items, _ = read_folders(here, found.classes, told=True)
+            options |= {"root": out / "images", "into": part}
+            description = _prepare(items, here, out, content, check, **options)
+    else:
+        description = _prepare(found.items, folder, out, content, check, **options)
+    report_lists(out, description, None, as_json, found)
 
 
 @data.command(
@@ -217,11 +219,15 @@ def check_lists(
     check: CheckOption = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Check datalists: labels, patients in two places, and every image's pixels."""
-    from medleak.custom.data.datalist import load_datalist
+    """Check datalists: labels, patients in two places, and every image's pixels.
+
+    Exit code 3 where a list names no image: then nothing of it was checked.
+    """
+    from medleak.custom.data.datalist import read_datalist
     from medleak.custom.datasets.prepare import check_patients
 
-    loaded = {str(path): load_datalist(path, data_root, num_classes) for path in lists}
+    read = {str(path): read_datalist(path, data_root, num_classes) for path in lists}
+    loaded = {site: one.lists for site, one in read.items()}
     check_patients(loaded)
     if check:
         for sections in loaded.values():
@@ -232,25 +238,36 @@ def check_lists(
     }
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
-        return
     for site, counts in rows.items():
-        typer.echo(f"{site}: " + ", ".join(f"{n} {section}" for section, n in counts.items()))
+        if not as_json:
+            decoded = "" if check else "; not decoded (--no-check)"
+            counted = ", ".join(f"{n} {section}" for section, n in counts.items())
+            typer.echo(f"{site}: {counted}{decoded}")
+        say_left_out(read[site].left_out, site)
+    if empty := [site for site, counts in rows.items() if not any(counts.values())]:
+        raise NothingExamined(
+            f"{', '.join(empty)} names no image in training, validation and test: nothing of it "
+            "was checked. Name the list that the site trains with."
+        )
 
 
 def _prepare(
     items: Sequence["Item"],
-    root: Path,
+    here: Path,
     out: Path,
     content: "Content",
     check: bool,
     **options: Any,
 ) -> dict[str, Any]:
-    """`prepare` with its ``options``, after decoding every image where that is asked for."""
+    """`prepare` with its ``options``, after decoding every image where that is asked for.
+
+    Images are decoded below ``here``, and will be below the option ``root`` in the end.
+    """
     from medleak.custom.datasets.prepare import prepare
 
     if check:
-        decode_all(items, root)
-    return prepare(items, root, out, content, **options)
+        decode_all(items, here)
+    return prepare(items, options.pop("root", here), out, content, **options)
 
 
 def _refuse_ignored(

@@ -2,18 +2,32 @@
 
 import errno
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, ParamSpec
 
 import typer
 
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+DONE, FAILED, MISUSED, NOT_KNOWN, INTERRUPTED = 0, 1, 2, 3, 130
+
+EXIT_CODES: Mapping[int, str] = {
+    DONE: "done, and all that was asked about was examined",
+    FAILED: "something that was asked about was found bad, or could not be done on the way",
+    MISUSED: "the request itself cannot be met: an option, a file or a folder that does not fit",
+    NOT_KNOWN: "not known: nothing, or not everything, could be examined; or --fail-if holds",
+    INTERRUPTED: "interrupted by Ctrl-C",
+}
+"""What each exit code of every command means; docs/reference/commands.md holds the same table."""
+
+
+class NothingExamined(ValueError):
+    """The request could be read, and there was nothing in it to judge: that is no "fine"."""
+
 
 _P = ParamSpec("_P")
 
 
 def one_line_errors(command: Callable[_P, None]) -> Callable[_P, None]:
-    """Wrap a command: exit 2 for a request that cannot be met, 1 for a failure on the way.
+    """Wrap a command: exit codes of errors as `EXIT_CODES` says.
 
     The command must have a parameter ``ctx``; ``medleak --debug`` lets exceptions through.
     """
@@ -47,7 +61,8 @@ def _line(error: Exception) -> str:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return (
                 f"Cannot write{where}: no space left on the disk. Free some, or name another place "
-                "by --out; what is finished is kept, and the same command goes on from there."
+                "by --out; then repeat the command: an audit goes on from there, lists and images "
+                "are written anew."
             )
         return f"Cannot use{where}: {error.strerror or error}. Check the path and its permissions."
     if isinstance(error, ValueError):
@@ -59,8 +74,10 @@ def _line(error: Exception) -> str:
 
 
 def _code(error: Exception) -> int:
-    from medleak.custom.record import RecordError
+    from medleak.custom.record import EmptyRecord, RecordError
 
+    if isinstance(error, NothingExamined | EmptyRecord):
+        return NOT_KNOWN
     return (
         MISUSED if isinstance(error, ValueError) and not isinstance(error, RecordError) else FAILED
     )

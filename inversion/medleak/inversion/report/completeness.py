@@ -1,0 +1,58 @@
+"""Whether an audit looked at all that it set out to: what was not attacked is not known."""
+
+from collections.abc import Mapping, Sequence
+
+from medleak.inversion.report.model import Audit
+from medleak.inversion.results.case import AVERAGE
+
+JOURNAL = "journal.jsonl"
+"""As `medleak.inversion.audit.journal` leaves it where an audit was killed."""
+
+
+def not_examined(audits: Sequence[Audit]) -> list[str]:
+    """What ``audits`` leave unknown, a sentence each without its full stop; empty: nothing.
+
+    Of two audits, also that there is no site that both are of: then nothing was compared.
+    """
+    found = [sentence for audit in audits for sentence in _of_one(audit)]
+    if len(audits) == 2 and not {*audits[0].sites} & {*audits[1].sites}:
+        found.append(
+            "the two audits have no site in common, so nothing was compared: name two audits of "
+            "the same federation"
+        )
+    return found
+
+
+def _of_one(audit: Audit) -> list[str]:
+    name = audit.folder.name
+    if not audit.groups and not audit.rows and not audit.refused:
+        return [f"the audit {name} attacked nothing, so it says of no site that it is safe"]
+    found = []
+    if audit.refused:
+        cases = "case" if len(audit.refused) == 1 else "cases"
+        found.append(f"{len(audit.refused)} {cases} of {name} could not be attacked")
+    if missing := _not_attacked(audit):
+        listed = ", ".join(missing[:6]) + (", …" if len(missing) > 6 else "")
+        found.append(
+            f"{len(missing)} updates of {name} have neither figures nor a reason ({listed}): the "
+            "audit was stopped, or its table cut; repeat its command, which goes on from there"
+        )
+    elif (audit.folder / JOURNAL).exists():
+        found.append(f"the audit {name} was killed; repeat its command, which goes on from there")
+    return found
+
+
+def _not_attacked(audit: Audit) -> list[str]:
+    """``round/site`` of the updates in config.json without a row or a refusal.
+
+    An attack that joins rounds has one case a site, so then a row of any round counts.
+    """
+    updates, attacks = audit.config.get("updates"), audit.config.get("attacks")
+    if not isinstance(updates, Mapping) or not isinstance(attacks, Mapping):
+        return []
+    done = {f"{row.round}/{row.site}" for row in audit.rows}
+    done |= {f"{r['case'].get('round')}/{r['case']['site']}" for r in audit.refused}
+    if attacks and all(str(name).startswith(AVERAGE) for name in attacks):
+        sites = {place.partition("/")[2] for place in done}
+        return [str(u) for u in updates if str(u).partition("/")[2] not in sites]
+    return [str(u) for u in updates if str(u) not in done]
