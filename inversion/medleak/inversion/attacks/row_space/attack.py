@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from monai.networks.layers.simplelayers import GaussianFilter
 from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.functional import gaussian_blur
@@ -244,10 +245,12 @@ def _start(
     shape = (observation.n_images, observation.image_channels, *observation.spatial_size)
     start = torch.full(shape, 0.5) if prior is None else prior.cpu().expand(shape).clone()
     if again or shape[0] > 1:
-        height, width = shape[2:]
-        coarse = (*shape[:2], max(1, height // 8), max(1, width // 8))
+        size = shape[2:]
+        coarse = (*shape[:2], *(max(1, side // 8) for side in size))
         noise = functional.interpolate(
-            torch.randn(coarse, generator=generator), size=(height, width), mode="bicubic"
+            torch.randn(coarse, generator=generator),
+            size=size,
+            mode="bicubic" if len(size) == 2 else "trilinear",
         )
         start = (start + (_RESTART if again else _APART) * noise).clamp(0, 1)
     return start.to(observation.device)
@@ -300,8 +303,10 @@ def _near(rounds: Rounds, images: Tensor) -> bool:
 
 
 def _blurred(images: Tensor, share: float) -> Tensor:
-    sigma = share * min(images.shape[-2:])
-    return gaussian_blur(images, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma, sigma])
+    sigma = share * min(images.shape[2:])
+    if images.dim() == 4:
+        return gaussian_blur(images, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma, sigma])
+    return GaussianFilter(images.dim() - 2, sigma)(images)
 
 
 def _span_noise(rounds: Rounds) -> float:
