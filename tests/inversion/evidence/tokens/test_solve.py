@@ -21,6 +21,7 @@ def solved(signal, gradient, sigma=1e-9, guess=0.5):
         signal,
         gradient,
         torch.full((len(signal), gradient.shape[1]), guess),
+        origin=torch.zeros(gradient.shape[1]),
         signal_variance=torch.full_like(signal, sigma**2),
         gradient_variance=torch.full_like(gradient, sigma**2),
     )
@@ -30,7 +31,7 @@ def solved(signal, gradient, sigma=1e-9, guess=0.5):
 @given(st.integers(1, 12), st.integers(0, 1000), st.floats(1e-6, 1e3))
 def test_exact_updates_give_the_patches_at_any_scale(tokens, seed, scale):
     signal, gradient, (patches,) = problem(tokens=tokens, seed=seed)
-    found = solved(scale * signal, scale * gradient)
+    found = solved(scale * signal, scale * gradient, 1e-12 * scale)
 
     assert torch.allclose(found.values, patches, atol=1e-6)
     assert (found.rank, found.misfit < 1e-9) == (tokens, True)

@@ -61,16 +61,18 @@ def solve_image(
     source = torch.where(pixels < 0, -1, pixels % values)
     signal, error = embedding.signal(position[0]).double(), embedding.signal(position[1])
     mean, std = (torch.tensor(v).to(signal)[channel] for v in (units.mean, units.std))
-    # In pixels: of sum d x^T, with x = (pixel - mean) / std.
-    gradient = weight[0].flatten(1).double() * std + signal.sum(0)[:, None] * mean
-    variance = weight[1].flatten(1).double() * std.square()
     groups, source = _alike(source)
-    gradient, variance = _joined(gradient, variance, groups, source.shape[1])
+    zero = mean.new_zeros(source.shape[1])
+    level = zero.index_add(0, groups, mean) / zero.index_add(0, groups, torch.ones_like(mean))
+    # Of sum d x^T, x = (pixel - mean) / std, what sum d (pixel - level)^T is.
+    gradient = weight[0].flatten(1).double() * std
+    gradient = gradient + signal.sum(0)[:, None] * (mean - level[groups])
+    variance = weight[1].flatten(1).double() * std.square()
+    gradient, variance = _joined(gradient, variance, groups, len(level))
     flat = guess.flatten().double()
-    level = mean.new_zeros(source.shape[1]).index_copy(0, groups, mean)  # of zero padding
     start = torch.where(source < 0, level, flat[source.clamp_min(0)])
     found = solve_patches(
-        signal, gradient, start, signal_variance=error, gradient_variance=variance
+        signal, gradient, start, origin=level, signal_variance=error, gradient_variance=variance
     )
     known = source >= 0
     total = torch.zeros_like(flat).index_add(0, source[known], found.values[known])

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_ROUNDS = 2  # noise depends on the patches, hardly: the second solution is the last digit
+_ROUNDS = 3  # noise depends on the patches, and these on what is taken for noise
 _SPREAD = 0.25  # of pixels in [0, 1] about a guess: what is lost where nothing is known
+_TRUSTED = 0.5  # of a direction's square size, what must not be error
 _TINY = 1e-30
 
 
@@ -49,18 +50,20 @@ def solve_patches(
     gradient: Tensor,
     guess: Tensor,
     *,
+    origin: Tensor,
     signal_variance: Tensor,
     gradient_variance: Tensor,
 ) -> Patches:
-    """Patches x_t with ``gradient`` = sum of ``signal``_t x_t^T.
+    """Patches x_t with ``gradient`` = sum of ``signal``_t (x_t - origin)^T.
 
     Args:
         signal: [n, D], of the tokens; at any scale, that of ``gradient``.
         gradient: [D, V], of the projection's weight, per unit of a value of ``guess``.
         guess: [n, V], what is returned where the equations say nothing.
-        signal_variance: [n, D], of the error of each entry, from rounding say; common factors do
-            not matter where there are more equations than patches (D > n).
-        gradient_variance: [D, V], likewise.
+        origin: [V], the values that are zero to the network.
+        signal_variance: [n, D], of the error of each entry.
+        gradient_variance: [D, V], likewise; as large as the equations show it to be, where there
+            are more of them than patches (D > n).
 
     Raises:
         ValueError: Shapes do not go together, or the signal is zero.
@@ -73,35 +76,44 @@ def solve_patches(
         )
     if not signal.any():
         raise ValueError("The tokens' signal is zero: nothing of the patches is in the update.")
-    d, g, start = signal.double(), gradient.double(), guess.double()
+    d, g, zero = signal.double(), gradient.double(), origin.double()
+    start, of_signal = guess.double() - zero, signal_variance.double()
+    own = gradient_variance.double().mean(1)
     rest = g - d.T @ start
-    values, error, rank = start, _SPREAD, 0
+    x, error, rank, scale = start, _SPREAD, 0, 1.0
     for _ in range(_ROUNDS):
-        noise = gradient_variance.double().mean(
-            1
-        ) + signal_variance.double().T @ values.square().mean(1)
-        weights = (noise + noise.mean() * 1e-6 + _TINY).rsqrt()
+        shared = of_signal.T @ x.square().mean(1)
+        weights = (own + shared + (own + shared).mean() * 1e-6 + _TINY).rsqrt()
         left, sizes, right = torch.linalg.svd(d.T * weights[:, None], full_matrices=False)
         seen = rest * weights[:, None]
         along = left.T @ seen
-        kept = sizes > 1e-12 * sizes[0]
-        surplus = (width - len(sizes)) * places
-        scale = 1.0 if surplus == 0 else float((seen - left @ along).square().sum()) / surplus
+        if (surplus := width - len(sizes)) > 0:
+            unexplained = (seen - left @ along).square().sum(0).mean() / surplus
+            scale = min(float(unexplained), 1.0)
+            # More than rounding leaves is laid to the gradient: noise, or other images.
+            own = own * max(float(unexplained), 1.0)
         energy = along.square().mean(1)
-        gain = torch.where(kept, (1 - scale / energy.clamp_min(_TINY)).clamp_min(0), 0)
-        values = start + right.T @ ((gain / sizes.clamp_min(_TINY))[:, None] * along)
-        error = _error(gain, sizes, scale, tokens, places)
+        # Errors of the signals alone give a direction this size, and weaken what is found along it.
+        floor = right.square() @ (of_signal @ weights.square())
+        trust = 1 - floor / sizes.square().clamp_min(_TINY)
+        heard = (trust > _TRUSTED) & (sizes > 1e-12 * sizes[0])
+        gain = torch.where(heard, (1 - scale / energy.clamp_min(_TINY)).clamp_min(0), 0)
+        found = torch.where(heard, gain / (sizes * trust), 0)
+        x = start + right.T @ (found[:, None] * along)
+        error = _error(torch.where(heard, gain, torch.nan), sizes * trust, scale, tokens, places)
         rank = int((gain > 0.5).sum())
-    misfit = (g - d.T @ values).norm() / g.norm().clamp_min(_TINY)
-    return Patches(values=values, error=error, misfit=float(misfit.clamp_max(1)), rank=rank)
+    misfit = (g - d.T @ x).norm() / g.norm().clamp_min(_TINY)
+    return Patches(values=x + zero, error=error, misfit=float(misfit.clamp_max(1)), rank=rank)
 
 
 def _error(gain: Tensor, sizes: Tensor, scale: float, tokens: int, places: int) -> float:
     """Root mean square over the patches' values, never more than a guess is off.
 
-    A direction that was not told from noise may still hold as much as the chance of the test.
+    A direction that was not told from noise may still hold as much as the chance of the test; one
+    that was not heard (gain NaN), anything.
     """
     share = gain.clamp_min(2 * (2 / places) ** 0.5)
-    lost = (share * scale / sizes.square().clamp_min(_TINY)).clamp_max(_SPREAD**2)
+    lost = share * scale / sizes.square().clamp_min(_TINY)
+    lost = lost.nan_to_num(torch.inf).clamp_max(_SPREAD**2)
     unseen = (tokens - len(sizes)) * _SPREAD**2
     return float((lost.sum() + unseen) / tokens) ** 0.5
