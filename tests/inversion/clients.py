@@ -27,7 +27,7 @@ RESNET = ModelSpec(
         "num_classes": 2,
     },
 )
-PREFIXES = ("medleak.custom.small_networks.", "monai.networks.nets.")
+PREFIXES = ("medleak.custom.small_networks.", "monai.networks.nets.", "torchvision.models.")
 Observe = Callable[..., Observation]
 
 
@@ -75,6 +75,7 @@ def observed() -> Observe:
         knowledge: Knowledge | None = None,
         change: Callable[[str, Tensor], Tensor] | None = None,
         drift: float = 0.0,
+        awake: bool = False,
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         **network: Any,
@@ -86,6 +87,8 @@ def observed() -> Observe:
         with torch.no_grad():
             for p in local.parameters():  # a global model that is not the factory's
                 p.add_(drift * p.std() * torch.randn(p.shape, generator=noise) if drift else 0)
+                if awake and not p.any():  # as after training: no head of zeros
+                    p.normal_(0, 0.02, generator=noise)
         before = {n: v.clone() for n, v in local.state_dict().items()}
         local = local.to(dtype)
         knowledge = knowledge or Knowledge()

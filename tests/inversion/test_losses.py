@@ -84,6 +84,14 @@ def test_total_variation_counts_steps_in_both_directions():
     assert losses.total_variation(torch.full((2, 3, 4, 4), 0.3)).item() == 0
 
 
+def test_total_variation_of_a_volume_counts_all_three_axes():
+    ramp = torch.arange(3.0)
+    for axis in range(3):
+        volume = ramp.view(*(-1 if k == axis else 1 for k in range(3))).expand(3, 3, 3)[None, None]
+        assert losses.total_variation(volume).item() == 1
+        assert losses.smooth_variation(volume, 0.0).item() == 1
+
+
 def test_the_box_costs_outside_only():
     assert losses.outside_box(torch.tensor([0.0, 0.5, 1.0])).item() == 0
     assert losses.outside_box(torch.tensor([-1.0, 2.0])).item() == 1

@@ -1,6 +1,6 @@
 """Gradient distances, statistics distances and image priors: tensors in, scalar tensor out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -158,17 +158,20 @@ def squared_statistics_distance(candidate: Statistics, observed: Statistics) -> 
 
 
 def total_variation(images: Tensor) -> Tensor:
-    """Mean absolute difference of vertical plus of horizontal neighbours; images [B, C, H, W]."""
-    return (images[..., 1:] - images[..., :-1]).abs().mean() + (
-        images[..., 1:, :] - images[..., :-1, :]
-    ).abs().mean()
+    """Mean absolute difference of neighbours, summed over the axes of images [B, C, *size]."""
+    return sum((d.abs().mean() for d in _differences(images)), images.new_zeros(()))
 
 
 def smooth_variation(images: Tensor, eps: float = 1e-6) -> Tensor:
     """As `total_variation`, with `sqrt(d^2 + eps)` for `|d|`: a line search needs a derivative."""
-    return ((images[..., 1:] - images[..., :-1]).square() + eps).sqrt().mean() + (
-        (images[..., 1:, :] - images[..., :-1, :]).square() + eps
-    ).sqrt().mean()
+    smoothed = ((d.square() + eps).sqrt().mean() for d in _differences(images))
+    return sum(smoothed, images.new_zeros(()))
+
+
+def _differences(images: Tensor) -> Iterator[Tensor]:
+    """Of neighbours, the last axis first."""
+    for axis in range(images.dim() - 1, 1, -1):
+        yield images.diff(dim=axis)
 
 
 def outside_box(images: Tensor) -> Tensor:

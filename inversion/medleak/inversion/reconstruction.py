@@ -33,7 +33,8 @@ class Reconstruction:
     """Images that an attack found, and by its own measures how well they explain the update.
 
     Attributes:
-        images: [N, C, H, W] float32 on the CPU, in [0, 1]. Their order means nothing.
+        images: [N, C, H, W] or, volumes, [N, C, H, W, D] float32 on the CPU, in [0, 1]. Their
+            order means nothing.
         labels: [N] int64 class per image, or None where the attack did not look for labels.
         losses: Final value of every loss term by name, of the returned images.
         start_losses: The same terms of the image that the attack started from; empty where it does
@@ -59,10 +60,11 @@ class Reconstruction:
 
     def __post_init__(self) -> None:
         """Reject what a metric would silently turn into a wrong number."""
-        if self.images.ndim != 4 or self.images.dtype != torch.float32:
+        if self.images.ndim not in (4, 5) or self.images.dtype != torch.float32:
             raise ValueError(
-                f"images must be [N, C, H, W] float32, got {tuple(self.images.shape)} "
-                f"{self.images.dtype}: metrics compare them with the truth pixel by pixel."
+                f"images must be [N, C, H, W] or [N, C, H, W, D] float32, got "
+                f"{tuple(self.images.shape)} {self.images.dtype}: metrics compare them with the "
+                "truth pixel by pixel."
             )
         low, high = float(self.images.min()), float(self.images.max())
         if not (low >= 0 and high <= 1):

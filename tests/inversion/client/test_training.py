@@ -186,6 +186,36 @@ def test_checkpointing_keeps_less_than_the_graph_of_all_steps():
     assert saved_bytes(True) < 0.25 * saved_bytes(False)
 
 
+class Attending(nn.Module):
+    """Attention as most networks call it, and a parameter that nothing uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, 8, 3, stride=3)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(8, 3)
+        self.unused = nn.Parameter(torch.ones(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.embed(x).flatten(2).transpose(1, 2)
+        mixed, _ = self.attention(tokens, tokens, tokens, need_weights=False)
+        return self.head(mixed.mean(1))
+
+
+def test_a_gradient_through_attention_has_a_gradient_to_the_images():
+    torch.manual_seed(0)
+    images, labels = images_and_labels(2)
+    images = images.double().requires_grad_()
+    network = Attending().double()
+
+    def size_of_update(x):
+        update = simulate(network, x, labels, Schedule(batches=((0, 1),), lr=1.0)).parameters
+        assert not update["unused"].any()
+        return sum(v.square().sum() for v in update.values())
+
+    assert torch.autograd.gradcheck(size_of_update, images)
+
+
 def test_dropout_is_off_and_restored():
     network = nn.Sequential(make_network(), nn.Dropout(0.9))
     images, labels = images_and_labels(2)

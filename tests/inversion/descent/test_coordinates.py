@@ -34,6 +34,15 @@ def test_gradients_reach_every_layer_and_the_start_stays():
     assert torch.equal(start, before)
 
 
+def test_a_volume_has_layers_of_three_sides():
+    pyramid = Pyramid(torch.zeros(1, 2, 8, 12, 4), 2)
+    assert [tuple(v.shape[2:]) for v in pyramid.layers] == [(4, 6, 2), (8, 12, 4)]
+    with torch.no_grad():
+        for layer in pyramid.layers:
+            layer.fill_(1.0)
+    torch.testing.assert_close(pyramid.images(), torch.full((1, 2, 8, 12, 4), 1.75))
+
+
 def test_more_levels_than_the_image_has_pixels_end_at_one_pixel():
     assert tuple(Pyramid(torch.zeros(1, 1, 4, 4), 6).layers[0].shape[-2:]) == (1, 1)
 
@@ -63,6 +72,17 @@ def test_every_image_can_be_reached(channels):
     units = torch.eye(n, dtype=torch.float64).view(n, 1, channels, size, size)
     columns = [spectral.images(e).flatten() for e in units]
     assert int(torch.linalg.matrix_rank(torch.stack(columns))) == n
+
+
+def test_the_unknowns_of_a_volume_are_its_dct_over_the_gain():
+    start = torch.zeros(1, 1, 6, 4, 5, dtype=torch.float64)
+    spectral = Spectral(start)
+    u = torch.rand(start.shape, dtype=torch.float64)
+    image = spectral.images(u)[0, 0].numpy()
+    axes = torch.meshgrid(*(torch.arange(s) for s in start.shape[2:]), indexing="ij")
+    frequency = torch.stack(axes).double().norm(dim=0)
+    expected = u[0, 0] / (1 + frequency)
+    torch.testing.assert_close(torch.from_numpy(dctn(image, norm="ortho")), expected)
 
 
 def test_the_unknowns_of_a_gray_image_are_its_dct_over_the_gain():

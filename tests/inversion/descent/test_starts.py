@@ -12,11 +12,12 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.mark.parametrize("shape", [SHAPE, (2, 1, 12, 8, 10)])
 @pytest.mark.parametrize("name", STARTS)
-def test_every_start_has_the_shape_and_follows_its_seed(name):
-    prior = torch.full((1, 1, 12, 20), 0.3)
-    first, same, other = (STARTS[name](SHAPE, prior, generator(s)) for s in (0, 0, 1))
-    assert first.shape == SHAPE
+def test_every_start_has_the_shape_and_follows_its_seed(name, shape):
+    prior = torch.full((1, 1, *shape[2:]), 0.3)
+    first, same, other = (STARTS[name](shape, prior, generator(s)) for s in (0, 0, 1))
+    assert first.shape == shape
     assert first.dtype == torch.float32
     assert torch.equal(first, same)
     assert not torch.equal(first, other)

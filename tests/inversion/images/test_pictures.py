@@ -9,8 +9,12 @@ from medleak.inversion.images.pictures import (
     TILE_PX,
     Tile,
     panel,
+    planes,
     read_picture,
     save_png,
+    sheet,
+    sheet_name,
+    sheet_rows,
     to_picture,
 )
 
@@ -48,10 +52,58 @@ def test_values_outside_the_range_are_clipped_not_wrapped():
     assert np.asarray(to_picture(torch.tensor([[[-0.2, 1.3]]]))).tolist() == [[0, 255]]
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 4), (4, 4), (1, 1, 4, 4)])
+@pytest.mark.parametrize("shape", [(0, 4, 4), (4, 4), (1, 1, 1, 4, 4)])
 def test_what_is_not_one_image_is_refused(shape):
-    with pytest.raises(ValueError, match="C = 1 or 3"):
+    with pytest.raises(ValueError, match="pass one image"):
         to_picture(torch.zeros(shape))
+
+
+def test_channels_that_are_no_colours_stand_one_below_the_other():
+    picture = to_picture(torch.stack([torch.zeros(2, 3), torch.ones(2, 3)]))
+    assert np.asarray(picture).tolist() == [[0] * 3] * 2 + [[255] * 3] * 2
+
+
+def marked(size=(4, 6, 8), at=(1, 2, 5)):
+    volume = torch.zeros(1, *size)
+    volume[(0, *at)] = 1.0
+    return volume
+
+
+def test_the_three_planes_of_a_volume_meet_in_a_point_with_the_head_on_top():
+    (shown,) = planes(marked(), 0.0)
+    assert shown.shape == (8, 6 + 6 + 4)
+    assert not shown.any()
+
+    volume = torch.zeros(1, 4, 4, 4)
+    volume[0, 1, 2, 2] = 1.0
+    (shown,) = planes(volume + marked((4, 4, 4), (2, 2, 3)), 0.5)
+    axial, coronal, sagittal = shown.split(4, 1)
+    assert axial.nonzero().tolist() == [[1, 2]]
+    assert coronal.nonzero().tolist() == [[0, 2]]  # slice 3 is on top
+    assert sagittal.nonzero().tolist() == [[0, 2], [1, 1]]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_sheet_holds_planes_from_end_to_end_and_the_picture_in_its_middle(channels):
+    volume = torch.rand(channels, 12, 10, 9, generator=torch.Generator().manual_seed(0))
+    rows = sheet_rows(volume.shape)
+    shown = np.asarray(sheet(volume))
+    picture = np.asarray(to_picture(volume))
+    assert (rows, shown.shape[0]) == (11, 11 * picture.shape[0])
+    row = picture.shape[0]
+    np.testing.assert_array_equal(shown[5 * row : 6 * row], picture)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows"),
+    [((1, 96, 96, 96), 33), ((4, 96, 96, 96), 9), ((1, 8, 8, 8), 7), ((1, 5000, 2, 2), 1)],
+)
+def test_a_sheet_has_as_many_rows_as_fit_and_an_odd_number_of_them(shape, rows):
+    assert sheet_rows(shape) == rows
+
+
+def test_the_sheet_of_a_truth_is_named_like_one():
+    assert sheet_name("images/truth_site-1_0.png") == "images/truth_site-1_0_planes.png"
 
 
 def test_a_written_png_holds_pixels_and_nothing_else(tmp_path):

@@ -50,6 +50,31 @@ def test_ssim_is_scikit_images_default_at_range_one(seed, channels, height, widt
     np.testing.assert_allclose(ssim(truth, image), reference, atol=1e-9)
 
 
+@pytest.mark.parametrize(("channels", "size"), [(1, (9, 12, 7)), (4, (8, 8, 8)), (2, (9, 12))])
+def test_ssim_of_volumes_and_of_any_channels_is_scikit_images_too(channels, size):
+    g = torch.Generator().manual_seed(3)
+    truth = torch.rand(2, channels, *size, generator=g)
+    image = (truth + 0.2 * torch.randn(truth.shape, generator=g)).clamp(0, 1)
+    reference = [
+        structural_similarity(t.double().numpy(), i.double().numpy(), data_range=1, channel_axis=0)
+        for t, i in zip(truth, image, strict=True)
+    ]
+    np.testing.assert_allclose(ssim(truth, image), reference, atol=1e-9)
+
+
+def test_ssim_and_psnr_of_volumes_are_monais_up_to_its_covariance():
+    from monai.metrics.regression import PSNRMetric, SSIMMetric
+
+    g = torch.Generator().manual_seed(3)
+    truth = torch.rand(2, 1, 12, 10, 9, generator=g)
+    image = (truth + 0.1 * torch.randn(truth.shape, generator=g)).clamp(0, 1)
+    own = SSIMMetric(3, kernel_type="uniform", win_size=7)(image, truth)
+    # MONAI divides by 343 where the sample covariance divides by 342.
+    np.testing.assert_allclose(ssim(truth, image), torch.as_tensor(own)[:, 0], atol=2e-3)
+    peak = torch.as_tensor(PSNRMetric(max_val=1.0)(image, truth))[:, 0]
+    np.testing.assert_allclose(psnr(truth, image), peak, atol=1e-4)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("make", [images, smooth])
 def test_ssim_tmi_is_the_published_code_on_0_to_255_with_a_stretched_reconstruction(make, channels):
@@ -172,9 +197,10 @@ def test_pairs_beyond_one_chunk_keep_their_place():
 @pytest.mark.parametrize(
     ("truth", "image", "message"),
     [
-        (torch.rand(1, 1, 6, 9), torch.rand(1, 1, 6, 9), "fewer than the 7 x 7 window"),
+        (torch.rand(1, 1, 6, 9), torch.rand(1, 1, 6, 9), "fewer than the window of SSIM, 7 px"),
         (torch.rand(1, 1, 8, 8), torch.rand(1, 3, 8, 8), "must be the same"),
-        (torch.rand(1, 2, 8, 8), torch.rand(1, 2, 8, 8), "C = 1 or 3"),
+        (torch.rand(1, 1, 8, 8, 6), torch.rand(1, 1, 8, 8, 6), "8 x 8 x 6 px, fewer"),
+        (torch.rand(1, 8, 8), torch.rand(1, 8, 8), "metrics compare images"),
         (torch.rand(8, 8), torch.rand(8, 8), "shape"),
         (torch.rand(1, 1, 8, 8), torch.full((1, 1, 8, 8), torch.nan), "image holds NaN"),
         (torch.full((1, 1, 8, 8), torch.inf), torch.rand(1, 1, 8, 8), "truth holds NaN"),
@@ -183,6 +209,14 @@ def test_pairs_beyond_one_chunk_keep_their_place():
 def test_what_cannot_be_compared_is_refused(truth, image, message):
     with pytest.raises(ValueError, match=message):
         ssim(truth, image)
+
+
+def test_channels_are_averaged_or_repeated_but_never_guessed():
+    volume = torch.rand(1, 1, 2, 3, 4)
+    assert similarity.as_channels(volume, 4).shape == (1, 4, 2, 3, 4)
+    assert torch.equal(similarity.as_channels(volume.expand(-1, 4, -1, -1, -1), 1), volume)
+    with pytest.raises(ValueError, match="which channel is which"):
+        similarity.as_channels(torch.rand(1, 3, 8, 8), 4)
 
 
 def test_sets_of_different_size_are_refused():

@@ -9,7 +9,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from medleak.inversion.images.pictures import Tile, panel, read_picture, save_png, to_picture
+from medleak.inversion.images.pictures import (
+    Tile,
+    panel,
+    read_picture,
+    save_png,
+    sheet,
+    sheet_name,
+    to_picture,
+)
 from medleak.inversion.images.truth import Truth
 from medleak.inversion.reconstruction import Progress, ProgressCallback, Reconstruction
 from medleak.inversion.results.case import NO_DEFENCE, Case
@@ -49,6 +57,19 @@ def keep_iterations(
     return follow
 
 
+def keep_picture(out: Path, name: str, image: Tensor) -> None:
+    """Write ``image`` [C, *size] as the PNG ``name`` of the audit directory ``out``.
+
+    A volume has a `sheet` of planes beside it, written first.
+
+    Raises:
+        OSError: The disk refuses a file.
+    """
+    if image.dim() == 4:
+        save_png(out / sheet_name(name), sheet(image))
+    save_png(out / name, to_picture(image))
+
+
 def save_case(
     out: Path,
     case: Case,
@@ -72,14 +93,14 @@ def save_case(
         OSError: The disk refuses a file.
     """
     for row in rows:
-        save_png(out / row.picture, to_picture(found.images[row.reconstruction]))
+        keep_picture(out, row.picture, found.images[row.reconstruction])
         if truth is None or not row.truth_picture:
             continue
         listed, index = listed_picture(row.truth_picture)
         if not (out / listed).exists():
-            save_png(out / listed, to_picture(truth.images[index]))
+            keep_picture(out, listed, truth.images[index])
         if (turned := seen(row.truth_picture)) is not None:
-            save_png(out / row.truth_picture, to_picture(turned))
+            keep_picture(out, row.truth_picture, turned)
     title = "reconstruction"
     if found.ending == "interrupted":
         title += f", interrupted after {found.iterations} iterations"

@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.dropout import _DropoutNd
 
 from medleak.inversion.client.batch_norm import (
@@ -179,17 +180,21 @@ def batch_gradient(
     structure and buffers and is not modified.
 
     Returns:
-        The gradient in the order of ``weights``; by norm layer the mean and unbiased variance of
-        its input, what the running statistics are made of.
+        The gradient in the order of ``weights`` (0 for those that the network does not use); by
+        norm layer the mean and unbiased variance of its input, what the running statistics are
+        made of.
     """
     keep_graph = torch.is_grad_enabled()
     with torch.enable_grad(), training_mode(network), recorded_statistics(network) as statistics:
         at = {n: w if w.requires_grad else w.detach().requires_grad_() for n, w in weights.items()}
         # Batch norm writes to the buffers that it is given: copies.
         buffers = {n: b.detach().clone() for n, b in network.named_buffers()}
-        logits = functional_call(network, {**at, **buffers}, (inputs,))
+        with sdpa_kernel(SDPBackend.MATH):  # the only attention with a second derivative
+            logits = functional_call(network, {**at, **buffers}, (inputs,))
         loss = task_loss(criterion, logits, labels)
-        gradient = torch.autograd.grad(loss, list(at.values()), create_graph=keep_graph)
+        gradient = torch.autograd.grad(
+            loss, list(at.values()), create_graph=keep_graph, materialize_grads=True
+        )
     if not keep_graph:
         statistics = {n: (m.detach(), v.detach()) for n, (m, v) in statistics.items()}
     return list(gradient), statistics

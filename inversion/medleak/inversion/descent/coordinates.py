@@ -18,7 +18,7 @@ class Pyramid:
     """start + sum of gain * upsampled(layer); the layers start at zero and are the unknowns.
 
     Attributes:
-        layers: Leaf tensors [B, C, h, w], coarse to fine, that require grad.
+        layers: Leaf tensors [B, C, *sides], coarse to fine, that require grad.
     """
 
     layers: list[Tensor]
@@ -26,7 +26,7 @@ class Pyramid:
     def __init__(
         self, start: Tensor, levels: int, finest: float = 1.0, decay: float = 0.75
     ) -> None:
-        """Copy ``start`` [B, C, H, W]; make ``levels`` layers, each half the side of the next.
+        """Copy ``start`` [B, C, *size]; make ``levels`` layers, each half the side of the next.
 
         The last layer has ``finest`` (in (0, 1]) times the side of the image. ``decay`` is the
         gain from one layer to the next finer: natural images have less of fine detail.
@@ -41,12 +41,10 @@ class Pyramid:
             )
         self._start, self._decay = start.detach().clone(), decay
         shares = [finest / 2 ** (levels - 1 - i) for i in range(levels)]
-        height, width = start.shape[-2:]
         self.layers = [
             torch.zeros(
                 *start.shape[:2],
-                max(1, round(share * height)),
-                max(1, round(share * width)),
+                *(max(1, round(share * side)) for side in start.shape[2:]),
                 device=start.device,
                 requires_grad=True,
             )
@@ -66,12 +64,12 @@ class Pyramid:
                 layer.copy_(part.view_as(layer))
 
     def images(self) -> Tensor:
-        """[B, C, H, W], differentiable; not clamped."""
-        size = self._start.shape[-2:]
+        """[B, C, *size], differentiable; not clamped."""
+        size = self._start.shape[2:]
         images = self._start
         for i, layer in enumerate(self.layers):
             images = images + self._decay**i * (
-                layer if layer.shape[-2:] == size else _up(layer, size)
+                layer if layer.shape[2:] == size else _up(layer, size)
             )
         return images
 
@@ -84,13 +82,15 @@ class Spectral:
     """
 
     def __init__(self, start: Tensor) -> None:
-        """``start`` [N, C, H, W], kept in its dtype and on its device."""
-        channels, height, width = start.shape[1:]
+        """``start`` [N, C, *size], kept in its dtype and on its device."""
+        channels, *size = start.shape[1:]
         self._start = start.detach()
-        self._rows = _cosines(height).to(start)
-        self._columns = _cosines(width).to(start)
-        k, m = (torch.arange(s).to(start) for s in (height, width))
-        self._gain = 1 / (1 + (k[:, None].square() + m.square()).sqrt())
+        self._cosines = [_cosines(side).to(start) for side in size]
+        squares = [torch.arange(side).to(start).square() for side in size]
+        total = torch.zeros(size).to(start)
+        for axis, frequency in enumerate(squares):
+            total = total + frequency.view(-1, *(1,) * (len(size) - 1 - axis))
+        self._gain = 1 / (1 + total.sqrt())
         mix = torch.eye(channels)
         if channels == 3:
             colours = torch.tensor(_COLOURS)
@@ -99,17 +99,20 @@ class Spectral:
         self._mix = mix.to(start)
 
     def zeros(self) -> Tensor:
-        """The ``u`` [N, C, H, W] of the start itself."""
+        """The ``u`` [N, C, *size] of the start itself."""
         return torch.zeros_like(self._start)
 
     def images(self, u: Tensor) -> Tensor:
-        """[N, C, H, W], differentiable; not clamped."""
-        change = self._rows.T @ (self._gain * u) @ self._columns
-        return self._start + torch.einsum("nchw,cd->ndhw", change, self._mix)
+        """[N, C, *size], differentiable; not clamped."""
+        change = self._gain * u
+        for axis, cosines in enumerate(self._cosines, start=2):
+            change = (change.movedim(axis, -1) @ cosines).movedim(-1, axis)
+        return self._start + torch.einsum("nc...,cd->nd...", change, self._mix)
 
 
 def _up(layer: Tensor, size: Sequence[int]) -> Tensor:
-    return functional.interpolate(layer, size=tuple(size), mode="bilinear", align_corners=False)
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(size)]
+    return functional.interpolate(layer, size=tuple(size), mode=mode, align_corners=False)
 
 
 def _cosines(size: int) -> Tensor:

@@ -15,7 +15,7 @@ from medleak.inversion.losses import outside_box, smooth_variation, total_variat
 from medleak.inversion.reconstruction import Ending
 
 PyramidObjective = Callable[[Tensor, float | Tensor], Tensor]
-"""(images [N, C, H, W], progress in [0, 1)) -> scalar loss, without image priors.
+"""(images [N, C, *size], progress in [0, 1)) -> scalar loss, without image priors.
 
 It is captured on a GPU (`captured`): no branch on values, no other input that changes.
 """
@@ -96,7 +96,7 @@ def descend(
     meter: Meter,
     share: float = 1.0,
 ) -> tuple[Tensor, Ending]:
-    """Minimise ``objective`` from ``start`` [N, C, H, W]; return images, not clamped, and ending.
+    """Minimise ``objective`` from ``start`` [N, C, *size]; return images, not clamped, and ending.
 
     Adam's schedules follow the iterations, or ``share`` of the time that ``meter`` has left if
     that runs out first: less time gives a coarser image, not a truncated descent. L-BFGS stops
@@ -116,7 +116,7 @@ def _adam(
     pyramid = Pyramid(start, descent.levels, descent.finest, descent.decay)
     optimizer = torch.optim.Adam(pyramid.layers, lr=descent.lr)
     begin, budget = meter.seconds, max(share * meter.left, 1e-9)
-    scale = math.sqrt(start[0, 0].numel()) / 64
+    scale = _side(start) / 64
     schedule = torch.zeros(2, device=start.device)  # progress, weight of total variation
 
     def evaluated() -> tuple[Tensor, ...]:
@@ -151,7 +151,7 @@ def _lbfgs(
 ) -> tuple[Tensor, Ending]:
     pyramid = Pyramid(start, descent.levels, decay=descent.decay)
     deadline = meter.seconds + share * meter.left
-    scale = math.sqrt(start[0, 0].numel()) / 64
+    scale = _side(start) / 64
 
     def evaluated() -> tuple[Tensor, ...]:
         images = pyramid.images()
@@ -186,6 +186,11 @@ def _lbfgs(
         ending = "interrupted"
     pyramid.point = best
     return pyramid.images().detach(), ending
+
+
+def _side(images: Tensor) -> float:
+    """Of an image, geometric mean over its axes."""
+    return math.prod(images.shape[2:]) ** (1 / (images.dim() - 2))
 
 
 def _count(meter: Meter, loss: Tensor, images: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""Images from which attacks start: (shape, prior, generator) -> [N, C, H, W].
+"""Images from which attacks start: (shape, prior, generator) -> [N, C, *size].
 
 A start decides more than where the search begins: directions that the gradient hardly sees, the
 fine grain above all, keep what the start put there.
@@ -10,7 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Shape = tuple[int, int, int, int]
+Shape = tuple[int, ...]
+"""[N, C, *size], of images or of volumes."""
 Start = Callable[[Shape, Tensor | None, torch.Generator], Tensor]
 
 _JITTER = 0.02  # keeps the images of a batch apart, and restarts from repeating each other
@@ -47,9 +48,10 @@ def tiled(shape: Shape, prior: Tensor | None, generator: torch.Generator) -> Ten
 
     Source: Wei et al. 2020, CPL, arXiv:2004.10397v2, section 3.3 ("patterned" seeds of 1/16).
     """
-    n, c, height, width = shape
-    patch = (n, c, -(-height // 4), -(-width // 4))
-    return uniform(patch, None, generator).repeat(1, 1, 4, 4)[..., :height, :width]
+    size = shape[2:]
+    patch = (*shape[:2], *(-(-side // 4) for side in size))
+    tiles = uniform(patch, None, generator).repeat(1, 1, *(4,) * len(size))
+    return tiles[(..., *(slice(side) for side in size))]
 
 
 def from_prior(shape: Shape, prior: Tensor | None, generator: torch.Generator) -> Tensor:
@@ -60,10 +62,10 @@ def from_prior(shape: Shape, prior: Tensor | None, generator: torch.Generator) -
     if prior is None:
         return constant(shape, None, generator)
     image = prior.to(generator.device)
-    if image.shape[-2:] != shape[-2:] or image.shape[-3] not in (1, shape[1]):
+    if image.shape[2:] != shape[2:] or image.shape[1] not in (1, shape[1]):
         raise ValueError(
             f"The prior is {tuple(image.shape)}, the images are {shape}: it cannot be their start. "
-            "Give [1, C, H, W] of the same size, gray or with the same channels."
+            "Give [1, C, *size] of the same size, gray or with the same channels."
         )
     return (image + _JITTER * smooth_noise(shape, generator)).clamp(0, 1)
 
@@ -74,22 +76,24 @@ def fundus(shape: Shape, prior: Tensor | None, generator: torch.Generator) -> Te
 
     Source: TMI 2023 (arXiv:2202.06924v2), Fig. 3e.
     """
-    _, channels, height, width = shape
-    y, x = (torch.linspace(-1, 1, s, device=generator.device) for s in (height, width))
-    disc = torch.sigmoid(20 * (0.9 - (y[:, None].square() + x.square()).sqrt()))
+    channels, *size = shape[1:]
+    sides = [torch.linspace(-1, 1, side, device=generator.device) for side in size]
+    radius = sum(axis.square() for axis in torch.meshgrid(*sides, indexing="ij"))
+    disc = torch.sigmoid(20 * (0.9 - torch.as_tensor(radius).sqrt()))
     tones = torch.tensor([0.6, 0.35, 0.2] if channels == 3 else [0.4], device=generator.device)
-    image = tones[:, None, None] * disc
+    image = tones.view(-1, *(1,) * len(size)) * disc
     return (image + _JITTER * smooth_noise(shape, generator)).clamp(0, 1)
 
 
 def smooth_noise(shape: Shape, generator: torch.Generator) -> Tensor:
-    """Noise [N, C, H, W] with an amplitude of 1 / frequency; mean 0, standard deviation 1."""
+    """Noise [N, C, *size] with an amplitude of 1 / frequency; mean 0, standard deviation 1."""
     white = torch.randn(shape, generator=generator, device=generator.device)
-    rows = torch.fft.fftfreq(shape[2], device=white.device)[:, None]
-    columns = torch.fft.fftfreq(shape[3], device=white.device)[None]
-    frequency = (rows.square() + columns.square()).sqrt()
-    frequency[0, 0] = torch.inf  # no mean
-    noise = torch.fft.ifft2(torch.fft.fft2(white) / frequency).real
+    axes = [torch.fft.fftfreq(side, device=white.device) for side in shape[2:]]
+    squares = [axis.square() for axis in torch.meshgrid(*axes, indexing="ij")]
+    frequency = torch.stack(squares).sum(0).sqrt()
+    frequency.view(-1)[0] = torch.inf  # no mean
+    over = tuple(range(2, white.dim()))
+    noise = torch.fft.ifftn(torch.fft.fftn(white, dim=over) / frequency, dim=over).real
     return noise / noise.std().clamp_min(1e-12)
 
 

@@ -106,3 +106,10 @@ def closed_form(observation: Observation) -> Answer | None:
     reading = Reading(observation)
     answers = [found for s in SOURCES if s.answer is not None and (found := s.answer(reading))]
     return min(answers, key=lambda a: (a.stuck, a.misfit), default=None)
+
+
+def unanswered(observation: Observation) -> list[str]:
+    """Why layers that might have given images in closed form do not, a sentence each."""
+    reading = Reading(observation)
+    told = [t for s in SOURCES if s.answer is not None for t in s.tell(reading) if not t.useful]
+    return [f"{t.layer}, {t.source}: {t.words}" for t in told]

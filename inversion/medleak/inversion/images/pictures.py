@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torch.nn import functional
 
 from medleak.custom.atomic import write_atomic
 from medleak.custom.data.datalist import open_image
 
 TILE_PX = 256
+_SHEET_ROWS, _SHEET_PX = 33, 4096
 _GAP, _MARGIN = 12, 16
 _TITLE_PT, _CAPTION_PT, _HEADING_PT = 17, 15, 19
 _INK, _GREY, _PAPER = (20, 20, 20), (95, 95, 95), (255, 255, 255)
@@ -23,7 +25,7 @@ _INK, _GREY, _PAPER = (20, 20, 20), (95, 95, 95), (255, 255, 255)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tile:
-    """One image [C, H, W] in [0, 1] with a title above it and a caption below."""
+    """One picture [C, H, W] in [0, 1] with a title above it and a caption below."""
 
     title: str
     image: Tensor
@@ -31,18 +33,73 @@ class Tile:
 
 
 def to_picture(image: Tensor) -> Image.Image:
-    """An image [C, H, W] in [0, 1] as an 8-bit picture, gray for C = 1 and RGB for C = 3.
+    """An image [C, H, W] or a volume [C, H, W, D], in [0, 1], as an 8-bit picture.
+
+    Gray for C = 1, RGB for C = 3, else the channels in gray, one below the other. A volume is shown
+    by the three planes through its middle (`planes`).
 
     Raises:
         ValueError: Other shapes.
     """
-    if image.dim() != 3 or image.shape[0] not in (1, 3):
+    if image.dim() not in (3, 4) or not len(image):
         raise ValueError(
-            f"A picture needs [C, H, W] with C = 1 or 3, got {tuple(image.shape)}: pass one image "
+            f"A picture needs [C, H, W] or [C, H, W, D], got {tuple(image.shape)}: pass one image "
             "of the batch."
         )
-    pixels = (image.detach().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    shown = image.detach().cpu()
+    shown = _gray_or_colour(planes(shown) if image.dim() == 4 else shown)
+    pixels = (shown.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def planes(volume: Tensor, share: float = 0.5) -> Tensor:
+    """The three planes of ``volume`` [C, H, W, D] through one point, beside each other [C, h, w].
+
+    From the left: rows and columns (axial, for a body with slices along D), columns and slices
+    (coronal), rows and slices (sagittal), the last slice on top. What is less high than the others
+    has black below.
+
+    Args:
+        volume: At least one voxel a side.
+        share: Of each side, where the point is, in [0, 1].
+    """
+    row, column, slice_ = (min(int(share * side), side - 1) for side in volume.shape[1:])
+    cut = (
+        volume[..., slice_],
+        volume[:, row].mT.flip(1),
+        volume[:, :, column].mT.flip(1),
+    )
+    high = max(plane.shape[1] for plane in cut)
+    padded = [functional.pad(plane, (0, 0, 0, high - plane.shape[1])) for plane in cut]
+    return torch.cat(padded, 2)
+
+
+def sheet(volume: Tensor) -> Image.Image:
+    """`planes` at places evenly spread from end to end, one below the other.
+
+    As many as `sheet_rows` says, which the report's slider moves through.
+    """
+    rows = sheet_rows(volume.shape)
+    shares = [(k + 0.5) / rows for k in range(rows)]
+    return to_picture(torch.cat([_gray_or_colour(planes(volume, share)) for share in shares], 1))
+
+
+def sheet_rows(shape: Sequence[int]) -> int:
+    """Rows of the `sheet` of a volume [C, H, W, D]: odd, so that the middle is one of them."""
+    channels, *size = shape
+    below = 1 if channels in (1, 3) else channels
+    most = min(_SHEET_ROWS, max(size), _SHEET_PX // (below * max(size)))
+    return max(1, most - (most + 1) % 2)
+
+
+def sheet_name(picture: str) -> str:
+    """Where the `sheet` of the volume in ``picture`` is kept."""
+    return f"{picture.removesuffix('.png')}_planes.png"
+
+
+def _gray_or_colour(shown: Tensor) -> Tensor:
+    """Other channels than these, one below the other."""
+    return shown if len(shown) in (1, 3) else shown.flatten(0, 1)[None]
 
 
 def read_picture(path: Path) -> Tensor:

@@ -1,7 +1,7 @@
 """How close reconstructions are to the images they were made from: SSIM, PSNR, RDLV, assignment.
 
-All functions take images [N, C, H, W] float in [0, 1], C = 1 (gray) or 3 (RGB), on any device, and
-return float64 [N] on that device. Values outside [0, 1] are clipped before they are compared.
+All functions take images [N, C, H, W] or volumes [N, C, H, W, D], float in [0, 1], on any device,
+and return float64 [N] on that device. Values outside [0, 1] are clipped before they are compared.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,6 @@ SSIM_WINDOW = 7
 RDLV_MIN_PRIOR_SSIM = 0.05
 PSNR_CAP_DB = 100.0
 ASR_THRESHOLD = 0.9
-_SAMPLE = SSIM_WINDOW**2 / (SSIM_WINDOW**2 - 1)  # sample over population variance of a window
 # What the sums of windows need must lie in a core's cache, or a CPU is several times slower.
 _CPU_VALUES_AT_ONCE = 2**18
 _GPU_VALUES_AT_ONCE = 2**24  # bounds the memory
@@ -33,19 +32,20 @@ class Assignment:
 def ssim(truth: Tensor, image: Tensor) -> Tensor:
     """Structural similarity with scikit-image's default window, ``data_range=1``, no rescaling.
 
-    Window 7 x 7 uniform, K1 = 0.01, K2 = 0.03, sample covariance, mean over windows that lie inside
-    the image and then over channels: `skimage.metrics.structural_similarity(truth, image,
-    data_range=1, channel_axis=0)`, with which it agrees to 1e-9 in float64.
+    Window 7 x 7 uniform (7 x 7 x 7 of a volume), K1 = 0.01, K2 = 0.03, sample covariance, mean over
+    windows that lie inside the image and then over channels:
+    `skimage.metrics.structural_similarity(truth, image, data_range=1, channel_axis=0)`, with which
+    it agrees to 1e-9 in float64.
 
     Args:
-        truth: [N, C, H, W] in [0, 1].
+        truth: [N, C, H, W] in [0, 1], or [N, C, H, W, D].
         image: Same shape.
 
     Returns:
         [N] in [-1, 1]; 1 for identical images.
 
     Raises:
-        ValueError: Shapes differ, are not [N, 1 or 3, >= 7, >= 7], or a value is NaN or infinite.
+        ValueError: Shapes differ, a side is below 7 px, or a value is NaN or infinite.
 
     Source: Wang et al. 2004, doi:10.1109/TIP.2003.819861, eq. 13.
     """
@@ -120,11 +120,11 @@ def attack_success(ssim: Tensor, threshold: float = ASR_THRESHOLD) -> Tensor:
 
 
 def pairwise_ssim(reconstructions: Tensor, truths: Tensor) -> Tensor:
-    """`ssim` of every reconstruction [N, C, H, W] with every truth [M, C, H, W]: [N, M]."""
+    """`ssim` of every reconstruction [N, C, ...] with every truth [M, C, ...]: [N, M]."""
     if reconstructions.shape[1:] != truths.shape[1:]:
         raise ValueError(
             f"Reconstructions are {tuple(reconstructions.shape[1:])} and truths "
-            f"{tuple(truths.shape[1:])} (channels, height, width): they cannot be compared. Load "
+            f"{tuple(truths.shape[1:])} (channels, sides): they cannot be compared. Load "
             "the truth at the size and channels that the record's manifest states."
         )
     similarity = reconstructions.new_empty((len(reconstructions), len(truths)), dtype=torch.float64)
@@ -168,15 +168,26 @@ def best_of_any(reconstructions: Tensor, truths: Tensor) -> Assignment:
 
 
 def as_channels(images: Tensor, channels: int) -> Tensor:
-    """Images with ``channels`` channels: colour is averaged to gray, gray repeated to colour."""
+    """Images with ``channels`` channels: colour is averaged to gray, gray repeated to colour.
+
+    Raises:
+        ValueError: Neither they nor what is asked for are gray.
+    """
     if images.shape[1] == channels:
         return images
-    return images.mean(1, keepdim=True) if channels == 1 else images.expand(-1, channels, -1, -1)
+    if channels == 1:
+        return images.mean(1, keepdim=True)
+    if images.shape[1] != 1:
+        raise ValueError(
+            f"Images of {images.shape[1]} channels cannot be compared with those of {channels}: "
+            "which channel is which is not known. Load both as the record's manifest states."
+        )
+    return images.expand(-1, channels, *images.shape[2:])
 
 
 @dataclass(frozen=True, slots=True)
 class _Windows:
-    """Images [N, C, H, W] in float64, and mean and sample variance of their windows."""
+    """Images in float64, and mean and sample variance of their windows."""
 
     images: Tensor
     mean: Tensor
@@ -185,14 +196,15 @@ class _Windows:
     @classmethod
     def of(cls, images: Tensor) -> "_Windows":
         mean = _window_mean(images)
-        return cls(images, mean, _SAMPLE * (_window_mean(images * images) - mean**2))
+        return cls(images, mean, _sample(images) * (_window_mean(images * images) - mean**2))
 
     def only(self, k: int) -> "_Windows":
         return _Windows(*(t[k : k + 1] for t in (self.images, self.mean, self.variance)))
 
 
 def _ssim_tmi(truth: Tensor, image: Tensor) -> Tensor:
-    low, high = image.amin((1, 2, 3), keepdim=True), image.amax((1, 2, 3), keepdim=True)
+    every = tuple(range(1, image.dim()))
+    low, high = image.amin(every, keepdim=True), image.amax(every, keepdim=True)
     stretched = torch.where(high > low, (image - low) / (high - low).clamp_min(1e-12), image)
     # SSIM does not change when images and range are scaled alike: 0..255 at 256 is 0..1 at 256/255.
     return _similarity(_Windows.of(truth), _Windows.of(stretched), data_range=256 / 255)
@@ -202,7 +214,7 @@ def _similarity(a: _Windows, b: _Windows, data_range: float) -> Tensor:
     # Own lines, not monai.metrics: MONAI divides covariances by 49 instead of 48 and computes in
     # float32, where flat regions of an X-ray cancel to an error of 2e-4.
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    covariance = _SAMPLE * (_window_mean(a.images * b.images) - a.mean * b.mean)
+    covariance = _sample(a.images) * (_window_mean(a.images * b.images) - a.mean * b.mean)
     luminance = (2 * a.mean * b.mean + c1) / (a.mean**2 + b.mean**2 + c1)
     structure = (2 * covariance + c2) / (a.variance + b.variance + c2)
     return (luminance * structure).flatten(1).mean(1)
@@ -210,7 +222,16 @@ def _similarity(a: _Windows, b: _Windows, data_range: float) -> Tensor:
 
 def _window_mean(x: Tensor) -> Tensor:
     # Five times as fast on a CPU as avg_pool2d, whose float64 kernel adds all 49 pixels.
-    return _seven(_seven(x, -2), -1) / SSIM_WINDOW**2
+    axes = range(2, x.dim())
+    for axis in axes:
+        x = _seven(x, axis)
+    return x / SSIM_WINDOW ** len(axes)
+
+
+def _sample(images: Tensor) -> float:
+    """Sample over population variance of a window."""
+    values = SSIM_WINDOW ** (images.dim() - 2)
+    return values / (values - 1)
 
 
 def _seven(x: Tensor, axis: int) -> Tensor:
@@ -253,16 +274,16 @@ def _check_same_shape(truth: Tensor, image: Tensor) -> None:
 
 def _checked(images: Tensor, name: str) -> Tensor:
     """``images`` in float64, clipped to [0, 1]."""
-    if images.dim() != 4 or images.shape[1] not in (1, 3):
+    if images.dim() not in (4, 5):
         raise ValueError(
-            f"The {name} has shape {tuple(images.shape)}: metrics compare [N, C, H, W] with C = 1 "
-            "or 3. Add the missing axis, or choose channels."
+            f"The {name} has shape {tuple(images.shape)}: metrics compare images [N, C, H, W] and "
+            "volumes [N, C, H, W, D]. Add the missing axis."
         )
     if min(images.shape[2:]) < SSIM_WINDOW:
         raise ValueError(
-            f"The {name} has {images.shape[2]} x {images.shape[3]} px, fewer than the "
-            f"{SSIM_WINDOW} x {SSIM_WINDOW} window of SSIM, which is undefined there. Use images "
-            f"of {SSIM_WINDOW} px or more."
+            f"The {name} has {' x '.join(map(str, images.shape[2:]))} px, fewer than the window of "
+            f"SSIM, {SSIM_WINDOW} px a side, which is undefined there. Use images of {SSIM_WINDOW} "
+            "px or more."
         )
     if not torch.isfinite(images).all():
         raise ValueError(

@@ -4,7 +4,10 @@ import csv
 import io
 
 import pytest
+import torch
 from tests.inversion.report.directories import grid, report_of
+
+from medleak.inversion.audit.panels import keep_picture
 
 DEFENCES = ["none", *(f"percentile_gaussian:sigma0={s}" for s in (1, 10))]
 
@@ -182,3 +185,30 @@ def test_a_head_that_was_sorted_stays_in_sight(audit, open_page):
     assert top is not None
     assert head is not None
     assert abs(head["y"] - top["y"]) < 3
+
+
+def test_a_slider_moves_through_a_volume(directory, open_page):
+    folder = directory.write(grid(["site-1"], rounds=1, images=1, leak={"site-1": 0.9}))
+    volume = torch.linspace(0, 1, 12).view(1, 1, 1, -1).expand(1, 12, 12, 12)
+    for path in sorted((folder / "images").glob("*.png")):
+        keep_picture(folder, f"images/{path.name}", volume)
+    page = open_page(report_of(folder, originals="hidden"))
+
+    def gray(place):
+        page.locator("#slide-plane").fill(str(place))
+        canvas = page.locator("#tiles .tile", has_text="Rebuilt").locator("canvas[data-ready]")
+        return canvas.evaluate(
+            "c => [c.width, c.height, c.getContext('2d').getImageData(5, 5, 1, 1).data[0]]"
+        )
+
+    assert page.locator("#slide-plane").is_visible()
+    seen = [gray(place) for place in (0, 16, 32)]
+    assert all(size == [36, 12] for *size, _ in seen)
+    assert seen[0][2] < seen[1][2] < seen[2][2]
+    page.locator("#reveal-all").check()
+    assert page.locator("#tiles .tile", has_text="Difference").locator("canvas[data-ready]").count()
+
+
+def test_images_of_two_dimensions_have_no_slider_through_them(audit, open_page):
+    page = open_page(report_of(audit))
+    assert page.locator("#slide-plane").is_hidden()

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from monai.networks.layers.simplelayers import GaussianFilter
 from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.functional import gaussian_blur
@@ -24,8 +25,9 @@ from medleak.inversion.attacks.row_space.stages import Matching, Stage
 from medleak.inversion.descent.device import full_precision
 from medleak.inversion.descent.meter import DivergedError, Meter, Stopwatch
 from medleak.inversion.descent.pyramid_descent import descend
-from medleak.inversion.evidence.one_round import closed_form, read_evidence
+from medleak.inversion.evidence.one_round import closed_form, read_evidence, unanswered
 from medleak.inversion.evidence.several_rounds import Rounds, join
+from medleak.inversion.evidence.steps import client_steps
 from medleak.inversion.evidence.terms import Compared, Terms, terms
 from medleak.inversion.observation import Observation
 from medleak.inversion.reconstruction import Ending, ProgressCallback, Reconstruction
@@ -171,9 +173,12 @@ def _closed_form(observation: Observation) -> Reconstruction | None:
     answer = closed_form(observation)
     if answer is None or answer.stuck:
         return None
+    labels = answer.labels
+    if labels is None:
+        labels = read_labels(observation, answer.images, client_steps(observation))
     return Reconstruction(
         images=answer.images.float().cpu().clamp(0, 1),
-        labels=None if answer.labels is None else answer.labels.cpu(),
+        labels=labels if labels is None else labels.cpu(),
         losses={"closed_form": answer.misfit},
         history=torch.tensor([answer.misfit]),
         iterations=1,
@@ -191,10 +196,11 @@ def _search(
     on_progress: ProgressCallback | None,
 ) -> Reconstruction:
     if not rounds.spans and not rounds.norms:
+        why = "".join(f" ({reason})" for reason in unanswered(observation))
         raise ValueError(
             "The update shows neither batch-norm statistics nor a row space that stands out of "
-            "noise and batch size: row-space matching has nothing to match. Use an attack that "
-            "matches gradients; this failure is no evidence of safety."
+            f"noise and batch size: row-space matching has nothing to match{why}. Use an attack "
+            "that matches gradients; this failure is no evidence of safety."
         )
     plans = [
         attack.stages
@@ -244,10 +250,12 @@ def _start(
     start = _flat(observation, prior).cpu()
     shape = start.shape
     if again or shape[0] > 1:
-        height, width = shape[2:]
-        coarse = (*shape[:2], max(1, height // 8), max(1, width // 8))
+        size = shape[2:]
+        coarse = (*shape[:2], *(max(1, side // 8) for side in size))
         noise = functional.interpolate(
-            torch.randn(coarse, generator=generator), size=(height, width), mode="bicubic"
+            torch.randn(coarse, generator=generator),
+            size=size,
+            mode="bicubic" if len(size) == 2 else "trilinear",
         )
         start = (start + (_RESTART if again else _APART) * noise).clamp(0, 1)
     return start.to(observation.device)
@@ -300,8 +308,10 @@ def _near(rounds: Rounds, images: Tensor) -> bool:
 
 
 def _blurred(images: Tensor, share: float) -> Tensor:
-    sigma = share * min(images.shape[-2:])
-    return gaussian_blur(images, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma, sigma])
+    sigma = share * min(images.shape[2:])
+    if images.dim() == 4:
+        return gaussian_blur(images, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma, sigma])
+    return GaussianFilter(images.dim() - 2, sigma)(images)
 
 
 def _span_noise(rounds: Rounds) -> float:

@@ -4,11 +4,13 @@ from medleak.inversion.evidence.source import Source
 from medleak.inversion.evidence.sources import (
     cover,
     norm_statistics,
+    patch_embedding,
     recovered_features,
     row_space,
 )
 
 SOURCES: tuple[Source, ...] = (
+    patch_embedding.SOURCE,
     norm_statistics.SOURCE,
     row_space.SOURCE,
     cover.SOURCE,

@@ -3,9 +3,10 @@
   const $ = (id) => document.getElementById(id);
   const data = JSON.parse($("payload").textContent);
   const base64 = $("pictures").textContent.split("\n");
-  const { columns, words, frames, priors, stops } = data;
+  const { columns, words, frames, priors, sheets, stops } = data;
   const place = Object.fromEntries(columns.map((name, k) => [name, k + 1]));
   const PICTURE = columns.length + 1, ORIGINAL = PICTURE + 1, ITERATIONS = PICTURE + 2;
+  const SHEET = PICTURE + 3, ORIGINAL_SHEET = PICTURE + 4;
   let revealed = data.originals === "shown";
 
   // Every text of the audit ends up in textContent, an attribute or a file, never in markup.
@@ -65,16 +66,37 @@
     picture.onerror = failed;
     picture.src = url;
   });
-  const difference = (original, rebuilt, title) => {
+  const drawn = (title) => {
     const canvas = make("canvas", { width: 1, height: 1 });
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", title);
-    Promise.all([loaded(source(original)), loaded(source(rebuilt))]).then((pair) => {
-      const [width, height] = [pair[1].naturalWidth, pair[1].naturalHeight];
+    return canvas;
+  };
+  // A volume's sheet has a row of planes for each place in it; a row is as high as its picture.
+  const row = (picture, of, where) => {
+    const height = of.naturalHeight, rows = Math.max(1, Math.round(picture.naturalHeight / height));
+    return [0, Math.min(rows - 1, Math.round(where * (rows - 1))) * height, picture.naturalWidth, height];
+  };
+  const plane = (sheet, of, where, title) => {
+    const canvas = drawn(title);
+    Promise.all([loaded(source(sheet)), loaded(source(of))]).then(([picture, one]) => {
+      const cut = row(picture, one, where);
+      Object.assign(canvas, { width: cut[2], height: cut[3] });
+      canvas.getContext("2d").drawImage(picture, ...cut, 0, 0, cut[2], cut[3]);
+      canvas.dataset.ready = "true";
+    });
+    return framed(canvas, title);
+  };
+  const difference = (original, rebuilt, title, sheet = null, where = 0) => {
+    const canvas = drawn(title);
+    const wanted = [original, rebuilt, ...(sheet ?? [])];
+    Promise.all(wanted.map((k) => loaded(source(k)))).then(([first, second, ...whole]) => {
+      const [width, height] = [second.naturalWidth, second.naturalHeight];
       Object.assign(canvas, { width, height });
       const context = canvas.getContext("2d", { willReadFrequently: true });
-      const pixels = pair.map((picture) => {
-        context.drawImage(picture, 0, 0, width, height);
+      const pixels = [first, second].map((picture, k) => {
+        if (sheet) context.drawImage(whole[k], ...row(whole[k], picture, where), 0, 0, width, height);
+        else context.drawImage(picture, 0, 0, width, height);
         return context.getImageData(0, 0, width, height);
       });
       const [a, b] = pixels;
@@ -90,6 +112,7 @@
 
   // Gallery ------------------------------------------------------------------------------------
   const GAP = "\u001f";
+  const PLACES = 33; // of the slider through a volume; a sheet may have fewer rows
   const last = priors.length - 1;
   const attackOf = (f) => value(f, "attack") + GAP + value(f, "knowledge");
   const imageOf = (f) => value(f, "truth_image") ?? `reconstruction ${value(f, "reconstruction")}`;
@@ -157,13 +180,19 @@
     $("slide-iteration").setAttribute("aria-valuetext", $("say-iteration").textContent);
     const name = cut(site, 40);
     const original = frame[ORIGINAL];
-    if (original !== null && revealed) tiles.push(tile("Original", image(original, `original of ${name}`), value(frame, "transformation") ?? ""));
+    const deep = frame[SHEET] !== null && !step;
+    $("slide-plane").closest("label").hidden = !deep;
+    const where = Number($("slide-plane").value) / (PLACES - 1);
+    $("say-plane").textContent = `${Math.round(100 * where)} %`;
+    $("slide-plane").setAttribute("aria-valuetext", $("say-plane").textContent);
+    const show = (k, sheet, title) => deep && sheet !== null && sheet !== undefined ? plane(sheet, k, where, title) : image(k, title);
+    if (original !== null && revealed) tiles.push(tile("Original", show(original, frame[ORIGINAL_SHEET], `original of ${name}`), value(frame, "transformation") ?? ""));
     else if (original !== null) tiles.push(tile("Original", hiddenOriginal()));
-    if (priors[last] !== null) tiles.push(tile("Guess", image(priors[last], "guess from public images"), value(frame, "ssim_prior") === null ? "" : `similarity ${number(value(frame, "ssim_prior"))}`));
-    if (before && before[PICTURE] !== null) tiles.push(tile("Rebuilt, before", image(before[PICTURE], `image of ${name} rebuilt in the first audit`), note(before)));
+    if (priors[last] !== null) tiles.push(tile("Guess", show(priors[last], sheets[last], "guess from public images"), value(frame, "ssim_prior") === null ? "" : `similarity ${number(value(frame, "ssim_prior"))}`));
+    if (before && before[PICTURE] !== null) tiles.push(tile("Rebuilt, before", show(before[PICTURE], before[SHEET], `image of ${name} rebuilt in the first audit`), note(before)));
     const rebuilt = step ? step[1] : frame[PICTURE];
-    tiles.push(tile(last ? "Rebuilt, after" : "Rebuilt", image(rebuilt, `image rebuilt from the update of ${name}, round ${round}`), step ? `iteration ${step[0]}` : note(frame)));
-    if (original !== null && revealed) tiles.push(tile("Difference", difference(original, rebuilt, "difference of original and rebuilt image"), "black: the same"));
+    tiles.push(tile(last ? "Rebuilt, after" : "Rebuilt", show(rebuilt, step ? null : frame[SHEET], `image rebuilt from the update of ${name}, round ${round}`), step ? `iteration ${step[0]}` : note(frame)));
+    if (original !== null && revealed) tiles.push(tile("Difference", difference(original, rebuilt, "difference of original and rebuilt image", deep && frame[ORIGINAL_SHEET] !== null ? [frame[ORIGINAL_SHEET], frame[SHEET]] : null, where), "black: the same"));
     $("tiles").replaceChildren(...tiles);
     const protection = (name, none, some) => value(frame, name) === "none" ? none : `${some} ${cut(value(frame, name), 80)}`;
     const sent = protection("declared", "sent without protection", "sent under");
@@ -197,13 +226,15 @@
     choose("pick-site", value(best, "site"));
     choose("pick-attack", attackOf(best));
     choose("pick-seed", value(best, "seed"));
+    $("slide-plane").max = PLACES - 1;
+    $("slide-plane").value = (PLACES - 1) / 2; // start in the middle
     slide($("slide-iteration"), 1e6);
     $("slide-iteration").value = 1e6; // start at the end of the attack
     const rounds = distinct(own.filter((f) => value(f, "site") === value(best, "site")), (f) => value(f, "round")).sort((a, b) => a - b);
     $("slide-round").max = rounds.length - 1;
     $("slide-round").value = rounds.indexOf(value(best, "round"));
     viewer.hidden = false;
-    for (const id of ["pick-site", "pick-attack", "pick-image", "pick-seed", "pick-family", "slide-round", "slide-strength", "slide-iteration"]) $(id).addEventListener("input", draw);
+    for (const id of ["pick-site", "pick-attack", "pick-image", "pick-seed", "pick-family", "slide-round", "slide-strength", "slide-iteration", "slide-plane"]) $(id).addEventListener("input", draw);
     $("smooth").addEventListener("input", (event) => document.body.classList.toggle("pixels", !event.target.checked));
     $("reveal-all")?.addEventListener("input", (event) => reveal(event.target.checked));
     draw();

@@ -51,18 +51,19 @@ class Album:
             except ValueError:
                 continue  # what cannot be read cannot be shown either
 
-    def add(self, folder: Path, name: str) -> int | None:
+    def add(self, folder: Path, name: str, *, whole: bool = False) -> int | None:
         """Place of the picture ``name`` of the audit in ``folder``; None: it is not in the album.
 
-        Equal pictures share a place.
+        Equal pictures share a place. A picture that is of use ``whole`` alone is left out where
+        others would be reduced.
         """
         path = folder / name
         if path not in self._known:
-            self._known[path] = self._add(folder, name)
+            self._known[path] = self._add(folder, name, whole)
         return self._known[path]
 
-    def _add(self, folder: Path, name: str) -> int | None:
-        if self._budget < _SMALLEST:  # full: do not even read
+    def _add(self, folder: Path, name: str, whole: bool) -> int | None:
+        if self._budget < _SMALLEST or (whole and self._reduced):  # full: do not even read
             self.left_out += 1
             return None
         try:

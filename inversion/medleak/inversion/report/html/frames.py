@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medleak.inversion.audit.panels import PRIOR_PICTURE
+from medleak.inversion.images.pictures import sheet_name
 from medleak.inversion.report.html.album import Album
 from medleak.inversion.report.model import Audit
 from medleak.inversion.results.rows import COLUMNS, Row
@@ -48,8 +49,10 @@ def gallery(
     Returns:
         Frames whose ``payload`` holds ``columns``, ``words`` (the texts of a column that its frames
         refer to by place), ``frames`` (a list of values a reconstruction: audit, the columns, the
-        places of its picture, its original, and its iterations ``[[iteration, place], …]``),
-        ``priors`` (a place an audit) and ``stops`` (defences by family, ordered by strength).
+        places of its picture, its original, its iterations ``[[iteration, place], …]``, and of
+        volumes the places of the sheets of picture and original), ``priors`` (a place an audit),
+        ``sheets`` (likewise, of volumes: the place of the prior's) and ``stops`` (defences by
+        family, ordered by strength).
     """
     add = album.add if pictures else _none
     priors = [add(audit.folder, PRIOR_PICTURE) for audit in audits]
@@ -71,16 +74,28 @@ def gallery(
         )
         for which, row in kept
     ]
+    sheets = [
+        _sheet(album, audit.folder, PRIOR_PICTURE, place)
+        for audit, place in zip(audits, priors, strict=True)
+    ]
+    beside = [
+        [
+            _sheet(album, audits[which].folder, name, place)
+            for name, place in zip((row.picture, row.truth_picture), places, strict=True)
+        ]
+        for (which, row), places in zip(kept, shown, strict=True)
+    ]
     encode = _Encoder()
     frames = [
-        [which, *encode.row(row), *places, iterations]
-        for (which, row), places, iterations in zip(kept, shown, steps, strict=True)
+        [which, *encode.row(row), *places, iterations, *more]
+        for (which, row), places, iterations, more in zip(kept, shown, steps, beside, strict=True)
     ]
     payload = {
         "columns": list(CSV_COLUMNS),
         "words": encode.words,
         "frames": frames,
         "priors": priors,
+        "sheets": sheets,
         "stops": [
             {
                 "family": stops[-1].opened,
@@ -97,6 +112,13 @@ def gallery(
         pictured=pictured,
         originals=originals_in,
     )
+
+
+def _sheet(album: Album, folder: Path, picture: str | None, place: int | None) -> int | None:
+    """Place of the planes of the volume in ``picture``, which stands at ``place`` itself."""
+    if picture is None or place is None or not (folder / sheet_name(picture)).is_file():
+        return None
+    return album.add(folder, sheet_name(picture), whole=True)
 
 
 def spread(values: Sequence[int]) -> list[int]:

@@ -1,0 +1,1 @@
+"""Tokens: what the update of a transformer tells of the patches that it was shown."""
