@@ -104,6 +104,7 @@ def read_folders(
     told: bool = False,
     patients_told: bool = False,
     leave_out: Sequence[str] = (),
+    claimed: bool = False,
 ) -> tuple[list[Item], tuple[str, ...]]:
     """The images of a folder-per-class set, sorted by name, and the class names in label order.
 
@@ -118,6 +119,7 @@ def read_folders(
         told: The user says that each sub-folder is a class, whatever it looks like.
         patients_told: The user says what a patient is, so that sub-folders of classes are none.
         leave_out: Patterns of names of folders and files that are no part of the set.
+        claimed: As of `image_files.find_images`.
 
     Returns:
         Items, images relative to ``data_root`` with forward slashes, and the class names.
@@ -153,7 +155,8 @@ def read_folders(
         refuse_other_layouts(root, names, given=classes is not None, leave_out=leave_out)
     items = []
     for label, name in enumerate(names):
-        images = sorted(path.relative_to(root).as_posix() for path in find_images(root / name))
+        paths = find_images(root / name, claimed=claimed)
+        images = sorted(path.relative_to(root).as_posix() for path in paths)
         images = [image for image in images if not left_out(image, leave_out)]
         if not images:
             raise DataError(
@@ -171,15 +174,22 @@ def read_folders(
 
 
 def read_images(
-    folder: str | Path, patient_pattern: str = PATIENT_PATTERN, *, may_be_empty: bool = False
+    folder: str | Path,
+    patient_pattern: str = PATIENT_PATTERN,
+    *,
+    may_be_empty: bool = False,
+    claimed: bool = False,
 ) -> list[Item]:
     """All images in and below ``folder``, sorted by name, of class 0 and relative to it.
+
+    ``claimed`` is as of `image_files.find_images`.
 
     Raises:
         DataError: It is no folder or holds no image, or as `read_folders`.
     """
     root = Path(folder)
-    found = sorted(path.relative_to(root).as_posix() for path in find_images(root))
+    paths = find_images(root, claimed=claimed)
+    found = sorted(path.relative_to(root).as_posix() for path in paths)
     if not found and not may_be_empty:
         raise DataError(
             f"Folder {str(root)!r} holds no image ({IMAGE_KINDS}): there is nothing to use. Name "

@@ -34,16 +34,21 @@ def sub_folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in _scan(folder) if _is_folder(entry))
 
 
-def find_images(folder: Path) -> Iterator[Path]:
+def find_images(folder: Path, *, claimed: bool = False) -> Iterator[Path]:
     """Image files in and below ``folder``, in no stated order.
 
     Hidden files and files that neither are nor claim to be images are passed over.
+
+    Args:
+        folder: To search.
+        claimed: Files that only claim to be images, or cannot be read, are among them: whoever
+            decodes them leaves them out and says so.
 
     Raises:
         DataError: A file claims to be an image that is none, or is one of a kind that is not read;
             a link leads nowhere or back; something cannot be read.
     """
-    return _images(folder, ())
+    return _images(folder, (), claimed)
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:
@@ -71,7 +76,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         ) from None
 
 
-def _images(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+def _images(folder: Path, above: tuple[Path, ...], claimed: bool) -> Iterator[Path]:
     """Image files in and below ``folder``; ``above``: the real folders that lead to it."""
     real = folder.resolve()
     if real in above:
@@ -81,13 +86,16 @@ def _images(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
         )
     for entry in _scan(folder):
         if _is_folder(entry):
-            yield from _images(folder / entry.name, (*above, real))
-        elif _holds_image(folder / entry.name):
+            yield from _images(folder / entry.name, (*above, real), claimed)
+        elif _holds_image(folder / entry.name, claimed):
             yield folder / entry.name
 
 
-def _holds_image(path: Path) -> bool:
-    """Whether ``path`` starts as an image does; a false name or another kind is an error."""
+def _holds_image(path: Path, claimed: bool) -> bool:
+    """Whether ``path`` starts as an image does; a false name or another kind is an error.
+
+    With ``claimed`` a false name is an image, too; a pipe, which would never end, is not.
+    """
     suffix = path.suffix.lower()
     claims = suffix in _SUFFIXES | _UNREAD
     try:
@@ -98,8 +106,8 @@ def _holds_image(path: Path) -> bool:
             with path.open("rb") as file:
                 head = file.read(132)
     except OSError as error:
-        if not claims:
-            return False
+        if not claims or claimed:
+            return claims
         raise DataError(
             f"Image {str(path)!r} cannot be read ({error.strerror}): the class would be one image "
             "short without notice. Mend or remove it."
@@ -115,13 +123,13 @@ def _holds_image(path: Path) -> bool:
             f"Image {str(path)!r} is of a kind that is not read: its class would be short of it "
             f"without notice. Convert it to PNG (DICOM: `medleak data dicom`), or remove it."
         )
-    if claims and not known:
+    if claims and not known and not (claimed and regular):
         what = f"holds no {IMAGE_KINDS} image" if regular else "is not a regular file"
         raise DataError(
             f"Image {str(path)!r} {what}, whatever its name says: it cannot be trained on. Remove "
             "it, or replace it by the image."
         )
-    return known
+    return known or (claimed and claims)
 
 
 def is_tiff(path: str | Path) -> bool:
@@ -133,6 +141,13 @@ def is_tiff(path: str | Path) -> bool:
             return file.read(4) in _TIFF
     except OSError:
         return False
+
+
+def _check_size(image: Image.Image) -> None:
+    """Pillow's limit, which other threads' filters for warnings cannot lift."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit and image.width * image.height > limit:
+        raise Image.DecompressionBombError
 
 
 def open_image(path: str | Path) -> Image.Image:
@@ -147,6 +162,7 @@ def open_image(path: str | Path) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(path, formats=IMAGE_FORMATS)
             with image:
+                _check_size(image)
                 frames = getattr(image, "n_frames", 1)
                 image.load()
     except FileNotFoundError:

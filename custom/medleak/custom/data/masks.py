@@ -30,6 +30,8 @@ def read_masked(
     data_root: str | Path,
     classes: Sequence[str] | None = None,
     patient_pattern: str = PATIENT_PATTERN,
+    *,
+    claimed: bool = False,
 ) -> tuple[list[Item], tuple[str, ...]]:
     """The images below ``data_root/images`` with their masks below ``data_root/masks``.
 
@@ -38,6 +40,7 @@ def read_masked(
         classes: Sub-folders of ``images`` to use, label k the k-th. None: all of them, sorted. An
             ``images`` without sub-folders is one class, whatever is asked for.
         patient_pattern: See `datalist.patient_of`.
+        claimed: As of `image_files.find_images`; for images and masks.
 
     Returns:
         Items, files relative to ``data_root`` with forward slashes, and the class names.
@@ -54,10 +57,11 @@ def read_masked(
                 "into masks/."
             )
     if any(path.is_dir() and path.name[0] != "." for path in (root / "images").iterdir()):
-        items, names = read_folders(root / "images", classes, patient_pattern)
+        items, names = read_folders(root / "images", classes, patient_pattern, claimed=claimed)
     else:
-        items, names = read_images(root / "images", patient_pattern), ("all",)
-    masks = _by_stem(read_images(root / "masks", patient_pattern))
+        items = read_images(root / "images", patient_pattern, claimed=claimed)
+        names = ("all",)
+    masks = _by_stem(read_images(root / "masks", patient_pattern, claimed=claimed))
     return [_with_mask(item, masks, root) for item in items], names
 
 

@@ -6,7 +6,8 @@ two images are of one patient.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,16 @@ from medleak.custom.data.datalist import DataError, Item
 from medleak.custom.data.dicom import decode_dicom
 from medleak.custom.data.folders.dicom_tree import find_dicom
 from medleak.custom.data.images import save_image
+from medleak.custom.data.pixels.pool import in_order
 from medleak.custom.data.pixels.reading import read_image
 from medleak.custom.identity.dicom_header import values_of
 from medleak.custom.identity.guard import Guard, Leaving
 
 Picture = tuple[str, str, NDArray[np.uint8]]
 """Class, patient (of any text; it is only compared), pixels."""
+
+Broken = dict[Path, DataError]
+"""Files that are left out since they cannot be used, and why."""
 
 
 def claim_empty(out: Path) -> None:
@@ -38,8 +43,17 @@ def claim_empty(out: Path) -> None:
         )
 
 
-def write_pictures(pictures: Iterable[Picture], out: Path) -> int:
+def write_pictures(
+    pictures: Iterable[Picture],
+    out: Path,
+    seen: Callable[[str, NDArray[np.uint8]], None] = lambda name, pixels: None,
+) -> int:
     """Write ``pictures`` below ``out``, all or none, and return how many there were.
+
+    Args:
+        pictures: Taken one by one, so that they need not fit into memory.
+        out: Folder that is empty or not there.
+        seen: Called with the name and the pixels of each one that was written.
 
     Raises:
         DataError: ``out`` holds files already: old and new images would be mixed.
@@ -48,11 +62,25 @@ def write_pictures(pictures: Iterable[Picture], out: Path) -> int:
     claim_empty(out)
     numbers: dict[str, int] = {}
     visits: Counter[int] = Counter()
-    with whole_folder(out) as part:
+
+    def named() -> Iterator[tuple[str, NDArray[np.uint8]]]:
         for name, patient, pixels in pictures:
             number = numbers.setdefault(patient, len(numbers))
-            save_image(part / name / f"p{number:05d}_{visits[number]:02d}.png", pixels)
+            yield f"{name}/p{number:05d}_{visits[number]:02d}.png", pixels
             visits[number] += 1
+
+    with whole_folder(out) as part:
+
+        def save(picture: tuple[str, NDArray[np.uint8]]) -> tuple[str, NDArray[np.uint8]]:
+            save_image(part / picture[0], picture[1])
+            return picture
+
+        # Closed before the folder is: no thread writes into one that is being removed.
+        with closing(in_order(save, named())) as saved:
+            for written in saved:
+                if isinstance(written, DataError):
+                    raise written
+                seen(*written)
     return visits.total()
 
 
@@ -63,7 +91,8 @@ def dicom_pictures(
     told: bool = False,
     name: str = "",
     allowed: Sequence[str] = (),
-) -> Iterable[Picture]:
+    broken: Broken | None = None,
+) -> Generator[Picture]:
     """The DICOM images of ``root``: a sub-folder a class, or all of one class ``all``.
 
     Args:
@@ -72,6 +101,7 @@ def dicom_pictures(
         told: The user says that each sub-folder is a class.
         name: Of what is written: it leaves the site as the set's.
         allowed: Names that a person looked at and that are nobody's.
+        broken: Takes files that cannot be used, which are then left out. None: the first is raised.
 
     Raises:
         DataError: There are none, or one cannot be used, or a name that would leave the site is
@@ -79,16 +109,31 @@ def dicom_pictures(
     """
     tree = find_dicom(root, told=told)
     guard = Guard(Leaving(classes=tree.classes, name=name, allowed=allowed))
-    for number, (path, of_class) in enumerate(tree.files, start=1):
-        pixels, patient = decode_dicom(path, window)
-        guard.see(values_of(path), of_class, number)
-        # Without an ID each file counts as one patient; "/" keeps it apart from any ID.
-        yield of_class, patient or f"/{path}", pixels
+    with closing(in_order(lambda file: decode_dicom(file[0], window), tree.files)) as decoded:
+        for number, picture in enumerate(decoded, start=1):
+            path, of_class = tree.files[number - 1]
+            if isinstance(picture, DataError):
+                _leave_out(path, picture, broken)
+                continue
+            pixels, patient = picture
+            guard.see(values_of(path), of_class, number)
+            # Without an ID each file counts as one patient; "/" keeps it apart from any ID.
+            yield of_class, patient or f"/{path}", pixels
+
+
+def _leave_out(path: Path, error: DataError, broken: Broken | None) -> None:
+    if broken is None:
+        raise error
+    broken[path] = error
 
 
 def windowed_pictures(
-    items: Sequence[Item], classes: Sequence[str], root: Path, window: tuple[float, float]
-) -> Iterable[Picture]:
+    items: Sequence[Item],
+    classes: Sequence[str],
+    root: Path,
+    window: tuple[float, float],
+    broken: Broken | None = None,
+) -> Generator[Picture]:
     """Images of more than 8 bits with ``window`` applied.
 
     Args:
@@ -96,9 +141,14 @@ def windowed_pictures(
         classes: Label k is the k-th.
         root: Their folder.
         window: Values that become black and white.
+        broken: As of `dicom_pictures`.
 
     Raises:
         DataError: An image cannot be used, or is colour of 8 bits.
     """
-    for item in items:
-        yield classes[item.label], item.patient, read_image(root / item.image, window)
+    with closing(in_order(lambda item: read_image(root / item.image, window), items)) as shown:
+        for item, pixels in zip(items, shown, strict=True):
+            if isinstance(pixels, DataError):
+                _leave_out(root / item.image, pixels, broken)
+            else:
+                yield classes[item.label], item.patient, pixels

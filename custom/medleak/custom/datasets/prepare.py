@@ -42,6 +42,7 @@ class Content:
         channels: 1 for gray, 3 for RGB, None where it was not looked at.
         source: Where the images came from, or "".
         licence: Of the images, or "".
+        broken: Images that were left out since they cannot be read.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Content:
     channels: int | None = None
     source: str = ""
     licence: str = ""
+    broken: int = 0
 
 
 def prepare(
@@ -252,7 +254,7 @@ def _description(items: Sequence[Item], content: Content) -> dict[str, Any]:
         "images": count(items, content.classes),
         "patients": len({item.patient for item in items}),
         "masks": any(item.mask for item in items),
-    }
+    } | ({"broken": content.broken} if content.broken else {})
 
 
 def _claim(out: Path, description: Mapping[str, Any]) -> None:

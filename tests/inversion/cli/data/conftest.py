@@ -1,5 +1,6 @@
 """Where the commands of medleak data are run, and what they find there."""
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,5 +18,7 @@ def folder(tmp_path):
         for k in range(25):
             path = root / name / f"{100 * label + k // 2:05d}_{k % 2:03d}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("L", (9, 9), 5 * k).save(path)
+            # A slope, so that there is something to see; each image has its own.
+            pixels = np.linspace(5 * k, 250 - k, 81).astype(np.uint8).reshape(9, 9)
+            Image.fromarray(pixels).save(path)
     return root

@@ -1,5 +1,6 @@
 """Tests of the commands that write images."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,17 @@ from medleak.filters import storage
 
 
 def test_a_window_rewrites_images_of_more_bits_under_running_names(folder):
+    values = np.full((9, 9), 2048, np.uint16)
+    values[0] = 1024
     for path in folder.rglob("*.png"):
-        Image.fromarray(np.full((9, 9), 2048, np.uint16)).save(path)
+        Image.fromarray(values).save(path)
     assert "--window" in refused("folder", folder, "--table", TABLE)
     printed("folder", folder, "--table", TABLE, "--window", "0:4096", "--out", "out")
     (item, *_) = load_datalist("out/a.json")["training"]
     assert Path(item.image).parts[-3] == "images"
     assert item.patient.startswith("p000")
     with Image.open(item.image) as image:
-        assert image.getextrema() == (128, 128)
+        assert image.getextrema() == (64, 128)
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
@@ -85,7 +88,8 @@ def test_a_command_that_fails_half_way_leaves_nothing_and_can_be_repeated(
     with monkeypatch.context() as patched:
         patched.setattr(storage, "replacing", failing)
         result = medleak(*command, "--out", "deep/out")
-    assert len(written) == 5
+    # Threads write: a few more may have begun when the fifth fails.
+    assert 5 <= len(written) <= 5 + 4 * len(os.sched_getaffinity(0))
     assert result.exit_code == (130 if isinstance(error, KeyboardInterrupt) else 1)
     assert sorted(tmp_path.rglob("*")) == before
     assert medleak(*command, "--out", "deep/out").exit_code == 0

@@ -77,7 +77,8 @@ def test_a_prepared_set_says_where_its_counts_differ(tmp_path):
 
 def test_a_prior_becomes_one_list_that_medleak_prior_reads(tmp_path):
     for k in range(6):
-        Image.new("L", (16, 16), 10 * k).save(tmp_path / f"0000000{k}_000.png")
+        pixels = np.arange(256, dtype=np.uint8).reshape(16, 16) - np.uint8(10 * k)
+        Image.fromarray(pixels).save(tmp_path / f"0000000{k}_000.png")
     said = printed("prepare", "chestxray14", "--root", ".", "--limit", 4)
     assert said["public"] == 4
     arguments = ["prior", "--data", f"{said['out']}/public.json", "-o", "p.png", "--size", "16"]
@@ -87,7 +88,7 @@ def test_a_prior_becomes_one_list_that_medleak_prior_reads(tmp_path):
 
 
 def test_cifar_is_unpacked_from_its_binary_batches(tmp_path):
-    records = np.zeros((60, 3073), np.uint8)
+    records = np.random.default_rng(0).integers(0, 256, (60, 3073), dtype=np.uint8)
     records[:, 0] = np.arange(60) % 10
     (tmp_path / "data_batch_1.bin").write_bytes(records.tobytes())
     said = printed("prepare", "cifar10", "--root", ".", "--table", "a:1:10:10")

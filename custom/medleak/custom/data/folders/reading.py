@@ -45,6 +45,7 @@ class Told:
             unless the pattern finds a patient in its name; None: the pattern.
         pattern: See `datalist.patient_of`; None: `PATIENT_PATTERN`.
         leave_out: Names, or patterns of names (``*_mask*``), of folders and files to leave out.
+        claimed: As of `image_files.find_images`.
     """
 
     layout: Layout | None = None
@@ -55,6 +56,7 @@ class Told:
     patients: Literal["folder", "file"] | None = None
     pattern: str | None = None
     leave_out: Sequence[str] = ()
+    claimed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,7 @@ def read_set(root: Path, told: Told) -> Found:
             told=told.layout == "classes",
             patients_told=_patients_told(told),
             leave_out=told.leave_out,
+            claimed=told.claimed,
         )
         items, classes, by = *listed, _how(told)
     if told.patients is not None and told.labels is None:
@@ -141,7 +144,8 @@ def _by_table(
 ) -> tuple[list[Item], tuple[str, ...], str, int]:
     table = told.labels or Path()
     rows, columns = read_table(table, told.columns)
-    images = [i.image for i in read_images(root) if not said.left_out(i.image, told.leave_out)]
+    listed = read_images(root, claimed=told.claimed)
+    images = [i.image for i in listed if not said.left_out(i.image, told.leave_out)]
     refuse_masks(root, images)
     if any(said.holds_masks(part) for image in images for part in image.split("/")[:-1]):
         raise DataError(
@@ -183,7 +187,7 @@ def _told_patient(image: str, told: Told, depth: int) -> str:
 
 def _by_names(root: Path, told: Told) -> tuple[list[Item], tuple[str, ...]]:
     named: dict[str, list[str]] = {}
-    for item in read_images(root):
+    for item in read_images(root, claimed=told.claimed):
         if said.left_out(item.image, told.leave_out):
             continue
         match = re.fullmatch(r"(.*\w)[-_. ]*[-_. (]\d+\)?", PurePosixPath(item.image).stem)
@@ -251,6 +255,7 @@ def _by_parts(root: Path, told: Told, pattern: str) -> tuple[list[Item], tuple[s
             pattern,
             patients_told=_patients_told(told),
             leave_out=told.leave_out,
+            claimed=told.claimed,
         )
         items += [_below(part, item, classes.index(here[item.label])) for item in listed]
     return items, classes
@@ -266,12 +271,13 @@ def _masked(root: Path, told: Told, pattern: str) -> tuple[list[Item], tuple[str
                 "become classes. Arrange it as train/images, train/masks and give --layout parts, "
                 "or give --layout classes if they are classes."
             )
-        return read_masked(root, told.classes, pattern)
+        return read_masked(root, told.classes, pattern, claimed=told.claimed)
     names = [n for n in _existing(root) if not said.left_out(n, told.leave_out)]
     names = list(told.classes) if told.classes is not None else names
     pairs = [n for n in names if all((root / n / k).is_dir() for k in ("images", "masks"))]
     if not pairs or pairs != names:
-        return read_masked(root, told.classes, pattern)  # which says what is missing
+        # Which says what is missing.
+        return read_masked(root, told.classes, pattern, claimed=told.claimed)
     if told.layout is None and any(said.part_of(name) for name in names):
         raise DataError(
             f"Folder {str(root)!r}: {', '.join(map(repr, names[:3]))} are parts of a split, each "
@@ -280,7 +286,7 @@ def _masked(root: Path, told: Told, pattern: str) -> tuple[list[Item], tuple[str
         )
     items: list[Item] = []
     for label, name in enumerate(names):
-        listed, _ = read_masked(root / name, None, pattern)
+        listed, _ = read_masked(root / name, None, pattern, claimed=told.claimed)
         items += [_below(name, item, label) for item in listed]
     return items, tuple(names)
 

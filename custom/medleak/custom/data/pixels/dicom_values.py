@@ -64,6 +64,8 @@ def _stored(dataset: "Dataset") -> tuple[NDArray[Any], str]:
     if known.get(space) != int(dataset.SamplesPerPixel):
         raise UnreadableError("has a colour space that is not read, or values that are not its")
     uid = dataset.file_meta.TransferSyntaxUID
+    if not uid.is_little_endian and dataset.BitsAllocated == 1 and dataset["PixelData"].VR == "OW":
+        raise UnreadableError("has one bit a pixel in big-endian words, which is not read")
     try:
         decoder = get_decoder(uid)
     except NotImplementedError:

@@ -2,16 +2,13 @@
 
 import json
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from medleak.custom.data.datalist import Item
     from medleak.custom.data.folders.reading import Found
     from medleak.custom.datasets.dataset import DataSet
 
@@ -54,25 +51,6 @@ WindowOption = Annotated[
     str | None,
     typer.Option(metavar="BLACK:WHITE", show_default=False, help="Gray values, such as 0:4095."),
 ]
-
-
-def decode_all(items: Sequence["Item"], root: Path) -> None:
-    """Decode every image as a job would; the first bad one is the error."""
-    from medleak.custom.data.masks import load_masks
-    from medleak.custom.data.transforms import decode
-
-    with _progress(items) as bar:
-        for item in bar:
-            decode(root / item.image, (16, 16), 3)
-            if item.mask:
-                load_masks([item], spatial_size=(16, 16), data_root=root)
-
-
-def _progress(items: Sequence["Item"]) -> AbstractContextManager[Any]:
-    """A bar on the error stream, and only where somebody looks."""
-    return typer.progressbar(
-        items, label="Decoding", file=sys.stderr, hidden=not sys.stderr.isatty()
-    )
 
 
 def parse_window(text: str) -> tuple[float, float]:

@@ -71,8 +71,8 @@ class Arrangement:
         ),
     ] = None
 
-    def told(self) -> "Told":
-        """What the options say, as the reader takes it."""
+    def told(self, *, claimed: bool = False) -> "Told":
+        """What the options say, as the reader takes it; ``claimed`` as of its `Told`."""
         from medleak.custom.data.folders.reading import Told
         from medleak.custom.data.folders.table import parse_columns
 
@@ -85,6 +85,7 @@ class Arrangement:
             patients=self.patients,
             pattern=self.patient_pattern,
             leave_out=self.leave_out or (),
+            claimed=claimed,
         )
 
 

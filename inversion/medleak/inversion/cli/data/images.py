@@ -1,7 +1,8 @@
 """``medleak data synthetic``, ``medmnist`` and ``dicom``: commands that write images."""
 
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,8 +14,12 @@ from medleak.inversion.cli.data.common import (
     parse_window,
     report_images,
 )
+from medleak.inversion.cli.data.looking import SkipOption, progress, say_broken, watch
 from medleak.inversion.cli.shared.errors import one_line_errors
 from medleak.inversion.cli.shared.options import JsonOption
+
+if TYPE_CHECKING:
+    from medleak.custom.datasets.convert import Broken
 
 images = typer.Typer()
 
@@ -119,6 +124,7 @@ def convert_dicom(
         ),
     ] = None,
     allow_name: AllowNameOption = None,
+    skip_broken: SkipOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write the pixels of DICOM files (extra dicom) as PNG with running numbers for names.
@@ -133,12 +139,18 @@ def convert_dicom(
     out = out or PLACE / f"{folder.resolve().name}-png"
     told = layout == "classes"
     tree = find_dicom(folder, told=told)
+    broken: Broken | None = {} if skip_broken else None
     pictures = dicom_pictures(
         folder,
         parse_window(window) if window else None,
         told=told,
         name=out.name,
         allowed=allow_name or (),
+        broken=broken,
     )
-    n = write_pictures(pictures, out)
+    seen, say_odd = watch()
+    with closing(pictures), progress(pictures, len(tree.files), "Converting") as bar:
+        n = write_pictures(bar, out, seen)
+    say_odd()
+    say_broken(broken)
     report_images(out, "", n, tree.classes, as_json, left_out=tree.left_out)

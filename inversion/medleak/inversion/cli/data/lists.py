@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,19 +19,20 @@ from medleak.inversion.cli.data.common import (
     TableOption,
     TestOption,
     WindowOption,
-    decode_all,
     parse_window,
     report_lists,
     say_left_out,
 )
 from medleak.inversion.cli.data.folder import Arrangement, guard_images, refuse_inside
 from medleak.inversion.cli.data.images import images
+from medleak.inversion.cli.data.looking import SkipOption, decode_all, progress, say_broken
 from medleak.inversion.cli.shared.errors import NothingExamined, one_line_errors
 from medleak.inversion.cli.shared.grouped import grouped
 from medleak.inversion.cli.shared.options import JsonOption
 
 if TYPE_CHECKING:
     from medleak.custom.data.datalist import Item
+    from medleak.custom.datasets.convert import Broken
     from medleak.custom.datasets.prepare import Content
 
 data = typer.Typer(
@@ -156,6 +159,7 @@ def prepare_folder(
     scale: ScaleOption = None,
     test: TestOption = None,
     check: CheckOption = True,
+    skip_broken: SkipOption = False,
     allow_name: AllowNameOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -172,7 +176,12 @@ def prepare_folder(
     from medleak.custom.datasets.prepare import DESCRIPTION, Content
     from medleak.custom.sites.split import TMI_TABLE_II, parse_table
 
-    told = arrangement.told()
+    told = arrangement.told(claimed=skip_broken)
+    if skip_broken and not check:
+        raise ValueError(
+            "--skip-broken and --no-check exclude each other: what is broken shows when it is "
+            "decoded. Leave one of them out."
+        )
     if told.masks and window:
         raise ValueError(
             "--masks and --window exclude each other: a window rewrites images under new names, "
@@ -184,19 +193,23 @@ def prepare_folder(
     found = read_set(folder, told)
     content = Content(name=folder.resolve().name, classes=found.classes)
     guard_images(found, folder, content.name, [site.name for site in sites], allow_name or ())
+    broken: Broken | None = {} if skip_broken else None
     options: dict[str, Any] = {"table": sites, "scale": scale, "seed": seed, "test": test}
     if window:
         claim_empty(out / "images")
         with whole_folder(out, last=DESCRIPTION) as part:
             here = part / "images"
-            write_pictures(
-                windowed_pictures(found.items, found.classes, folder, parse_window(window)), here
+            pictures = windowed_pictures(
+                found.items, found.classes, folder, parse_window(window), broken
             )
+            with closing(pictures), progress(pictures, len(found.items), "Windowing") as bar:
+                write_pictures(bar, here)
             items, _ = read_folders(here, found.classes, told=True)
-            options |= {"root": out / "images", "into": part}
+            options |= {"root": out / "images", "into": part, "broken": broken}
             description = _prepare(items, here, out, content, check, **options)
     else:
-        description = _prepare(found.items, folder, out, content, check, **options)
+        description = _prepare(found.items, folder, out, content, check, broken=broken, **options)
+    say_broken(broken)
     report_lists(out, description, None, as_json, found)
 
 
@@ -257,16 +270,19 @@ def _prepare(
     out: Path,
     content: "Content",
     check: bool,
+    broken: "Broken | None" = None,
     **options: Any,
 ) -> dict[str, Any]:
     """`prepare` with its ``options``, after decoding every image where that is asked for.
 
-    Images are decoded below ``here``, and will be below the option ``root`` in the end.
+    Those that cannot be used are put into ``broken``, where that is given. Images are decoded below
+    ``here``, and will be below the option ``root`` in the end.
     """
     from medleak.custom.datasets.prepare import prepare
 
     if check:
-        decode_all(items, here)
+        items = decode_all(items, here, broken)
+    content = replace(content, broken=len(broken or {}))
     return prepare(items, options.pop("root", here), out, content, **options)
 
 
