@@ -129,8 +129,8 @@ def window_cases() -> Iterator[Case]:
         values = (values.astype("i2") - 2048) if signed else values
         real = values * float(slope) + intercept
         c, w = float(real.mean()), 1000.0
-        rescale = {"RescaleSlope": f"{slope}", "RescaleIntercept": f"{intercept}"}
-        window = {"WindowCenter": f"{c:.4f}", "WindowWidth": "1000"}
+        rescale: dict[str, Any] = {"RescaleSlope": f"{slope}", "RescaleIntercept": f"{intercept}"}
+        window: dict[str, Any] = {"WindowCenter": f"{c:.4f}", "WindowWidth": "1000"}
         c = float(window["WindowCenter"])
         for name, header, picture, asked in (
             ("none", {}, eight(real - real.min(), float(real.max() - real.min())), None),
@@ -159,7 +159,7 @@ def window_cases() -> Iterator[Case]:
     inner = values[3:].astype(float)
     right = eight(padded - inner.min(), float(np.ptp(inner)))
     for first, last in ((-2000, -1990), (-1990, -2000)):
-        pads = {"PixelPaddingValue": first, "PixelPaddingRangeLimit": last}
+        pads: dict[str, Any] = {"PixelPaddingValue": first, "PixelPaddingRangeLimit": last}
         yield Case(label="padding", content=dicom(padded, stored=16, **pads), right=right)
 
 
@@ -278,7 +278,7 @@ def compressed_cases() -> Iterator[Case]:
             shape = (HEIGHT * 8, WIDTH * 8, 3) if colour else (HEIGHT * 8, WIDTH * 8)
             values = random(shape, 2**stored - 1, "u1" if stored == 8 else "u2")
             options = {"bitspersample": stored} if "Lossless" in name or "2" in name else {}
-            frame = rle(values) if encode is None else encode(values, **options)
+            frame = rle(values) if encode is None else bytes(encode(values, **options))
             space = "MONOCHROME2" if not colour else "YBR_RCT" if "2" in name else "RGB"
             yield Case(
                 label=f"{name}, {stored} bits, colour {colour}",
@@ -292,7 +292,7 @@ def compressed_cases() -> Iterator[Case]:
     )
     yield Case(label="JPEG", content=content, right=ramp, tolerance=2)
     deep = (ramp.astype("u2") * 16).astype("u2")
-    frame = imagecodecs.jpeg_encode(deep, level=100, bitspersample=12)
+    frame = bytes(imagecodecs.jpeg_encode(deep, level=100, bitspersample=12))
     content = dicom(deep, stored=12, syntax=JPEG12, frame=frame)
     right = eight(deep - deep.min(), float(np.ptp(deep)))
     yield Case(label="JPEG of 12 bits", content=content, right=right, tolerance=2)
@@ -306,13 +306,12 @@ def compressed_cases() -> Iterator[Case]:
 
 
 def lossless_j2k(values: np.ndarray, bitspersample: int) -> bytes:
-    return imagecodecs.jpeg2k_encode(
-        values, codecformat="J2K", reversible=True, level=0, bitspersample=bitspersample
-    )
+    options: dict[str, Any] = {"codecformat": "J2K", "reversible": True, "level": 0}
+    return bytes(imagecodecs.jpeg2k_encode(values, bitspersample=bitspersample, **options))
 
 
 def lossless_htj2k(values: np.ndarray, bitspersample: int) -> bytes:
-    return imagecodecs.htj2k_encode(values, reversible=True)
+    return bytes(imagecodecs.htj2k_encode(values, reversible=True))
 
 
 def jpeg_ls(values: np.ndarray) -> bytes:

@@ -1,5 +1,7 @@
 """Tests of medleak.custom.data.pixels.raster; every mode is in tests/custom/contracts."""
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 from tests.custom.contracts.modes import png
@@ -40,11 +42,12 @@ def test_damaged_exif_is_no_orientation(tmp_path):
 
 
 def test_compression_with_losses_is_known(tmp_path):
-    for name, options, lossy in (
+    kinds: list[tuple[str, dict[str, Any], bool]] = [
         ("x.jpg", {}, True),
         ("x.webp", {}, True),
         ("y.webp", {"lossless": True}, False),
         ("x.png", {}, False),
-    ):
+    ]
+    for name, options, lossy in kinds:
         Image.new("RGB", (8, 8)).save(tmp_path / name, **options)
         assert read(tmp_path / name).lossy is lossy

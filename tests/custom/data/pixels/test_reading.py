@@ -1,5 +1,7 @@
 """Tests of medleak.custom.data.pixels.reading: images, and masks that lie as their images do."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tifffile
@@ -18,7 +20,7 @@ def exif(orientation):
     return tag
 
 
-def corner(height=8, width=12, value=250, dtype=np.uint8):
+def corner(height=8, width=12, value=250, dtype: Any = np.uint8):
     """Bright in the upper left as it is stored."""
     pixels = np.zeros((height, width), dtype)
     pixels[: height // 2, : width // 2] = value

@@ -92,7 +92,7 @@ def oddities(glances: Sequence[Glance]) -> list[Oddity]:
     found = []
     for what, (likely, holds) in reasons.items():
         # Those that are odd already are no siblings to compare with.
-        hit = holds([glances[k] for k in left])
+        hit = holds([glances[int(k)] for k in left])
         if hit.any():
             places = tuple(int(k) for k in left[hit])
             found.append(Oddity(what=what, likely=likely, places=places))
