@@ -172,6 +172,11 @@ class UpdateRecorder(Filter):
             raise RecordError("The model that was sent is not visible to the recorder.")
         dxo = from_shareable(task_data)
         round = task_data.get_header(AppConstants.CURRENT_ROUND)
+        if not isinstance(round, int):
+            raise RecordError(
+                f"The model that was sent to {site!r} says no round ({round!r}): its updates could "
+                "not be told apart. Record a workflow that counts rounds."
+            )
         where = f"The model of round {round}"
         sent = {} if _encrypted(dxo) else as_arrays(where, dxo.data)
         self._sent.note(site, round, sent)

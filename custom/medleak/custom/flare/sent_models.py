@@ -13,7 +13,7 @@ class SentModel:
     """A model on its way, and its SHA-256 once it is on disk."""
 
     round: int
-    arrays: Mapping[str, np.ndarray]
+    arrays: dict[str, np.ndarray]
     digest: str | None = None
 
 
@@ -25,7 +25,7 @@ class SentModels:
         self._latest: SentModel | None = None
         self._of_site: dict[str, SentModel] = {}
 
-    def note(self, site: str, round: int, arrays: Mapping[str, np.ndarray]) -> None:
+    def note(self, site: str, round: int, arrays: dict[str, np.ndarray]) -> None:
         """``site`` is sent ``arrays`` in ``round``.
 
         Raises:
