@@ -41,13 +41,13 @@ def state_of(content: Any, source: str) -> dict[str, Tensor]:
     if not found:
         keys = ", ".join(str(k)[:40] for k in list(content)[:8])
         raise WeightsError(
-            f"{source} holds no state_dict (name to tensor): its keys are {keys}. Save the network's "
-            "state_dict() alone, or under 'state_dict'."
+            f"{source} holds no state_dict (name to tensor): its keys are {keys}. Save the "
+            "network's state_dict() alone, or under 'state_dict'."
         )
     if len(found) > 1:
         raise WeightsError(
-            f"{source} holds several state dicts, under {', '.join(map(repr, found))}: which one is "
-            "meant is not known. Save one of them alone."
+            f"{source} holds several state dicts, under {', '.join(map(repr, found))}: which one "
+            "is meant is not known. Save one of them alone."
         )
     return dict(content[found[0]])
 
@@ -160,12 +160,11 @@ def _say(
 ) -> None:
     how = f", read {reading.how}" if reading.how else ""
     parts = [f"{source}: {len(usable)} of the network's {len(own)} tensors taken{how}"]
+    kept = [n for n in own if n not in usable]
+    unused = [n for n in reading.state if n not in usable]
     for words, names in (
-        (
-            "not in the file or of another size, kept as they were",
-            [n for n in own if n not in usable],
-        ),
-        ("in the file and not used", [n for n in reading.state if n not in usable]),
+        ("not in the file or of another size, kept as they were", kept),
+        ("in the file and not used", unused),
     ):
         if names:
             more = f" and {len(names) - 4} more" if len(names) > 4 else ""
