@@ -11,13 +11,22 @@ import torch
 from monai.networks.nets.densenet import DenseNet, DenseNet121
 from monai.networks.nets.torchvision_fc import TorchVisionFCModel
 from monai.networks.nets.unet import UNet
-from torch import Tensor, nn
+from torch import nn
+
+from medleak.custom.weights import WeightsError, load_weights
+
+__all__ = [
+    "WeightsError",
+    "densenet121",
+    "densenet121_groupnorm",
+    "load_weights",
+    "resnet18",
+    "resnet18_cifar",
+    "resnet18_groupnorm",
+    "unet",
+]
 
 _Network = TypeVar("_Network", bound=nn.Module)
-
-
-class WeightsError(ValueError):
-    """Initial weights that cannot be had or do not fit; the message says why."""
 
 
 def resnet18(num_classes: int = 2, seed: int = 0) -> TorchVisionFCModel:
@@ -108,33 +117,6 @@ def unet(
             norm=("instance", {"affine": True}) if norm == "instance" else "batch",
         )
         return _with_group_norm(network) if norm == "group" else network
-
-
-def load_weights(
-    network: nn.Module, state: dict[str, Tensor], source: str = "the given weights"
-) -> nn.Module:
-    """Copy ``state`` into ``network``, by torchvision's parameter names or by its own.
-
-    A head (the last layer) of another size is left out; everything else must be there and fit.
-
-    Raises:
-        WeightsError: A tensor of the body is missing or has another shape.
-    """
-    own = network.state_dict()
-    head = next(reversed(own)).rpartition(".")[0] + "."
-    given = {name if name in own else f"features.{name}": value for name, value in state.items()}
-    usable = {n: v for n, v in given.items() if n in own and v.shape == own[n].shape}
-    missing = [n for n in own if n not in usable and not n.startswith(head)]
-    if missing:
-        n = missing[0]
-        what = f"has shape {tuple(given[n].shape)}" if n in given else "is missing"
-        raise WeightsError(
-            f"{source} do not fit the network: {n!r} {what}, needed {tuple(own[n].shape)} "
-            f"({len(missing)} tensors in all). Give weights of the job's network, or "
-            "weights=random."
-        )
-    network.load_state_dict({**own, **usable})
-    return network
 
 
 def _with_group_norm(network: _Network) -> _Network:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from nvflare.apis.dxo import DXO, DataKind
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_constant import FLContextKey, ReservedKey, ReturnCode
@@ -13,7 +14,14 @@ from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.app_common.app_constant import AppConstants
 
 from medleak.custom.flare.recorder import UpdateRecorder
-from medleak.custom.record import RecordError, files, list_updates, read_manifest, read_record
+from medleak.custom.record import (
+    RecordError,
+    files,
+    list_updates,
+    read_manifest,
+    read_record,
+    verify,
+)
 
 HP = {"n_images": 4, "n_steps": 1, "batch_size": 4, "local_epochs": 1, "lr": 0.01}
 MODEL = {
@@ -53,10 +61,11 @@ class Server:
     def fire(self, event, **props):
         self.recorder.handle_event(event, self.context(**props))
 
-    def send(self, round=0, model=None, task="train"):
+    def send(self, round=0, model=None, task="train", site="site-1"):
         data = DXO(DataKind.WEIGHTS, data=model or MODEL).to_shareable()
         data.set_header(AppConstants.CURRENT_ROUND, round)
-        self.fire(EventType.AFTER_TASK_DATA_FILTER, task=task, **{FLContextKey.TASK_DATA: data})
+        props = {FLContextKey.TASK_DATA: data}
+        self.fire(EventType.AFTER_TASK_DATA_FILTER, site=site, task=task, **props)
 
     def receive(self, site="site-1", round=0, update=None, kind=DataKind.WEIGHT_DIFF, **meta):
         dxo = DXO(kind, data=UPDATE if update is None else update, meta={"hp": HP, **meta})
@@ -106,7 +115,8 @@ def test_later_changes_of_the_model_in_memory_do_not_reach_the_record(server):
 def test_every_n_rounds_sites_and_budget_leave_out_and_say_so(tmp_path):
     server = Server(tmp_path, every_n_rounds=2, sites=["site-1"], disk_budget_mb=1e-4)
     for round in range(5):
-        server.send(round=round)
+        for site in ("site-1", "site-2"):
+            server.send(round=round, site=site)
         for site in ("site-1", "site-2"):
             server.receive(site, round)
     assert list_updates(server.records) == [(0, "site-1"), (2, "site-1")]
@@ -233,6 +243,62 @@ def test_an_unknown_payload_stops_the_job(server):
     server.send()
     with pytest.raises(RecordError, match="cannot be recorded"):
         server.receive(kind=DataKind.ANALYTIC)
+
+
+def test_a_model_that_sites_pass_on_is_recorded_with_the_update_of_each(server):
+    models = [{**MODEL, "w": MODEL["w"] + k} for k in range(3)]
+    for site, model in zip(("site-1", "site-2", "site-3"), models, strict=True):
+        server.send(model=model, site=site)
+        server.receive(site)
+    for site, model in zip(("site-1", "site-2", "site-3"), models, strict=True):
+        found = read_record(server.records, 0, site)
+        np.testing.assert_array_equal(found.global_state["w"], model["w"])
+    assert [problem for *_, problem in verify(server.records)] == [None] * 3
+    kept = list((server.records / "round_0000" / "models").iterdir())
+    assert len(kept) == 2
+    kept[0].write_bytes(kept[1].read_bytes())
+    assert [problem for *_, problem in verify(server.records)].count(None) == 2
+
+
+ODD = {
+    "bool": ({**UPDATE, "bn.num_batches_tracked": np.array(True)}, "bool"),
+    "sparse": ({**UPDATE, "w": torch.ones(4).to_sparse()}, "sparse"),
+    "nested": ({**UPDATE, "w": {"a": np.ones(4)}}, "collection"),
+    "another name": ({**UPDATE, "x": np.ones(4)}, "not in the model"),
+    "another shape": ({**UPDATE, "w": np.ones(1, np.float32)}, "has shape"),
+    "NaN": ({**UPDATE, "w": np.full(4, np.nan, np.float32)}, "NaN or inf"),
+    "wrapped": ({**UPDATE, "bn.num_batches_tracked": np.array(2**63 - 1)}, "wrapped around"),
+}
+
+
+# A whole weight may be any of its type: the difference is computed here, and cannot wrap.
+_OF_A_DIFFERENCE = ("wrapped", "bool")
+
+
+@pytest.mark.parametrize(
+    ("what", "kind"),
+    [(w, k) for w in ODD for k in ("WEIGHT_DIFF", "WEIGHTS")[: 2 - (w in _OF_A_DIFFERENCE)]],
+)
+def test_what_cannot_be_read_back_is_refused_by_name_before_anything_is_written(server, what, kind):
+    update, words = ODD[what]
+    server.send()
+    with pytest.raises(RecordError, match=f"Round 0, site site-1: .*{words}"):
+        server.receive(update=update, kind=kind)
+    assert not list(server.records.glob("round_*"))
+
+
+def test_short_floats_are_recorded_exactly_as_difference_and_as_whole_weights(tmp_path):
+    for dtype in (torch.bfloat16, torch.float16):
+        sent, local = torch.tensor([1.0, 3.0]).to(dtype), torch.tensor([0.1, 3.0]).to(dtype)
+        for kind, value in ((DataKind.WEIGHT_DIFF, local), (DataKind.WEIGHTS, local)):
+            server = Server(tmp_path / f"{dtype}-{kind}")
+            server.send(model={"w": sent})
+            server.receive(update={"w": value}, kind=kind)
+            found = read_record(server.records, 0, "site-1")
+            whole = kind == DataKind.WEIGHTS
+            expected = local.double() - (sent.double() if whole else 0)
+            np.testing.assert_array_equal(found.update["w"].astype(float), expected.numpy())
+            np.testing.assert_array_equal(found.global_state["w"].astype(float), sent.double())
 
 
 def test_sites_that_were_sent_different_models_stop_the_job(server):

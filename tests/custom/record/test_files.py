@@ -37,13 +37,6 @@ def test_a_round_has_its_own_folder(tmp_path):
     assert files.round_dir(tmp_path, 12).is_dir()
 
 
-def test_scalars_and_strides_become_plain_arrays():
-    made = files.contiguous({"a": np.float32(2), "b": np.ones((2, 3)).T})  # type: ignore[dict-item]
-    assert made["a"].shape == ()
-    assert made["b"].shape == (3, 2)
-    assert made["b"].flags.c_contiguous
-
-
 def test_json_of_a_model_reads_back(tmp_path):
     path = tmp_path / "x.json"
     files.write(path, files.as_json(TaskSpec(num_classes=3)))
@@ -82,21 +75,6 @@ def test_tensors_come_by_name_and_only_with_their_hash(tmp_path):
     path.write_bytes(b"no tensors")
     with pytest.raises(RecordError, match="is not a safetensors file"):
         files.read_tensors(path, hashlib.sha256(b"no tensors").hexdigest(), tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("update", "message"),
-    [
-        ({}, "update is empty"),
-        ({"b": np.zeros(2)}, "not in the model"),
-        ({"a": np.zeros(3)}, "has shape"),
-        ({"a": np.array([0.0, np.inf])}, "the update holds NaN or inf"),
-    ],
-)
-def test_an_update_that_does_not_belong_to_the_model_is_refused(update, message):
-    files.check_update("here", {"a": np.zeros(2)}, {"a": np.ones(2)})
-    with pytest.raises(RecordError, match=f"here: .*{message}"):
-        files.check_update("here", {"a": np.zeros(2)}, update)
 
 
 def test_a_disk_that_refuses_is_an_error_of_the_record(tmp_path):

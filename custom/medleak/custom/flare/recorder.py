@@ -18,6 +18,7 @@ from nvflare.app_common.app_constant import AppConstants
 from pydantic import ValidationError
 
 from medleak.custom import record
+from medleak.custom.flare.sent_models import SentModel, SentModels
 from medleak.custom.record import (
     SCHEDULE,
     LeftOut,
@@ -27,6 +28,7 @@ from medleak.custom.record import (
     check_site,
     utc_now,
 )
+from medleak.custom.record.tensors import as_arrays, check_update, difference
 from medleak.filters.update import DECLARED
 
 DECLARED_LEDGER = "medleak_ledger"
@@ -94,9 +96,7 @@ class UpdateRecorder(Filter):
         self._lock = Lock()
         self._manifest: Manifest | None = None
         self._root: Path | None = None
-        self._sent: dict[str, np.ndarray] = {}
-        self._sent_round: int | None = None
-        self._digest: str | None = None
+        self._sent = SentModels()
         self._failure: Exception | None = None
         self._bytes = 0
 
@@ -108,7 +108,7 @@ class UpdateRecorder(Filter):
                     self._open(fl_ctx)
             elif event_type == EventType.AFTER_TASK_DATA_FILTER and self._is_ours(fl_ctx):
                 with self._lock:
-                    self._note_model(fl_ctx.get_prop(FLContextKey.TASK_DATA))
+                    self._note_model(_site(fl_ctx), fl_ctx.get_prop(FLContextKey.TASK_DATA))
         except Exception as error:
             # NVFlare only logs what an event handler raises: keep it for process(), which counts.
             self._failure = error
@@ -167,28 +167,26 @@ class UpdateRecorder(Filter):
                 "not known can be said when the record is audited."
             ) from None
 
-    def _note_model(self, task_data: Shareable | None) -> None:
+    def _note_model(self, site: str, task_data: Shareable | None) -> None:
         if task_data is None:
             raise RecordError("The model that was sent is not visible to the recorder.")
         dxo = from_shareable(task_data)
-        sent = {} if _encrypted(dxo) else _arrays(dxo)
         round = task_data.get_header(AppConstants.CURRENT_ROUND)
-        if round != self._sent_round:
-            self._sent, self._sent_round, self._digest = sent, round, None
-        elif not _same(sent, self._sent):
+        if not isinstance(round, int):
             raise RecordError(
-                f"Sites were sent different models in round {round}: a record holds one a round."
+                f"The model that was sent to {site!r} says no round ({round!r}): its updates could "
+                "not be told apart. Record a workflow that counts rounds."
             )
+        where = f"The model of round {round}"
+        sent = {} if _encrypted(dxo) else as_arrays(where, dxo.data)
+        self._sent.note(site, round, sent)
 
     def _record(self, shareable: Shareable, fl_ctx: FLContext) -> None:
-        peer = fl_ctx.get_peer_context()
-        site = check_site(peer.get_identity_name() if peer else "")
-        round = shareable.get_cookie(AppConstants.CONTRIBUTION_ROUND)
-        if self._root is None or round is None or round != self._sent_round:
-            raise RecordError(
-                f"An update of {site} for round {round} does not belong to the model that was last "
-                f"sent (round {self._sent_round}): no attack could be judged on it."
-            )
+        site = check_site(_site(fl_ctx))
+        if self._root is None:
+            raise RecordError("The run was never begun: there is no folder to record into.")
+        sent = self._sent.answered(site, shareable.get_cookie(AppConstants.CONTRIBUTION_ROUND))
+        round = sent.round
         dxo = from_shareable(shareable)
         if encrypted := _encrypted(dxo):
             self._leave_out(LeftOut(round=round, site=site, reason=encrypted))
@@ -198,13 +196,13 @@ class UpdateRecorder(Filter):
             self._leave_out(LeftOut(round=round, site=site, reason=reason))
             self.log_info(fl_ctx, f"Round {round} of {site}: {reason}")
             return
-        update = self._update(dxo)
-        if reason := self._reason_to_leave_out(round, site, update):
+        update = _update(f"Round {round}, site {site}", dxo, sent)
+        if reason := self._reason_to_leave_out(site, sent, update):
             self._leave_out(LeftOut(round=round, site=site, reason=reason))
             return
-        if self._digest is None:
-            self._digest = record.write_global(self._root, round, self._sent)
-            self._bytes += _nbytes(self._sent)
+        if sent.digest is None:
+            sent.digest = record.write_global(self._root, round, sent.arrays, several=True)
+            self._bytes += _nbytes(sent.arrays)
         info, unusable = _info(round, site, dxo)
         if unusable:
             self.log_warning(
@@ -212,28 +210,19 @@ class UpdateRecorder(Filter):
                 f"Round {round} of {site}: of its schedule is recorded as unknown what no training "
                 f"has: {'; '.join(unusable)}",
             )
-        record.write_update(self._root, info, self._digest, update)
+        record.write_update(self._root, info, sent.digest, update)
         self._bytes += _nbytes(update)
         self.log_info(fl_ctx, f"Recorded round {round} of {site} in {self._root}")
 
-    def _update(self, dxo: DXO) -> dict[str, np.ndarray]:
-        if dxo.data_kind not in (DataKind.WEIGHT_DIFF, DataKind.WEIGHTS):
-            raise RecordError(
-                f"An update of kind {dxo.data_kind!s} cannot be recorded: it must be WEIGHT_DIFF "
-                "(params_transfer_type DIFF) or WEIGHTS."
-            )
-        arrays = _arrays(dxo)
-        if dxo.data_kind == DataKind.WEIGHT_DIFF:
-            return arrays
-        return {name: value - self._sent[name] for name, value in arrays.items()}
-
-    def _reason_to_leave_out(self, round: int, site: str, update: Mapping[str, Any]) -> str | None:
-        if round % self.every_n_rounds:
+    def _reason_to_leave_out(
+        self, site: str, sent: SentModel, update: Mapping[str, Any]
+    ) -> str | None:
+        if sent.round % self.every_n_rounds:
             return f"every_n_rounds={self.every_n_rounds}"
         if self.sites is not None and site not in self.sites:
             return "sites"
         if self.disk_budget_mb is not None:
-            more = _nbytes(update) + (_nbytes(self._sent) if self._digest is None else 0)
+            more = _nbytes(update) + (_nbytes(sent.arrays) if sent.digest is None else 0)
             if self._bytes + more > self.disk_budget_mb * 1e6:
                 return f"disk_budget_mb={self.disk_budget_mb:g}"
         return None
@@ -244,6 +233,26 @@ class UpdateRecorder(Filter):
         everything = (*self._manifest.left_out, left_out)
         self._manifest = self._manifest.model_copy(update={"left_out": everything})
         record.write_manifest(self._root, self._manifest)
+
+
+def _site(fl_ctx: FLContext) -> str:
+    """Who is at the other end; empty where NVFlare does not say."""
+    peer = fl_ctx.get_peer_context()
+    return peer.get_identity_name() if peer else ""
+
+
+def _update(where: str, dxo: DXO, sent: SentModel) -> dict[str, np.ndarray]:
+    """local - global of an update of either kind, after all checks."""
+    if dxo.data_kind not in (DataKind.WEIGHT_DIFF, DataKind.WEIGHTS):
+        raise RecordError(
+            f"{where}: an update of kind {dxo.data_kind!s} cannot be recorded: it must be "
+            "WEIGHT_DIFF (params_transfer_type DIFF) or WEIGHTS."
+        )
+    update = as_arrays(where, dxo.data)
+    if dxo.data_kind == DataKind.WEIGHTS:
+        update = difference(where, update, sent.arrays)
+    check_update(where, sent.arrays, update)
+    return update
 
 
 def _info(round: int, site: str, dxo: DXO) -> tuple[UpdateInfo, list[str]]:
@@ -306,24 +315,6 @@ def _encrypted(dxo: DXO) -> str:
     return (
         f"{len(hidden)} of {len(dxo.data)} tensors are encrypted homomorphically; what is in clear "
         "beside them is not recorded, and not audited"
-    )
-
-
-def _arrays(dxo: DXO) -> dict[str, np.ndarray]:
-    """The tensors of a DXO as numpy arrays that alias them; lazy ones are fetched."""
-    arrays = {}
-    for name, value in dxo.data.items():
-        if hasattr(value, "materialize"):
-            value = value.materialize()
-        if hasattr(value, "detach"):
-            value = value.detach().cpu().numpy()
-        arrays[name] = np.asarray(value)
-    return arrays
-
-
-def _same(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:
-    return a.keys() == b.keys() and all(
-        np.shares_memory(a[k], b[k]) or np.array_equal(a[k], b[k]) for k in a
     )
 
 

@@ -4,6 +4,7 @@ One directory a run (format version 2; 1 is read as well)::
 
     manifest.json                 the job, and as far as known the network, the task, the input
     round_0003/global.safetensors the model sent in this round, buffers included
+    round_0003/models/…           others of this round, where sites do not start from one
     round_0003/site-9.safetensors the update as received: local - global
     round_0003/site-9.json        how the site says it trained, as far as it does, and the hashes
 
@@ -22,16 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save as save_tensors
 
 from medleak.custom.record.files import (
     SITE_NAME,
-    RecordError,
-    State,
     as_json,
     check_site,
-    check_update,
-    contiguous,
+    make_folder,
     parse,
     paths,
     read_json,
@@ -60,6 +57,7 @@ from medleak.custom.record.schema import (
     utc_now,
 )
 from medleak.custom.record.strays import EmptyRecord, left_out_text, strays
+from medleak.custom.record.tensors import RecordError, State, as_arrays, as_bytes, check_update
 
 __all__ = [
     "CRITERIA",
@@ -98,6 +96,7 @@ __all__ = [
 
 LARGEST_SIDE = 8192  # pixels; radiographs have some 5,000
 _ROUND = re.compile(r"round_(\d{4,9})")
+_MODELS = "models"  # of a round, beside its first one
 _NUMBERED = 200  # characters of a name; int() refuses thousands of digits
 
 
@@ -120,18 +119,28 @@ def write_manifest(root: Path, manifest: Manifest) -> None:
     write(Path(root) / "manifest.json", as_json(manifest))
 
 
-def write_global(root: Path, round: int, state: State) -> str:
+def write_global(root: Path, round: int, state: State, *, several: bool = False) -> str:
     """Write the model that was sent in ``round``, once; return its SHA-256.
 
+    With ``several``, a round may have models beside the first: of sites that pass one on (cyclic
+    training) or have their own. They stand under their hash, and an update names its own.
+
     Raises:
-        RecordError: Another model is recorded for this round, or the disk refuses it.
+        RecordError: Another model is recorded for this round, a tensor is none of a record (see
+            `medleak.custom.record.tensors.as_arrays`), or the disk refuses it.
     """
+    where = f"The model of round {round}"
+    data = as_bytes(where, as_arrays(where, state))
     path = round_dir(Path(root), round) / "global.safetensors"
-    data = save_tensors(contiguous(state))
     digest = hashlib.sha256(data).hexdigest()
     if not path.exists():
         write(path, data)
     elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        if several:
+            other = _other_model(path.parent, digest)
+            make_folder(other.parent)
+            write(other, data)
+            return digest
         raise RecordError(
             f"{path} holds another model than the one to be recorded: all sites of a round must "
             "start from one model. Record runs in directories of their own."
@@ -143,9 +152,12 @@ def write_update(root: Path, info: UpdateInfo, global_digest: str, update: State
     """Write one update whose global model is recorded already; return its completed info.
 
     Raises:
-        RecordError: The site's name cannot be a file name, the update is recorded already,
-            or the disk refuses it. Nothing of the update is left behind.
+        RecordError: The site's name cannot be a file name, a tensor is none of a record, the
+            update is recorded already, or the disk refuses it. Nothing of the update is left
+            behind.
     """
+    where = f"Round {info.round}, site {check_site(info.site)}"
+    data = as_bytes(where, as_arrays(where, update))
     folder = round_dir(Path(root), info.round)
     tensors, sidecar = paths(folder, info.site)
     if sidecar.exists():
@@ -153,7 +165,6 @@ def write_update(root: Path, info: UpdateInfo, global_digest: str, update: State
             f"{sidecar} exists: a site has one update a round. Record runs in directories of "
             "their own."
         )
-    data = save_tensors(contiguous(update))
     hashes = Hashes.model_validate(
         {"global": global_digest, "update": hashlib.sha256(data).hexdigest()}
     )
@@ -173,7 +184,8 @@ def write_record(root: Path, info: UpdateInfo, global_state: State, update: Stat
     Args:
         root: Directory of the record; see :func:`write_manifest`.
         info: Round, site and schedule; ``sha256`` is filled in here.
-        global_state: The network's ``state_dict()`` as sent, buffers included.
+        global_state: The network's ``state_dict()`` as sent, buffers included; arrays of numpy or
+            tensors of torch. bfloat16 is kept as float32, which holds it exactly.
         update: local - global, keyed as ``global_state``; withheld tensors are absent.
 
     Returns:
@@ -183,8 +195,11 @@ def write_record(root: Path, info: UpdateInfo, global_state: State, update: Stat
         RecordError: See :func:`write_global` and :func:`write_update`; also for an update that
             does not fit ``global_state``.
     """
-    check_update(f"round {info.round}, site {info.site}", global_state, update)
-    return write_update(root, info, write_global(root, info.round, global_state), update)
+    where = f"Round {info.round}, site {check_site(info.site)}"
+    sent = as_arrays(f"The model of round {info.round}", global_state)
+    update = as_arrays(where, update)
+    check_update(where, sent, update)
+    return write_update(root, info, write_global(root, info.round, sent), update)
 
 
 def find_records(run: Path) -> Path:
@@ -303,12 +318,21 @@ def read_record(root: Path, round: int, site: str) -> Record:
     manifest = read_manifest(root)
     info, hashes = _read_sidecar(root, round, site)
     folder = root / f"round_{round:04d}"
-    global_state = read_tensors(folder / "global.safetensors", hashes.sent, root)
+    other = _other_model(folder, hashes.sent)
+    path = other if other.exists() else folder / "global.safetensors"
+    global_state = read_tensors(path, hashes.sent, root)
     # A difference is no larger than the model, but for entries that averaging widened to float64.
     size = 8 * sum(value.size for value in global_state.values())
     update = read_tensors(folder / f"{site}.safetensors", hashes.update, root, limit=size)
     check_update(f"{folder / site}.safetensors", global_state, update)
     return Record(manifest, info, global_state, update)
+
+
+def _other_model(folder: Path, digest: str) -> Path:
+    """Where a model of a round beside its first one is."""
+    if not re.fullmatch("[0-9a-f]{64}", digest):  # from a file: it must not become another path
+        return folder / "global.safetensors"
+    return folder / _MODELS / f"{digest}.safetensors"
 
 
 def verify(root: Path) -> Iterator[tuple[int, str, str | None]]:

@@ -1,4 +1,4 @@
-"""The files of a record: names, whole writes, bounded reads, hashes, and the fit of an update.
+"""The files of a record: names, whole writes, bounded reads, hashes.
 
 Names and contents may come from a stranger: nothing is used before it is checked.
 """
@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,12 +17,11 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 
 from medleak.custom.atomic import write_atomic
+from medleak.custom.record.tensors import RecordError, of_bytes
 from medleak.filters import storage
 
-State = Mapping[str, np.ndarray]
 _Model = TypeVar("_Model", bound=BaseModel)
 
 SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -30,10 +29,6 @@ _SIDECAR_LIMIT = 1_000_000  # bytes; a sidecar of ours has about 1,000
 _MANIFEST_LIMIT = 16_000_000  # what was left out of a long job takes the most
 _HEADER_LIMIT = 16_000_000
 TENSORS_LIMIT = 4_000_000_000  # bytes of a model: a thousand million weights in float32
-
-
-class RecordError(ValueError):
-    """A record that cannot be written or must not be trusted; the message names it."""
 
 
 def check_site(site: str) -> str:
@@ -60,14 +55,14 @@ def paths(folder: Path, site: str) -> tuple[Path, Path]:
 def round_dir(root: Path, round: int) -> Path:
     """The folder of ``round``, made if missing."""
     folder = root / f"round_{round:04d}"
-    with _disk_errors(folder):
-        storage.make_private(folder)
+    make_folder(folder)
     return folder
 
 
-def contiguous(state: State) -> dict[str, np.ndarray]:
-    """Arrays as safetensors wants them: numpy scalars become 0-d arrays, strides are dropped."""
-    return {name: np.ascontiguousarray(v).reshape(np.shape(v)) for name, v in state.items()}
+def make_folder(folder: Path) -> None:
+    """Make ``folder``, for its owner only, if it is missing."""
+    with _disk_errors(folder):
+        storage.make_private(folder)
 
 
 def as_json(model: BaseModel) -> bytes:
@@ -160,11 +155,9 @@ def read_tensors(
             "damaged after recording, so nothing said from it would hold. Restore it."
         )
     try:
-        tensors = load_tensors(data)
+        return of_bytes(data)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordError(f"{path} is not a safetensors file ({error}).") from None
-    # safetensors gives them in no fixed order, which seeded noise must not depend on.
-    return {name: tensors[name] for name in sorted(tensors)}
 
 
 def _checked_size(path: Path, file: BufferedReader, limit: int) -> int:
@@ -182,33 +175,3 @@ def _checked_size(path: Path, file: BufferedReader, limit: int) -> int:
         )
     file.seek(0)
     return size
-
-
-def check_update(name: str, global_state: State, update: State) -> None:
-    """A RecordError, about ``name``, where the update does not fit the model or is not finite."""
-    if not update:
-        raise RecordError(f"{name}: the update is empty. The site sent nothing to audit.")
-    unknown = sorted(set(update) - set(global_state))
-    if unknown:
-        raise RecordError(
-            f"{name}: {unknown[0]!r} ({len(unknown)} in all) is not in the model that was sent: "
-            "update and model do not belong together."
-        )
-    for key, value in update.items():
-        if np.asarray(value).dtype.kind not in "fiu":
-            raise RecordError(
-                f"{name}: {key!r} is of type {np.asarray(value).dtype}, which no difference of "
-                "weights has. Record numbers."
-            )
-        if np.shape(value) != np.shape(global_state[key]):
-            raise RecordError(
-                f"{name}: {key!r} has shape {np.shape(value)}, in the model "
-                f"{np.shape(global_state[key])}: update and model do not belong together."
-            )
-    for what, state in (("model", global_state), ("update", update)):
-        bad = [k for k, v in state.items() if not np.isfinite(v).all()]
-        if bad:
-            raise RecordError(
-                f"{name}: the {what} holds NaN or inf in {bad[0]!r} ({len(bad)} tensors in all): "
-                "training diverged there; no attack can be judged on it."
-            )

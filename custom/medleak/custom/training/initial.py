@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from medleak.custom import factories
 from medleak.custom.data.environment import WEIGHTS_VARIABLE, path_variable
-from medleak.custom.networks import WeightsError, load_weights
+from medleak.custom.weights import WeightsError, load_weights, state_of
 from medleak.filters.allowed import NETWORKS_VARIABLE
 
 
@@ -97,7 +97,7 @@ def initial_network(
         model_path, model_args: See :func:`build_job_network`. (NVFlare would build an argument of
             the form ``{"path", "args"}`` itself.)
         weights: ``random``; ``imagenet`` (torchvision's ResNet-18, needs a network connection
-            once); the path of a file (see :func:`medleak.custom.networks.load_weights`); ``auto``:
+            once); the path of a file (see :func:`medleak.custom.weights.load_weights`); ``auto``:
             the file in ``MEDLEAK_WEIGHTS`` if that is set, else random.
         seed: Of everything random here.
 
@@ -159,7 +159,7 @@ def _imagenet() -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """A state dict from ``.safetensors``, or from a torch file without running its pickle."""
+    """The state dict of ``.safetensors``, or of a torch file without running its pickle."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -175,7 +175,4 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path} holds more than tensors, and loading it could run code "
             f"({type(error).__name__}). Save its state_dict as .safetensors."
         ) from None
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsError(f"{path} holds no state_dict (name to tensor).")
-    return state
+    return state_of(loaded, str(path))

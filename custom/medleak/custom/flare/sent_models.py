@@ -1,0 +1,63 @@
+"""Which model each site was sent: one for all in FedAvg, one each where a model is passed on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from medleak.custom.record import RecordError
+
+
+@dataclass(slots=True, eq=False)
+class SentModel:
+    """A model on its way, and its SHA-256 once it is on disk."""
+
+    round: int
+    arrays: dict[str, np.ndarray]
+    digest: str | None = None
+
+
+class SentModels:
+    """The models that sites have not answered yet; equal ones are held once."""
+
+    def __init__(self) -> None:
+        """None was sent."""
+        self._latest: SentModel | None = None
+        self._of_site: dict[str, SentModel] = {}
+
+    def note(self, site: str, round: int, arrays: dict[str, np.ndarray]) -> None:
+        """``site`` is sent ``arrays`` in ``round``.
+
+        Raises:
+            RecordError: It was sent another model in the same round, and may answer either.
+        """
+        before = self._of_site.get(site)
+        known = [m for m in (self._latest, *self._of_site.values()) if m and m.round == round]
+        sent = next((m for m in known if _same(arrays, m.arrays)), None)
+        if before is not None and before.round == round and sent is not before:
+            raise RecordError(
+                f"Site {site!r} was sent different models in round {round}: which of them its "
+                "update belongs to is not known."
+            )
+        self._latest = self._of_site[site] = sent or SentModel(round, arrays)
+
+    def answered(self, site: str, round: int | None) -> SentModel:
+        """The model that the update of ``site`` in ``round`` belongs to.
+
+        Raises:
+            RecordError: It was sent none in that round.
+        """
+        sent = self._of_site.get(site)
+        if sent is None or sent.round != round:
+            last = "none" if sent is None else f"that of round {sent.round}"
+            raise RecordError(
+                f"An update of {site} for round {round} does not belong to the model that it was "
+                f"last sent ({last}): no attack could be judged on it."
+            )
+        return sent
+
+
+def _same(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:
+    return a.keys() == b.keys() and all(
+        np.shares_memory(a[k], b[k]) or np.array_equal(a[k], b[k]) for k in a
+    )
