@@ -24,7 +24,9 @@ def test_what_the_network_saw_is_found(name):
 
 
 def test_the_words_name_what_was_done():
-    words = {n: str(compare(FILMS[1], f(FILMS)[1]).transformation) for n, f in AUGMENTATIONS.items()}
+    words = {
+        n: str(compare(FILMS[1], f(FILMS)[1]).transformation) for n, f in AUGMENTATIONS.items()
+    }
     assert words["flip"] == "flipped left-right"
     assert words["upside down"] == "flipped top-bottom"
     assert words["quarter turn"] == "turned by 90°"

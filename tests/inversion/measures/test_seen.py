@@ -1,4 +1,4 @@
-"""Tests of medleak.inversion.measures.seen: a transformation is believed against its nulls alone."""
+"""Tests of medleak.inversion.measures.seen: transformations are believed against their nulls."""
 
 import torch
 from tests.inversion.measures.films import AUGMENTATIONS, films, grainy
