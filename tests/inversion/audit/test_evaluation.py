@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.inversion.measures.films import films
 from torchvision.models import resnet18
+from torchvision.transforms import functional
 
 from medleak.custom.data.datalist import Item, load_datalist, save_datalist
 from medleak.custom.data.transforms import load_images
@@ -222,3 +224,53 @@ def test_lpips_is_a_figure_where_it_was_asked_for_and_images_are_large_enough(fe
     small = InputSpec(spatial_size=(16, 16), channels=1)
     measure = Evaluator(federation, small, torch.full((1, 1, 16, 16), 0.5), perceptual=stub)
     assert measured(measure, torch.rand(1, 1, 16, 16))[0].lpips is None
+
+
+AS_SEEN = {
+    "flipped left-right": lambda x: x.flip(-1),
+    "turned by 90°": lambda x: x.rot90(1, (-2, -1)),
+    "rotated by": lambda x: functional.rotate(x, 12.0, functional.InterpolationMode.BILINEAR),
+    "zoomed by": lambda x: functional.resized_crop(x, 2, 5, 25, 25, [32, 32], antialias=True),
+}
+
+
+@pytest.mark.parametrize("words", AS_SEEN)
+def test_an_image_that_the_network_saw_transformed_is_a_leak_and_not_an_all_clear(
+    federation, weights, words
+):
+    measure = evaluator(federation, embedding=weights)
+    truth = measure.truth("site-9")
+    assert truth is not None
+    seen = AS_SEEN[words](truth.images)
+    rows = measured(measure, seen)
+    (row,) = rows
+    assert row.transformation.startswith(words)
+    assert row.ssim > 0.95
+    assert row.ssim_listed == pytest.approx(similarity.ssim(truth.images, seen).item(), abs=1e-5)
+    assert row.ssim > max(row.ssim_prior, row.ssim_class_mean, row.ssim_nonmember)
+    assert row.rdlv == pytest.approx(row.ssim / row.ssim_prior - 1, abs=1e-4)
+    assert row.iip_match
+    picture = measure.seen(row.truth_picture)
+    assert similarity.ssim(picture[None], seen).item() == pytest.approx(row.ssim, abs=1e-5)
+    text = summarise(rows, [])["sites"][0]["verdict"]
+    assert text.startswith("leaks")
+    assert f"as the network saw them: {row.transformation}" in text
+
+
+def test_what_a_search_makes_of_unrelated_images_is_no_leak(federation, weights):
+    measure = evaluator(federation, embedding=weights)
+    unrelated = films(8, size=32, seed=99)
+    rows = measured(measure, unrelated, site="site-1")
+    assert all(row.transformation is None and row.ssim_listed == row.ssim for row in rows)
+    assert not summarise(rows, [])["sites"][0]["verdict"].startswith(("leaks", "no leak"))
+
+
+def test_alone_without_lists_of_others_a_flipped_image_is_still_a_leak(federation):
+    measure = evaluator({"site-9": federation["site-9"]})
+    truth = measure.truth("site-9")
+    assert truth is not None
+    (row,) = measured(measure, truth.images.flip(-1))
+    assert row.transformation == "flipped left-right"
+    assert 0 < row.ssim_coarse < row.ssim
+    rows = measured(measure, films(1, size=32, seed=50))
+    assert rows[0].transformation is None

@@ -191,3 +191,32 @@ def test_a_damaged_update_does_not_stand_in_the_way_of_the_easy_case(make_run, t
     found = outcomes(plan, fake(lambda _: image), health=True)
     assert [bool(o.refused) for o in found] == [True, False]
     assert json.loads((plan.out / "health.json").read_text())[KEY]["reached"]
+
+
+def test_an_easy_case_that_shares_a_wrong_declaration_is_not_reached(make_run, tmp_path):
+    """The record says that images were normalised, and its statistics say that they were not."""
+    run = make_run({"site-9": 2})
+    manifest = json.loads((run.records / "manifest.json").read_text())
+    assert manifest["input"]["mean"] == [0.0, 0.0, 0.0]
+    manifest["input"] |= {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    (run.records / "manifest.json").write_text(json.dumps(manifest))
+    image, _ = easy_image(InputSpec(spatial_size=(16, 16), channels=1))
+    plan = plan_of(run, tmp_path)
+    outcomes(plan, fake(lambda _: image), health=True)
+    summary = json.loads((plan.out / "summary.json").read_text())
+    entry = summary["health"][KEY]
+    assert entry["ssim"] == 1.0
+    assert not entry["reached"]
+    assert "as declared" in entry["contradiction"]
+    assert Health(**entry).final
+    assert "the easy case shares an error of the declaration" in summary["sites"][0]["verdict"]
+
+
+def test_the_losses_of_the_easy_case_are_kept(make_run, tmp_path):
+    run = make_run({"site-9": 1})
+    image, _ = easy_image(InputSpec(spatial_size=(16, 16), channels=1))
+    plan = plan_of(run, tmp_path)
+    outcomes(plan, fake(lambda _: image), health=True)
+    kept = json.loads((plan.out / "health.json").read_text())[KEY]
+    assert kept["losses"] == {"bn": 0.002, "span": 1e-7}
+    assert kept["contradiction"] == ""

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.inversion.measures.films import films
 
 from medleak.custom.data.datalist import DataError
 from medleak.inversion.audit.other_sites import finish
 from medleak.inversion.images.pictures import save_png, to_picture
 from medleak.inversion.measures import similarity
+from medleak.inversion.measures.registration import compare
 from medleak.inversion.results.rows import Row, read_rows, write_rows
 
 ROW = Row(
@@ -119,3 +121,24 @@ def test_results_of_another_version_are_refused(directory):
     (directory / "results.csv").write_text("round,site\n0,site-1\n")
     with pytest.raises(ValueError, match="another version wrote it"):
         finish(directory)
+
+
+def test_a_truth_that_was_seen_transformed_is_sought_in_other_sites_images_in_the_same_way(
+    tmp_path,
+):
+    truth, others = films(1), films(2, seed=3)
+    seen = "images/truth_site-1_0_seen_case.png"
+    save_png(tmp_path / "images/truth_site-1_0.png", to_picture(truth[0]))
+    save_png(tmp_path / seen, to_picture(truth[0].flip(-1)))
+    save_png(tmp_path / "images/a.png", to_picture(truth[0].flip(-1)))
+    rows = [
+        dataclasses.replace(
+            ROW, picture="images/a.png", truth_picture=seen, transformation="flipped left-right"
+        )
+    ]
+    for k, image in enumerate((others[0], truth[0].flip(-2))):  # the second site has it, too
+        save_png(tmp_path / f"images/b{k}.png", to_picture(image))
+        rows.append(dataclasses.replace(ROW, site=f"site-{k + 2}", picture=f"images/b{k}.png"))
+    write_rows(tmp_path / "results.csv", rows)
+    alone = compare(read(tmp_path / "images/truth_site-1_0.png")[0], others[0]).ssim
+    assert finish(tmp_path)[0].ssim_other == pytest.approx((alone + 1) / 2, abs=0.01)

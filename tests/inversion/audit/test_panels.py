@@ -4,11 +4,19 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from medleak.custom.data.datalist import DataError
-from medleak.inversion.audit.panels import SHOWN, keep_iterations, side_by_side
+from medleak.inversion.audit.panels import (
+    SHOWN,
+    keep_iterations,
+    listed_picture,
+    save_case,
+    side_by_side,
+)
 from medleak.inversion.images.pictures import TILE_PX, save_png, to_picture
-from medleak.inversion.reconstruction import Progress
+from medleak.inversion.images.truth import Truth
+from medleak.inversion.reconstruction import Progress, Reconstruction
 from medleak.inversion.results.case import Case
 from medleak.inversion.results.rows import Row
 
@@ -115,3 +123,23 @@ def test_about_as_many_as_asked_are_kept_evenly_and_the_first_is_among_them(tmp_
 
 def test_an_attack_that_shows_no_images_leaves_none(tmp_path):
     assert follow(tmp_path, 4, 8, images=False) == []
+
+
+def test_a_truth_is_kept_as_it_is_listed_and_as_the_network_saw_it(tmp_path):
+    flat(tmp_path / "images" / "prior.png", PRIOR)
+    _, (row,) = audit_of(tmp_path, [200])
+    case = row.case
+    seen = f"images/truth_site-9_0_seen_{case.name}.png"
+    row = replace(row, truth_picture=seen, transformation="flipped left-right")
+    images = torch.full((1, 1, 64, 64), 0.8)
+    found = Reconstruction(
+        images=images, labels=None, losses={}, history=torch.zeros(1), iterations=1, seconds=1.0
+    )
+    truth = Truth(torch.full((1, 1, 64, 64), 0.2), torch.zeros(1), ("training[0]",))
+    turned = {seen: torch.full((1, 64, 64), 0.6)}
+    save_case(tmp_path, case, [row], found, truth, turned.get)
+    assert listed_picture(seen) == ("images/truth_site-9_0.png", 0)
+    with Image.open(tmp_path / "images/truth_site-9_0.png") as listed:
+        assert listed.getpixel((0, 0)) == 51
+    with Image.open(tmp_path / f"images/{case.name}.png") as panel:
+        assert last_row(panel, 3) == [153, PRIOR, 204]

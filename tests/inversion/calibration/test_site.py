@@ -233,3 +233,43 @@ def test_sites_are_searched_side_by_side():
     assert found == {"x": 0.01, "y": 3.16}
     assert steps[:3] == [["x", "y"]] * 3
     assert steps[3:] == [["y"]] * len(steps[3:])
+
+
+def test_a_strength_under_which_images_are_found_that_match_no_list_does_not_protect():
+    """They were flipped in training, say: RDLV is low, and the attack's losses are not."""
+    easy = replace(HEALTHY["a|all"], losses={"span": 1e-4})
+    losses = {True: {"losses": "span=0.001"}, False: {"losses": "span=0.2"}}
+
+    def search(protects_from):
+        asked = search_site("s", NOISE, (0, 1, 2))
+        wanted = next(asked)
+        while True:
+            found = (wanted.strength or 0) < protects_from
+            rows = [
+                replace(
+                    row(0.8 if wanted.strength is None else -0.3 - seed % 3 / 100, seed),
+                    start_losses="span=0.5",
+                    **losses[found],
+                )
+                for seed in wanted.seeds
+            ]
+            try:
+                wanted = asked.send(Found(rows=rows, refused={}, health={"a|all": easy}))
+            except StopIteration as end:
+                return end.value
+
+    answer = search(3)
+    assert answer.strength == 3.16
+    assert [p.found for p in answer.searched if p.strength < 3] != [0]
+    assert search(1e9).strength is None
+
+
+def test_an_undefended_update_with_images_of_no_list_is_inconclusive():
+    health = {"a|all": replace(HEALTHY["a|all"], losses={"span": 1e-4})}
+    asked = search_site("s", NOISE, (0, 1, 2))
+    next(asked)
+    found = {"losses": "span=0.001", "start_losses": "span=0.5"}
+    rows = [replace(row(-0.3 - seed / 100, seed), **found) for seed in (0, 1, 2)]
+    with pytest.raises(StopIteration) as end:
+        asked.send(Found(rows=rows, refused={}, health=health))
+    assert end.value.value.why.startswith("inconclusive: by its own losses the attack found images")

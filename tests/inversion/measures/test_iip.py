@@ -7,11 +7,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.optimize import linear_sum_assignment
+from tests.inversion.measures.films import cropped, films
 
-from medleak.custom.data.datalist import Item
-from medleak.inversion.measures.gallery import Gallery, unit_length
-from medleak.inversion.measures.iip import chance_test, identify
+from medleak.custom.data.datalist import Item, save_datalist
+from medleak.custom.record import InputSpec
+from medleak.inversion.measures.gallery import Gallery, build_gallery, unit_length
+from medleak.inversion.measures.iip import chance_test, identify, seen_cosines
 
 
 def gallery(features, labels, training):
@@ -130,3 +133,33 @@ def test_unrelated_images_have_a_small_p_as_seldom_as_it_says():
 def test_rows_of_two_galleries_are_not_counted_together():
     with pytest.raises(ValueError, match="different galleries"):
         chance_test([(["1", "2", "3"], 2)], 1)
+
+
+def test_an_image_that_was_seen_transformed_is_identified_by_it_as_it_was_seen():
+    flipped = torch.tensor([[0.2, 0.9, 0.5]])
+    assert identify(FOUR, "site-1", flipped, [0]).match == [False]
+    assert identify(FOUR, "site-1", flipped, [0], seen={0: {0: 0.99}}).match == [True]
+    # A rival that is as near when it is flipped, too, takes that away; so no chance is counted.
+    assert identify(FOUR, "site-1", flipped, [0], seen={0: {0: 0.99, 2: 0.995}}).match == [False]
+    # Being transformed never makes an image less like.
+    assert identify(FOUR, "site-1", torch.eye(3)[:1], [0], seen={0: {0: 0.1}}).match == [True]
+
+
+def test_the_truth_and_its_rivals_are_each_transformed_as_suits_them(tmp_path):
+    items = []
+    for k, film in enumerate(films(6)):
+        Image.fromarray((film[0].numpy() * 255).astype("uint8")).save(tmp_path / f"{k}.png")
+        items.append(Item(str(tmp_path / f"{k}.png"), 0, str(k)))
+    save_datalist(tmp_path / "a.json", {"training": items[:2], "validation": items[2:]})
+    spec = InputSpec(spatial_size=(64, 64), channels=1)
+
+    def embed(images):
+        return torch.nn.functional.adaptive_avg_pool2d(images, 8).flatten(1)
+
+    found = build_gallery({"site-1": tmp_path / "a.json"}, spec, embed)
+    image = cropped(films(6).flip(-1))[0]
+    features = embed(image[None])[0]
+    cosines = seen_cosines(found, embed, "site-1", 0, image, features, spec)
+    assert set(cosines) == set(range(6))  # of so few, all are rivals
+    assert max(cosines, key=lambda place: cosines[place]) == 0
+    assert cosines[0] > 0.99

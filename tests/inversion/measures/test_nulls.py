@@ -5,12 +5,18 @@ import pytest
 import torch
 from PIL import Image
 
-from medleak.custom.data.datalist import Item, save_datalist
+from medleak.custom.data.datalist import Item, load_datalist, save_datalist
 from medleak.custom.data.transforms import load_images
 from medleak.custom.record import InputSpec
 from medleak.inversion.measures import similarity
 from medleak.inversion.measures.gallery import build_gallery
-from medleak.inversion.measures.nulls import ssim_of_class_mean, ssim_of_nonmember
+from medleak.inversion.measures.nulls import (
+    searched,
+    ssim_of_class_mean,
+    ssim_of_coarse,
+    ssim_of_nonmember,
+)
+from medleak.inversion.measures.registration import compare
 
 SPEC = InputSpec(spatial_size=(24, 24), channels=1)
 
@@ -80,3 +86,47 @@ def test_a_lone_clients_validation_images_are_its_only_non_members(lists):
     held = pixels([gallery.items[4], gallery.items[5]])
     expected = similarity.pairwise_ssim(images, held).max(1).values
     torch.testing.assert_close(ssim_of_nonmember(gallery, "site-1", images, SPEC), expected)
+
+
+def test_under_augmentation_every_null_goes_through_the_same_search(lists):
+    gallery = build_gallery(lists, SPEC)
+    images, labels = truth(gallery, "site-1")
+    prior = torch.full((1, 1, 24, 24), 0.5)
+    found = searched(gallery, "site-1", images[0], int(labels[0]), prior, SPEC)
+    mean = gallery.class_mean(int(labels[0]), without="site-1")
+    assert mean is not None
+    assert found["ssim_prior"] == compare(images[0], prior[0]).ssim
+    assert found["ssim_class_mean"] == compare(images[0], mean).ssim
+    others = set(range(len(gallery))) - set(gallery.training["site-1"])
+    best = [compare(images[0], other).ssim for other in pixels([gallery.items[k] for k in others])]
+    assert found["ssim_nonmember"] in best
+    plain = ssim_of_nonmember(gallery, "site-1", images[:1], SPEC)
+    assert found["ssim_nonmember"] >= float(plain) - 1e-6
+
+
+def test_a_flipped_copy_that_another_client_holds_is_found_as_a_null(lists, tmp_path):
+    image = Image.open(load_datalist(lists["site-1"])["training"][0].image)
+    image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "flipped.png")
+    save_datalist(tmp_path / "x.json", {"training": [Item(str(tmp_path / "flipped.png"), 0, "x")]})
+    gallery = build_gallery({**lists, "site-9": tmp_path / "x.json"}, SPEC)
+    images, labels = truth(gallery, "site-1")
+    prior = torch.full((1, 1, 24, 24), 0.5)
+    found = searched(gallery, "site-1", images[0], int(labels[0]), prior, SPEC)
+    assert found["ssim_nonmember"] > 0.99
+
+
+def test_without_other_clients_the_prior_alone_is_searched(lists):
+    gallery = build_gallery({"site-1": lists["site-1"]}, SPEC)
+    gallery.training["site-1"][:] = range(len(gallery))
+    images, labels = truth(gallery, "site-1")
+    prior = torch.full((1, 1, 24, 24), 0.5)
+    assert set(searched(gallery, "site-1", images[0], int(labels[0]), prior, SPEC)) == {
+        "ssim_prior"
+    }
+
+
+def test_a_coarse_copy_is_more_like_its_image_the_finer_that_shows():
+    images = torch.rand(3, 1, 24, 24, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.avg_pool2d(images, 9, 1, 4)
+    assert bool((ssim_of_coarse(smooth) > ssim_of_coarse(images)).all())
+    assert ssim_of_coarse(images).shape == (3,)

@@ -118,3 +118,15 @@ def test_a_condition_can_be_met_by_figures_counted_from_rows(directory):
     folder = directory.write(grid(["site-1"]), pictures=False)
     (folder / "summary.json").unlink()
     assert failures(read_audit(folder), parse("asr.mean > 0.5"))
+
+
+def test_figures_of_images_that_match_no_listed_one_decide_nothing(directory):
+    """RDLV is far below 0 where the network saw the image flipped, and the gate must not open."""
+    sentence = "found, not identified: by its own losses the attack found images (row_space)"
+    low = a_group("site-1", verdict=sentence, rdlv=a_figure(-0.5), ssim=a_figure(0.2))
+    (failure,) = failed(directory, "rdlv.upper95 > 0", [low])
+    assert "undefined: images were found that match no listed one" in failure.why
+    by_round = [{**low, "round": 0}]
+    audit = read_audit(directory.write([], [{**low, "verdict": ""}], pictures=False))
+    assert failures(audit, parse("rdlv.upper95 > 0")) == []
+    assert failed(directory, "rdlv.upper95 > 0", by_round)

@@ -21,6 +21,7 @@ from medleak.inversion.results.summary import summarise
 REACHED = {f"row_space|{KNOWLEDGE}": {"ssim": 0.97, "reached": True, "seconds": 1.0}}
 FAILED = {f"row_space|{KNOWLEDGE}": {"ssim": 0.3, "reached": False, "seconds": 1.0}}
 NOTHING = {"rdlv": a_figure(-0.3), "ssim": a_figure(0.3)}
+FOUND = "found, not identified: by its own losses the attack found images (row_space; 4 images)"
 DOUBT = "inconclusive: the attack was stuck by its own loss (row_space; 4 images)"
 
 
@@ -35,6 +36,8 @@ def judge(directory, health=None, **fields):
     [
         ({"verdict": "leaks: 1 of 4 have SSIM >= 0.9 (row_space)"}, None, Light.LEAKS),
         ({"verdict": "leaks: IIP 0.50 (row_space)"} | NOTHING, REACHED, Light.LEAKS),
+        ({"verdict": FOUND} | NOTHING, REACHED, Light.FOUND),
+        ({"verdict": FOUND, "rdlv": None}, None, Light.FOUND),
         ({"verdict": DOUBT, "rdlv": a_figure(0.01)}, REACHED, Light.MAY_LEAK),
         ({"verdict": DOUBT, "rdlv": {"mean": 0.1, "n": 1}}, REACHED, Light.MAY_LEAK),
         ({"verdict": DOUBT} | NOTHING, REACHED, Light.NOT_KNOWN),
@@ -188,3 +191,24 @@ def test_no_report_calls_anything_safe(directory):
     html = report_of(folder).html.decode()
     assert "no leak found" in html
     assert re.findall(r"(?i)\bsafe\b|\bcertified\b|\bsecure\b", html) == []
+
+
+def test_images_that_are_on_no_list_are_named_in_headline_and_advice(directory):
+    groups = [a_group("a", verdict=FOUND, **NOTHING), a_group("b", **NOTHING)]
+    audit = read_audit(directory.write([], groups, health=REACHED, pictures=False))
+    verdicts = site_verdicts(audit)
+    assert [v.light for v in verdicts] == [Light.FOUND, Light.NONE_FOUND]
+    assert headline(verdicts) == "Of a images were found that are on no list: count it as a leak."
+    said = [a.text for a in advice(audit, verdicts)]
+    assert any("Look at what came back of a" in text and "--truth" in text for text in said)
+    assert not any("Keep protections" in text for text in said)
+
+
+def test_a_declaration_that_the_update_contradicts_is_to_be_corrected(directory):
+    (key,) = REACHED
+    health = {key: {"ssim": 0.97, "reached": False, "contradiction": "it fits another std"}}
+    audit = read_audit(
+        directory.write([], [a_group("a", **NOTHING)], health=health, pictures=False)
+    )
+    said = [a.text for a in advice(audit, site_verdicts(audit))]
+    assert any("how it normalises its images" in text for text in said)

@@ -167,3 +167,74 @@ def test_identification_is_a_leak_whatever_the_ssim():
 def test_an_interval_over_the_runs_of_one_image_says_that_it_is_one():
     runs = [row(0.3 + s / 100, seed=s) for s in range(5)]
     assert "1 image, 1 patient, 5 runs, 5 seeds; the interval covers runs" in verdict(runs)
+
+
+LOSSES = {"losses": "statistics=0.002 span=5e-05", "start_losses": "statistics=0.6 span=0.17"}
+EASY = HEALTHY | {"losses": {"statistics": 0.0034, "span": 0.00045}}
+
+
+def test_images_that_were_found_and_match_no_truth_are_no_all_clear():
+    text = verdict([row(0.3, 0.4, **LOSSES)], EASY)
+    assert text.startswith("found, not identified: by its own losses the attack found images (")
+    assert "statistics 0.002, easy case 0.0034, prior 0.6" in text
+    assert "they match no listed image" in text
+    kind = judge([row(0.3, 0.4, **LOSSES)], figures_of([row(0.3, 0.4)]), EASY).kind
+    assert kind == "found_not_identified"
+
+
+def test_one_found_case_of_several_takes_the_all_clear_from_the_group():
+    rows = [row(0.3, 0.4, seed=0), row(0.3, 0.4, seed=1, **LOSSES)]
+    assert "in 1 of 2 runs" in verdict(rows, EASY)
+
+
+@pytest.mark.parametrize(
+    ("changes", "start"),
+    [
+        ({"losses": "statistics=0.3 span=0.1"}, "no leak found"),  # drowned in noise
+        ({"start_losses": ""}, "no leak found"),  # it tells nothing of itself
+        ({"stuck": True}, "inconclusive: the attack was stuck"),
+    ],
+)
+def test_losses_of_nothing_found_are_no_find(changes, start):
+    assert verdict([row(0.3, 0.4, **{**LOSSES, **changes})], EASY).startswith(start)
+
+
+def test_a_leak_that_was_identified_is_a_leak_and_says_how_it_was_seen():
+    seen = {"transformation": "flipped left-right", "ssim_listed": 0.14, "ssim_coarse": 0.6}
+    text = verdict([row(0.99, 0.4, **LOSSES, **seen)], EASY)
+    assert text.startswith("leaks: 1 of 1 reconstructions are closer")
+    assert "1 of 1 as the network saw them: flipped left-right" in text
+    two = [row(0.99, 0.4, **LOSSES, **seen), row(0.98, 0.4, k=1, **seen | {"transformation": "x"})]
+    assert ", and 1 other ways" in verdict(two, EASY)
+
+
+def test_found_without_a_list_is_not_measured_and_said():
+    text = verdict([dataclasses.replace(ROW, **LOSSES)], EASY)
+    assert text.startswith("not measured: no truth to compare with; by its own losses the attack")
+
+
+def test_a_stuck_result_leaks_by_no_lead_over_a_poor_prior():
+    """SSIM 0.16 to 0.28 over priors of 0.03 to 0.16 were called leaks; unrelated films have 0.4."""
+    coarse = {"stuck": True, "ssim_coarse": 0.7}
+    for ssim, prior in ((0.26, 0.16), (0.158, 0.03), (0.225, 0.16)):
+        assert verdict([row(ssim, prior, **coarse)]).startswith("inconclusive")
+    assert verdict(spread([0.26, 0.27, 0.26, 0.28] * 3, prior=0.16, **coarse)).startswith("inconcl")
+    assert verdict([row(0.84, 0.16, **coarse)]).startswith("leaks")
+    # Not marked stuck, but the losses say that nothing was found.
+    lost = {"losses": "statistics=0.3 span=0.1", "start_losses": LOSSES["start_losses"]}
+    unmarked = row(0.158, 0.03, ssim_coarse=0.7, **lost)
+    assert verdict([unmarked], EASY).startswith("inconclusive")
+
+
+def test_looking_for_transformations_doubles_the_chance_of_a_lead():
+    searched = [dataclasses.replace(r, ssim_listed=0.5) for r in led([0.05], 151)]
+    assert verdict(led([0.05], 151)).startswith("leaks")  # 1/151
+    assert verdict(searched).startswith("inconclusive")  # 2/151
+    searched = [dataclasses.replace(r, ssim_listed=0.5) for r in led([0.05], 251)]
+    assert verdict(searched).startswith("leaks")
+
+
+def test_an_easy_case_that_shares_an_error_of_the_declaration_proves_nothing():
+    health = {"ssim": 0.97, "reached": False, "contradiction": "the statistics fit another std"}
+    text = verdict([row(0.3)], health)
+    assert text.startswith("inconclusive: the easy case shares an error of the declaration: the st")

@@ -145,3 +145,11 @@ def test_a_summary_holds_kind_and_reasons_beside_the_sentence():
     (group,) = summarise([row], [])["sites"]
     assert group["verdict_kind"] == "leaks"
     assert group["verdict"] == str(read(group))
+
+
+def test_what_was_found_and_not_identified_is_worse_than_not_known_and_better_than_a_leak():
+    assert KINDS == (
+        "leaks", "found_not_identified", "inconclusive", "not_measured", "no_leak_found"
+    )  # fmt: skip
+    text = str(dataclasses.replace(FOUND, kind="found_not_identified"))
+    assert text.startswith("found, not identified: the attack was stuck")

@@ -1,6 +1,6 @@
 """Find the transformation under which a listed image is most like one that came back.
 
-Coarse to fine. A bank of some 1,700 zooms, rotations and shifts of the listed image at 16 px, and
+Coarse to fine. A bank of some 2,500 zooms, rotations and shifts of the listed image at 20 px, and
 the eight flips and turns, are correlated with all other images by one matrix product: some 10 ms
 an image, however many others. The best two starts of the few pairs that matter are then registered
 by SimpleITK (affine, normalised correlation): some 30 ms each at 64 px.
@@ -29,14 +29,14 @@ from torch.nn import functional
 from medleak.inversion.measures.augmentation import BORDERS, Transformation
 from medleak.inversion.measures.similarity import pairwise_ssim, ssim
 
-THUMBNAIL_PX = 16
+THUMBNAIL_PX = 20
 WORTH = 0.03
 """SSIM that a transformation must add, to be said: near-identical attacks scatter by 0.02, and each
 finer step of the search (geometry, then intensities) must add a third of it to be kept."""
 
-_ZOOMS = (0.83, 1.0, 1.2, 1.44, 1.73)
+_ZOOMS = (0.81, 0.9, 1.0, 1.15, 1.32, 1.52, 1.75)
 _DEGREES = (-24.0, -16.0, -8.0, 0.0, 8.0, 16.0, 24.0)
-_STEP, _FARTHEST = 0.09, 0.125  # shifts, share of the side; a crop may lie anywhere in the image
+_STEP, _FARTHEST = 0.07, 0.125  # shifts, share of the side; a crop may lie anywhere in the image
 _LEAST_SHOWN = 0.6  # of the view: less of an image is like anything
 _STARTS = 2
 _FINEST_PX = 96  # registered at; enough for a tenth of a pixel of an image of 224
