@@ -47,7 +47,9 @@ def imported() -> set[str]:
 def test_what_the_tests_import_is_declared_and_what_is_declared_for_them_is_imported():
     extras = PROJECT["optional-dependencies"]
     product = {name_of(r) for r in PROJECT["dependencies"]}
-    optional = {name_of(r) for e in ("dicom", "he", "lpips", "medmnist", "nifti") for r in extras[e]}
+    optional = {
+        name_of(r) for e in ("dicom", "he", "lpips", "medmnist", "nifti") for r in extras[e]
+    }
     development = {name_of(r) for e in ("dev", "docs") for r in extras[e]}
     # docutils comes with Sphinx, whose directives are made of it.
     assert imported() <= product | optional | development | {"medleak", "docutils"}
