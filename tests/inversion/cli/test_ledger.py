@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from medleak.custom.record import (
     write_record,
 )
 from medleak.filters.privacy import ledger
-from medleak.filters.privacy.accounting import Guarantee, gaussian
+from medleak.filters.privacy.accounting import Guarantee, dp_sgd, gaussian
 from medleak.filters.privacy.ledger import Spend
 from medleak.inversion.cli import app
 
@@ -146,3 +148,36 @@ def test_what_left_beside_the_updates_is_said(kept):
     beside = dataclasses.replace(SPEND.guarantees[0], beside=("number of images",))
     ledger.append(kept, dataclasses.replace(SPEND, round=1, guarantees=[beside]))
     assert "left exactly beside the updates: number of images." in medleak().output
+
+
+def test_no_word_of_another_library_comes_before_the_ledger_of_dp_sgd(tmp_path):
+    guarantees = [dp_sgd(noise_multiplier=2.0, sample_rate=0.5, steps=10)]
+    release = dataclasses.replace(SPEND, guarantees=guarantees)
+    ledger.append(tmp_path / "site-1" / ledger.FILE_NAME, release)
+    program = "from medleak.inversion.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "ledger", str(tmp_path / "site-1")],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ε = " in done.stdout
+
+
+def test_a_ledger_without_a_release_verifies_nothing(tmp_path):
+    for content in (b"", b'{"torn'):
+        (tmp_path / "copy.jsonl").write_bytes(content)
+        result = medleak(tmp_path / "copy.jsonl")
+        assert result.exit_code == 3
+        assert "holds no release, so nothing was verified" in result.stderr
+
+
+def test_a_copy_that_ends_in_half_a_line_is_not_known(tmp_path):
+    path = tmp_path / "site-1" / ledger.FILE_NAME
+    for round in range(2):
+        ledger.append(path, dataclasses.replace(SPEND, round=round))
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(path.read_bytes()[:-20])
+    result = medleak(copy, "--json")
+    assert result.exit_code == 3
+    assert "ends in half a line" in json.loads(result.stdout)["not_examined"][0]

@@ -5,6 +5,8 @@ import json
 import pytest
 from tests.inversion.cli.commands import flip_a_byte, medleak, refused
 
+from medleak.custom.record import LeftOut, read_manifest, write_manifest
+
 pytestmark = pytest.mark.usefixtures("here")
 
 
@@ -40,3 +42,33 @@ def test_records_verify_tells_sound_from_damaged(make_run):
     result = medleak("records", "verify", "--json")
     assert "site-2" in refused(result, 1)
     assert [u["ok"] for u in json.loads(result.stdout)["updates"]] == [True, False]
+
+
+@pytest.mark.parametrize("command", [("records", "ls"), ("records", "verify"), ("audit",)])
+def test_a_record_without_an_update_is_not_known_to_be_sound(make_run, command):
+    run = make_run({"site-1": 1})
+    for path in (run.records / "round_0000").iterdir():
+        path.unlink()
+    (run.records / "round_0000").rmdir()
+    assert "holds a manifest and no update" in refused(medleak(*command), 3)
+
+
+def test_what_is_read_as_no_update_is_named_and_the_rest_is_verified(make_run):
+    run = make_run({"site-1": 1, "site-2": 1})
+    (run.records / "round_0000" / "site-2.json").unlink()
+    result = medleak("records", "verify", "--json")
+    assert "round_0000/site-2.safetensors has no .json" in refused(result, 3)
+    content = json.loads(result.stdout)
+    assert [u["ok"] for u in content["updates"]] == [True]
+    assert content["not_read"] == ["round_0000/site-2.safetensors has no .json"]
+    assert medleak("records", "ls").exit_code == 3
+
+
+def test_what_the_recorder_left_out_is_said(make_run):
+    run = make_run({"site-1": 1})
+    manifest = read_manifest(run.records)
+    left_out = (LeftOut(round=0, site="site-7", reason="over the disk budget"),)
+    write_manifest(run.records, manifest.model_copy(update={"left_out": left_out}))
+    result = medleak("records", "verify")
+    assert result.exit_code == 0
+    assert "1 updates arrived and were not recorded (1: over the disk budget)" in result.stdout

@@ -98,9 +98,22 @@ def decode_dicom(
         except Exception as error:  # plug-ins for compressed data raise nearly anything
             # Not the error's own words: pydicom's may quote values of the header.
             raise _refusal(
-                path, f"cannot be decoded ({type(error).__name__}, {syntax_name(dataset)})"
+                path,
+                f"cannot be decoded ({type(error).__name__}, {syntax_name(dataset)}"
+                f"{_decoders(dataset)})",
             ) from None
     return pixels, patient
+
+
+def _decoders(dataset: "Dataset") -> str:
+    """Which packages were tried on compressed pixels: another one may know what these do not."""
+    from pydicom.pixels import get_decoder
+
+    try:
+        tried = get_decoder(dataset.file_meta.TransferSyntaxUID).available_plugins
+    except (NotImplementedError, AttributeError):  # not compressed, or in a way that nobody reads
+        return ""
+    return f"; tried by {', '.join(tried)}" if tried else ""
 
 
 def _open(path: Path) -> "Dataset":

@@ -120,7 +120,8 @@ def calibrate(
 
     Nothing leaks: the upper end of the 95 % interval of RDLV is 0 or less, under the strongest of
     the attacks with the knowledge assumed. Probes are cases of the audit directory, so the same
-    command goes on where it was stopped. Writes calibration.json beside results.csv.
+    command goes on where it was stopped. Writes calibration.json beside results.csv. Exit code 1
+    if a site has no protecting strength. 3 if the record has no update.
 
     Examples: medleak calibrate RUN --scope group --site site-9 --prior prior.png
     · medleak calibrate RUN --defence top_k --low 0.001 --high 0.5

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.custom.identity.headers import a_file
 from tests.inversion.cli.data.commands import TABLE, medleak, printed, refused
 
 from medleak.custom.data.datalist import load_datalist, read_folders
@@ -94,3 +95,26 @@ def test_a_command_that_fails_half_way_leaves_nothing_and_can_be_repeated(
     assert sorted(tmp_path.rglob("*")) == before
     assert medleak(*command, "--out", "deep/out").exit_code == 0
     assert list(Path("deep").iterdir()) == [Path("deep/out")]
+
+
+def test_a_folder_of_dicom_is_converted_and_what_is_not_used_is_said(tmp_path):
+    pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    for k in range(2):
+        a_file(tmp_path / "s" / "a" / f"IM{k}", preamble=bool(k), PatientID=f"MRN-471{k}")
+    (tmp_path / "s" / "a" / "notes.txt").touch()
+    result = medleak("dicom", "s", "-o", "out")
+    assert result.exit_code == 0, result.output
+    assert "out: 2 images of a\nnot used: 1 not DICOM (.txt)" in result.stdout
+    assert printed("dicom", "s", "-o", "again")["left_out"] == {"not DICOM (.txt)": 1}
+
+
+def test_a_name_that_a_header_holds_is_refused_in_one_line_without_being_said(tmp_path):
+    pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    a_file(tmp_path / "s" / "normal" / "IM1", PatientName="Doe^Jane")
+    a_file(tmp_path / "s" / "acc-20230815" / "IM2", AccessionNumber="ACC20230815")
+    line = refused("dicom", "s", "-o", "out")
+    assert "class 1 of 2 is, or holds, what AccessionNumber (0008,0050) of file 1 says" in line
+    assert "20230815" not in line
+    assert not Path("out").exists()
+    assert "set's folder" in refused("dicom", "s", "-o", "jane-doe", "--allow-name", "acc-20230815")
+    printed("dicom", "s", "-o", "out", "--allow-name", "acc-20230815")

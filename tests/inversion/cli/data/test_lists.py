@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from tests.inversion.cli.data.commands import TABLE, medleak, printed, refused
 from tests.places import SHARED
 from typer.testing import CliRunner
@@ -122,3 +122,115 @@ def test_the_real_sets_are_split_without_a_patient_in_two_sites(command, data):
     assert sum(said["images"].values()) > 500
     lists = [f"out/{site}.json" for site in said["sites"]]
     assert set(printed("check", *lists, "--no-check")) == set(lists)
+
+
+def put(*files):
+    for k, file in enumerate(files):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 9), k).save(file)
+
+
+def split_set(root):
+    for part, n in (("train", 10), ("test", 6)):
+        for name in ("NORMAL", "SICK"):
+            put(*(f"{root}/{part}/{name}/{part}{name}{k}.png" for k in range(n)))
+    return root
+
+
+def test_a_split_is_refused_and_the_option_that_is_named_works():
+    root = split_set("xrays")
+    assert "--layout parts" in refused("folder", root, "--table", TABLE)
+    said = printed("folder", root, "--table", TABLE, "--layout", "parts")
+    assert said["images"] == {"NORMAL": 16, "SICK": 16}
+
+
+def test_masks_in_each_class_are_refused_and_the_options_that_are_named_work():
+    for name in ("a", "b"):
+        for kind in ("images", "masks"):
+            put(*(f"set/{name}/{kind}/{name}{k}.png" for k in range(12)))
+    line = refused("folder", "set", "--table", TABLE)
+    assert "--masks to segment, or --leave-out masks" in line
+    said = printed("folder", "set", "--table", TABLE, "--leave-out", "masks", "-o", "c")
+    assert said["images"] == {"a": 12, "b": 12}
+    assert said["left_out"] == {"left out by --leave-out": 24}
+    said = printed("folder", "set", "--table", TABLE, "--masks", "-o", "s")
+    assert said["masks"] is True
+    assert load_datalist("s/a.json")["training"][0].mask.endswith(
+        "masks/" + Path(load_datalist("s/a.json")["training"][0].image).name
+    )
+
+
+def test_a_table_gives_the_classes_and_what_is_not_used_is_said():
+    put(*(f"scans/images/{k}.png" for k in range(30)))
+    rows = "".join(f"{k}.png,{'ab'[k % 2]},P{k // 2}\n" for k in range(28))
+    Path("scans/labels.csv").write_text("image,label,patient\n" + rows)
+    assert "--labels" in refused("folder", "scans", "--table", TABLE)
+    arguments = ("folder", "scans/images", "--table", TABLE, "--labels", "scans/labels.csv")
+    said = printed(*arguments)
+    assert said["images"] == {"a": 14, "b": 14}
+    assert said["patients"] == 14
+    assert said["patients_by"] == "by the column 'patient'"
+    result = medleak(*arguments)
+    assert "not used: 2 images in no row of the table" in result.stdout
+
+
+def test_too_few_patients_are_said_with_how_they_were_told():
+    for c in (0, 1):
+        put(*(f"s/c{c}/{c}_{k:04d}.png" for k in range(30)))
+    line = refused("folder", "s", "--table", TABLE)
+    assert "2 patients (one of them, '0', has 30 images, such as 'c0/0_0000.png')" in line
+    assert "--patient-pattern" in line
+    assert printed("folder", "s", "--table", TABLE, "--patients", "file")["patients"] == 60
+
+
+def test_a_name_that_a_comment_holds_is_refused_without_being_said(folder):
+    path = next((folder / "sick").glob("*.png"))
+    (folder / "sick").rename(folder / "zx7731904")
+    path = folder / "zx7731904" / path.name
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Patient", "of ZX-7731904")
+    Image.new("L", (9, 9)).save(path, pnginfo=text)
+    line = refused("folder", folder, "--table", TABLE)
+    assert "The name of class 2 of 2 is, or holds, what a PNG text of file" in line
+    assert "7731904" not in line
+    assert not Path("workspace").exists()
+    printed("folder", folder, "--table", TABLE, "--allow-name", "zx7731904")
+
+
+def test_a_site_or_a_folder_named_after_a_patient_is_refused(folder):
+    exif = Image.Exif()
+    exif[0x013B] = "Quexley, Ornella"
+    Image.new("L", (9, 9)).save(next((folder / "sick").glob("*.png")), exif=exif)
+    table = "ornella-quexley:2:4:4,b:1:1:4:ornella-quexley"
+    assert "The name of site 1 of 2" in refused("folder", folder, "--table", table)
+    folder.rename("quexley")
+    assert "The name of the set's folder" in refused("folder", "quexley", "--table", TABLE)
+
+
+def test_what_would_be_read_as_a_class_the_next_time_is_not_written(folder):
+    line = refused("folder", folder, "--table", TABLE, "--out", folder / "lists")
+    assert "lies inside" in line
+
+
+def test_a_list_of_testing_images_is_read_and_of_other_names_is_refused(folder):
+    entry = {"image": str(next((folder / "sick").glob("*.png"))), "label": 1}
+    other = {"image": str(next((folder / "normal").glob("*.png"))), "label": 0}
+    sections = {"training": [entry], "testing": [other, {"image": "unlabelled.png"}, "x.png"]}
+    Path("list.json").write_text(json.dumps(sections))
+    result = medleak("check", "list.json")
+    assert result.exit_code == 0, result.output
+    assert "list.json: 1 training, 0 validation, 1 test" in result.stdout
+    assert "not used of list.json: 2 test images without a label" in result.stderr
+    for name, right in (("val", "validation"), ("fold_0", "training, validation, test")):
+        Path("list.json").write_text(json.dumps({"training": [entry], name: [other]}))
+        line = refused("check", "list.json")
+        assert f"section {name!r} is not read, so its 1 images would be passed over" in line
+        assert f"Call it {right}" in line
+
+
+def test_a_list_without_an_image_was_not_checked(folder):
+    Path("empty.json").write_text('{"training": []}')
+    result = medleak("check", "empty.json")
+    assert result.exit_code == 3
+    assert "names no image" in result.stderr
+    assert "not decoded (--no-check)" in medleak("check", "empty.json", "--no-check").stdout

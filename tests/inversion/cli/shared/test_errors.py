@@ -1,10 +1,25 @@
 """Tests of one line an error."""
 
 import errno
+import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import typer
 from tests.inversion.cli.commands import medleak, refused
+from tests.places import ROOT
+
+from medleak.filters.doctor import NOT_KNOWN as NOT_KNOWN_OF_DOCTOR
+from medleak.inversion.cli import app
+from medleak.inversion.cli.report import LEAKS
+from medleak.inversion.cli.shared.errors import (
+    EXIT_CODES,
+    NOT_KNOWN,
+    NothingExamined,
+    one_line_errors,
+)
 
 pytestmark = pytest.mark.usefixtures("flat_attack", "here")
 
@@ -33,3 +48,45 @@ def test_a_defect_is_one_line_too_and_debug_shows_it_all(make_run, monkeypatch):
     assert "Unexpected TypeError: unsupported operand" in line
     result = medleak("--debug", "audit", "--attack", "flat", "--out", "a")
     assert isinstance(result.exception, TypeError)
+
+
+COMMANDS = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+
+
+def test_the_documents_have_the_same_table_of_exit_codes():
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", COMMANDS, re.MULTILINE)
+    assert {int(code): meaning for code, meaning in rows} == EXIT_CODES
+    assert len(set(EXIT_CODES)) == 5
+
+
+def test_the_documents_name_every_command_that_can_end_with_not_known():
+    table = COMMANDS.partition("| command | ends with 3 where |")[2].partition("\n\n")[0]
+    named = set(re.findall(r"^\| `medleak ([a-z ]+)` \|", table, re.MULTILINE))
+    can = {name for name, command in commands(app) if re.search(r"\b3(:| if| where|,)", command)}
+    assert named == can
+
+
+def commands(group):
+    """Names of all commands with what their help says."""
+    found: list[tuple[str, str]] = []
+    root = typer.main.get_command(group)
+
+    def walk(command: Any, name: str):
+        if not hasattr(command, "commands"):
+            found.append((name, command.help or ""))
+        for child, inner in getattr(command, "commands", {}).items():
+            walk(inner, f"{name} {child}".strip())
+
+    walk(root, "")
+    return found
+
+
+def test_what_examined_nothing_ends_with_its_own_code():
+    @one_line_errors
+    def command(ctx):
+        raise NothingExamined("There was nothing.")
+
+    root = SimpleNamespace(params={})
+    with pytest.raises(typer.Exit) as caught:
+        command(ctx=SimpleNamespace(find_root=lambda: root))
+    assert caught.value.exit_code == NOT_KNOWN == NOT_KNOWN_OF_DOCTOR == LEAKS
