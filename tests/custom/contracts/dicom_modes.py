@@ -139,14 +139,13 @@ def window_cases() -> Iterator[Case]:
             ("sigmoid", window, eight(1 / (1 + np.exp(-4 * (real - c) / w)), 1), None),
             ("asked", window, eight(real, c + 300, c - 300), (c - 300, c + 300)),
         ):
-            more = {"VOILUTFunction": {"exact": "LINEAR_EXACT"}.get(name, name.upper())}
-            more = more if name in ("exact", "sigmoid") else {}
+            function = {"exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}.get(name)
+            more: dict[str, Any] = {"VOILUTFunction": function} if function else {}
             yield Case(
                 label=f"signed {signed}, {space}, {slope}, {intercept}, {name}",
                 content=dicom(values, stored=16, space=space, **rescale, **header, **more),
                 right=255 - picture if space == "MONOCHROME1" else picture,
                 window=asked,
-                tolerance=0,
             )
     content = dicom(random((4, 4), 9), stored=8, RescaleSlope="0")
     yield Case(label="slope 0", content=content, right="slope of zero")

@@ -15,10 +15,7 @@ nibabel = pytest.importorskip("nibabel", reason="the extra nifti is not installe
 SIZE = (3, 4, 5)  # to the right, to the front, to the head
 SPACING = (0.5, 2.0, 3.0)
 # RAS, values by place: 100 a step to the right, 10 to the front, 1 to the head.
-RAS = sum(
-    scale * np.arange(n).reshape([-1 if axis == k else 1 for axis in range(3)])
-    for k, (scale, n) in enumerate(zip((100, 10, 1), SIZE, strict=True))
-)
+RAS: np.ndarray = np.tensordot([100, 10, 1], np.indices(SIZE), 1)
 RIGHT = RAS.transpose(2, 1, 0)  # [D, H, W]
 MOST = float(RAS.max())
 
@@ -33,7 +30,7 @@ def saved(path, values, affine, **header):
     return path
 
 
-def stored(permutation, flips, values=RAS):
+def stored(permutation, flips, values: np.ndarray = RAS):
     """``values`` as a file stores them whose axes are permuted and flipped, and its affine."""
     affine = np.diag([*SPACING, 1.0])
     affine[:3, 3] = -7, 11, 13
@@ -213,6 +210,7 @@ def test_an_empty_window_is_the_callers_error(tmp_path):
 
 
 def test_a_missing_extra_is_said_with_the_command_that_installs_it(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "nibabel", None)
+    for name in ("nibabel", "nibabel.nifti1"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(DataError, match=r"pip install 'medleak\[nifti\]'"):
         read_volume(tmp_path / "x.nii")

@@ -93,7 +93,7 @@ def read_labels(path: str | Path) -> Labels:
 def _read(path: Path) -> tuple[NDArray[np.float64], tuple[float, float, float]]:
     """Values [C, D, H, W] and spacing (D, H, W) in mm."""
     try:
-        import nibabel
+        from nibabel.nifti1 import Nifti1Image
     except ImportError:
         raise DataError(
             "NIfTI files need nibabel, which is not installed: their voxels cannot be read. Run "
@@ -103,16 +103,16 @@ def _read(path: Path) -> tuple[NDArray[np.float64], tuple[float, float, float]]:
         raise _refusal(path, "does not exist" if not path.exists() else "is not a file")
     with quiet("nibabel"):
         try:
-            image = nibabel.nifti1.Nifti1Image.from_filename(str(path))
+            image = Nifti1Image.from_filename(str(path))
             _check(path, image)
-            values, affine = _canonical(_voxels(image), image.affine)
+            values, affine = _canonical(_voxels(image), np.asarray(image.affine, np.float64))
         except DataError:
             raise
         except Exception as error:  # nibabel's errors may quote the header
             raise _refusal(path, f"is no sound NIfTI file ({type(error).__name__})") from None
     if not np.isfinite(values).all():
         raise _refusal(path, "holds values that are not finite")
-    unit = _MILLIMETRES.get(image.header.get_xyzt_units()[0], 0.0)
+    unit = _MILLIMETRES.get(str(image.header.get_xyzt_units()[0]), 0.0)
     # Of columns: an axis that is not quite along the patient's keeps its voxels' length.
     right, front, up = (float(step) for step in np.linalg.norm(affine[:3, :3], axis=0) * unit)
     if not all(np.isfinite(step) and step > 0 for step in (right, front, up)):
@@ -129,7 +129,7 @@ def _check(path: Path, image: "Nifti1Image") -> None:
         raise _refusal(path, f"has {len(shape)} axes instead of three and channels")
     if len(shape) < 2 or min(shape) < 1 or np.prod(shape, dtype=float) > LARGEST:
         raise _refusal(path, f"has no voxels, or more than {LARGEST}")
-    if image.get_data_dtype().kind == "c":
+    if np.dtype(image.get_data_dtype()).kind == "c":
         raise _refusal(path, "holds complex values")
     stated = [
         aff2axcodes(affine)
