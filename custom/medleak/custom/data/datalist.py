@@ -1,6 +1,6 @@
 """Which images there are, of which class and patient: folders per class, decathlon-style lists.
 
-Listing reads names and file headers only (`image_files`). Decoding is `open_image` and `verify`,
+Listing reads names and file headers only (`image_files`). Decoding (`pixels.reading`, `verify`) is
 apart from it, so that every client checks the pixels of its own images alone.
 """
 
@@ -20,6 +20,7 @@ from medleak.custom.data.folders.recognition import (
     refuse_patient_folders,
 )
 from medleak.custom.data.image_files import IMAGE_KINDS, find_images, open_image, sub_folders
+from medleak.custom.data.pixels.reading import read_image
 
 __all__ = [
     "DATALIST",
@@ -202,10 +203,10 @@ def verify(items: Iterable[Item], data_root: str | Path = "") -> None:
     """Decode every image of ``items`` once.
 
     Raises:
-        DataError: The first one that `open_image` refuses.
+        DataError: The first one that `pixels.reading.read_image` refuses.
     """
     for item in items:
-        open_image(Path(data_root) / item.image)
+        read_image(Path(data_root) / item.image)
 
 
 def load_datalist(

@@ -107,7 +107,7 @@ def decode_dicom(
 
 def _decoders(dataset: "Dataset") -> str:
     """Which packages were tried on compressed pixels: another one may know what these do not."""
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     try:
         tried = get_decoder(dataset.file_meta.TransferSyntaxUID).available_plugins

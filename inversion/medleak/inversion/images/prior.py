@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from medleak.custom.data.datalist import Item, load_datalist, open_image, read_folders
+from medleak.custom.data.pixels.reading import read_image
 from medleak.custom.data.transforms import decode, load_images
 from medleak.custom.phantoms import MODALITIES, listing, phantom
 
@@ -115,16 +116,17 @@ def _picture(path: Path, spatial_size: tuple[int, int], channels: Channels) -> T
             f"would be of another kind. Make one with `medleak prior --channels {channels}`."
         )
     height, width = spatial_size
-    if picture.height < height or picture.width < width:
+    high, wide = read_image(path).shape[:2]  # upright
+    if high < height or wide < width:
         raise ValueError(
-            f"Prior {str(path)!r} is {picture.height} x {picture.width} px, smaller than the "
+            f"Prior {str(path)!r} is {high} x {wide} px, smaller than the "
             f"record's {height} x {width}: blown up it would resemble no image, and RDLV, which "
             "divides by that resemblance, would be flattered. Make one with `medleak prior --size "
             f"{max(spatial_size)}`."
         )
-    if abs(picture.height * width - picture.width * height) > max(picture.size):
+    if abs(high * width - wide * height) > max(high, wide):
         raise ValueError(
-            f"Prior {str(path)!r} is {picture.height} x {picture.width} px, the record's images "
+            f"Prior {str(path)!r} is {high} x {wide} px, the record's images "
             f"{height} x {width}: another aspect ratio, so anatomy would not lie on anatomy. Make "
             "one with `medleak prior`."
         )

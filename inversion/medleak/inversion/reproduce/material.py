@@ -10,7 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from medleak.custom.data.datalist import Item, load_datalist, open_image, read_folders
+from medleak.custom.data.datalist import Item, load_datalist, read_folders
+from medleak.custom.data.pixels.reading import read_image
 from medleak.custom.phantoms import MODALITIES, listing, render
 from medleak.custom.record import (
     InputSpec,
@@ -222,7 +223,7 @@ def _by_patient(items: Sequence[Item]) -> list[Item]:
 def _channels(items: Sequence[Item]) -> Literal[1, 3]:
     """1 where the first images are gray, also those that are stored as RGB."""
     for item in items[:_LOOKED_AT]:
-        pixels = np.asarray(open_image(item.image).convert("RGB"), dtype=np.int16)
-        if np.abs(pixels - pixels[..., :1]).max() > 8:
+        pixels = read_image(item.image).astype(np.int16)
+        if pixels.ndim == 3 and np.abs(pixels - pixels[..., :1]).max() > 8:
             return 3
     return 1
