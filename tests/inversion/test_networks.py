@@ -1,10 +1,18 @@
 """Tests of medleak.inversion.networks: a record may come from a stranger."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
 
-from medleak.inversion.networks import build_network, load_global_state
+from medleak.inversion.networks import (
+    build_network,
+    layout_of,
+    load_global_state,
+    make_importable,
+    own_code,
+)
 
 RESNET = "torchvision.models.resnet18"
 
@@ -112,3 +120,49 @@ def test_the_state_of_another_model_is_refused_by_name(change, message):
     network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
     with pytest.raises(ValueError, match=message):
         load_global_state(network, {**network.state_dict(), **change})
+
+
+class Viewing(torch.nn.Module):
+    def __init__(self, dimensions):
+        super().__init__()
+        conv = {2: torch.nn.Conv2d, 3: torch.nn.Conv3d}[dimensions]
+        self.conv = torch.nn.Sequential(conv(3, 4, 3), conv(4, 4, 3))
+
+    def forward(self, x):
+        x = self.conv(x)
+        return x.view(x.size(0), -1)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_network_that_views_its_features_gets_the_layout_that_it_takes(dimensions):
+    example = torch.rand(2, 3, *[8] * dimensions)
+    viewing = Viewing(dimensions)
+    assert layout_of(viewing, example) == torch.contiguous_format
+    fast = {2: torch.channels_last, 3: torch.channels_last_3d}[dimensions]
+    assert layout_of(viewing.conv, example) == fast
+    assert viewing.conv[0].weight.is_contiguous()  # the network that was asked about is as before
+
+
+def test_a_jobs_own_code_is_found_beside_the_record_and_only_what_was_allowed(
+    tmp_path, monkeypatch
+):
+    records = tmp_path / "records"
+    own = tmp_path / "app_server" / "custom"
+    own.mkdir(parents=True)
+    (own / "its_model.py").write_text("from torch import nn\nclass Net(nn.Linear): ...\n")
+    assert own_code(records, ()) is None
+    assert own_code(records, ("other.",)) is None
+    assert own_code(records, ("its_model.Net",)) == own
+    monkeypatch.setattr("sys.path", [*sys.path])
+    before = [*sys.path]
+    make_importable(records, ("other.",))
+    assert sys.path == before
+    make_importable(records, ("its_model.",))
+    make_importable(records, ("its_model.",))
+    assert sys.path == [*before, str(own)]  # last, so that nothing installed is replaced
+    args = {"in_features": 2, "out_features": 1}
+    with pytest.raises(ValueError, match=r"--allow-model its_model\.Net$"):
+        build_network("its_model.Net", args)
+    assert "its_model" not in sys.modules
+    build_network("its_model.Net", args, allowed_prefixes=("its_model.Net",))
+    sys.modules.pop("its_model")

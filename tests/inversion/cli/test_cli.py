@@ -179,3 +179,41 @@ def test_a_missing_run_is_refused(command, tmp_path):
     assert "there is no run to take by default" in refused(medleak(*command), 1)
     assert "does not exist" in refused(medleak(*command, "nowhere"), 1)
     assert "No record in" in refused(medleak(*command, tmp_path), 1)
+
+
+def test_what_the_record_does_not_say_is_asked_for_taken_and_told(make_run, tmp_path):
+    run = make_run({"site-9": 1})
+    sidecar = run.records / "round_0000" / "site-9.json"
+    text = json.loads(sidecar.read_text())
+    silent = {**text, "n_images": None, "batch_size": None, "lr": None, "sources": {}}
+    sidecar.write_text(json.dumps(silent))
+    out = ("--attack", "flat", "--no-health", "--out")
+    why = medleak("audit", run.records, *out, tmp_path / "a")
+    assert why.exit_code == 1
+    assert "Not known: the number of images" in why.stderr
+    assert "--schedule n_images=" in why.stderr
+    said = ("--schedule", "n_images=1,n_steps=9", "--task", "bce:2", "--mean", "0.5")
+    done = medleak("audit", run.records, *out, tmp_path / "b", *said)
+    assert done.exit_code == 0, done.output
+    assert "n_images 1 (given)" in done.stdout
+    assert "lr not known (unknown)" in done.stdout
+    assert "n_steps is 9" in done.stdout
+    config = json.loads((tmp_path / "b" / "config.json").read_bytes())
+    assert config["said"]["0/site-9"]["schedule"]["n_images"] == {"value": 1, "source": "given"}
+    assert config["run"]["task"]["source"] == "given"
+    other = medleak("audit", run.records, *out, tmp_path / "b", "--schedule", "n_images=2")
+    assert other.exit_code == 2
+    assert "holds another audit" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--schedule", "speed=1", "has no 'speed'"),
+        ("--input", "224", "224x224x3"),
+        ("--task", "hinge:2", "bce:14"),
+        ("--mean", "a", "no list of numbers"),
+    ],
+)
+def test_a_statement_that_cannot_be_used_is_one_line(make_run, option, value, words):
+    assert words in refused(medleak("audit", make_run().records, option, value), 2)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medleak.custom.record import Record, RecordError, list_updates, read_manifest, read_record
+from medleak.custom.record import Record, RecordError, list_updates
 from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import defence
 from medleak.inversion.attacks.registry import AttackTable, attack_of
@@ -25,9 +25,11 @@ from medleak.inversion.evidence.declared_input import contradiction
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.images.truth import training_items
 from medleak.inversion.measures.similarity import as_channels
+from medleak.inversion.networks import make_importable
 from medleak.inversion.observation import Knowledge, Observation, observe
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
 from medleak.inversion.results.case import NO_DEFENCE, Case
+from medleak.inversion.statement import complete, contradictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,9 @@ class Attacker:
             ValueError: The prior does not fit the record.
         """
         self._plan, self._table, self._datalists, self._device = plan, table, datalists, device
+        make_importable(plan.records, plan.allowed_prefixes)
         self._knowledge = {k.describe(): k for k in plan.knowledge}
-        self._input = read_manifest(plan.records).known_input()
+        self._input = plan.given.manifest(plan.records).known_input()
         self._prior = load_prior(plan.prior, *self._input.picture())
 
     def __call__(self, task: Task, on_progress: ProgressCallback | None) -> Reconstruction | Health:
@@ -110,12 +113,13 @@ class Attacker:
         return health.judge(task.round, found, image, self._prior, declared)
 
     def _contradiction(self, record: Record) -> str:
-        """What in ``record`` contradicts its declared input; all statistics that it has are used.
+        """What in ``record`` contradicts what was said of it; all that it has is used.
 
         It is about the record and not about an attacker: what he may know does not matter.
         """
         allowed = self._plan.allowed_prefixes
-        return contradiction(observe(record, Knowledge(), allowed_prefixes=allowed))
+        of_input = contradiction(observe(record, Knowledge(), allowed_prefixes=allowed))
+        return "; ".join(filter(None, (of_input, *contradictions(record))))
 
     def _readable(self, task: EasyCase) -> Record:
         """The record of ``task``, else another: of these only the global model counts."""
@@ -123,8 +127,12 @@ class Attacker:
         # Of the same round first: its global model is the very one.
         for round, site in sorted(updates, key=lambda u: (u[0] != task.round, u[1] != task.site)):
             with suppress(RecordError):
-                return read_record(self._plan.records, round, site)
-        return read_record(self._plan.records, task.round, task.site)
+                return self._read(round, site)
+        return self._read(task.round, task.site)
+
+    def _read(self, round: int, site: str) -> Record:
+        """An update as recorded, with what the auditor says of it."""
+        return self._plan.given.record(self._plan.records, round, site)
 
     def _rounds(self, case: Case) -> list[int]:
         """Those up to the case's own in which its site sent an update."""
@@ -133,7 +141,7 @@ class Attacker:
 
     def _observed(self, case: Case, round: int) -> Observation:
         """What the attacker of ``case`` sees of ``round``: as recorded, then defended."""
-        record = read_record(self._plan.records, round, case.site)
+        record = self._read(round, case.site)
         if case.defence != NO_DEFENCE:
             # Not of the attack or its knowledge: all attackers of a seed see the same noise.
             rng = NoiseSource.seeded(case.seed, round, case.site, case.defence)
@@ -149,7 +157,7 @@ class Attacker:
     def _observe(self, record: Record, knowledge: str, labels: Tensor | None) -> Observation:
         known = self._knowledge[knowledge]
         return observe(
-            record,
+            complete(record),  # from what the attacker has: after the defence
             known,
             device=self._device,
             labels=labels if known.labels == "known" else None,
@@ -177,7 +185,7 @@ class Attacker:
                 f"before {now} is recorded. Audit a later round, or record more of them."
             )
         round, site = earlier[-1 if which == "previous" else 0]
-        return read_record(self._plan.records, round, site).global_state
+        return self._read(round, site).global_state
 
     def _start(self, observation: Observation) -> Tensor | None:
         """The prior that the attacker has, [1, C, H, W], in the channels that it looks for."""

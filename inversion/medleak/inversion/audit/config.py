@@ -16,6 +16,7 @@ from medleak.inversion.audit.plan import Plan
 from medleak.inversion.results.case import Case
 from medleak.inversion.results.files import write_json
 from medleak.inversion.results.summary import FORMAT_VERSION
+from medleak.inversion.statement import told
 
 _PACKAGES = ("medleak", "torch", "numpy", "scipy", "monai", "pillow")
 
@@ -38,6 +39,7 @@ def begin(
         OSError: The disk refuses the file.
     """
     updates = dict.fromkeys((case.round, case.site) for case in cases)
+    said = _plain(told(plan.records, plan.given, updates))
     config = {
         "format_version": FORMAT_VERSION,
         "record": {"job": read_manifest(plan.records).job, "manifest_sha256": _manifest(plan)},
@@ -48,6 +50,8 @@ def begin(
         "measures": {"embedding": plan.embedding, "k": plan.neighbours}
         | ({} if plan.perceptual is None else {"lpips": plan.perceptual}),
         "updates": {f"{r}/{s}": _hashes(plan, r, s) for r, s in updates},
+        "run": said["run"],
+        "said": said["updates"],
         "attacks": {spec: _plain(dataclasses.asdict(s)) for spec, s in attacks.items()},
         "knowledge": {k.describe(): dataclasses.asdict(k) for k in plan.knowledge},
         "truth": {
@@ -71,18 +75,19 @@ def begin(
 def _merged(old: dict[str, Any] | None, new: dict[str, Any], path: Path) -> dict[str, Any]:
     if old is None:
         return new
-    for key in ("record", "prior", "measures"):
+    for key in ("record", "prior", "measures", "run"):
         if old.get(key) != new[key]:
             raise _another(path, key, old.get(key), new[key])
     merged = dict(new)
-    for key in ("updates", "attacks", "knowledge", "truth"):
-        changed = [k for k in new[key] if old[key].get(k, new[key][k]) != new[key][k]]
+    for key in ("updates", "said", "attacks", "knowledge", "truth"):
+        before = old.get(key, {})
+        changed = [k for k in new[key] if before.get(k, new[key][k]) != new[key][k]]
         # An update that could not be read has no rows yet: it may have been restored since.
-        changed = [k for k in changed if key != "updates" or old[key][k] is not None]
+        changed = [k for k in changed if key != "updates" or before[k] is not None]
         if changed:
             k = changed[0]
-            raise _another(path, f"{key} {k}", old[key][k], new[key][k])
-        merged[key] = {**old[key], **new[key]}
+            raise _another(path, f"{key} {k}", before[k], new[key][k])
+        merged[key] = {**before, **new[key]}
     for key in ("defences", "seeds"):
         merged[key] = sorted({*old[key], *new[key]})
     merged["runs"] = old["runs"]

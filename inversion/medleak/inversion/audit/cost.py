@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medleak.custom.record import RecordError, list_updates, read_info, read_manifest
+from medleak.custom.record import RecordError, list_updates
 from medleak.inversion.attacks.registry import attack_name, row_of
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.results.case import Case
@@ -78,7 +78,7 @@ def estimate(
     done = {row.case for row in rows}
     left = [case for case in cases if case not in done]
     images = {u: _images(plan, *u) for u in {(c.round, c.site) for c in cases}}
-    spec = read_manifest(plan.records).known_input()
+    spec = plan.given.manifest(plan.records).known_input()
     pixels = math.prod(spec.spatial_size)
 
     recorded = list_updates(plan.records)
@@ -167,7 +167,7 @@ def _stated(attack: str) -> float:
 
 def _images(plan: Plan, round: int, site: str) -> int:
     try:
-        return read_info(plan.records, round, site).n_images or 1
+        return plan.given.info(plan.records, round, site).n_images or 1
     except RecordError:
         return 1  # refused by name when its turn comes
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from medleak.filters.spec import Spec
 from medleak.inversion.attacks.registry import settings_of
 from medleak.inversion.observation import Knowledge
 from medleak.inversion.results.case import NO_DEFENCE, Case
+from medleak.inversion.statement import Given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class Plan:
         allowed_prefixes: Origins of model factories that the caller trusts beside the usual.
         only: Of the grid, the (site, defence, seed) that are wanted; None: all.
         keep_iterations: Iterations of each attack to keep as pictures; 0: none.
+        given: What the auditor says of network, loss, images and schedule.
         perceptual: Measure LPIPS as well: ``alexnet``, or a file with its weights
             (`medleak.inversion.measures.perceptual.load_perceptual`). None: do not.
     """
@@ -57,6 +59,7 @@ class Plan:
     allowed_prefixes: Sequence[str] = ()
     only: frozenset[tuple[str, str, int]] | None = None
     keep_iterations: int = 0
+    given: Given = field(default_factory=Given)
     perceptual: str | None = None
 
     def cases(self) -> list[Case]:

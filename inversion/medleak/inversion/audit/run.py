@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from medleak.custom.record import list_updates, read_info, read_manifest
+from medleak.custom.record import list_updates, read_info
 from medleak.inversion.attacks.registry import ATTACKS, AttackTable, attack_name, attack_of
 from medleak.inversion.audit import pool
 from medleak.inversion.audit.attacker import Attacker, EasyCase, Task
@@ -143,13 +143,12 @@ class _Session:
     """A plan with what all its cases share, read and checked once."""
 
     def __init__(self, plan: Plan, table: AttackTable) -> None:
-        manifest = read_manifest(plan.records)
+        self._input = plan.given.manifest(plan.records).known_input()
         self.plan, self._table = plan, table
         self.cases = plan.cases()
         self.settings: dict[str, Any] = {a: attack_of(a, table)[1] for a in plan.attacks}
         _check_device(plan.device)
         self.datalists = _datalists(plan, sorted({case.site for case in self.cases}))
-        self._input = manifest.known_input()
         self.prior = load_prior(plan.prior, *self._input.picture())
 
     def evaluator(self) -> Evaluator:

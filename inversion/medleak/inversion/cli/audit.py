@@ -18,6 +18,7 @@ from medleak.inversion.cli.shared.options import (
     OutOption,
     References,
     RunArgument,
+    Statement,
     attacks_of,
     plan_of,
 )
@@ -116,6 +117,7 @@ def audit(
         ),
     ] = None,
     machine: Machine,
+    statement: Statement,
     as_json: JsonOption = False,
 ) -> None:
     """Attack recorded updates and measure how much of the training images comes back.
@@ -128,6 +130,7 @@ def audit(
     · medleak audit simulator_workspace --site site-9 --round 2
     · medleak audit RUN --defence none --defence percentile_gaussian:sigma0=10 --jobs 4
     · medleak audit RUN --ladder --prior prior.png --out audits/ladder
+    · medleak audit RUN --schedule n_images=4,lr=0.01 --input 224x224x3 --task bce:14
     · medleak audit RUN --seed 0 --seed 1 --seed 2 --dry-run
     """
     import torch
@@ -144,6 +147,7 @@ def audit(
         references,
         identification,
         machine,
+        statement,
         **_cells(grid, ladder),
         keep_iterations=extent.keep_iterations,
         perceptual=lpips,

@@ -22,6 +22,7 @@ from medleak.inversion.client.training import (
     simulate,
 )
 from medleak.inversion.losses import Statistics
+from medleak.inversion.networks import layout_of
 from medleak.inversion.observation import Observation
 
 
@@ -36,6 +37,7 @@ class Simulation:
         observed: The update, local - global by parameter.
         unrolled_steps: Longer schedules are not unrolled; see
             :mod:`medleak.inversion.client.surrogate`.
+        layout: Of the network's inputs in memory.
     """
 
     observation: Observation
@@ -43,6 +45,7 @@ class Simulation:
     schedule: Schedule
     observed: Mapping[str, Tensor]
     unrolled_steps: int = 8
+    layout: torch.memory_format = torch.channels_last
 
     def update(self, images: Tensor, labels: Tensor) -> tuple[list[Tensor], Statistics]:
         """Update by parameter and mixed batch statistics, with a graph to images and labels.
@@ -84,7 +87,7 @@ class Simulation:
         return mixed_statistics(self.network, buffers, len(self.schedule.batches))
 
     def _inputs(self, images: Tensor) -> Tensor:
-        return self.observation.normalise(images).contiguous(memory_format=torch.channels_last)
+        return self.observation.normalise(images).contiguous(memory_format=self.layout)
 
 
 def simulation_of(
@@ -97,13 +100,16 @@ def simulation_of(
     """
     network = observation.network() if global_model else observation.untrained_network()
     # At batch 1 and one thread the default layout takes a slow path: twice the time.
-    network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    blank = torch.zeros(2, *image_shape(observation)[1:], device=observation.device)
+    layout = layout_of(network, observation.normalise(blank))
+    network = network.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
     return Simulation(
         observation=observation,
         network=network,
         schedule=schedule_of(observation),
         observed=observation.parameter_update,
         unrolled_steps=unrolled_steps,
+        layout=layout,
     )
 
 

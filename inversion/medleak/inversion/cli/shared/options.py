@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from medleak.custom.record import Manifest
     from medleak.inversion.audit.plan import Plan
+    from medleak.inversion.statement import Given
 
 PLACES = ("workspace", "simulator_workspace")
 
@@ -86,12 +87,74 @@ class Machine:
     ] = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """What the auditor says where the record does not, or does not say right."""
+
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY=VALUE,…",
+            help="How sites trained, e.g. n_images=4,batch_size=4,lr=0.01,optimizer=adamw.",
+        ),
+    ] = None
+    input: Annotated[
+        str | None,
+        typer.Option(metavar="HxWxC", help="An image: 224x224x3; HxWxDxC of a volume."),
+    ] = None
+    mean: Annotated[
+        str | None, typer.Option(help="Of the normalisation, one value or one a channel: 0.5,0.5,…")
+    ] = None
+    std: Annotated[str | None, typer.Option(help="Likewise.")] = None
+    task: Annotated[
+        str | None, typer.Option(metavar="LOSS:OUTPUTS", help="The training loss, e.g. bce:14.")
+    ] = None
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH[:KEY=VALUE,…]",
+            help="The network's factory, e.g. torchvision.models.resnet18:num_classes=2.",
+        ),
+    ] = None
+
+
+def given_of(statement: Statement) -> "Given":
+    """What the options of a command say of the record.
+
+    Raises:
+        ValueError: One of them is unusable.
+    """
+    from medleak.custom.record import ModelSpec
+    from medleak.filters.spec import Spec
+    from medleak.inversion.statement import Given, input_of, schedule_of, task_of
+
+    model = Spec.parse(statement.model) if statement.model else None
+    return Given(
+        schedule=schedule_of(statement.schedule) if statement.schedule else {},
+        input=input_of(statement.input) if statement.input else None,
+        task=task_of(statement.task) if statement.task else None,
+        model=ModelSpec(path=model.name, args=model.args) if model else None,
+        mean=_numbers("--mean", statement.mean),
+        std=_numbers("--std", statement.std),
+    )
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    try:
+        return None if text is None else tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(
+            f"{option} {text!r} is no list of numbers: give 0.5 or 0.5,0.5,0.5."
+        ) from None
+
+
 def plan_of(
     run: Path | None,
     out: Path | None,
     references: References,
     identification: Identification,
     machine: Machine,
+    statement: "Statement | None" = None,
     **grid: Any,
 ) -> "Plan":
     """The plan that a command's options ask for.
@@ -102,6 +165,7 @@ def plan_of(
         references: What is compared with.
         identification: How IIP is measured.
         machine: Where attacks run.
+        statement: What the auditor says of the record.
         grid: The other fields of the plan: what to attack, how, behind what.
 
     Raises:
@@ -111,7 +175,8 @@ def plan_of(
     from medleak.inversion.audit.plan import Plan
 
     records = records_of(run)
-    manifest = read_manifest(records)
+    given = given_of(statement or Statement())
+    manifest = given.of_manifest(read_manifest(records))
     return Plan(
         records=records,
         out=out or default_out(manifest),
@@ -121,6 +186,7 @@ def plan_of(
         neighbours=identification.k,
         device=chosen_device(machine.device),
         allowed_prefixes=machine.allow_model or (),
+        given=given,
         **grid,
     )
 

@@ -93,8 +93,32 @@ def print_outcomes(plan: "Plan", outcomes: "Sequence[Outcome]", *, health: bool)
             protections = (("sent under", group["declared"]), ("with", group["defence"]))
             under = "".join(f", {how} {what}" for how, what in protections if what != NO_DEFENCE)
             typer.echo(f"{group['site']}{under}: {group['verdict']}")
+    _print_statement(plan, {(o.case.round, o.case.site) for o in outcomes})
     _print_health(summary["health"], {(o.case.attack, o.case.knowledge) for o in outcomes}, health)
     typer.echo(f"Prior: {plan.prior}. Pictures, figures: {plan.out}")
+
+
+def _print_statement(plan: "Plan", updates: "set[tuple[int, str]]") -> None:
+    """What the site did not say itself and who did; and where the update contradicts it."""
+    config = json.loads((plan.out / "config.json").read_bytes())
+    lines: dict[str, list[str]] = {}
+    for update in (f"{round}/{site}" for round, site in sorted(updates)):
+        said = config["said"].get(update, {})
+        words = [
+            f"{field} {'not known' if v['value'] is None else v['value']} ({v['source']})"
+            for field, v in said.get("schedule", {}).items()
+            if v["source"] != "declared" and (v["source"] != "unknown" or field in _TOLD)
+        ]
+        if words:
+            lines.setdefault(f"Not the site's word: {', '.join(words)}.", []).append(update)
+        for why in said.get("contradictions", ()):
+            lines.setdefault(f"The update contradicts what was said: {why}.", []).append(update)
+    for line, found in lines.items():
+        places = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+        typer.echo(f"{places}: {printable(line)}")
+
+
+_TOLD = ("n_images", "n_steps", "batch_size", "lr", "optimizer")  # even where they are not known
 
 
 def _print_health(found: Mapping[str, Any], asked: "set[tuple[str, str]]", wanted: bool) -> None:

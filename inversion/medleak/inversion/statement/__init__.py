@@ -1,0 +1,20 @@
+"""What is said of an update beside its tensors, and by whom: the site, the auditor, or the update.
+
+`Given` is the auditor's word, `complete` adds what the update itself tells, and `contradictions`
+says where a word and the update do not agree.
+"""
+
+from medleak.inversion.statement.given import Given, input_of, schedule_of, task_of
+from medleak.inversion.statement.inferred import complete, contradictions, inferred
+from medleak.inversion.statement.told import told
+
+__all__ = [
+    "Given",
+    "complete",
+    "contradictions",
+    "inferred",
+    "input_of",
+    "schedule_of",
+    "task_of",
+    "told",
+]

@@ -1,0 +1,152 @@
+"""What an auditor says of a record: network, loss, images, schedule. It goes before the site's."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from medleak.custom.record import (
+    CRITERIA,
+    SCHEDULE,
+    InputSpec,
+    Manifest,
+    ModelSpec,
+    Record,
+    TaskSpec,
+    UpdateInfo,
+    read_info,
+    read_manifest,
+    read_record,
+)
+from medleak.filters.spec import Spec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """The auditor's word; what is left out stays as the record has it.
+
+    Attributes:
+        schedule: Fields of `medleak.custom.record.UpdateInfo`, of all updates.
+        model: The network's factory.
+        task: Its loss.
+        input: Size and channels of an image.
+        mean: Of the normalisation, one value a network channel, or one for all.
+        std: Likewise.
+    """
+
+    schedule: Mapping[str, Any] = field(default_factory=dict)
+    model: ModelSpec | None = None
+    task: TaskSpec | None = None
+    input: InputSpec | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def manifest(self, records: Path) -> Manifest:
+        """The manifest of ``records`` with what is given.
+
+        Raises:
+            RecordError: It cannot be read.
+            ValueError: What is given does not fit together.
+        """
+        return self.of_manifest(read_manifest(records))
+
+    def of_manifest(self, manifest: Manifest) -> Manifest:
+        """``manifest`` with what is given."""
+        said = {"model": self.model, "task": self.task, "input": self._input(manifest)}
+        found = {k: v for k, v in said.items() if v is not None}
+        if not found:
+            return manifest
+        text = manifest.model_dump()
+        text |= {k: v.model_dump() for k, v in found.items()}
+        return Manifest.model_validate(
+            text | {"sources": manifest.sources | dict.fromkeys(found, "given")}
+        )
+
+    def _input(self, manifest: Manifest) -> InputSpec | None:
+        norm = {k: v for k in ("mean", "std") if (v := getattr(self, k)) is not None}
+        if self.input is None and not norm:
+            return None
+        base = self.input or manifest.known_input()
+        before = manifest.input.model_dump() if manifest.input is not None else {}
+        kept = {k: before.get(k) for k in ("mean", "std") if k not in norm}
+        try:
+            return InputSpec.model_validate(base.model_dump() | kept | norm)
+        except ValidationError as error:
+            raise ValueError(f"--input, --mean and --std: {_first(error)}.") from None
+
+    def info(self, records: Path, round: int, site: str) -> UpdateInfo:
+        """What is known of an update without its tensors."""
+        return self.of_info(read_info(records, round, site))
+
+    def of_info(self, info: UpdateInfo) -> UpdateInfo:
+        """``info`` with what is given."""
+        return info.with_schedule("given", **self.schedule) if self.schedule else info
+
+    def record(self, records: Path, round: int, site: str) -> Record:
+        """An update with what is given; see `medleak.custom.record.read_record`."""
+        found = read_record(records, round, site)
+        return dataclasses.replace(
+            found, manifest=self.of_manifest(found.manifest), info=self.of_info(found.info)
+        )
+
+
+def schedule_of(text: str) -> dict[str, Any]:
+    """The schedule in ``key=value,…``, checked; a list is joined by ``|``.
+
+    >>> schedule_of("n_images=4,lr=0.01,betas=0.9|0.99")
+    {'n_images': 4, 'lr': 0.01, 'betas': (0.9, 0.99)}
+
+    Raises:
+        ValueError: A field has another name, or a value that no training has.
+    """
+    args = Spec.parse(f"schedule:{text}").args
+    if unknown := [key for key in args if key not in SCHEDULE]:
+        raise ValueError(f"--schedule has no {unknown[0]!r}; it takes {', '.join(SCHEDULE)}.")
+    try:
+        made = UpdateInfo.model_validate({"round": 0, "site": "x", "time": "", **args})
+    except ValidationError as error:
+        raise ValueError(f"--schedule: {_first(error)}.") from None
+    return {key: getattr(made, key) for key in args}
+
+
+def input_of(text: str) -> InputSpec:
+    """The image in ``HEIGHTxWIDTHxCHANNELS``, or ``HEIGHTxWIDTHxDEPTHxCHANNELS``.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        *size, channels = (int(part) for part in text.lower().split("x"))
+        return InputSpec.model_validate({"spatial_size": size, "channels": channels})
+    except (ValueError, ValidationError):
+        raise ValueError(
+            f"--input {text!r} is no image: give HEIGHTxWIDTHxCHANNELS, such as 224x224x3, or "
+            "HEIGHTxWIDTHxDEPTHxCHANNELS of a volume."
+        ) from None
+
+
+def task_of(text: str) -> TaskSpec:
+    """The loss and the outputs in ``CRITERION:OUTPUTS``.
+
+    >>> task_of("bce:14").num_classes
+    14
+
+    Raises:
+        ValueError: It is none.
+    """
+    criterion, _, outputs = text.partition(":")
+    try:
+        return TaskSpec.model_validate({"criterion": criterion, "num_classes": int(outputs)})
+    except (ValueError, ValidationError):
+        raise ValueError(
+            f"--task {text!r} is no loss: give NAME:OUTPUTS, such as bce:14, NAME one of "
+            f"{', '.join(CRITERIA)}."
+        ) from None
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'value'}: {first['msg']}"
