@@ -266,6 +266,8 @@ def test_what_a_search_makes_of_unrelated_images_is_no_leak(federation, weights)
 
 
 def test_alone_without_lists_of_others_a_flipped_image_is_still_a_leak(federation):
+    alone = {**load_datalist(federation["site-9"]), "validation": []}
+    save_datalist(federation["site-9"], alone)
     measure = evaluator({"site-9": federation["site-9"]})
     truth = measure.truth("site-9")
     assert truth is not None

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+import torchvision
 from tests.inversion.audit.audits import fake, outcomes, plan_of
 
 from medleak.custom.record import InputSpec, ModelSpec, read_record
@@ -195,12 +196,14 @@ def test_a_damaged_update_does_not_stand_in_the_way_of_the_easy_case(make_run, t
 
 def test_an_easy_case_that_shares_a_wrong_declaration_is_not_reached(make_run, tmp_path):
     """The record says that images were normalised, and its statistics say that they were not."""
-    run = make_run({"site-9": 2})
+    model = ModelSpec(path="torchvision.models.resnet18", args={"num_classes": 2})
+    network = torchvision.models.resnet18(num_classes=2)
+    run = make_run({"site-9": 2}, size=32, model=model, network=network)
     manifest = json.loads((run.records / "manifest.json").read_text())
     assert manifest["input"]["mean"] == [0.0, 0.0, 0.0]
     manifest["input"] |= {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     (run.records / "manifest.json").write_text(json.dumps(manifest))
-    image, _ = easy_image(InputSpec(spatial_size=(16, 16), channels=1))
+    image, _ = easy_image(InputSpec(spatial_size=(32, 32), channels=1))
     plan = plan_of(run, tmp_path)
     outcomes(plan, fake(lambda _: image), health=True)
     summary = json.loads((plan.out / "summary.json").read_text())

@@ -38,7 +38,8 @@ def contradiction(observation: Observation) -> str:
     """What in the update contradicts the declared normalisation, for a sentence; empty: nothing.
 
     Nothing can be said, and nothing is, where no batch norm's statistics are seen, where another
-    layer than linear ones comes before the first, or where noise hides them.
+    layer than linear ones comes before the first, where they did not move, or where noise hides
+    them.
 
     It does not see a wrong declaration that pixels in [0, 1] could explain as well: of one channel,
     or of colour, all that do not put a mean outside of that range.
@@ -54,7 +55,11 @@ def contradiction(observation: Observation) -> str:
     response, constant, name = shown
     if name not in observation.bn_statistics:
         return ""
-    observed = observation.bn_statistics[name][0].double().cpu().numpy() - constant
+    statistic = observation.bn_statistics[name][0]
+    before = observation.network().get_buffer(f"{name}.running_mean")
+    if torch.equal(statistic, before):  # frozen, or in evaluation mode: it tells of no image
+        return ""
+    observed = statistic.double().cpu().numpy() - constant
     channels = observation.image_channels
     declared = (observation.mean, observation.std)
     p = _p(response, observed, declared, channels)

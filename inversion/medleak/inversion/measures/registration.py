@@ -146,11 +146,11 @@ def refine(truth: Tensor, image: Tensor, starts: Sequence[Start]) -> Match:
     plain, k = float(values[0]), int(values.argmax())
     best, value = turns[k], float(values[k])
     for start in starts:
-        moved = _registered(truth, image, start.transformation)
-        for candidate in () if moved is None else _bordered(truth, image, moved):
-            reached = float(ssim(candidate(truth), image))
-            if reached > value + (_STEP_KEPT if best in turns else 0):
-                best, value = candidate, reached
+        for moved in _registered(truth, image, start.transformation):
+            for candidate in _bordered(truth, image, moved):
+                reached = float(ssim(candidate(truth), image))
+                if reached > value + (_STEP_KEPT if best in turns else 0):
+                    best, value = candidate, reached
     scaled = _scaled(truth, image, best)
     if scaled is not None and (reached := float(ssim(scaled(truth), image))) > value + _STEP_KEPT:
         best, value = scaled, reached
@@ -225,8 +225,12 @@ def _bank(height: int, width: int) -> _Bank:
     return _Bank(matrices, shifts, torch.stack(grids), torch.stack(shown))
 
 
-def _registered(truth: Tensor, image: Tensor, start: Transformation) -> Transformation | None:
-    """``start`` with the affine map at which the correlation is best; None: it leads nowhere."""
+def _registered(truth: Tensor, image: Tensor, start: Transformation) -> list[Transformation]:
+    """``start`` with the similarity, and from there the affine map, of the best correlation nearby.
+
+    Fewer where it leads nowhere. Six unknowns at once drift off from where four arrive, and blur
+    draws the border of what is seen into it: the second step is made from the first, without any.
+    """
     height, width = truth.shape[-2:]
     factor = min(1.0, _FINEST_PX / max(height, width))
     size = (max(1, round(height * factor)), max(1, round(width * factor)))
@@ -237,21 +241,21 @@ def _registered(truth: Tensor, image: Tensor, start: Transformation) -> Transfor
         for i in (start.undone(image).float(), truth.float())
     )
     ratio = (size[1] / width, size[0] / height)
-    found = None
-    # Six unknowns at once drift off from where four arrive: first without stretch.
-    for affine in (sitk.Similarity2DTransform(), sitk.AffineTransform(2)):
+    found: list[Transformation] = []
+    steps = ((sitk.Similarity2DTransform(), (2, 1)), (sitk.AffineTransform(2), (1,)))
+    for affine, levels in steps:
         affine.SetCenter(((size[1] - 1) / 2, (size[0] - 1) / 2))
         affine.SetMatrix(_of_its_kind(start, affine))
         affine.SetTranslation([s * r for s, r in zip(start.shift, ratio, strict=True)])
         try:
-            _descend(fixed, moving, affine)
+            _descend(fixed, moving, affine, levels)
         except RuntimeError:  # flat images, or no overlap left
             return found
         shift = [t / r for t, r in zip(affine.GetTranslation(), ratio, strict=True)]
         reached = replace(start, matrix=tuple(affine.GetMatrix()), shift=(shift[0], shift[1]))
         if not _sound(reached, height, width):
             return found
-        found = start = reached
+        found.append(start := reached)
     return found
 
 
@@ -264,7 +268,9 @@ def _of_its_kind(start: Transformation, transform: sitk.Transform) -> tuple[floa
     return c, -s, s, c
 
 
-def _descend(fixed: sitk.Image, moving: sitk.Image, transform: sitk.Transform) -> None:
+def _descend(
+    fixed: sitk.Image, moving: sitk.Image, transform: sitk.Transform, levels: Sequence[int]
+) -> None:
     """Move ``transform`` to the best correlation nearby."""
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)
@@ -275,8 +281,8 @@ def _descend(fixed: sitk.Image, moving: sitk.Image, transform: sitk.Transform) -
         learningRate=_FIRST_STEP_PX, minStep=1e-3, numberOfIterations=_ITERATIONS
     )
     method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel([2, 1])
-    method.SetSmoothingSigmasPerLevel([1, 0])
+    method.SetShrinkFactorsPerLevel(list(levels))
+    method.SetSmoothingSigmasPerLevel([level - 1 for level in levels])
     method.Execute(fixed, moving)
 
 
