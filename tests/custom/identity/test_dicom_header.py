@@ -85,6 +85,19 @@ def test_a_value_is_found_in_sequences_private_tags_and_other_values(tmp_path, p
     assert any("OtherPatientNames" in p for p in found(path, "quexley ornella"))
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"ImageComments": "Ms Quexley complains"},
+        {"AdditionalPatientHistory": "Fall. Quexley, 80 years"},
+        {"private": [(0x10, "LO", "Patient Quexley")]},
+        {"private": [(0x10, "UN", b"Name: Quexley Ornella")]},
+    ],
+)
+def test_words_of_what_a_person_wrote_are_compared(tmp_path, header):
+    assert found(a_file(tmp_path / "x.dcm", **header), "quexley", own=True)
+
+
 def test_what_names_nobody_is_not_compared(tmp_path):
     path = a_file(
         tmp_path / "x.dcm",

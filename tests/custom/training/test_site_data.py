@@ -164,3 +164,12 @@ def test_a_datalist_with_a_patient_in_two_sections_is_refused_by_place(tmp_path,
     source = Source(classes=CLASSES, dataset_json=tmp_path / "own.json")
     with pytest.raises(DataError, match=r"validation\[0\] is of the same patient.*training\[0\]"):
         site_lists(source, "a", tmp_path / "run")
+
+
+def test_what_of_a_list_is_not_used_is_in_the_log_without_a_name(folder, tmp_path, caplog):
+    entry = {"image": str(next(folder.rglob("*.png"))), "label": 0}
+    sections = {"training": [entry], "testing": ["secret.png", {"image": "other.png"}]}
+    (tmp_path / "own.json").write_text(json.dumps(sections))
+    site_lists(Source(classes=CLASSES, dataset_json=tmp_path / "own.json"), "a", tmp_path / "run")
+    assert "a: not used: 2 test images without a label" in caplog.text
+    assert "secret" not in caplog.text

@@ -87,8 +87,8 @@ def test_where_there_is_no_ledger_the_command_says_what_to_do(tmp_path):
         assert said in result.stderr
 
 
-def recorded(root, entries):
-    """A server's record of site-1, with the head that it declared in each round."""
+def recorded(root, entries, site="site-1"):
+    """A server's record of ``site``, with the head that it declared in each round."""
     manifest = Manifest(
         job="j",
         created=utc_now(),
@@ -99,7 +99,7 @@ def recorded(root, entries):
     write_manifest(root, manifest)
     for entry in entries:
         info = UpdateInfo(
-            **{"round": entry.number, "site": "site-1", "time": utc_now(), "n_images": 1},
+            **{"round": entry.number, "site": site, "time": utc_now(), "n_images": 1},
             **{"n_steps": 1, "batch_size": 1, "local_epochs": 1, "lr": 0.01},
             ledger=LedgerHead(entries=entry.number, head=entry.hash),
         )
@@ -181,3 +181,12 @@ def test_a_copy_that_ends_in_half_a_line_is_not_known(tmp_path):
     result = medleak(copy, "--json")
     assert result.exit_code == 3
     assert "ends in half a line" in json.loads(result.stdout)["not_examined"][0]
+
+
+def test_a_site_of_the_record_whose_ledger_is_gone_is_said(kept, tmp_path):
+    record = recorded(tmp_path / "more", ledger.read(kept).entries, site="site-2")
+    record = recorded(record, [ledger.append(kept, dataclasses.replace(SPEND, round=1))])
+    result = medleak("workspace", "--check", record)
+    assert result.exit_code == 3
+    assert "site-2 declared 1 releases in the record and has no ledger here" in result.stderr
+    assert medleak(kept.parent, "--check", record).exit_code == 0

@@ -122,3 +122,17 @@ def test_every_modality_has_a_phantom_prior(modality, channels):
 def test_an_unknown_modality_is_refused_with_those_that_are_known():
     with pytest.raises(ValueError, match="phantoms:fundus"):
         load_prior("phantoms:knee", (32, 32), 1)
+
+
+def test_parts_of_a_split_are_one_prior_and_masks_are_none(tmp_path):
+    for name in ("set/train/a.png", "set/test/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 9)).save(tmp_path / name)
+    assert len(public_items(tmp_path / "set")) == 2
+    Image.new("L", (9, 9)).save(tmp_path / "set/test/b_mask.png")
+    with pytest.raises(DataError, match="are masks of the images beside them"):
+        public_items(tmp_path / "set")
+    (tmp_path / "set/masks").mkdir()
+    (tmp_path / "set/test/b_mask.png").rename(tmp_path / "set/masks/b.png")
+    with pytest.raises(DataError, match="holds masks among its images"):
+        public_items(tmp_path / "set")

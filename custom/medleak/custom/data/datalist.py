@@ -104,6 +104,7 @@ def read_folders(
     *,
     told: bool = False,
     patients_told: bool = False,
+    patient_folders: bool = False,
     leave_out: Sequence[str] = (),
     claimed: bool = False,
 ) -> tuple[list[Item], tuple[str, ...]]:
@@ -119,6 +120,7 @@ def read_folders(
         patient_pattern: See `patient_of`.
         told: The user says that each sub-folder is a class, whatever it looks like.
         patients_told: The user says what a patient is, so that sub-folders of classes are none.
+        patient_folders: They are patients, some of whom may be of two classes.
         leave_out: Patterns of names of folders and files that are no part of the set.
         claimed: As of `image_files.find_images`.
 
@@ -153,7 +155,13 @@ def read_folders(
                 f"different classes among {', '.join(map(repr, found)) or '(none)'}."
             )
     if not told:
-        refuse_other_layouts(root, names, given=classes is not None, leave_out=leave_out)
+        refuse_other_layouts(
+            root,
+            names,
+            given=classes is not None,
+            nested=not patient_folders,
+            leave_out=leave_out,
+        )
     items = []
     for label, name in enumerate(names):
         paths = find_images(root / name, claimed=claimed)

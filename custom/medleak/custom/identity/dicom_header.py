@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medleak.custom.data.data_error import DataError
 from medleak.custom.data.quiet import quiet
 from medleak.custom.identity.values import Kind, Value
 
@@ -29,11 +30,13 @@ _BINARY = {"OB", "OW", "OF", "OD", "OL", "OV", "UN"}
 _TEXTS = {"ST", "LT", "UT"}
 # Vocabulary of classes rather than of people, where the attribute's own name does not say so.
 _PROSE = re.compile(
-    r"(Description|Label|Comments?|Agent|Keywords|Title|Subject|Text|Notes|History|Narrative"
+    r"(Description|Label|Agent|Keywords|Title|Subject"
     r"|State|Site|Sites|Needs|Alerts|Allergies|Occupation|EthnicGroup|Rank|Preference|"
     r"Residence|Arrangements|Service|DepartmentName|Manufacturer|ProtocolName|PreMedication|"
     r"ROIName|SetName|PlanName|TemplateName|TextString|TimezoneOffsetFromUTC)$|^ReasonFor|^Selector"
 )
+# What a person wrote of a person.
+_WRITTEN = re.compile(r"(Comments?|History|Narrative|Notes|Text)$")
 _PROSE_SEQUENCE = re.compile(
     r"Diagnos|Reason|AcquisitionContext|Content|Graphic|Icon|Image|Specimen|Attributes|Language|"
     r"GeographicLocation|Department"
@@ -44,17 +47,23 @@ def values_of(path: Path) -> Iterator[Value]:
     """What identifies somebody in the header of ``path``, with its place in it.
 
     Raises:
-        OSError: The file cannot be read.
-        Exception: Whatever pydicom raises for a damaged header.
+        DataError: The header is damaged, so that nobody knows whom it names.
     """
     from pydicom import dcmread
 
     with quiet("pydicom"):
-        # All of it, as private groups may follow the pixels; large values stay in the file.
-        header = dcmread(path, defer_size=_DEFERRED, force=True)
-        meta = getattr(header, "file_meta", None)
-        found = [*_values(header, "", None)]
-        found += [] if meta is None else [*_values(meta, "", None)]
+        try:
+            # All of it, as private groups may follow the pixels; large values stay in the file.
+            header = dcmread(path, defer_size=_DEFERRED, force=True)
+            meta = getattr(header, "file_meta", None)
+            found = [*_values(header, "", None)]
+            found += [] if meta is None else [*_values(meta, "", None)]
+        except Exception as error:  # not its words: pydicom's may quote values of the header
+            raise DataError(
+                f"DICOM file {str(path)!r} has a header that cannot be read to its end "
+                f"({type(error).__name__}): whether it names somebody after whom a class is called "
+                "is unknown. Mend, replace or remove it."
+            ) from None
     yield from found
 
 
@@ -86,6 +95,8 @@ def _values(dataset: "Dataset", above: str, kind_above: Kind | None) -> Iterator
             for text in _texts(element):
                 if not text.startswith(_STANDARD_UID):
                     yield Value(text, kind, place)
+                    if element.tag.is_private and kind != "free":
+                        yield Value(text, "free", place)
 
 
 def _kind(element: "DataElement", above: Kind | None) -> Kind | None:
@@ -100,6 +111,8 @@ def _kind(element: "DataElement", above: Kind | None) -> Kind | None:
         return None
     if element.VR in ("DA", "DT", "TM"):
         return "moment"
+    if not private and _WRITTEN.search(element.keyword or ""):
+        return "free"
     if not private and (element.VR in _TEXTS or _PROSE.search(element.keyword or "")):
         return "prose"
     return "identifier" if int(element.tag) in annex_e() or above is None else above

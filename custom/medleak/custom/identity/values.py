@@ -3,8 +3,8 @@
 The rule, which errs towards refusing: what has fewer than three letters or digits never counts, nor
 do words that name a class more often than a person (`forms.common_words`). A single word of a
 person's name, or an identifier without a digit, counts for the folder in which its own file lies;
-two words, numbers and dates count for every name. In prose (descriptions, comments, histories) only
-numbers count, and texts as a whole from twelve characters on: its words are those of classes.
+two words, numbers and dates count for every name. In prose (descriptions, protocols) only numbers
+count, and texts as a whole from twelve characters on: its words are those of classes.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from typing import Literal
 from medleak.custom.identity import forms
 
 Kind = Literal["person", "identifier", "moment", "prose", "free"]
-"""``free``: text beside an image's pixels, which may hold anything: prose whose words count."""
+"""``free``: comments, histories, text beside an image's pixels: prose whose words count, too."""
 
 _TITLES = {"dr", "prof", "med", "mr", "mrs", "ms", "miss", "herr", "frau", "jr", "sr", "ii", "iii"}
 _LEAST = 3  # letters and digits of anything that counts

@@ -1,5 +1,6 @@
 """Which images a site trains, validates and tests on, decided once a run and kept on its disk."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from medleak.custom.data.datalist import (
     DataError,
     Item,
     load_datalist,
+    read_datalist,
     read_folders,
     save_datalist,
 )
@@ -79,11 +81,13 @@ def site_lists(source: Source, site: str, run_dir: Path) -> dict[str, list[Item]
 
 def _decide(source: Source, site: str, run_dir: Path) -> dict[str, list[Item]]:
     if source.dataset_json is not None:
-        lists = load_datalist(
+        listed = read_datalist(
             source.dataset_json, data_root=source.data_root, num_classes=len(source.classes)
         )
-        check_patients({site: lists})
-        return lists
+        for reason, n in listed.left_out.items():
+            logging.getLogger("medleak").warning("%s: not used: %d %s", site, n, reason)
+        check_patients({site: listed.lists})
+        return listed.lists
     data_root = source.data_root or path_variable(DATA_VARIABLE)
     if data_root is not None:
         prepared = prepared_lists(Path(data_root), site, source.classes)

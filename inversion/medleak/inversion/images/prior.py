@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medleak.custom.data.datalist import Item, load_datalist, open_image, read_folders
+from medleak.custom.data.datalist import DataError, Item, load_datalist, open_image, read_images
+from medleak.custom.data.folders.names import holds_masks
+from medleak.custom.data.folders.recognition import refuse_masks
 from medleak.custom.data.pixels.reading import read_image
 from medleak.custom.data.transforms import decode, load_images
 from medleak.custom.phantoms import MODALITIES, listing, phantom
@@ -87,18 +89,23 @@ def mean_phantom(modality: str, spatial_size: tuple[int, int], channels: Channel
 
 
 def public_items(source: Path) -> list[Item]:
-    """Images to take a mean of: all sections of a datalist, or a folder of or with images.
+    """Images to take a mean of: all sections of a datalist, or all in and below a folder.
 
     Raises:
-        DataError: There are none, or something cannot be read.
+        DataError: There are none, there are masks among them, or something cannot be read.
     """
     if source.is_file():
         return [item for section in load_datalist(source).values() for item in section]
-    root = source.resolve()
-    if not root.is_dir() or any(p.is_dir() and p.name[0] != "." for p in root.iterdir()):
-        items, _ = read_folders(source)
-    else:  # a flat folder is one class of its parent
-        source, (items, _) = root.parent, read_folders(root.parent, classes=[root.name])
+    if not source.is_dir():
+        what = "is not a folder" if source.exists() else "does not exist"
+        raise DataError(f"Data {str(source)!r} {what}: there is no image to take a mean of.")
+    items = read_images(source)
+    refuse_masks(source, [item.image for item in items])
+    if masks := [i for i in items if any(map(holds_masks, i.image.split("/")[:-1]))]:
+        raise DataError(
+            f"Folder {str(source)!r} holds masks among its images ({masks[0].image!r}): a prior "
+            "would be the mean of both. Name the folder of the images alone."
+        )
     return [Item(str(source / item.image), item.label, item.patient) for item in items]
 
 

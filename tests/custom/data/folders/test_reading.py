@@ -128,7 +128,9 @@ def test_a_table_says_class_and_patient(tmp_path):
 
 def test_patient_folders_are_patients_where_that_is_said(tmp_path):
     put(tmp_path, "a/ann/1.png", "a/ann/2.png", "a/bob/1.png", "b/ann/1.png")
-    found = read_set(tmp_path, Told(patients="folder", layout="classes"))
+    with pytest.raises(DataError, match="--patients folder if the sub-folders are patients"):
+        read_set(tmp_path, Told())
+    found = read_set(tmp_path, Told(patients="folder"))
     assert [item.patient for item in found.items] == ["ann", "ann", "bob", "ann"]
     found = read_set(tmp_path, Told(patients="file", layout="classes"))
     assert len({item.patient for item in found.items}) == 4

@@ -124,10 +124,14 @@ def test_the_real_sets_are_split_without_a_patient_in_two_sites(command, data):
     assert set(printed("check", *lists, "--no-check")) == set(lists)
 
 
+def noise(seed):
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (9, 9), dtype=np.uint8))
+
+
 def put(*files):
     for k, file in enumerate(files):
         Path(file).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (9, 9), k).save(file)
+        noise(k).save(file)
 
 
 def split_set(root):
@@ -189,7 +193,7 @@ def test_a_name_that_a_comment_holds_is_refused_without_being_said(folder):
     path = folder / "zx7731904" / path.name
     text = PngImagePlugin.PngInfo()
     text.add_text("Patient", "of ZX-7731904")
-    Image.new("L", (9, 9)).save(path, pnginfo=text)
+    noise(0).save(path, pnginfo=text)
     line = refused("folder", folder, "--table", TABLE)
     assert "The name of class 2 of 2 is, or holds, what a PNG text of file" in line
     assert "7731904" not in line
@@ -200,7 +204,7 @@ def test_a_name_that_a_comment_holds_is_refused_without_being_said(folder):
 def test_a_site_or_a_folder_named_after_a_patient_is_refused(folder):
     exif = Image.Exif()
     exif[0x013B] = "Quexley, Ornella"
-    Image.new("L", (9, 9)).save(next((folder / "sick").glob("*.png")), exif=exif)
+    noise(0).save(next((folder / "sick").glob("*.png")), exif=exif)
     table = "ornella-quexley:2:4:4,b:1:1:4:ornella-quexley"
     assert "The name of site 1 of 2" in refused("folder", folder, "--table", table)
     folder.rename("quexley")

@@ -97,6 +97,7 @@ def read_set(root: Path, told: Told) -> Found:
             pattern,
             told=told.layout == "classes",
             patients_told=_patients_told(told),
+            patient_folders=told.patients == "folder",
             leave_out=told.leave_out,
             claimed=told.claimed,
         )
@@ -254,6 +255,7 @@ def _by_parts(root: Path, told: Told, pattern: str) -> tuple[list[Item], tuple[s
             here,
             pattern,
             patients_told=_patients_told(told),
+            patient_folders=told.patients == "folder",
             leave_out=told.leave_out,
             claimed=told.claimed,
         )

@@ -32,8 +32,8 @@ def refuse_other_layouts(
         root: Folder whose sub-folders are about to be taken for classes.
         classes: Their names.
         given: The user named them, so that only what lies below them is still a guess.
-        nested: Whether equal names below several classes mean something: not in exports of DICOM,
-            where each patient's studies are numbered anew.
+        nested: Whether equal names below several classes mean something: not where they are
+            patients, nor in exports of DICOM, where each patient's studies are numbered anew.
         leave_out: Patterns of names that are no part of the set.
 
     Raises:

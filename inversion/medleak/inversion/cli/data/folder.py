@@ -119,4 +119,5 @@ def guard_images(
     for number, item in enumerate(found.items, start=1):
         if item.patient != item.image:
             guard.see_patient(item.patient, found.classes[item.label], number)
-        guard.see(values_of(root / item.image), found.classes[item.label], number)
+        for file in filter(None, (item.image, item.mask)):
+            guard.see(values_of(root / file), found.classes[item.label], number)
