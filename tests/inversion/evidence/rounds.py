@@ -1,5 +1,7 @@
 """A client of one round, by real SGD, observed; and its evidence against images."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -38,17 +40,46 @@ def client(
     epochs: int = 1,
     lr: float = 0.01,
     statistics: bool = True,
+    frozen: bool = False,
     knowledge: Knowledge | None = None,
 ) -> Observation:
-    """Real SGD on ``images``, observed."""
+    """Real SGD on ``images``, observed; with ``frozen`` batch norms in evaluation mode."""
     network = build_network(NETWORK.path, NETWORK.args).train()
     for module in network.modules():  # MONAI starts norms at weight 1; give them something to say.
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
+            module.train(not frozen)
+    return _observed(
+        network, images, labels, NETWORK, batch_size or len(images), epochs, lr,
+        statistics=statistics, knowledge=knowledge,
+    )  # fmt: skip
+
+
+def trained_once(
+    network: nn.Module, images: Tensor, labels: Tensor, *, lr: float = 0.01, noise: float = 0.0
+) -> Observation:
+    """One step on ``images`` of a network that no record names, observed; noise on the update."""
+    return _observed(network, images, labels, None, len(images), 1, lr, noise=noise)
+
+
+def _observed(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    model: ModelSpec | None,
+    size: int,
+    epochs: int,
+    lr: float,
+    *,
+    statistics: bool = True,
+    knowledge: Knowledge | None = None,
+    noise: float = 0.0,
+) -> Observation:
+    untrained = copy.deepcopy(network)
     before = {k: v.clone() for k, v in network.state_dict().items()}
     optimizer = torch.optim.SGD(network.parameters(), lr=lr)
     mean, std = torch.tensor([MEAN, STD])[..., None, None]
-    size, steps = batch_size or len(images), 0
+    steps = 0
     for _ in range(epochs):
         for x, y in zip(images.split(size), labels.split(size), strict=True):
             optimizer.zero_grad()
@@ -57,11 +88,13 @@ def client(
             optimizer.step()
             steps += 1
     update = {k: v - before[k] for k, v in network.state_dict().items()}
+    if noise:
+        update = {k: v + noise * torch.randn(v.shape) for k, v in update.items()}
     if not statistics:
         update = {k: v for k, v in update.items() if "running" not in k}
     record = Record(
         manifest=Manifest(
-            job="test", created="2026-01-01T00:00:00Z", model=NETWORK,
+            job="test", created="2026-01-01T00:00:00Z", model=model or NETWORK,
             task=TaskSpec(num_classes=2),
             input=InputSpec(
                 spatial_size=(32, 32), channels=1 if images.shape[1] == 1 else 3, mean=MEAN, std=STD
@@ -69,12 +102,12 @@ def client(
         ),
         info=UpdateInfo(
             round=0, site="site-1", time="2026-01-01T00:00:00Z", n_images=len(images),
-            n_steps=steps, batch_size=size, local_epochs=epochs, lr=lr,
+            n_steps=steps, batch_size=size, local_epochs=epochs, lr=lr or 1.0,
         ),
         global_state={k: v.numpy() for k, v in before.items()},
         update={k: v.numpy() for k, v in update.items()},
     )  # fmt: skip
-    return observe(record, knowledge or Knowledge())
+    return observe(record, knowledge or Knowledge(), network=None if model else untrained)
 
 
 def compare(evidence: Evidence, images: Tensor) -> Terms:

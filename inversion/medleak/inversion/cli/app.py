@@ -9,6 +9,7 @@ from medleak.inversion.cli.calibrate import calibrate
 from medleak.inversion.cli.data.lists import data
 from medleak.inversion.cli.doctor import doctor
 from medleak.inversion.cli.figures import figures
+from medleak.inversion.cli.inspect import inspect
 from medleak.inversion.cli.ledger import ledger
 from medleak.inversion.cli.policy import policy
 from medleak.inversion.cli.prior import prior
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command(cls=WithTables)(audit)
 app.command(cls=WithTables)(calibrate)
 app.add_typer(records)
+app.command(cls=WithTables)(inspect)
 app.add_typer(data)
 app.command()(prior)
 app.command()(ledger)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medleak.inversion.evidence.branches import random_branches, set_branches
 from medleak.inversion.evidence.fused_norm import BatchStatistics, NormWithStatistics
 from medleak.inversion.evidence.layers import ConvLayer, survey
 from medleak.inversion.networks import layout_of
@@ -57,13 +58,18 @@ class Probe:
         std: tuple[float, ...],
         image_shape: tuple[int, ...],
         frozen: Collection[str] = (),
+        branches: Mapping[str, float] | None = None,
     ) -> None:
         """Copy ``network``; ``image_shape`` (C, H, W) or (C, D, H, W); C = 1 is repeated.
 
         ``mean`` and ``std`` (positive) have one value a network channel, for pixels in [0, 1].
         Batch norms named in ``frozen`` use their running statistics, as in evaluation mode.
+        Branches that are skipped at random get the factors ``branches``, else 1.
         """
         self._network = _prepared(network)
+        given = branches or {}
+        named = {n: given.get(n, 1.0) for n in random_branches(self._network)}
+        set_branches(self._network, named)
         for name in frozen:
             self._network.get_submodule(name).eval()
         device = next(self._network.parameters()).device

@@ -39,7 +39,8 @@ def read_span(conv: ConvLayer, weight: Tensor, steps: Sequence[LocalStep]) -> Sp
         for centred, rank in possible_ranks(conv, steps).items()
         if 1 <= rank < limit and rank <= most
     }
-    if conv.groups > 1 or conv.centred not in fitting or not weight.any():
+    single = conv.pointwise and conv.positions == 1  # the mean of a map: it has no place
+    if conv.groups > 1 or single or conv.centred not in fitting or not weight.any():
         return None
     found = decomposed(weight)
     gaps = {c: found.gap(r) for c, r in fitting.items()}

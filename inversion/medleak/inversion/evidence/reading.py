@@ -8,8 +8,10 @@ import statistics
 from collections.abc import Mapping
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
+from medleak.inversion.evidence.branches import factors, random_branches
 from medleak.inversion.evidence.layers import ConvLayer
 from medleak.inversion.evidence.probe import Probe
 from medleak.inversion.evidence.ranks import Span, ran_frozen, read_span
@@ -70,12 +72,25 @@ class Reading:
     @cached_property
     def _first_probe(self) -> Probe:
         """As if every batch norm had been in training mode."""
-        return next(iter(probes(self.observation, self.steps[:1]).values()))
+        found = probes(self.observation, self.steps[:1], branches=self.branches)
+        return next(iter(found.values()))
+
+    @cached_property
+    def branches(self) -> Mapping[str, float]:
+        """What the client multiplied the branches by that it skips at random."""
+        network = self.observation.network()
+        if not random_branches(network):
+            return {}
+        shape = (2, self.observation.image_channels, *self.observation.spatial_size)
+        example = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+        inputs = self.observation.normalise(example.to(self.observation.device))
+        alone = self.images == 1 and self.observation.n_steps == 1
+        return factors(network, self.update, inputs, together=alone)
 
     @cached_property
     def probes(self) -> Mapping[float, Probe]:
         """Progress of a step -> the network at the weights that it had then."""
-        return probes(self.observation, self.steps, frozen=self.frozen)
+        return probes(self.observation, self.steps, frozen=self.frozen, branches=self.branches)
 
     @property
     def probe(self) -> Probe:

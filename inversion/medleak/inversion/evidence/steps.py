@@ -59,11 +59,16 @@ def network_at(observation: Observation, progress: float) -> nn.Module:
 
 
 def probes(
-    observation: Observation, steps: Sequence[LocalStep], *, frozen: Collection[str] = ()
+    observation: Observation,
+    steps: Sequence[LocalStep],
+    *,
+    frozen: Collection[str] = (),
+    branches: Mapping[str, float] | None = None,
 ) -> Mapping[float, Probe]:
     """A probe for the progress of every step; no more than a few different ones.
 
-    Batch norms named in ``frozen`` were in evaluation mode.
+    Batch norms named in ``frozen`` were in evaluation mode; branches that are skipped at random
+    had the factors ``branches``.
     """
     levels = sorted({s.progress for s in steps})
     stride = -(-len(levels) // _MAX_PROBES)
@@ -76,6 +81,7 @@ def probes(
             std=observation.std,
             image_shape=(observation.image_channels, *observation.spatial_size),
             frozen=frozen,
+            branches=branches,
         )
         found |= dict.fromkeys(group, probe)
     return found

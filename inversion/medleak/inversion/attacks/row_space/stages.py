@@ -19,7 +19,8 @@ class Stage:
         norms: Statistics of all norm layers, of those that a pass to the last convolution used
             here runs anyway, or of none.
         spans: Row spaces of all usable convolutions, of the first, of all but it, or of none.
-        covers: Likewise, rows that the patches must explain.
+        covers: Likewise, rows that the patches must explain; ``shallow``: of all before the first
+            row space.
         features: Match the recovered input of a convolution, where there is one.
         span_weight: Of row spaces and features, at the start and at the end, geometric between;
             all else has weight 1.
@@ -36,7 +37,7 @@ class Stage:
     descent: Descent | QuasiNewton
     norms: Literal["all", "shallow", "none"] = "all"
     spans: Literal["all", "first", "deep", "none"] = "all"
-    covers: Literal["first", "second", "none"] = "none"
+    covers: Literal["first", "second", "shallow", "none"] = "none"
     features: bool = False
     span_weight: tuple[float, float] = (1.0, 1.0)
     root: bool = False
@@ -74,7 +75,14 @@ def compared(rounds: Rounds, stage: Stage) -> Compared:
     """The layers that ``stage`` compares, of those that ``rounds`` show."""
     spans, covers = tuple(rounds.spans), tuple(rounds.covers)
     chosen = {"all": spans, "first": spans[:1], "deep": spans[1:], "none": ()}[stage.spans]
-    explained = {"first": covers[:1], "second": covers[1:2], "none": ()}[stage.covers]
+    order = list(rounds.last.layers)
+    before = order.index(spans[0]) if spans else len(order)
+    explained = {
+        "first": covers[:1],
+        "second": covers[1:2],
+        "shallow": tuple(n for n in covers if order.index(n) < before),
+        "none": (),
+    }[stage.covers]
     features = tuple(rounds.features) if stage.features else ()
     shallow = rounds.norms_before((*chosen, *explained, *features))
     return Compared(

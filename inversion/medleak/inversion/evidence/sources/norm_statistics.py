@@ -12,6 +12,7 @@ from torch import Tensor
 from medleak.inversion.evidence.reading import Reading
 from medleak.inversion.evidence.source import Source, Told
 from medleak.inversion.evidence.steps import batch_weights
+from medleak.inversion.losses import statistics_sizes
 
 
 def norms(reading: Reading) -> tuple[str, ...]:
@@ -28,9 +29,9 @@ def noise(reading: Reading, sigma: float) -> float:
     """What noise ``sigma`` on an entry of the update makes of the statistics term at the truth."""
     observed = reading.statistics
     layers = [
-        sigma * reading.observation.bn_noise_gain(n) * len(pair[0]) ** 0.5 / float(v.norm() + 1e-8)
+        sigma * reading.observation.bn_noise_gain(n) * len(pair[0]) ** 0.5 / float(size + 1e-8)
         for n, pair in observed.items()
-        for v in pair
+        for size in statistics_sizes(pair)
     ]
     return sum(layers) / max(len(observed), 1)
 

@@ -3,6 +3,8 @@
 from medleak.inversion.evidence.source import Source
 from medleak.inversion.evidence.sources import (
     cover,
+    first_linear,
+    last_layer,
     norm_statistics,
     patch_embedding,
     recovered_features,
@@ -15,5 +17,7 @@ SOURCES: tuple[Source, ...] = (
     row_space.SOURCE,
     cover.SOURCE,
     recovered_features.SOURCE,
+    first_linear.SOURCE,
+    last_layer.SOURCE,
 )
 """Add a source here: it is then listed by ``medleak inspect`` and used by `row_space`."""

@@ -1,0 +1,108 @@
+"""Can this update leak images at all? Layer by layer, in seconds, without an attack."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from medleak.inversion.evidence.reading import Reading
+from medleak.inversion.evidence.source import Told
+from medleak.inversion.evidence.sources.registry import SOURCES
+from medleak.inversion.observation import KnowledgeError, Observation
+
+Verdict = Literal["exact", "yes", "labels", "not known", "nothing sent"]
+"""``exact``: algebra gives an image or a layer's input. ``yes``: there is something to match.
+``labels``: only the head tells anything. ``not known``: no source here applies, which is no
+evidence of safety. ``nothing sent``: every entry of the update is zero."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What an update can tell.
+
+    Attributes:
+        images: That the client claims to have trained on.
+        steps: Its local steps.
+        told: Of every source and layer, in the sources' order.
+        without: (source, what stood in its way) for those that tell nothing here.
+        verdict: See `Verdict`.
+        words: The verdict in a sentence.
+    """
+
+    images: int
+    steps: int
+    told: Sequence[Told]
+    without: Sequence[tuple[str, str]]
+    verdict: Verdict
+    words: str
+
+
+def inspect_update(observation: Observation) -> Inspection:
+    """Ask every source what each layer tells.
+
+    A source that cannot read this network is named with the reason, and the rest still asked.
+    """
+    reading = Reading(observation)
+    told: list[Told] = []
+    without: list[tuple[str, str]] = []
+    for source in SOURCES:
+        try:
+            found = list(source.tell(reading))
+        except (KnowledgeError, ValueError, RuntimeError, NotImplementedError) as error:
+            without.append((source.name, f"could not read this network: {_one_line(error)}"))
+            continue
+        told += found
+        if not any(t.useful for t in found):
+            without.append((source.name, f"needs {' and '.join(source.needs)}"))
+    verdict = _verdict(reading, told)
+    return Inspection(
+        images=reading.images,
+        steps=observation.n_steps,
+        told=told,
+        without=without,
+        verdict=verdict,
+        words=_words(verdict, told),
+    )
+
+
+def _verdict(reading: Reading, told: Sequence[Told]) -> Verdict:
+    if not any(bool(u.any()) for u in reading.update.values()):
+        return "nothing sent"
+    useful = [t for t in told if t.useful]
+    if any(t.exact for t in useful):
+        return "exact"
+    if any(t.source != _HEAD for t in useful):
+        return "yes"
+    return "labels" if useful else "not known"
+
+
+_HEAD = "last_layer"
+
+
+def _words(verdict: Verdict, told: Sequence[Told]) -> str:
+    useful = [t for t in told if t.useful and t.source != _HEAD]
+    if verdict == "exact":
+        first = next(t for t in useful if t.exact)
+        return (
+            f"Yes: algebra alone tells {first.words} ({first.source}, {first.layer}); "
+            f"{len(useful)} layers tell of the images in all."
+        )
+    if verdict == "yes":
+        return (
+            f"Yes: {len(useful)} layers tell of the images, none of them exactly. How well they "
+            "come back, an attack tells: medleak audit --attack row_space."
+        )
+    if verdict == "labels":
+        return (
+            "Labels and last features, yes. Of pixels no source here tells anything: this is not "
+            "known to be safe, as attacks that match gradients need no such source."
+        )
+    if verdict == "nothing sent":
+        return "No: every entry of the update is zero. There is nothing to learn from it."
+    return (
+        "Not known: no source here can read this update. That is no evidence of safety, as attacks "
+        "that match gradients need no such source."
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

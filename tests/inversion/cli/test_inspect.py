@@ -1,0 +1,32 @@
+"""Tests of medleak inspect."""
+
+import json
+
+import pytest
+from tests.inversion.cli.commands import medleak, refused
+
+pytestmark = pytest.mark.usefixtures("here")
+
+
+def test_inspect_tells_layer_by_layer_and_answers_whether_images_can_leak(make_run):
+    make_run({"site-1": 1, "site-2": 1}, rounds=(0, 3))
+    result = medleak("inspect")
+    assert result.exit_code == 0, result.output
+    assert "round 3, site-1" in result.output
+    assert "Yes: " in result.output
+    content = json.loads(medleak("inspect", "--site", "site-2", "--round", 0, "--json").stdout)
+    assert (content["round"], content["site"], content["images"]) == (0, "site-2", 1)
+    assert content["verdict"] in ("exact", "yes")
+    assert any(t["source"] == "norm_statistics" and t["useful"] for t in content["told"])
+    assert all(t["words"] for t in content["told"])
+
+
+def test_inspect_shows_silent_layers_where_they_are_asked_for(make_run):
+    make_run({"site-1": 1})
+    few, every = (medleak("inspect", *more).stdout for more in ((), ("--all",)))
+    assert len(every.splitlines()) > len(few.splitlines())
+
+
+def test_inspect_refuses_an_update_that_is_not_there(make_run):
+    make_run({"site-1": 1})
+    assert "site-7" in refused(medleak("inspect", "--site", "site-7"), 1)
