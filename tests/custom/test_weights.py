@@ -10,7 +10,7 @@ import torchvision
 from torch import nn
 
 from medleak.custom.networks import densenet121, resnet18
-from medleak.custom.weights import WeightsError, load_weights, state_of
+from medleak.custom.weights import WeightsError, load_weights, state_of, unwrapped
 
 OWN = {k: v.clone() for k, v in resnet18(2, seed=7).state_dict().items()}
 
@@ -63,6 +63,11 @@ def test_a_densenet_of_torchvision_old_and_new_is_one_of_monais(dot):
     name = "features.denseblock1.denselayer1"
     assert torch.equal(loaded[f"{name}.layers.norm1.weight"], state[f"{name}.norm{dot}1.weight"])
     assert torch.equal(loaded["features.norm5.bias"], state["features.norm5.bias"])
+
+
+def test_wrappers_of_all_names_are_taken_off_and_others_kept():
+    assert list(unwrapped({"module._orig_mod.a": TV["fc.bias"]})) == ["a"]
+    assert list(unwrapped({"module.a": TV["fc.bias"], "b": TV["fc.bias"]})) == ["module.a", "b"]
 
 
 def test_a_networks_own_names_are_not_taken_for_a_wrapper():

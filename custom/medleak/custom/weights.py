@@ -9,10 +9,15 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
+
+WEIGHTS_VARIABLE = "MEDLEAK_WEIGHTS"
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +30,30 @@ _PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "network.", "net.",
 
 class WeightsError(ValueError):
     """Initial weights that cannot be had or do not fit; the message says why."""
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The state dict of ``.safetensors``, or of a torch file without running its pickle.
+
+    Raises:
+        WeightsError: There is no such file, or it holds none that can be read safely.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(
+            f"Weights {path} do not exist. Check the name (or {WEIGHTS_VARIABLE})."
+        ) from None
+    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
+        raise WeightsError(f"{path} holds no weights that can be read safely ({error}).") from None
+    except Exception as error:  # UnpicklingError and kin: what is not plain tensors is refused
+        raise WeightsError(
+            f"{path} holds more than tensors, and loading it could run code "
+            f"({type(error).__name__}). Save its state_dict as .safetensors."
+        ) from None
+    return state_of(loaded, str(path))
 
 
 def state_of(content: Any, source: str) -> dict[str, Tensor]:
@@ -50,6 +79,14 @@ def state_of(content: Any, source: str) -> dict[str, Tensor]:
             "is meant is not known. Save one of them alone."
         )
     return dict(content[found[0]])
+
+
+def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``state`` without the prefix of DataParallel or torch.compile, where all names have it."""
+    for prefix in _PREFIXES[:2] * 2:
+        if all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return dict(state)
 
 
 def _is_state(content: Any) -> bool:

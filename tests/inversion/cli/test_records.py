@@ -3,9 +3,10 @@
 import json
 
 import pytest
+import torch
 from tests.inversion.cli.commands import flip_a_byte, medleak, refused
 
-from medleak.custom.record import LeftOut, read_manifest, write_manifest
+from medleak.custom.record import LeftOut, read_manifest, read_record, verify, write_manifest
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -72,3 +73,28 @@ def test_what_the_recorder_left_out_is_said(make_run):
     result = medleak("records", "verify")
     assert result.exit_code == 0
     assert "1 updates arrived and were not recorded (1: over the disk budget)" in result.stdout
+
+
+def test_two_state_dicts_become_a_record(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    state = {"w": torch.ones(3), "b": torch.zeros(1)}
+    torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}}, "before.pt")
+    torch.save({f"module.{k}": v + 1 for k, v in state.items()}, "after.pt")
+    said = ("--schedule", "n_images=4,lr=0.1", "--input", "8x8x1", "--out", "run")
+    done = medleak("records", "import", "before.pt", "after.pt", *said)
+    assert done.exit_code == 0, done.output
+    assert "2 of 2 tensors" in done.stdout
+    found = read_record(tmp_path / "run", 0, "site-1")
+    assert found.update["w"].tolist() == [1, 1, 1]
+    assert (found.info.lr, found.info.sources["lr"]) == (0.1, "given")
+    assert found.manifest.sources["input"] == "given"
+    more = medleak("records", "import", "before.pt", "after.pt", "--round", "1", "--out", "run")
+    assert more.exit_code == 0, more.output
+    assert [problem for *_, problem in verify(tmp_path / "run")] == [None, None]
+    assert read_record(tmp_path / "run", 1, "site-1").manifest.input is not None
+
+
+def test_a_pickle_is_not_imported(tmp_path):
+    (tmp_path / "bad.pt").write_bytes(b"cos\nsystem\n(S'echo ran'\ntR.")
+    line = refused(medleak("records", "import", tmp_path / "bad.pt", tmp_path / "bad.pt"), 2)
+    assert "bad.pt" in line

@@ -12,49 +12,10 @@ from medleak.custom.record import (
     UnknownError,
     read_manifest,
 )
-from medleak.inversion.statement import Given, input_of, schedule_of, task_of
+from medleak.custom.record.texts import input_of
+from medleak.inversion.statement import Given
 
 SILENT = Manifest(job="j", created="2026-01-01T00:00:00+00:00")
-
-
-def test_a_schedule_is_read_from_text():
-    text = "n_images=4,batch_size=2,lr=1e-3,optimizer=adamw,betas=0.9|0.99,state_kept=true"
-    assert schedule_of(text) == {
-        "n_images": 4,
-        "batch_size": 2,
-        "lr": 1e-3,
-        "optimizer": "adamw",
-        "betas": (0.9, 0.99),
-        "state_kept": True,
-    }
-    assert schedule_of("augmentation=hflip|")["augmentation"] == ("hflip",)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("images=4", "has no 'images'; it takes n_images"),
-        ("lr=-1", "--schedule: lr"),
-        ("lr", "key=value"),
-        ("n_images=many", "--schedule: n_images"),
-        ("lr=0.1,lr=0.2", "twice"),
-    ],
-)
-def test_a_schedule_that_no_training_has_is_refused_by_its_field(text, words):
-    with pytest.raises(ValueError, match=words):
-        schedule_of(text)
-
-
-def test_images_and_losses_are_read_from_text():
-    assert input_of("224x200x3") == InputSpec(spatial_size=(224, 200), channels=3)
-    assert input_of("32x32x24x4") == InputSpec(spatial_size=(32, 32, 24), channels=4)
-    assert task_of("bce:14") == TaskSpec(criterion="bce", num_classes=14)
-    for text in ("224", "224x224", "axbxc", "0x1x1", "1x2x3x4x5"):
-        with pytest.raises(ValueError, match="224x224x3"):
-            input_of(text)
-    for text in ("bce", "hinge:2", "bce:0", "bce:two"):
-        with pytest.raises(ValueError, match="bce:14"):
-            task_of(text)
 
 
 def test_what_is_given_goes_before_what_is_declared_and_says_so():

@@ -14,32 +14,21 @@ another framework with :func:`write_manifest` and :func:`write_record`; an audit
 else. Names come from the network and are checked before they touch a path.
 """
 
-import hashlib
-import math
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-
-from medleak.custom.record.files import (
-    SITE_NAME,
-    as_json,
-    check_site,
-    make_folder,
-    parse,
-    paths,
-    read_json,
-    read_tensors,
-    round_dir,
-    write,
+from medleak.custom.record.files import check_site
+from medleak.custom.record.local import Recorder
+from medleak.custom.record.reading import (
+    Record,
+    find_records,
+    list_updates,
+    natural_key,
+    read_info,
+    read_manifest,
+    read_record,
+    verify,
 )
 from medleak.custom.record.schema import (
     CRITERIA,
     FORMAT_VERSION,
-    READABLE_VERSIONS,
     SCHEDULE,
     Criterion,
     Hashes,
@@ -52,12 +41,16 @@ from medleak.custom.record.schema import (
     TaskSpec,
     UnknownError,
     UpdateInfo,
-    migrated_info,
-    migrated_manifest,
     utc_now,
 )
 from medleak.custom.record.strays import EmptyRecord, left_out_text, strays
-from medleak.custom.record.tensors import RecordError, State, as_arrays, as_bytes, check_update
+from medleak.custom.record.tensors import RecordError
+from medleak.custom.record.writing import (
+    write_global,
+    write_manifest,
+    write_record,
+    write_update,
+)
 
 __all__ = [
     "CRITERIA",
@@ -73,6 +66,7 @@ __all__ = [
     "ModelSpec",
     "Record",
     "RecordError",
+    "Recorder",
     "Source",
     "TaskSpec",
     "UnknownError",
@@ -93,264 +87,3 @@ __all__ = [
     "write_record",
     "write_update",
 ]
-
-LARGEST_SIDE = 8192  # pixels; radiographs have some 5,000
-_ROUND = re.compile(r"round_(\d{4,9})")
-_MODELS = "models"  # of a round, beside its first one
-_NUMBERED = 200  # characters of a name; int() refuses thousands of digits
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One update with its context; arrays are keyed as in the network's ``state_dict()``."""
-
-    manifest: Manifest
-    info: UpdateInfo
-    global_state: dict[str, np.ndarray]
-    update: dict[str, np.ndarray]
-
-
-def write_manifest(root: Path, manifest: Manifest) -> None:
-    """Write ``manifest`` to ``root`` (made if missing), replacing an older one.
-
-    Raises:
-        RecordError: The disk refuses it.
-    """
-    write(Path(root) / "manifest.json", as_json(manifest))
-
-
-def write_global(root: Path, round: int, state: State, *, several: bool = False) -> str:
-    """Write the model that was sent in ``round``, once; return its SHA-256.
-
-    With ``several``, a round may have models beside the first: of sites that pass one on (cyclic
-    training) or have their own. They stand under their hash, and an update names its own.
-
-    Raises:
-        RecordError: Another model is recorded for this round, a tensor is none of a record (see
-            `medleak.custom.record.tensors.as_arrays`), or the disk refuses it.
-    """
-    where = f"The model of round {round}"
-    data = as_bytes(where, as_arrays(where, state))
-    path = round_dir(Path(root), round) / "global.safetensors"
-    digest = hashlib.sha256(data).hexdigest()
-    if not path.exists():
-        write(path, data)
-    elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-        if several:
-            other = _other_model(path.parent, digest)
-            make_folder(other.parent)
-            write(other, data)
-            return digest
-        raise RecordError(
-            f"{path} holds another model than the one to be recorded: all sites of a round must "
-            "start from one model. Record runs in directories of their own."
-        )
-    return digest
-
-
-def write_update(root: Path, info: UpdateInfo, global_digest: str, update: State) -> UpdateInfo:
-    """Write one update whose global model is recorded already; return its completed info.
-
-    Raises:
-        RecordError: The site's name cannot be a file name, a tensor is none of a record, the
-            update is recorded already, or the disk refuses it. Nothing of the update is left
-            behind.
-    """
-    where = f"Round {info.round}, site {check_site(info.site)}"
-    data = as_bytes(where, as_arrays(where, update))
-    folder = round_dir(Path(root), info.round)
-    tensors, sidecar = paths(folder, info.site)
-    if sidecar.exists():
-        raise RecordError(
-            f"{sidecar} exists: a site has one update a round. Record runs in directories of "
-            "their own."
-        )
-    hashes = Hashes.model_validate(
-        {"global": global_digest, "update": hashlib.sha256(data).hexdigest()}
-    )
-    info = info.model_copy(update={"sha256": hashes})
-    try:
-        write(tensors, data)
-        write(sidecar, as_json(info))
-    except RecordError:
-        tensors.unlink(missing_ok=True)
-        raise
-    return info
-
-
-def write_record(root: Path, info: UpdateInfo, global_state: State, update: State) -> UpdateInfo:
-    """Write one update and, if it is the first of its round, the model that was sent.
-
-    Args:
-        root: Directory of the record; see :func:`write_manifest`.
-        info: Round, site and schedule; ``sha256`` is filled in here.
-        global_state: The network's ``state_dict()`` as sent, buffers included; arrays of numpy or
-            tensors of torch. bfloat16 is kept as float32, which holds it exactly.
-        update: local - global, keyed as ``global_state``; withheld tensors are absent.
-
-    Returns:
-        ``info`` with its hashes.
-
-    Raises:
-        RecordError: See :func:`write_global` and :func:`write_update`; also for an update that
-            does not fit ``global_state``.
-    """
-    where = f"Round {info.round}, site {check_site(info.site)}"
-    sent = as_arrays(f"The model of round {info.round}", global_state)
-    update = as_arrays(where, update)
-    check_update(where, sent, update)
-    return write_update(root, info, write_global(root, info.round, sent), update)
-
-
-def find_records(run: Path) -> Path:
-    """The records directory of ``run``: itself, a job's run directory, or a simulator workspace.
-
-    Raises:
-        RecordError: There is none, or more than one.
-    """
-    run = Path(run)
-    if (run / "manifest.json").is_file():
-        return run
-    found = sorted({m.parent for m in run.glob("**/records/manifest.json")})
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise RecordError(
-            f"No record in {run}: neither it nor a records/ folder below it holds a manifest.json. "
-            "Name a run of a job with the recorder (the simulator's workspace, say)."
-        )
-    raise RecordError(
-        f"{run} holds {len(found)} records: name one of {', '.join(map(str, found))}."
-    )
-
-
-def read_manifest(root: Path) -> Manifest:
-    """The manifest of the record at ``root``.
-
-    Raises:
-        RecordError: It is missing, of another version, or malformed.
-    """
-    path = Path(root) / "manifest.json"
-    text = read_json(path, Path(root))
-    version = text.get("format_version")
-    if version not in READABLE_VERSIONS or isinstance(version, bool):
-        readable = " and ".join(map(str, READABLE_VERSIONS))
-        raise RecordError(
-            f"{path} has format version {version!r}; this medleak reads {readable}. "
-            "Use the medleak that wrote it."
-        )
-    manifest = parse(Manifest, migrated_manifest(text) if version == 1 else text, path)
-    size = () if manifest.input is None else manifest.input.spatial_size
-    if max(size, default=0) > LARGEST_SIDE or math.prod(size) > LARGEST_SIDE**2:
-        raise RecordError(
-            f"{path} asks for images of {' x '.join(map(str, size))} pixels, more than "
-            f"{LARGEST_SIDE} a side or {LARGEST_SIDE**2} in all: they would not fit into memory, "
-            "and no radiograph is so large. Correct input.spatial_size."
-        )
-    return manifest
-
-
-def list_updates(root: Path) -> list[tuple[int, str]]:
-    """All recorded (round, site), in order of round and then of site (site-2 before site-10)."""
-    found = [
-        (int(match[1]), sidecar.stem)
-        for folder in Path(root).glob("round_*")
-        if (match := _ROUND.fullmatch(folder.name))
-        for sidecar in folder.glob("*.json")
-        if SITE_NAME.fullmatch(sidecar.stem)
-    ]
-    return sorted(found, key=lambda key: (key[0], natural_key(key[1])))
-
-
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key under which site-2 comes before site-10.
-
-    Of a very long name, which a stranger may have sent, only the beginning is read as numbers.
-
-    Examples:
-        >>> sorted(["site-10", "site-2", "site"], key=natural_key)
-        ['site', 'site-2', 'site-10']
-    """
-    parts = re.findall(r"\d+|\D+", name[:_NUMBERED])
-    rest = [(1, 0, name[_NUMBERED:])] if len(name) > _NUMBERED else []
-    return [(0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts] + rest
-
-
-def read_info(root: Path, round: int, site: str) -> UpdateInfo:
-    """What ``site`` declared in ``round``, without its tensors.
-
-    Raises:
-        RecordError: It is not recorded, or malformed.
-    """
-    return _read_sidecar(Path(root), round, site)[0]
-
-
-def _read_sidecar(root: Path, round: int, site: str) -> tuple[UpdateInfo, Hashes]:
-    _, sidecar = paths(root / f"round_{round:04d}", site)
-    if not sidecar.is_file():
-        raise RecordError(_not_recorded(root, round, site))
-    text = read_json(sidecar, root)
-    if _version(root) == 1:
-        text = migrated_info(text)
-    info = parse(UpdateInfo, text, sidecar)
-    if (info.round, info.site) != (round, site) or info.sha256 is None:
-        raise RecordError(
-            f"{sidecar} speaks of round {info.round}, site {info.site}, or lacks its hashes: "
-            "it was moved or edited. Restore it."
-        )
-    return info, info.sha256
-
-
-def _version(root: Path) -> Any:
-    """Of the format, as the manifest says; None without one."""
-    path = root / "manifest.json"
-    return read_json(path, root).get("format_version") if path.is_file() else None
-
-
-def read_record(root: Path, round: int, site: str) -> Record:
-    """Read one update and check it.
-
-    Raises:
-        RecordError: Not recorded; another version; a file that does not have the hash that was
-            written with it; an update that does not fit the model by name or shape; NaN or inf.
-    """
-    root = Path(root)
-    manifest = read_manifest(root)
-    info, hashes = _read_sidecar(root, round, site)
-    folder = root / f"round_{round:04d}"
-    other = _other_model(folder, hashes.sent)
-    path = other if other.exists() else folder / "global.safetensors"
-    global_state = read_tensors(path, hashes.sent, root)
-    # A difference is no larger than the model, but for entries that averaging widened to float64.
-    size = 8 * sum(value.size for value in global_state.values())
-    update = read_tensors(folder / f"{site}.safetensors", hashes.update, root, limit=size)
-    check_update(f"{folder / site}.safetensors", global_state, update)
-    return Record(manifest, info, global_state, update)
-
-
-def _other_model(folder: Path, digest: str) -> Path:
-    """Where a model of a round beside its first one is."""
-    if not re.fullmatch("[0-9a-f]{64}", digest):  # from a file: it must not become another path
-        return folder / "global.safetensors"
-    return folder / _MODELS / f"{digest}.safetensors"
-
-
-def verify(root: Path) -> Iterator[tuple[int, str, str | None]]:
-    """Read every update; yield (round, site, None or what is wrong with it)."""
-    for round, site in list_updates(root):
-        try:
-            read_record(root, round, site)
-        except RecordError as error:
-            yield round, site, str(error)
-        else:
-            yield round, site, None
-
-
-def _not_recorded(root: Path, round: int, site: str) -> str:
-    updates = list_updates(root)
-    rounds = sorted({r for r, _ in updates})
-    if round not in rounds:
-        span = ", ".join(map(str, rounds)) or "none"
-        return f"Round {round} is not recorded in {root}. Recorded rounds: {span}."
-    sites = ", ".join(s for r, s in updates if r == round) or "none"
-    return f"Site {site!r} is not recorded in round {round} of {root}. Recorded there: {sites}."

@@ -59,6 +59,13 @@ def round_dir(root: Path, round: int) -> Path:
     return folder
 
 
+def other_model(folder: Path, digest: str) -> Path:
+    """Where a model of a round beside its first one is."""
+    if not re.fullmatch("[0-9a-f]{64}", digest):  # from a file: it must not become another path
+        return folder / "global.safetensors"
+    return folder / "models" / f"{digest}.safetensors"
+
+
 def make_folder(folder: Path) -> None:
     """Make ``folder``, for its owner only, if it is missing."""
     with _disk_errors(folder):

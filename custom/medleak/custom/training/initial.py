@@ -10,13 +10,11 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from medleak.custom import factories
 from medleak.custom.data.environment import WEIGHTS_VARIABLE, path_variable
-from medleak.custom.weights import WeightsError, load_weights, state_of
+from medleak.custom.weights import WeightsError, load_weights, read_state
 from medleak.filters.allowed import NETWORKS_VARIABLE
 
 
@@ -111,7 +109,7 @@ def initial_network(
     if weights == "imagenet":
         return load_weights(network, _imagenet(), source="ImageNet weights of ResNet-18")
     if weights != "random":
-        return load_weights(network, _read(Path(weights).expanduser()), source=weights)
+        return load_weights(network, read_state(Path(weights).expanduser()), source=weights)
     return network
 
 
@@ -156,23 +154,3 @@ def _imagenet() -> dict[str, Tensor]:
             f"ImageNet weights cannot be downloaded ({error}). Download resnet18 from torchvision "
             f"elsewhere and name the file in {WEIGHTS_VARIABLE}, or use weights=random."
         ) from None
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """The state dict of ``.safetensors``, or of a torch file without running its pickle."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise WeightsError(
-            f"Initial weights {path} do not exist. Check {WEIGHTS_VARIABLE}."
-        ) from None
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
-        raise WeightsError(f"{path} holds no weights that can be read safely ({error}).") from None
-    except Exception as error:  # UnpicklingError and kin: what is not plain tensors is refused
-        raise WeightsError(
-            f"{path} holds more than tensors, and loading it could run code "
-            f"({type(error).__name__}). Save its state_dict as .safetensors."
-        ) from None
-    return state_of(loaded, str(path))

@@ -2,12 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from medleak.inversion.cli.shared.errors import FAILED, NOT_KNOWN, fail, one_line_errors
-from medleak.inversion.cli.shared.options import JsonOption, RunArgument, records_of
+from medleak.inversion.cli.shared.grouped import grouped
+from medleak.inversion.cli.shared.options import (
+    JsonOption,
+    RunArgument,
+    Statement,
+    given_of,
+    records_of,
+)
 from medleak.inversion.cli.shared.output import printable
 
 if TYPE_CHECKING:
@@ -106,6 +113,59 @@ def _end(root: Path, n: int, any_bad: bool, done: str) -> None:
         )
     if others:
         raise typer.Exit(NOT_KNOWN)
+
+
+@records.command(
+    "import",
+    epilog="Examples: medleak records import before.pt after.pt  ·  medleak records import "
+    "before.pt after.pt --out runs/mine --round 3 --site hospital-a --schedule n_images=4,lr=0.01",
+)
+@one_line_errors
+@grouped
+def import_states(
+    ctx: typer.Context,
+    before: Annotated[Path, typer.Argument(help="State dict of the model that was sent.")],
+    after: Annotated[Path, typer.Argument(help="State dict of the site's, after training.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Record to write, or to add to.")] = Path(
+        "workspace/imported"
+    ),
+    round: Annotated[int, typer.Option(min=0, help="Of the update.")] = 0,
+    site: Annotated[str, typer.Option(help="Of the update.")] = "site-1",
+    statement: Statement,
+) -> None:
+    """Make a record of two state dicts, before and after a site's training.
+
+    Files of torch (read without running their pickle) or safetensors, in the usual forms:
+    checkpoints, NVFlare's FL_global_model.pt. Tensors that only the second file lacks are withheld.
+    """
+    from medleak.custom.record import (
+        Manifest,
+        UpdateInfo,
+        check_site,
+        read_manifest,
+        utc_now,
+        write_global,
+        write_manifest,
+        write_update,
+    )
+    from medleak.custom.record.tensors import as_arrays, check_update, difference
+    from medleak.custom.weights import read_state, unwrapped
+
+    given = given_of(statement)
+    where = f"Round {round}, site {check_site(site)}"
+    sent, local = (as_arrays(str(p), unwrapped(read_state(p))) for p in (before, after))
+    update = difference(where, local, sent)
+    check_update(where, sent, update)
+    info = given.of_info(UpdateInfo(round=round, site=site, time=utc_now()))
+    if (out / "manifest.json").exists():
+        manifest = given.of_manifest(read_manifest(out))
+    else:
+        manifest = given.of_manifest(Manifest(job=f"import of {after.name}", created=utc_now()))
+    digest = write_global(out, round, sent, several=True)
+    write_update(out, info, digest, update)
+    write_manifest(out, manifest)
+    typer.echo(f"{where} is recorded in {out}: {len(update)} of {len(sent)} tensors.")
 
 
 def _print(root: Path, manifest: "Manifest", rows: list[dict[str, Any]]) -> None:

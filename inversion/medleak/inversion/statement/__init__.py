@@ -4,7 +4,7 @@
 says where a word and the update do not agree.
 """
 
-from medleak.inversion.statement.given import Given, input_of, schedule_of, task_of
+from medleak.inversion.statement.given import Given
 from medleak.inversion.statement.inferred import complete, contradictions, inferred
 from medleak.inversion.statement.told import told
 
@@ -13,8 +13,5 @@ __all__ = [
     "complete",
     "contradictions",
     "inferred",
-    "input_of",
-    "schedule_of",
-    "task_of",
     "told",
 ]

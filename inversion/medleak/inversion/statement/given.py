@@ -9,8 +9,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from medleak.custom.record import (
-    CRITERIA,
-    SCHEDULE,
     InputSpec,
     Manifest,
     ModelSpec,
@@ -21,7 +19,7 @@ from medleak.custom.record import (
     read_manifest,
     read_record,
 )
-from medleak.filters.spec import Spec
+from medleak.custom.record.texts import first_error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +73,7 @@ class Given:
         try:
             return InputSpec.model_validate(base.model_dump() | kept | norm)
         except ValidationError as error:
-            raise ValueError(f"--input, --mean and --std: {_first(error)}.") from None
+            raise ValueError(f"--input, --mean and --std: {first_error(error)}.") from None
 
     def info(self, records: Path, round: int, site: str) -> UpdateInfo:
         """What is known of an update without its tensors."""
@@ -91,62 +89,3 @@ class Given:
         return dataclasses.replace(
             found, manifest=self.of_manifest(found.manifest), info=self.of_info(found.info)
         )
-
-
-def schedule_of(text: str) -> dict[str, Any]:
-    """The schedule in ``key=value,…``, checked; a list is joined by ``|``.
-
-    >>> schedule_of("n_images=4,lr=0.01,betas=0.9|0.99")
-    {'n_images': 4, 'lr': 0.01, 'betas': (0.9, 0.99)}
-
-    Raises:
-        ValueError: A field has another name, or a value that no training has.
-    """
-    args = Spec.parse(f"schedule:{text}").args
-    if unknown := [key for key in args if key not in SCHEDULE]:
-        raise ValueError(f"--schedule has no {unknown[0]!r}; it takes {', '.join(SCHEDULE)}.")
-    try:
-        made = UpdateInfo.model_validate({"round": 0, "site": "x", "time": "", **args})
-    except ValidationError as error:
-        raise ValueError(f"--schedule: {_first(error)}.") from None
-    return {key: getattr(made, key) for key in args}
-
-
-def input_of(text: str) -> InputSpec:
-    """The image in ``HEIGHTxWIDTHxCHANNELS``, or ``HEIGHTxWIDTHxDEPTHxCHANNELS``.
-
-    Raises:
-        ValueError: It is none.
-    """
-    try:
-        *size, channels = (int(part) for part in text.lower().split("x"))
-        return InputSpec.model_validate({"spatial_size": size, "channels": channels})
-    except (ValueError, ValidationError):
-        raise ValueError(
-            f"--input {text!r} is no image: give HEIGHTxWIDTHxCHANNELS, such as 224x224x3, or "
-            "HEIGHTxWIDTHxDEPTHxCHANNELS of a volume."
-        ) from None
-
-
-def task_of(text: str) -> TaskSpec:
-    """The loss and the outputs in ``CRITERION:OUTPUTS``.
-
-    >>> task_of("bce:14").num_classes
-    14
-
-    Raises:
-        ValueError: It is none.
-    """
-    criterion, _, outputs = text.partition(":")
-    try:
-        return TaskSpec.model_validate({"criterion": criterion, "num_classes": int(outputs)})
-    except (ValueError, ValidationError):
-        raise ValueError(
-            f"--task {text!r} is no loss: give NAME:OUTPUTS, such as bce:14, NAME one of "
-            f"{', '.join(CRITERIA)}."
-        ) from None
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'value'}: {first['msg']}"

@@ -124,16 +124,14 @@ def given_of(statement: Statement) -> "Given":
     Raises:
         ValueError: One of them is unusable.
     """
-    from medleak.custom.record import ModelSpec
-    from medleak.filters.spec import Spec
-    from medleak.inversion.statement import Given, input_of, schedule_of, task_of
+    from medleak.custom.record.texts import input_of, model_of, schedule_of, task_of
+    from medleak.inversion.statement import Given
 
-    model = Spec.parse(statement.model) if statement.model else None
     return Given(
         schedule=schedule_of(statement.schedule) if statement.schedule else {},
         input=input_of(statement.input) if statement.input else None,
         task=task_of(statement.task) if statement.task else None,
-        model=ModelSpec(path=model.name, args=model.args) if model else None,
+        model=model_of(statement.model) if statement.model else None,
         mean=_numbers("--mean", statement.mean),
         std=_numbers("--std", statement.std),
     )

@@ -1,0 +1,189 @@
+"""Read a record, and trust nothing in it before it is checked."""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medleak.custom.record.files import (
+    SITE_NAME,
+    other_model,
+    parse,
+    paths,
+    read_json,
+    read_tensors,
+)
+from medleak.custom.record.schema import (
+    READABLE_VERSIONS,
+    Hashes,
+    Manifest,
+    UpdateInfo,
+    migrated_info,
+    migrated_manifest,
+)
+from medleak.custom.record.tensors import RecordError, check_update
+
+LARGEST_SIDE = 8192  # pixels; radiographs have some 5,000
+_ROUND = re.compile(r"round_(\d{4,9})")
+_NUMBERED = 200  # characters of a name; int() refuses thousands of digits
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One update with its context; arrays are keyed as in the network's ``state_dict()``."""
+
+    manifest: Manifest
+    info: UpdateInfo
+    global_state: dict[str, np.ndarray]
+    update: dict[str, np.ndarray]
+
+
+def find_records(run: Path) -> Path:
+    """The records directory of ``run``: itself, a job's run directory, or a simulator workspace.
+
+    Raises:
+        RecordError: There is none, or more than one.
+    """
+    run = Path(run)
+    if (run / "manifest.json").is_file():
+        return run
+    found = sorted({m.parent for m in run.glob("**/records/manifest.json")})
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise RecordError(
+            f"No record in {run}: neither it nor a records/ folder below it holds a manifest.json. "
+            "Name a run of a job with the recorder (the simulator's workspace, say)."
+        )
+    raise RecordError(
+        f"{run} holds {len(found)} records: name one of {', '.join(map(str, found))}."
+    )
+
+
+def read_manifest(root: Path) -> Manifest:
+    """The manifest of the record at ``root``.
+
+    Raises:
+        RecordError: It is missing, of another version, or malformed.
+    """
+    path = Path(root) / "manifest.json"
+    text = read_json(path, Path(root))
+    version = text.get("format_version")
+    if version not in READABLE_VERSIONS or isinstance(version, bool):
+        readable = " and ".join(map(str, READABLE_VERSIONS))
+        raise RecordError(
+            f"{path} has format version {version!r}; this medleak reads {readable}. "
+            "Use the medleak that wrote it."
+        )
+    manifest = parse(Manifest, migrated_manifest(text) if version == 1 else text, path)
+    size = () if manifest.input is None else manifest.input.spatial_size
+    if max(size, default=0) > LARGEST_SIDE or math.prod(size) > LARGEST_SIDE**2:
+        raise RecordError(
+            f"{path} asks for images of {' x '.join(map(str, size))} pixels, more than "
+            f"{LARGEST_SIDE} a side or {LARGEST_SIDE**2} in all: they would not fit into memory, "
+            "and no radiograph is so large. Correct input.spatial_size."
+        )
+    return manifest
+
+
+def list_updates(root: Path) -> list[tuple[int, str]]:
+    """All recorded (round, site), in order of round and then of site (site-2 before site-10)."""
+    found = [
+        (int(match[1]), sidecar.stem)
+        for folder in Path(root).glob("round_*")
+        if (match := _ROUND.fullmatch(folder.name))
+        for sidecar in folder.glob("*.json")
+        if SITE_NAME.fullmatch(sidecar.stem)
+    ]
+    return sorted(found, key=lambda key: (key[0], natural_key(key[1])))
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key under which site-2 comes before site-10.
+
+    Of a very long name, which a stranger may have sent, only the beginning is read as numbers.
+
+    Examples:
+        >>> sorted(["site-10", "site-2", "site"], key=natural_key)
+        ['site', 'site-2', 'site-10']
+    """
+    parts = re.findall(r"\d+|\D+", name[:_NUMBERED])
+    rest = [(1, 0, name[_NUMBERED:])] if len(name) > _NUMBERED else []
+    return [(0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts] + rest
+
+
+def read_info(root: Path, round: int, site: str) -> UpdateInfo:
+    """What ``site`` declared in ``round``, without its tensors.
+
+    Raises:
+        RecordError: It is not recorded, or malformed.
+    """
+    return _read_sidecar(Path(root), round, site)[0]
+
+
+def _read_sidecar(root: Path, round: int, site: str) -> tuple[UpdateInfo, Hashes]:
+    _, sidecar = paths(root / f"round_{round:04d}", site)
+    if not sidecar.is_file():
+        raise RecordError(_not_recorded(root, round, site))
+    text = read_json(sidecar, root)
+    if _version(root) == 1:
+        text = migrated_info(text)
+    info = parse(UpdateInfo, text, sidecar)
+    if (info.round, info.site) != (round, site) or info.sha256 is None:
+        raise RecordError(
+            f"{sidecar} speaks of round {info.round}, site {info.site}, or lacks its hashes: "
+            "it was moved or edited. Restore it."
+        )
+    return info, info.sha256
+
+
+def _version(root: Path) -> Any:
+    """Of the format, as the manifest says; None without one."""
+    path = root / "manifest.json"
+    return read_json(path, root).get("format_version") if path.is_file() else None
+
+
+def read_record(root: Path, round: int, site: str) -> Record:
+    """Read one update and check it.
+
+    Raises:
+        RecordError: Not recorded; another version; a file that does not have the hash that was
+            written with it; an update that does not fit the model by name or shape; NaN or inf.
+    """
+    root = Path(root)
+    manifest = read_manifest(root)
+    info, hashes = _read_sidecar(root, round, site)
+    folder = root / f"round_{round:04d}"
+    other = other_model(folder, hashes.sent)
+    path = other if other.exists() else folder / "global.safetensors"
+    global_state = read_tensors(path, hashes.sent, root)
+    # A difference is no larger than the model, but for entries that averaging widened to float64.
+    size = 8 * sum(value.size for value in global_state.values())
+    update = read_tensors(folder / f"{site}.safetensors", hashes.update, root, limit=size)
+    check_update(f"{folder / site}.safetensors", global_state, update)
+    return Record(manifest, info, global_state, update)
+
+
+def verify(root: Path) -> Iterator[tuple[int, str, str | None]]:
+    """Read every update; yield (round, site, None or what is wrong with it)."""
+    for round, site in list_updates(root):
+        try:
+            read_record(root, round, site)
+        except RecordError as error:
+            yield round, site, str(error)
+        else:
+            yield round, site, None
+
+
+def _not_recorded(root: Path, round: int, site: str) -> str:
+    updates = list_updates(root)
+    rounds = sorted({r for r, _ in updates})
+    if round not in rounds:
+        span = ", ".join(map(str, rounds)) or "none"
+        return f"Round {round} is not recorded in {root}. Recorded rounds: {span}."
+    sites = ", ".join(s for r, s in updates if r == round) or "none"
+    return f"Site {site!r} is not recorded in round {round} of {root}. Recorded there: {sites}."

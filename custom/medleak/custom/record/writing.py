@@ -1,0 +1,108 @@
+"""Write a record: a manifest, the models that were sent, the updates that came."""
+
+import hashlib
+from pathlib import Path
+
+from medleak.custom.record.files import (
+    as_json,
+    check_site,
+    make_folder,
+    other_model,
+    paths,
+    round_dir,
+    write,
+)
+from medleak.custom.record.schema import Hashes, Manifest, UpdateInfo
+from medleak.custom.record.tensors import RecordError, State, as_arrays, as_bytes, check_update
+
+
+def write_manifest(root: Path, manifest: Manifest) -> None:
+    """Write ``manifest`` to ``root`` (made if missing), replacing an older one.
+
+    Raises:
+        RecordError: The disk refuses it.
+    """
+    write(Path(root) / "manifest.json", as_json(manifest))
+
+
+def write_global(root: Path, round: int, state: State, *, several: bool = False) -> str:
+    """Write the model that was sent in ``round``, once; return its SHA-256.
+
+    With ``several``, a round may have models beside the first: of sites that pass one on (cyclic
+    training) or have their own. They stand under their hash, and an update names its own.
+
+    Raises:
+        RecordError: Another model is recorded for this round, a tensor is none of a record (see
+            `medleak.custom.record.tensors.as_arrays`), or the disk refuses it.
+    """
+    where = f"The model of round {round}"
+    data = as_bytes(where, as_arrays(where, state))
+    path = round_dir(Path(root), round) / "global.safetensors"
+    digest = hashlib.sha256(data).hexdigest()
+    if not path.exists():
+        write(path, data)
+    elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        if several:
+            other = other_model(path.parent, digest)
+            make_folder(other.parent)
+            write(other, data)
+            return digest
+        raise RecordError(
+            f"{path} holds another model than the one to be recorded: all sites of a round must "
+            "start from one model. Record runs in directories of their own."
+        )
+    return digest
+
+
+def write_update(root: Path, info: UpdateInfo, global_digest: str, update: State) -> UpdateInfo:
+    """Write one update whose global model is recorded already; return its completed info.
+
+    Raises:
+        RecordError: The site's name cannot be a file name, a tensor is none of a record, the
+            update is recorded already, or the disk refuses it. Nothing of the update is left
+            behind.
+    """
+    where = f"Round {info.round}, site {check_site(info.site)}"
+    data = as_bytes(where, as_arrays(where, update))
+    folder = round_dir(Path(root), info.round)
+    tensors, sidecar = paths(folder, info.site)
+    if sidecar.exists():
+        raise RecordError(
+            f"{sidecar} exists: a site has one update a round. Record runs in directories of "
+            "their own."
+        )
+    hashes = Hashes.model_validate(
+        {"global": global_digest, "update": hashlib.sha256(data).hexdigest()}
+    )
+    info = info.model_copy(update={"sha256": hashes})
+    try:
+        write(tensors, data)
+        write(sidecar, as_json(info))
+    except RecordError:
+        tensors.unlink(missing_ok=True)
+        raise
+    return info
+
+
+def write_record(root: Path, info: UpdateInfo, global_state: State, update: State) -> UpdateInfo:
+    """Write one update and, if it is the first of its round, the model that was sent.
+
+    Args:
+        root: Directory of the record; see :func:`write_manifest`.
+        info: Round, site and schedule; ``sha256`` is filled in here.
+        global_state: The network's ``state_dict()`` as sent, buffers included; arrays of numpy or
+            tensors of torch. bfloat16 is kept as float32, which holds it exactly.
+        update: local - global, keyed as ``global_state``; withheld tensors are absent.
+
+    Returns:
+        ``info`` with its hashes.
+
+    Raises:
+        RecordError: See :func:`write_global` and :func:`write_update`; also for an update that
+            does not fit ``global_state``.
+    """
+    where = f"Round {info.round}, site {check_site(info.site)}"
+    sent = as_arrays(f"The model of round {info.round}", global_state)
+    update = as_arrays(where, update)
+    check_update(where, sent, update)
+    return write_update(root, info, write_global(root, info.round, sent), update)
