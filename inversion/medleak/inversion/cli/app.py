@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from medleak.inversion.cli.attach import attach
 from medleak.inversion.cli.audit import audit
 from medleak.inversion.cli.calibrate import calibrate
 from medleak.inversion.cli.data.lists import data
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(attach)
 app.command(cls=WithTables)(audit)
 app.command(cls=WithTables)(calibrate)
 app.add_typer(records)

@@ -1,0 +1,278 @@
+"""Add the recorder, and filters, to an NVFlare job that nobody here wrote.
+
+From an exported job folder, in any format that NVFlare reads, a new one is made; the old one stays
+as it is. What a job cannot have is refused with the reason: a recorder that is never called, or a
+filter that protects nothing, would look like one that works.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medleak.custom.flare.recorder import UpdateRecorder
+from medleak.custom.record.schema import InputSpec, ModelSpec, TaskSpec
+from medleak.filters.adapters import RestoreWithheld
+from medleak.filters.adapters.examination import kit
+from medleak.filters.defences.composition import Composition
+from medleak.filters.defences.defence import Defence
+from medleak.filters.defences.withholding import Withhold
+from medleak.filters.registry import declaration, defence
+
+_RECORDER = "medleak.custom.recorder.UpdateRecorder"
+_ADAPTERS = "medleak.filters.adapters."
+_BYOC = "custom/medleak.md"
+_NOTE = "This file makes the app one that may use classes of the installed package medleak.\n"
+
+_BEYOND = {
+    "flower": "Flower's messages pass NVFlare's filters by: neither recorder nor filters would "
+    "ever be called. Record and protect inside the Flower app.",
+    "swarm": "in swarm learning sites send their updates to each other and not to the server, "
+    "where the recorder is. Record at the aggregating site, around its training loop.",
+    "ccwf": "in client-controlled workflows updates do not pass the server, where the recorder "
+    "is. Record at the sites, around their training loops.",
+    "xgboost": "there are no weights of a network to record.",
+    "model_encryptor": "updates are encrypted: the server, and its recorder, see nothing of them.",
+    "psi": "it sends no updates.",
+}
+"""Parts of the names of classes under which nothing can be recorded, and why."""
+
+
+class AttachError(ValueError):
+    """A job that cannot be recorded or protected; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attached:
+    """What was found in a job and done to it.
+
+    Attributes:
+        folder: The new job.
+        found: What it is, and what was added, a sentence each.
+        unknown: What an audit will have to be told, a sentence each.
+    """
+
+    folder: Path
+    found: Sequence[str]
+    unknown: Sequence[str]
+
+
+def attach_folder(
+    job: Path,
+    out: Path,
+    *,
+    defence_text: str | None = None,
+    task: TaskSpec | None = None,
+    input: InputSpec | None = None,
+    model: ModelSpec | None = None,
+) -> Attached:
+    """Copy the exported job ``job`` to ``out`` with the recorder, and filters, in it.
+
+    Args:
+        job: A job folder with ``meta`` and apps.
+        out: The new folder, which must not exist.
+        defence_text: As ``medleak audit --defence`` has it; None: record only.
+        task, input, model: What is known; the model is looked for in the job.
+
+    Raises:
+        AttachError: The job cannot be read, recorded or protected; nothing is written.
+    """
+    if out.exists():
+        raise AttachError(f"{out} exists: name a folder that does not, so that nothing is lost.")
+    apps = _apps(job)
+    servers = [a for a in apps if a.server is not None]
+    clients = [a for a in apps if a.client is not None]
+    if len(servers) != 1 or not clients:
+        raise AttachError(
+            f"{job} has {len(servers)} server and {len(clients)} client configurations that can be "
+            "read; one server and at least one client are needed. Export the job again."
+        )
+    _check_possible([c for a in apps for c in (a.server, a.client) if c is not None])
+    server = _plain(servers[0].server)
+    tasks = _tasks(server)
+    model = model or _model(server)
+    found = [*_workflow_text(server), f"updates are the results of the tasks {', '.join(tasks)}"]
+    _add_filter(server, "task_result_filters", tasks, [_recorder(model, task, input)])
+    written = {servers[0].name: {"config_fed_server.json": server}}
+    found.append("the server's recorder is in: records/ in its run directory")
+    for app in clients:
+        client = _plain(app.client)
+        if defence_text is not None:
+            found += _protect(client, tasks, defence_text, app.name)
+        written.setdefault(app.name, {})["config_fed_client.json"] = client
+    _write(job, out, written)
+    said = {"network": model, "training loss": task, "images": input}
+    unknown = [f"{what}: not known" for what, value in said.items() if value is None]
+    return Attached(folder=out, found=list(dict.fromkeys(found)), unknown=unknown)
+
+
+def attach(
+    recipe: Any,
+    *,
+    tasks: Sequence[str] = ("train",),
+    defence_text: str | None = None,
+    **recorder: Any,
+) -> None:
+    """Add the recorder, and filters, to a recipe of NVFlare, in one line.
+
+    Args:
+        recipe: Of ``nvflare.app_opt.pt.recipes`` or the like, before it is run or exported.
+        tasks: Names of the tasks whose results are updates.
+        defence_text: As in `attach_folder`; the recipe needs ``params_transfer_type`` DIFF then.
+        recorder: Arguments of `medleak.custom.recorder.UpdateRecorder`, as far as known.
+
+    Raises:
+        AttachError: Nothing of this recipe would pass the recorder.
+    """
+    _check_possible([{"recipe": {"path": f"{type(recipe).__module__}.{type(recipe).__name__}"}}])
+    recipe.add_server_input_filter(UpdateRecorder(**recorder), tasks=list(tasks))
+    if defence_text is not None:
+        if any(isinstance(s, Withhold) for s in _steps(defence_text)):
+            recipe.add_client_input_filter(RestoreWithheld(), tasks=list(tasks))
+        for made in _filters(defence_text):
+            recipe.add_client_output_filter(made, tasks=list(tasks))
+    # Any file of the app's custom/ makes it one that may use other classes than NVFlare's.
+    recipe.add_server_file(str(Path(__file__).parents[1] / "py.typed"))
+
+
+def _apps(job: Path) -> list[kit.App]:
+    try:
+        apps = list(kit.load_apps(job, kit.load_meta(job)))
+    except kit.NotReadable as error:
+        raise AttachError(f"{job} is no job that can be read: {error}") from None
+    for app in apps:
+        if isinstance(app, kit.NotReadable):
+            raise AttachError(f"{job}: {app}")
+    return [app for app in apps if isinstance(app, kit.App)]
+
+
+def _paths(content: Any) -> Iterator[str]:
+    """Every class that a configuration names."""
+    if isinstance(content, Mapping):
+        yield from (str(content[k]) for k in ("path", "class_path", "name") if k in content)
+        for value in content.values():
+            yield from _paths(value)
+    elif isinstance(content, list | tuple):
+        for value in content:
+            yield from _paths(value)
+
+
+def _check_possible(configs: Sequence[Mapping[str, Any]]) -> None:
+    for path in (p for config in configs for p in _paths(config)):
+        for part, why in _BEYOND.items():
+            if "." in path and part in path.lower():
+                raise AttachError(f"The job has {path}: {why} Nothing was written.")
+
+
+def _tasks(server: Mapping[str, Any]) -> list[str]:
+    """Names of the tasks that train, as the workflows call them."""
+    found = []
+    for workflow in server.get("workflows") or []:
+        args = workflow.get("args") or {}
+        named = [args[k] for k in ("train_task_name", "task_name") if isinstance(args.get(k), str)]
+        found += named or ["train"]
+    return list(dict.fromkeys(found)) or ["train"]
+
+
+def _workflow_text(server: Mapping[str, Any]) -> list[str]:
+    names = [str(w.get("path") or w.get("name")) for w in server.get("workflows") or []]
+    found = [f"workflow {name.rpartition('.')[2]}" for name in names]
+    if any("cyclic" in name.lower() for name in names):
+        found.append("sites pass the model on: each update is recorded with the model its site got")
+    return found
+
+
+def _model(server: Mapping[str, Any]) -> ModelSpec | None:
+    """The network that the persistor makes; None where the job does not say it by name."""
+    for component in server.get("components") or []:
+        args = component.get("args") or {}
+        model = args.get("model")
+        if isinstance(model, str) and "." in model:
+            return ModelSpec(path=model)
+        if isinstance(model, Mapping) and (path := model.get("path") or model.get("class_path")):
+            return ModelSpec(path=str(path), args=dict(model.get("args") or {}))
+    return None
+
+
+def _recorder(
+    model: ModelSpec | None, task: TaskSpec | None, input: InputSpec | None
+) -> dict[str, Any]:
+    args: dict[str, Any] = {}
+    if model is not None:
+        args |= {"model_path": model.path, "model_args": model.args}
+    if task is not None:
+        args["task"] = task.model_dump(mode="json")
+    if input is not None:
+        args["input"] = input.model_dump(mode="json", exclude_none=True)
+    UpdateRecorder(**args)  # what it refuses is said now, and not after a round of training
+    return {"path": _RECORDER, "args": args}
+
+
+def _filters(text: str) -> list[Any]:
+    from medleak.filters import adapters
+
+    return [getattr(adapters, type(s).__name__)(**declaration(s)["args"]) for s in _steps(text)]
+
+
+def _steps(text: str) -> Sequence[Defence]:
+    made = defence(text)
+    return made.steps if isinstance(made, Composition) else [made]
+
+
+def _protect(client: dict[str, Any], tasks: Sequence[str], text: str, app: str) -> Iterator[str]:
+    """Put the filters of ``text`` into a client's configuration; what else had to change."""
+    _filters(text)  # what they refuse is said now
+    other = {} if list(tasks) == ["train"] else {"tasks": list(tasks)}
+    entries = [
+        {"path": _ADAPTERS + type(s).__name__, "args": declaration(s)["args"] | other}
+        for s in _steps(text)
+    ]
+    _add_filter(client, "task_result_filters", tasks, entries)
+    if any(isinstance(s, Withhold) for s in _steps(text)):
+        restore = {"path": f"{_ADAPTERS}RestoreWithheld", "args": {}}
+        _add_filter(client, "task_data_filters", tasks, [restore])
+        yield f"{app}: what is withheld is kept at the site, and restored in the model that comes"
+    yield f"{app}: updates leave through {text}"
+    for entry in client.get("executors") or []:
+        if "*" in (entry.get("tasks") or []):
+            # A filter chain of "*" matches nothing, and one of a task's name no other task.
+            entry["tasks"] = list(tasks)
+            yield f"{app}: the executor takes {', '.join(tasks)} alone, which is filtered"
+        args = (entry.get("executor") or {}).get("args")
+        if isinstance(args, dict) and args.get("params_transfer_type", "FULL") != "DIFF":
+            args["params_transfer_type"] = "DIFF"
+            yield f"{app}: params_transfer_type is DIFF now, as filters protect differences"
+
+
+def _add_filter(
+    config: dict[str, Any], chain: str, tasks: Sequence[str], filters: Sequence[dict[str, Any]]
+) -> None:
+    """Append to the chain of ``tasks``: after all that the job has itself."""
+    chains = [dict(c) for c in config.get(chain) or []]
+    chains.append({"tasks": list(tasks), "filters": list(filters)})
+    config[chain] = chains
+
+
+def _plain(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    return json.loads(json.dumps(config or {}))
+
+
+def _write(job: Path, out: Path, written: Mapping[str, Mapping[str, dict[str, Any]]]) -> None:
+    """The whole new job, or nothing."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
+        new = Path(scratch) / out.name
+        shutil.copytree(job, new, symlinks=True)
+        for app, files in written.items():
+            for name, content in files.items():
+                folder = new / app / "config"
+                for old in folder.glob(f"{Path(name).stem}.*"):
+                    old.unlink()
+                (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            note = new / app / _BYOC
+            note.parent.mkdir(exist_ok=True)
+            note.write_text(_NOTE, encoding="utf-8")
+        new.rename(out)

@@ -1,0 +1,181 @@
+"""Tests of attaching to a job that nobody here wrote, in every format and of several workflows."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from medleak.custom.flare.attach import AttachError, attach, attach_folder
+from medleak.custom.record.schema import ModelSpec, TaskSpec
+from medleak.filters.adapters.examination import kit
+
+FEDAVG = "nvflare.app_common.workflows.fedavg.FedAvg"
+SERVER = {
+    "format_version": 2,
+    "workflows": [{"id": "controller", "path": FEDAVG, "args": {"num_clients": 2}}],
+    "components": [
+        {
+            "id": "persistor",
+            "path": "nvflare.app_opt.pt.file_model_persistor.PTFileModelPersistor",
+            "args": {"model": {"path": "model.SimpleNetwork", "args": {"width": 4}}},
+        }
+    ],
+}
+CLIENT = {
+    "format_version": 2,
+    "executors": [
+        {
+            "tasks": ["*"],
+            "executor": {
+                "path": "nvflare.app_common.executors.client_api_executor.ClientAPIExecutor",
+                "args": {"task_script_path": "client.py", "params_transfer_type": "FULL"},
+            },
+        }
+    ],
+}
+
+
+def as_yaml(content):
+    import yaml
+
+    return yaml.safe_dump(content)
+
+
+FORMATS = {"json": json.dumps, "conf": json.dumps, "yml": as_yaml}
+
+
+def job(root, server=SERVER, client=CLIENT, suffix="json"):
+    folder = root / "job"
+    meta = {"name": "foreign", "deploy_map": {"app": ["@ALL"]}, "min_clients": 2}
+    for name, content in (("server", server), ("client", client)):
+        path = folder / "app" / "config" / f"config_fed_{name}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(FORMATS[suffix](content))
+    (folder / "app" / "custom").mkdir(exist_ok=True)
+    (folder / "app" / "custom" / "client.py").write_text("print('theirs')")
+    (folder / "meta.json").write_text(json.dumps(meta))
+    return folder
+
+
+def config(folder, side):
+    (app,) = kit.load_apps(folder, kit.load_meta(folder))
+    assert isinstance(app, kit.App)
+    return getattr(app, side)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_the_recorder_is_added_with_the_network_that_the_job_names(tmp_path, suffix):
+    old = job(tmp_path, suffix=suffix)
+    done = attach_folder(old, tmp_path / "new", task=TaskSpec(num_classes=10))
+    (chain,) = config(tmp_path / "new", "server")["task_result_filters"]
+    assert chain["tasks"] == ["train"]
+    (recorder,) = chain["filters"]
+    assert recorder["path"] == "medleak.custom.recorder.UpdateRecorder"
+    assert recorder["args"]["model_path"] == "model.SimpleNetwork"
+    assert recorder["args"]["model_args"] == {"width": 4}
+    assert recorder["args"]["task"]["num_classes"] == 10
+    assert done.unknown == ["images: not known"]
+    assert "workflow FedAvg" in done.found
+    assert (tmp_path / "new/app/custom/client.py").read_text() == "print('theirs')"
+    client = config(tmp_path / "new", "client")["executors"][0]["executor"]["args"]
+    assert client["params_transfer_type"] == "FULL"  # nothing is changed that need not be
+    assert "UpdateRecorder" not in json.dumps(config(old, "server"))
+
+
+def test_filters_come_with_what_they_need_and_say_so(tmp_path):
+    text = "withhold+percentile_gaussian:sigma0=10"
+    done = attach_folder(job(tmp_path), tmp_path / "new", defence_text=text)
+    client = config(tmp_path / "new", "client")
+    (chain,) = client["task_result_filters"]
+    assert [f["path"].rpartition(".")[2] for f in chain["filters"]] == [
+        "Withhold",
+        "PercentileGaussian",
+    ]
+    assert client["task_data_filters"][0]["filters"][0]["path"].endswith("RestoreWithheld")
+    (entry,) = client["executors"]
+    assert entry["tasks"] == ["train"]
+    assert entry["executor"]["args"]["params_transfer_type"] == "DIFF"
+    said = "; ".join(done.found)
+    assert "params_transfer_type is DIFF now" in said
+    assert "takes train alone" in said
+
+
+def test_a_filter_of_the_jobs_own_stays_in_front(tmp_path):
+    own = {"tasks": ["train"], "filters": [{"path": "a.b.Own", "args": {}}]}
+    client = {**CLIENT, "task_result_filters": [own]}
+    text = "percentile_gaussian:sigma0=10"
+    attach_folder(job(tmp_path, client=client), tmp_path / "new", defence_text=text)
+    first, second = config(tmp_path / "new", "client")["task_result_filters"]
+    assert first == own
+    assert second["filters"][0]["path"].endswith("PercentileGaussian")
+
+
+def test_cyclic_is_recorded_and_another_name_of_the_task_is_found(tmp_path):
+    path = "nvflare.app_common.workflows.cyclic_ctl.CyclicController"
+    server = {**SERVER, "workflows": [{"path": path, "args": {"task_name": "fit"}}]}
+    done = attach_folder(
+        job(tmp_path, server), tmp_path / "new", defence_text="percentile_gaussian:sigma0=1"
+    )
+    assert any("pass the model on" in line for line in done.found)
+    assert config(tmp_path / "new", "server")["task_result_filters"][0]["tasks"] == ["fit"]
+    (chain,) = config(tmp_path / "new", "client")["task_result_filters"]
+    assert chain["tasks"] == ["fit"]
+    assert chain["filters"][0]["args"]["tasks"] == ["fit"]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("nvflare.app_opt.flower.controller.FlowerController", "would ever be called"),
+        ("nvflare.app_common.ccwf.SwarmServerController", "swarm|client-controlled"),
+        ("nvflare.app_opt.xgboost.histogram_based_v2.XGBFedController", "no weights"),
+    ],
+)
+def test_where_nothing_would_be_recorded_the_job_is_refused(tmp_path, path, words):
+    server = {**SERVER, "workflows": [{"path": path, "args": {}}]}
+    with pytest.raises(AttachError, match=rf"{path}.*({words}).*Nothing was written"):
+        attach_folder(job(tmp_path, server), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"defence_text": "noise"}, "Unknown defence"),
+        ({"defence_text": "percentile_gaussian:sigma0=-1"}, "sigma0"),
+    ],
+)
+def test_what_a_filter_refuses_is_said_before_anything_is_written(tmp_path, change, words):
+    with pytest.raises(ValueError, match=words):
+        attach_folder(job(tmp_path), tmp_path / "new", **change)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_is_there_and_one_that_is_no_job_are_refused(tmp_path):
+    old = job(tmp_path)
+    with pytest.raises(AttachError, match="exists"):
+        attach_folder(old, tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(AttachError, match=r"0 server and 0 client|no job"):
+        attach_folder(tmp_path / "empty", tmp_path / "new")
+
+
+def test_a_network_that_the_job_does_not_name_is_unknown_or_given(tmp_path):
+    server = {**SERVER, "components": []}
+    done = attach_folder(job(tmp_path, server), tmp_path / "new")
+    assert done.unknown[0] == "network: not known"
+    given = attach_folder(tmp_path / "job", tmp_path / "other", model=ModelSpec(path="a.b"))
+    assert "network: not known" not in given.unknown
+
+
+def test_a_recipe_is_attached_to_in_one_line():
+    calls = []
+    recipe = SimpleNamespace(
+        add_server_input_filter=lambda f, tasks: calls.append((type(f).__name__, tasks)),
+        add_client_output_filter=lambda f, tasks: calls.append((type(f).__name__, tasks)),
+        add_server_file=lambda path: calls.append(path),
+    )
+    attach(recipe, task={"num_classes": 2}, defence_text="percentile_gaussian:sigma0=10")
+    assert calls[0] == ("UpdateRecorder", ["train"])
+    assert calls[1] == ("PercentileGaussian", ["train"])
+    assert calls[2].endswith("py.typed")
