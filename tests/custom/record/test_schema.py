@@ -63,7 +63,6 @@ def test_hashes_are_written_under_the_word_global():
         {"accumulation_steps": 0},
         {"precision": "float8"},
         {"sources": {"lr": "guessed"}},
-        {"sources": {"lr": "unknown"}},
         {"sources": {"speed": "declared"}},
     ],
 )
@@ -87,7 +86,6 @@ def test_a_value_that_no_training_has_is_refused(change):
         {"input": {"spatial_size": [16, 16], "channels": 1, "mean": [0.5], "std": [1, 1]}},
         {"sources": {"model": "guessed"}},
         {"sources": {"loss": "declared"}},
-        {"sources": {"model": "unknown"}},
         {"input": {"spatial_size": [16, 16], "channels": 1, "std": [0.0, 1.0, 1.0]}},
     ],
 )
@@ -102,6 +100,8 @@ def test_every_field_of_a_schedule_has_a_source():
     assert info.sources["lr"] == "given"
     assert info.sources["n_images"] == "declared"
     assert info.sources["momentum"] == "unknown"  # there is no value to have a source
+    copy = info.model_copy(update={"momentum": 0.5})
+    assert UpdateInfo.model_validate(copy.model_dump()).sources["momentum"] == "declared"
 
 
 def test_a_schedule_that_is_given_later_says_so_and_is_checked():

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from medleak.custom.record import (
     InputSpec,
@@ -10,10 +11,15 @@ from medleak.custom.record import (
     ModelSpec,
     TaskSpec,
     UnknownError,
+    UpdateInfo,
     read_manifest,
+    utc_now,
+    write_manifest,
+    write_record,
 )
 from medleak.custom.record.texts import input_of
-from medleak.inversion.statement import Given
+from medleak.inversion.observation import Knowledge, observe
+from medleak.inversion.statement import Given, told
 
 SILENT = Manifest(job="j", created="2026-01-01T00:00:00+00:00")
 
@@ -46,3 +52,23 @@ def test_a_record_is_read_with_what_is_given(make_run):
     assert found.manifest.known_model().path == "a.b"
     assert given.manifest(run.records).sources["model"] == "given"
     assert json.loads(read_manifest(run.records).model_dump_json())["model"]["path"] != "a.b"
+
+
+def test_weights_that_sites_do_not_send_come_from_a_file_and_did_not_move(tmp_path):
+    conv, linear = torch.nn.Conv2d(3, 4, 3), torch.nn.Linear(4, 2)
+    network = torch.nn.Sequential(conv, torch.nn.Flatten(), linear)
+    state = {k: v.detach() for k, v in network.state_dict().items()}
+    head = {k: v for k, v in state.items() if k.startswith("2.")}
+    manifest = SILENT.model_copy(update={"input": input_of("3x3x3")})
+    write_manifest(tmp_path, manifest)
+    info = UpdateInfo(round=0, site="a", time=utc_now(), n_images=1, lr=0.1)
+    write_record(tmp_path, info, head, {k: v + 1 for k, v in head.items()})
+    with pytest.raises(ValueError, match=r"2 of the network's 4 tensors.*--base FILE"):
+        observe(Given().record(tmp_path, 0, "a"), Knowledge(), network=network)
+    torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "base.pt")
+    given = Given(base=tmp_path / "base.pt")
+    seen = observe(given.record(tmp_path, 0, "a"), Knowledge(), network=network)
+    assert torch.equal(seen.network().state_dict()["0.weight"], state["0.weight"])
+    assert not seen.parameter_update["0.weight"].any()
+    torch.testing.assert_close(seen.parameter_update["2.bias"], state["2.bias"] + 1)
+    assert told(tmp_path, given, [(0, "a")])["run"]["base"]["value"]["file"] == "base.pt"

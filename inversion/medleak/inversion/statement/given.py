@@ -1,11 +1,13 @@
 """What an auditor says of a record: network, loss, images, schedule. It goes before the site's."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from medleak.custom.record import (
@@ -19,7 +21,9 @@ from medleak.custom.record import (
     read_manifest,
     read_record,
 )
+from medleak.custom.record.tensors import as_arrays
 from medleak.custom.record.texts import first_error
+from medleak.custom.weights import read_state, unwrapped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,8 @@ class Given:
         input: Size and channels of an image.
         mean: Of the normalisation, one value a network channel, or one for all.
         std: Likewise.
+        base: File of the weights that sites do not send and do not train: of a partial update
+            (a head, adapters) all others than the record's.
     """
 
     schedule: Mapping[str, Any] = field(default_factory=dict)
@@ -41,6 +47,7 @@ class Given:
     input: InputSpec | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    base: Path | None = None
 
     def manifest(self, records: Path) -> Manifest:
         """The manifest of ``records`` with what is given.
@@ -86,6 +93,28 @@ class Given:
     def record(self, records: Path, round: int, site: str) -> Record:
         """An update with what is given; see `medleak.custom.record.read_record`."""
         found = read_record(records, round, site)
+        said = {"manifest": self.of_manifest(found.manifest), "info": self.of_info(found.info)}
+        if self.base is None:
+            return dataclasses.replace(found, **said)
+        rest = base_state(self.base)
+        fixed = {n: v for n, v in rest.items() if n not in found.global_state}
+        still = {n: np.zeros_like(v) for n, v in fixed.items() if not n.endswith(_RUNNING)}
         return dataclasses.replace(
-            found, manifest=self.of_manifest(found.manifest), info=self.of_info(found.info)
+            found,
+            global_state={**found.global_state, **fixed},
+            update={**still, **found.update},
+            **said,
         )
+
+
+_RUNNING = ("running_mean", "running_var", "num_batches_tracked")
+
+
+@functools.lru_cache(maxsize=1)
+def base_state(path: Path) -> dict[str, np.ndarray]:
+    """The weights in the file ``path``, read safely, as arrays.
+
+    Raises:
+        ValueError: It holds none that can be read.
+    """
+    return as_arrays(str(path), unwrapped(read_state(path)))

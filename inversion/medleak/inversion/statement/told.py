@@ -1,5 +1,6 @@
 """What an audit knew of its updates, for its results: every value with who said it."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ def told(records: Path, given: Given, updates: Iterable[tuple[int, str]]) -> dic
             ("input", manifest.input),
         )
     }
+    if given.base is not None:
+        digest = hashlib.sha256(given.base.read_bytes()).hexdigest()
+        run["base"] = {"value": {"file": given.base.name, "sha256": digest}, "source": "given"}
     found = {}
     for round, site in updates:
         try:

@@ -116,6 +116,13 @@ class Statement:
             help="The network's factory, e.g. torchvision.models.resnet18:num_classes=2.",
         ),
     ] = None
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Weights that sites neither train nor send (of adapters, of a head alone).",
+        ),
+    ] = None
 
 
 def given_of(statement: Statement) -> "Given":
@@ -134,6 +141,7 @@ def given_of(statement: Statement) -> "Given":
         model=model_of(statement.model) if statement.model else None,
         mean=_numbers("--mean", statement.mean),
         std=_numbers("--std", statement.std),
+        base=statement.base,
     )
 
 
