@@ -105,7 +105,8 @@ def test_running_statistics_may_be_missing_and_nothing_else():
     without = {k: v for k, v in state.items() if "running" not in k}
     load_global_state(network, without)
     assert torch.equal(network.state_dict()["0.weight"], state["0.weight"])
-    with pytest.raises(ValueError, match=r"6 of the network's 7 tensors, and not '1\.weight'.*--base"):
+    message = r"6 of the network's 7 tensors, and not '1\.weight'.*--base"
+    with pytest.raises(ValueError, match=message):
         load_global_state(network, {k: v for k, v in state.items() if k != "1.weight"})
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from medleak.custom import factories
 from medleak.custom.data.environment import WEIGHTS_VARIABLE, path_variable
-from medleak.custom.weights import WeightsError, load_weights, read_state
+from medleak.custom.networks.weights import WeightsError, load_weights, read_state
 from medleak.filters.allowed import NETWORKS_VARIABLE
 
 
@@ -95,8 +95,8 @@ def initial_network(
         model_path, model_args: See :func:`build_job_network`. (NVFlare would build an argument of
             the form ``{"path", "args"}`` itself.)
         weights: ``random``; ``imagenet`` (torchvision's ResNet-18, needs a network connection
-            once); the path of a file (see :func:`medleak.custom.weights.load_weights`); ``auto``:
-            the file in ``MEDLEAK_WEIGHTS`` if that is set, else random.
+            once); the path of a file (see
+            :func:`medleak.custom.networks.weights.load_weights`); ``auto``: the file in ``MEDLEAK_WEIGHTS`` if that is set, else random.
         seed: Of everything random here.
 
     Raises:

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from medleak.inversion.cli.attach import attach
 from medleak.inversion.cli.audit import audit
 from medleak.inversion.cli.calibrate import calibrate
 from medleak.inversion.cli.data.lists import data
 from medleak.inversion.cli.doctor import doctor
+from medleak.inversion.cli.federation.attach import attach
 from medleak.inversion.cli.figures import figures
 from medleak.inversion.cli.inspect import inspect
 from medleak.inversion.cli.ledger import ledger

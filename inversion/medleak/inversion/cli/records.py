@@ -139,6 +139,7 @@ def import_states(
     Files of torch (read without running their pickle) or safetensors, in the usual forms:
     checkpoints, NVFlare's FL_global_model.pt. Tensors that only the second file lacks are withheld.
     """
+    from medleak.custom.networks.weights import read_state, unwrapped
     from medleak.custom.record import (
         Manifest,
         UpdateInfo,
@@ -150,7 +151,6 @@ def import_states(
         write_update,
     )
     from medleak.custom.record.tensors import as_arrays, check_update, difference
-    from medleak.custom.weights import read_state, unwrapped
 
     given = given_of(statement)
     where = f"Round {round}, site {check_site(site)}"

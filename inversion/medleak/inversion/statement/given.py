@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from medleak.custom.networks.weights import read_state, unwrapped
 from medleak.custom.record import (
     InputSpec,
     Manifest,
@@ -23,7 +24,6 @@ from medleak.custom.record import (
 )
 from medleak.custom.record.tensors import as_arrays
 from medleak.custom.record.texts import first_error
-from medleak.custom.weights import read_state, unwrapped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import torchvision
 from torch import nn
 
 from medleak.custom.networks import densenet121, resnet18
-from medleak.custom.weights import WeightsError, load_weights, state_of, unwrapped
+from medleak.custom.networks.weights import WeightsError, load_weights, state_of, unwrapped
 
 OWN = {k: v.clone() for k, v in resnet18(2, seed=7).state_dict().items()}
 

@@ -13,7 +13,7 @@ from monai.networks.nets.torchvision_fc import TorchVisionFCModel
 from monai.networks.nets.unet import UNet
 from torch import nn
 
-from medleak.custom.weights import WeightsError, load_weights
+from medleak.custom.networks.weights import WeightsError, load_weights
 
 __all__ = [
     "WeightsError",

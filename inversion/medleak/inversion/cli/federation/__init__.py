@@ -1,0 +1,1 @@
+"""Commands for a federation that is to be run, before it is."""
