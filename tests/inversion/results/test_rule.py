@@ -224,6 +224,10 @@ def test_a_stuck_result_leaks_by_no_lead_over_a_poor_prior():
     lost = {"losses": "statistics=0.3 span=0.1", "start_losses": LOSSES["start_losses"]}
     unmarked = row(0.158, 0.03, ssim_coarse=0.7, **lost)
     assert verdict([unmarked], EASY).startswith("inconclusive")
+    # Found, and a list of other images of the kind: 0.2 and 0.52 over made-up priors.
+    for ssim, prior in ((0.2, 0.1), (0.52, 0.4)):
+        text = verdict(spread([ssim] * 3, prior=prior, ssim_coarse=0.7, **LOSSES), EASY)
+        assert text.startswith("found, not identified")
 
 
 def test_looking_for_transformations_doubles_the_chance_of_a_lead():
