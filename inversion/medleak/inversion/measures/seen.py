@@ -90,8 +90,10 @@ def pair(
         searched_nulls: Place of a truth -> its nulls under the search; asked for only where a
             transformation leads over ``listed_nulls``, as it takes seconds.
         stuck: The attack knows by its own loss that it failed. What it left is believed to show a
-            transformed truth only if it leads by `FAR`, or, where there is no other client's image
-            to compare with, is like the truth by any standard (`ASR_THRESHOLD`).
+            transformed truth only if it leads by `FAR`.
+
+    Where there is no other client's image to compare with, a transformed truth is believed only if
+    the reconstruction is like it by any standard (`ASR_THRESHOLD`).
 
     Returns:
         min(N, M) pairs; of volumes, as they are listed. Where no transformation is believed, they
@@ -194,7 +196,7 @@ def _believed(
         if alone := "ssim_nonmember" not in known:
             known["ssim_coarse"] = float(nulls.ssim_of_coarse(seen, nulls.COARSE_CELLS_SEARCHED))
             lead = min(lead, match.ssim - known["ssim_coarse"])
-        enough = match.ssim >= ASR_THRESHOLD if alone else lead > FAR
-        if lead > WORTH and (enough or not stuck):
+        enough = match.ssim >= ASR_THRESHOLD if alone else lead > FAR or not stuck
+        if lead > WORTH and enough:
             found[k, t] = Seen(match.transformation, seen[0], match.ssim, known)
     return found
