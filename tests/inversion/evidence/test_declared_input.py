@@ -35,7 +35,7 @@ def observed(used, declared, images=None, noise=0.0, network=None, channels=1):
             value += noise * torch.randn_like(value)
     network.load_state_dict(sent)
     return observe_update(
-        network, update, spatial_size=images.shape[2:], n_images=len(images), channels=channels,
+        network, update, spatial_size=(64, 64), n_images=len(images), channels=channels,
         mean=declared[0], std=declared[1],
     )  # fmt: skip
 
