@@ -22,6 +22,11 @@ MEASURE = "medleak.inversion.gate:measure"
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
     """(update, global state, arguments) of one step on one phantom."""
+    return stepped(tmp_path_factory, lambda images: images)
+
+
+def stepped(tmp_path_factory, augment):
+    """The same with ``augment`` between the list and the network."""
     folder = tmp_path_factory.mktemp("site")
     (item,) = phantoms.listing(1)
     root = phantoms.render([item], folder, 64)
@@ -31,7 +36,7 @@ def client(tmp_path_factory):
     network = resnet18().train()
     sent = {k: v.numpy().copy() for k, v in network.state_dict().items()}
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
-    x = network_input(images, IMAGENET_MEAN, IMAGENET_STD)
+    x = network_input(augment(images), IMAGENET_MEAN, IMAGENET_STD)
     nn.functional.cross_entropy(network(x), labels).backward()
     optimizer.step()
     update = {k: v.numpy() - sent[k] for k, v in network.state_dict().items()}
@@ -55,6 +60,14 @@ def test_an_update_that_gives_its_image_away_is_kept_at_home(client):
     found = measure_leakage(MEASURE, update, sent, arguments, time_limit=100)
     assert found.healthy
     assert found.rdlv > 0.2
+    with pytest.raises(UpdateError):
+        check_leakage(found, 0.0)
+
+
+def test_an_update_of_a_flipped_image_is_kept_at_home_too(tmp_path_factory):
+    update, sent, arguments = stepped(tmp_path_factory, lambda images: images.flip(-1))
+    found = measure_leakage(MEASURE, update, sent, arguments, time_limit=200)
+    assert found.healthy
     with pytest.raises(UpdateError):
         check_leakage(found, 0.0)
 

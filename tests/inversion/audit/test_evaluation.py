@@ -251,6 +251,7 @@ def test_an_image_that_the_network_saw_transformed_is_a_leak_and_not_an_all_clea
     assert row.rdlv == pytest.approx(row.ssim / row.ssim_prior - 1, abs=1e-4)
     assert row.iip_match
     picture = measure.seen(row.truth_picture)
+    assert picture is not None
     assert similarity.ssim(picture[None], seen).item() == pytest.approx(row.ssim, abs=1e-5)
     text = summarise(rows, [])["sites"][0]["verdict"]
     assert text.startswith("leaks")

@@ -35,7 +35,7 @@ def observed(used, declared, images=None, noise=0.0, network=None, channels=1):
             value += noise * torch.randn_like(value)
     network.load_state_dict(sent)
     return observe_update(
-        network, update, spatial_size=images.shape[2:], n_images=len(images), channels=channels,
+        network, update, spatial_size=(64, 64), n_images=len(images), channels=channels,
         mean=declared[0], std=declared[1],
     )  # fmt: skip
 
@@ -49,7 +49,9 @@ def test_a_right_declaration_is_not_contradicted(norm, modality):
 
 def test_a_wrong_one_is_and_the_one_that_fits_is_named():
     text = contradiction(observed(IMAGENET, PIXELS))
-    assert "normalised with mean (0, 0, 0) and std (1, 1, 1), as declared" in text
+    assert (
+        "normalised with mean (0, 0, 0) and std (1, 1, 1), as the attack takes them to be" in text
+    )
     assert "they fit mean (0.485, 0.456, 0.406) and std (0.229, 0.224, 0.225)" in text
     assert contradiction(observed(IMAGENET, HALF))
     assert contradiction(observed(PIXELS, IMAGENET))

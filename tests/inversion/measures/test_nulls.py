@@ -116,8 +116,8 @@ def test_a_flipped_copy_that_another_client_holds_is_found_as_a_null(lists, tmp_
 
 
 def test_without_other_clients_the_prior_alone_is_searched(lists):
+    save_datalist(lists["site-1"], {**load_datalist(lists["site-1"]), "validation": []})
     gallery = build_gallery({"site-1": lists["site-1"]}, SPEC)
-    gallery.training["site-1"][:] = range(len(gallery))
     images, labels = truth(gallery, "site-1")
     prior = torch.full((1, 1, 24, 24), 0.5)
     assert set(searched(gallery, "site-1", images[0], int(labels[0]), prior, SPEC)) == {

@@ -1,6 +1,7 @@
 """Tests of medleak.inversion.results.rule, through the figures it reads and its sentence."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,7 +170,10 @@ def test_an_interval_over_the_runs_of_one_image_says_that_it_is_one():
     assert "1 image, 1 patient, 5 runs, 5 seeds; the interval covers runs" in verdict(runs)
 
 
-LOSSES = {"losses": "statistics=0.002 span=5e-05", "start_losses": "statistics=0.6 span=0.17"}
+LOSSES: dict[str, Any] = {
+    "losses": "statistics=0.002 span=5e-05",
+    "start_losses": "statistics=0.6 span=0.17",
+}
 EASY = HEALTHY | {"losses": {"statistics": 0.0034, "span": 0.00045}}
 
 
@@ -200,7 +204,11 @@ def test_losses_of_nothing_found_are_no_find(changes, start):
 
 
 def test_a_leak_that_was_identified_is_a_leak_and_says_how_it_was_seen():
-    seen = {"transformation": "flipped left-right", "ssim_listed": 0.14, "ssim_coarse": 0.6}
+    seen: dict[str, Any] = {
+        "transformation": "flipped left-right",
+        "ssim_listed": 0.14,
+        "ssim_coarse": 0.6,
+    }
     text = verdict([row(0.99, 0.4, **LOSSES, **seen)], EASY)
     assert text.startswith("leaks: 1 of 1 reconstructions are closer")
     assert "1 of 1 as the network saw them: flipped left-right" in text
@@ -215,15 +223,22 @@ def test_found_without_a_list_is_not_measured_and_said():
 
 def test_a_stuck_result_leaks_by_no_lead_over_a_poor_prior():
     """SSIM 0.16 to 0.28 over priors of 0.03 to 0.16 were called leaks; unrelated films have 0.4."""
-    coarse = {"stuck": True, "ssim_coarse": 0.7}
+    coarse: dict[str, Any] = {"stuck": True, "ssim_coarse": 0.7}
     for ssim, prior in ((0.26, 0.16), (0.158, 0.03), (0.225, 0.16)):
         assert verdict([row(ssim, prior, **coarse)]).startswith("inconclusive")
     assert verdict(spread([0.26, 0.27, 0.26, 0.28] * 3, prior=0.16, **coarse)).startswith("inconcl")
     assert verdict([row(0.84, 0.16, **coarse)]).startswith("leaks")
     # Not marked stuck, but the losses say that nothing was found.
-    lost = {"losses": "statistics=0.3 span=0.1", "start_losses": LOSSES["start_losses"]}
+    lost: dict[str, Any] = {
+        "losses": "statistics=0.3 span=0.1",
+        "start_losses": LOSSES["start_losses"],
+    }
     unmarked = row(0.158, 0.03, ssim_coarse=0.7, **lost)
     assert verdict([unmarked], EASY).startswith("inconclusive")
+    # Found, and a list of other images of the kind: 0.2 and 0.52 over made-up priors.
+    for ssim, prior in ((0.2, 0.1), (0.52, 0.4)):
+        text = verdict(spread([ssim] * 3, prior=prior, ssim_coarse=0.7, **LOSSES), EASY)
+        assert text.startswith("found, not identified")
 
 
 def test_looking_for_transformations_doubles_the_chance_of_a_lead():

@@ -70,7 +70,7 @@ def contradiction(observation: Observation) -> str:
     fits = f"; they fit {_text(better[0])}" if len(better) == 1 else ""
     return (
         f"the statistics of the first norm layer ({name}) are of no images in [0, 1] that were "
-        f"normalised with {_text(declared)}, as declared{fits}"
+        f"normalised with {_text(declared)}, as the attack takes them to be{fits}"
     )
 
 
@@ -107,9 +107,9 @@ def _linear_response(observation: Observation) -> tuple[np.ndarray, np.ndarray, 
     """
     network, n = observation.network(), len(observation.mean)
     blank = torch.zeros(1, n, *observation.spatial_size, device=observation.device)
-    single = (
-        torch.eye(n, device=observation.device).view(n, n, 1, 1).expand(-1, -1, *blank.shape[2:])
-    )
+    axes = blank.ndim - 2
+    single = torch.eye(n, device=blank.device).view(n, n, *[1] * axes)
+    single = single.expand(-1, -1, *observation.spatial_size)
     found = _first_norm_input(network, torch.cat([blank, single, 2 * single]))
     if found is None:
         return None

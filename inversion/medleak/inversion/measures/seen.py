@@ -90,12 +90,14 @@ def pair(
         searched_nulls: Place of a truth -> its nulls under the search; asked for only where a
             transformation leads over ``listed_nulls``, as it takes seconds.
         stuck: The attack knows by its own loss that it failed. What it left is believed to show a
-            transformed truth only if it leads by `FAR`, or, where there is no other client's image
-            to compare with, is like the truth by any standard (`ASR_THRESHOLD`).
+            transformed truth only if it leads by `FAR`.
+
+    Where there is no other client's image to compare with, a transformed truth is believed only if
+    the reconstruction is like it by any standard (`ASR_THRESHOLD`).
 
     Returns:
-        min(N, M) pairs. Where no transformation is believed, they are those of
-        `medleak.inversion.measures.similarity.assign`.
+        min(N, M) pairs; of volumes, as they are listed. Where no transformation is believed, they
+        are those of `medleak.inversion.measures.similarity.assign`.
 
     Raises:
         ValueError: As `medleak.inversion.measures.similarity.ssim`.
@@ -104,7 +106,7 @@ def pair(
     pairs = _assigned(listed)
     plain = listed[pairs.reconstruction, pairs.truth]
     shown = (plain >= ASR_THRESHOLD) & (plain > listed_nulls.cpu()[pairs.truth])
-    if bool(shown.all()):
+    if images.ndim != 4 or bool(shown.all()):  # transformations are of pictures, not of volumes
         return Pairs(pairs.reconstruction, pairs.truth, plain)
     shown_by = set(pairs.reconstruction[shown].tolist())
     rest = [k for k in range(len(images)) if k not in shown_by]
@@ -192,9 +194,9 @@ def _believed(
         known = dict(searched_nulls(t))
         lead = match.ssim - max(known.values())
         if alone := "ssim_nonmember" not in known:
-            known["ssim_coarse"] = float(nulls.ssim_of_coarse(seen))
+            known["ssim_coarse"] = float(nulls.ssim_of_coarse(seen, nulls.COARSE_CELLS_SEARCHED))
             lead = min(lead, match.ssim - known["ssim_coarse"])
-        enough = match.ssim >= ASR_THRESHOLD if alone else lead > FAR
-        if lead > WORTH and (enough or not stuck):
+        enough = match.ssim >= ASR_THRESHOLD if alone else lead > FAR or not stuck
+        if lead > WORTH and enough:
             found[k, t] = Seen(match.transformation, seen[0], match.ssim, known)
     return found

@@ -88,9 +88,7 @@ class Rule:
             gradient = [g + self.weight_decay * w for g, w in zip(gradient, weights, strict=True)]
         if not self.adaptive:
             if self.momentum:
-                gradient = [
-                    self.momentum * v + g for v, g in zip(state, gradient, strict=True)
-                ]
+                gradient = [self.momentum * v + g for v, g in zip(state, gradient, strict=True)]
             return [-lr * g for g in gradient], list(gradient) if self.momentum else []
         (low, high), t = self.betas, number + 1
         first = [low * m + (1 - low) * g for m, g in zip(state[:n], gradient, strict=True)]
@@ -108,7 +106,9 @@ class Rule:
         if self.clip_norm is None:
             return gradient
         norm = torch.stack([g.square().sum() for g in gradient]).sum().sqrt()
-        factor = (self.clip_norm / (norm + 1e-6)).clamp(max=1.0)  # as torch.nn.utils.clip_grad_norm_
+        factor = (self.clip_norm / (norm + 1e-6)).clamp(
+            max=1.0
+        )  # as torch.nn.utils.clip_grad_norm_
         return [g * factor for g in gradient]
 
 

@@ -23,8 +23,7 @@ RULE = (
     "images lead by 0.03 in at least half of their runs than unrelated ones would by chance (p <= "
     "0.01; an unrelated image beats all G non-members with probability 1 / (G + 1), the best of N "
     "with N / (G + N), and twice that where transformations of the truth were looked for; without "
-    "a gallery one lead over the prior suffices, but of an attack that was stuck, or whose losses "
-    "are not those of something found, only one over a copy of the truth of 12 x 12 cells too); or "
+    "a gallery one lead over the prior and over a copy of the truth of 8 x 8 cells suffices); or "
     "RDLV and the lead over every null are above 0 by their lower 95 % bounds over patients; or "
     "IIP has p <= 0.01. A truth that the network saw transformed is compared as it was seen, and "
     "so is every null. found, not identified: no leak, but every loss of the attack ended nearer "
@@ -124,7 +123,7 @@ def _leaks(
 ) -> list[str]:
     n, asr, iip = figures["ssim"]["n"], figures["asr"], figures["iip"]
     found = []
-    if ahead := _ahead_of_chance(rows, health):
+    if ahead := _ahead_of_chance(rows):
         found.append(
             f"{ahead} of {n} reconstructions are closer to the image than the prior"
             + ("" if not _other_nulls(figures) else " and every null")
@@ -132,11 +131,11 @@ def _leaks(
     if won := sum((r.ssim or 0) >= asr["threshold"] and _beats_prior(r) for r in rows):
         found.append(f"{won} of {n} reconstructions have SSIM >= {asr['threshold']}")
     # One image that resembles a blurred guess does so in all its runs: patients have to agree.
-    # Without them there is the prior alone, which a failed attack may beat by being less wrong.
-    if _other_nulls(figures):
-        sound = figures["over"] == "patients"
+    if not _other_nulls(figures):
+        # A poor prior is beaten by any image of the kind, and by a failed attack's haze.
+        sound = not any(_doubtful(row, health) or row.ssim_coarse is not None for row in rows)
     else:
-        sound = not any(_doubtful(row, health) for row in rows)
+        sound = figures["over"] == "patients"
     if not found and sound and _above_zero(figures["rdlv"]) and _ahead_of_nulls(figures):
         found.append(f"RDLV {figures['rdlv']['mean']:+.2f}, above 0 by its lower 95 % bound")
     if iip and iip["matches"] and iip["p"] <= P_CHANCE:
@@ -152,7 +151,7 @@ def _doubts(
     lost_undefended: bool,
 ) -> list[str]:
     rdlv, doubts = figures["rdlv"], []
-    if lucky := sum((_lead(row, health) or 0) > MARGIN for row in rows):
+    if lucky := sum((_lead(row) or 0) > MARGIN for row in rows):
         doubts.append(
             f"{lucky} of {figures['ssim']['n']} reconstructions are closer to the image than all "
             "that cannot have leaked, which may be chance: give more clients' lists, or images"
@@ -187,9 +186,9 @@ def _doubts(
     return doubts
 
 
-def _ahead_of_chance(rows: Sequence[Row], health: Mapping[str, Any] | None) -> int:
+def _ahead_of_chance(rows: Sequence[Row]) -> int:
     """Rows that lead over all they are compared with; 0 if chance may have put them there."""
-    leads = {k: lead for k, row in enumerate(rows) if (lead := _lead(row, health)) is not None}
+    leads = {k: lead for k, row in enumerate(rows) if (lead := _lead(row)) is not None}
     ahead = sum(lead > MARGIN for lead in leads.values())
     compared = {k: row for k in leads if (row := rows[k]).ssim_nonmember is not None}
     if any(leads[k] > (FAR if k in compared else MARGIN) for k in leads):
@@ -211,11 +210,15 @@ def _ahead_of_chance(rows: Sequence[Row], health: Mapping[str, Any] | None) -> i
     return ahead if leading and binom.sf(leading - 1, len(images), chance) <= P_CHANCE else 0
 
 
-def _lead(row: Row, health: Mapping[str, Any] | None) -> float | None:
+def _lead(row: Row) -> float | None:
     """SSIM of a reconstruction less the best of what it is compared with."""
-    nulls = [row.ssim_prior, row.ssim_class_mean, row.ssim_nonmember, row.ssim_other]
-    if row.transformation is not None or _doubtful(row, health):
-        nulls.append(row.ssim_coarse)
+    nulls = (
+        row.ssim_prior,
+        row.ssim_class_mean,
+        row.ssim_nonmember,
+        row.ssim_other,
+        row.ssim_coarse,
+    )
     known = [value for value in nulls if value is not None]
     return row.ssim - max(known) if row.ssim is not None and known else None
 

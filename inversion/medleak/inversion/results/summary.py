@@ -63,8 +63,8 @@ DEFINITIONS = {
     "stuck) over all nulls, each of which went through the same search; all figures and nulls of "
     "the row are then of the truth as it was seen",
     "ssim_listed": "SSIM with the truth as it is listed, where a transformation was looked for",
-    "ssim_coarse": "SSIM of the truth and a copy of it of 12 x 12 cells, where there is no list of "
-    "another client",
+    "ssim_coarse": "SSIM of the truth and a copy of it of 8 x 8 cells (of a transformed truth, 12 "
+    "x 12), where there is no list of another client",
     "ssim_class_mean": "SSIM of the truth and the mean of the other clients' images of its class",
     "ssim_nonmember": "SSIM of the truth and the most similar image the client did not train on",
     "ssim_other": "SSIM of the truth and the reconstruction nearest to it from another client's "
