@@ -9,17 +9,22 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Unpack
 
 from medleak.custom.atomic import write_atomic
 from medleak.custom.data.data_error import DataError
-from medleak.custom.data.folders.names import left_out
 from medleak.custom.data.folders.recognition import (
     refuse_masks,
     refuse_other_layouts,
     refuse_patient_folders,
 )
-from medleak.custom.data.image_files import IMAGE_KINDS, find_images, open_image, sub_folders
+from medleak.custom.data.image_files import (
+    IMAGE_KINDS,
+    Search,
+    find_images,
+    open_image,
+    sub_folders,
+)
 from medleak.custom.data.pixels.reading import read_image
 
 __all__ = [
@@ -105,8 +110,7 @@ def read_folders(
     told: bool = False,
     patients_told: bool = False,
     patient_folders: bool = False,
-    leave_out: Sequence[str] = (),
-    claimed: bool = False,
+    **search: Unpack[Search],
 ) -> tuple[list[Item], tuple[str, ...]]:
     """The images of a folder-per-class set, sorted by name, and the class names in label order.
 
@@ -121,8 +125,7 @@ def read_folders(
         told: The user says that each sub-folder is a class, whatever it looks like.
         patients_told: The user says what a patient is, so that sub-folders of classes are none.
         patient_folders: They are patients, some of whom may be of two classes.
-        leave_out: Patterns of names of folders and files that are no part of the set.
-        claimed: As of `image_files.find_images`.
+        search: As of `image_files.find_images`.
 
     Returns:
         Items, images relative to ``data_root`` with forward slashes, and the class names.
@@ -139,7 +142,8 @@ def read_folders(
             f"data_root {str(root)!r} {what}: there are no images to read. Name a folder with one "
             "sub-folder a class."
         )
-    found = [name for name in sub_folders(root) if not left_out(name, leave_out)]
+    leave_out = search.get("leave_out")
+    found = sub_folders(root, leave_out)
     names = tuple(found if classes is None else classes)
     if not names:
         raise DataError(
@@ -149,24 +153,19 @@ def read_folders(
         )
     for name in names:
         if name not in found or names.count(name) > 1:
-            what = "is named twice" if name in found else "has no folder"
+            what = "is named twice" if name in found else "has no folder, or is left out,"
             raise DataError(
                 f"Class {name!r} {what} in {str(root)!r}: its label would mean nothing. Choose "
                 f"different classes among {', '.join(map(repr, found)) or '(none)'}."
             )
     if not told:
         refuse_other_layouts(
-            root,
-            names,
-            given=classes is not None,
-            nested=not patient_folders,
-            leave_out=leave_out,
+            root, names, given=classes is not None, nested=not patient_folders, leave_out=leave_out
         )
     items = []
     for label, name in enumerate(names):
-        paths = find_images(root / name, claimed=claimed)
+        paths = find_images(root / name, **search)
         images = sorted(path.relative_to(root).as_posix() for path in paths)
-        images = [image for image in images if not left_out(image, leave_out)]
         if not images:
             raise DataError(
                 f"Class {name!r} in {str(root)!r} holds no image ({IMAGE_KINDS}): nothing can be "
@@ -187,17 +186,17 @@ def read_images(
     patient_pattern: str = PATIENT_PATTERN,
     *,
     may_be_empty: bool = False,
-    claimed: bool = False,
+    **search: Unpack[Search],
 ) -> list[Item]:
     """All images in and below ``folder``, sorted by name, of class 0 and relative to it.
 
-    ``claimed`` is as of `image_files.find_images`.
+    ``search`` is as of `image_files.find_images`.
 
     Raises:
         DataError: It is no folder or holds no image, or as `read_folders`.
     """
     root = Path(folder)
-    paths = find_images(root, claimed=claimed)
+    paths = find_images(root, **search)
     found = sorted(path.relative_to(root).as_posix() for path in paths)
     if not found and not may_be_empty:
         raise DataError(

@@ -6,8 +6,9 @@ A name, a link, a pipe, or a header that promises a billion pixels must not lead
 import os
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from PIL import Image, UnidentifiedImageError
 
@@ -25,42 +26,59 @@ _UNREAD = {
 }
 
 
-def sub_folders(folder: Path) -> list[str]:
+Omit = Callable[[Path], bool]
+"""Whether a file or folder is no part of the set: then it is not looked at, whatever is in it."""
+
+
+class Search(TypedDict, total=False):
+    """What a search for images is told of the files; its callers pass it on.
+
+    Attributes:
+        claimed: Files that only claim to be images, or cannot be read, are among them: whoever
+            decodes them leaves them out and says so.
+        leave_out: What is no part of the set; without, everything is.
+    """
+
+    claimed: bool
+    leave_out: Omit
+
+
+def sub_folders(folder: Path, leave_out: Omit | None = None) -> list[str]:
     """Names of the sub-folders of ``folder`` that are not hidden, links to folders among them.
 
     Raises:
         DataError: ``folder`` cannot be read, or a link in it leads nowhere.
     """
-    return sorted(entry.name for entry in _scan(folder) if _is_folder(entry))
+    return sorted(entry.name for entry in _scan(folder, leave_out) if _is_folder(entry))
 
 
-def find_images(folder: Path, *, claimed: bool = False) -> Iterator[Path]:
+def find_images(folder: Path, **search: Unpack[Search]) -> Iterator[Path]:
     """Image files in and below ``folder``, in no stated order.
 
     Hidden files and files that neither are nor claim to be images are passed over.
 
     Args:
         folder: To search.
-        claimed: Files that only claim to be images, or cannot be read, are among them: whoever
-            decodes them leaves them out and says so.
+        search: See `Search`.
 
     Raises:
         DataError: A file claims to be an image that is none, or is one of a kind that is not read;
             a link leads nowhere or back; something cannot be read.
     """
-    return _images(folder, (), claimed)
+    return _images(folder, (), search)
 
 
-def _scan(folder: Path) -> list[os.DirEntry[str]]:
-    """Entries of ``folder`` that are not hidden, by name."""
+def _scan(folder: Path, leave_out: Omit | None) -> list[os.DirEntry[str]]:
+    """Entries of ``folder`` that are neither hidden nor left out, by name."""
     try:
         with os.scandir(folder) as entries:
-            return sorted((e for e in entries if e.name[0] != "."), key=lambda entry: entry.name)
+            found = sorted((e for e in entries if e.name[0] != "."), key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(
             f"Folder {str(folder)!r} cannot be read ({error.strerror}): its images would be left "
             "out without notice. Allow reading it or take it out of the data root."
         ) from None
+    return found if leave_out is None else [e for e in found if not leave_out(folder / e.name)]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -76,7 +94,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         ) from None
 
 
-def _images(folder: Path, above: tuple[Path, ...], claimed: bool) -> Iterator[Path]:
+def _images(folder: Path, above: tuple[Path, ...], search: Search) -> Iterator[Path]:
     """Image files in and below ``folder``; ``above``: the real folders that lead to it."""
     real = folder.resolve()
     if real in above:
@@ -84,10 +102,10 @@ def _images(folder: Path, above: tuple[Path, ...], claimed: bool) -> Iterator[Pa
             f"Folder {str(folder)!r} is a link back to {str(real)!r}, which holds it: reading "
             "would never end. Remove the link."
         )
-    for entry in _scan(folder):
+    for entry in _scan(folder, search.get("leave_out")):
         if _is_folder(entry):
-            yield from _images(folder / entry.name, (*above, real), claimed)
-        elif _holds_image(folder / entry.name, claimed):
+            yield from _images(folder / entry.name, (*above, real), search)
+        elif _holds_image(folder / entry.name, search.get("claimed", False)):
             yield folder / entry.name
 
 

@@ -7,7 +7,7 @@ structure. torch waits until `load_masks` is called.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from medleak.custom.data.datalist import (
     read_folders,
     read_images,
 )
+from medleak.custom.data.image_files import Search, sub_folders
 from medleak.custom.data.pixels.reading import read_mask
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ def read_masked(
     data_root: str | Path,
     classes: Sequence[str] | None = None,
     patient_pattern: str = PATIENT_PATTERN,
-    *,
-    claimed: bool = False,
+    **search: Unpack[Search],
 ) -> tuple[list[Item], tuple[str, ...]]:
     """The images below ``data_root/images`` with their masks below ``data_root/masks``.
 
@@ -40,7 +40,7 @@ def read_masked(
         classes: Sub-folders of ``images`` to use, label k the k-th. None: all of them, sorted. An
             ``images`` without sub-folders is one class, whatever is asked for.
         patient_pattern: See `datalist.patient_of`.
-        claimed: As of `image_files.find_images`; for images and masks.
+        search: As of `image_files.find_images`; for images and masks.
 
     Returns:
         Items, files relative to ``data_root`` with forward slashes, and the class names.
@@ -56,12 +56,12 @@ def read_masked(
                 "and masks. Put the images into images/ and each one's mask, under the same name, "
                 "into masks/."
             )
-    if any(path.is_dir() and path.name[0] != "." for path in (root / "images").iterdir()):
-        items, names = read_folders(root / "images", classes, patient_pattern, claimed=claimed)
+    within = root / "images"
+    if sub_folders(within, search.get("leave_out")):
+        items, names = read_folders(within, classes, patient_pattern, **search)
     else:
-        items = read_images(root / "images", patient_pattern, claimed=claimed)
-        names = ("all",)
-    masks = _by_stem(read_images(root / "masks", patient_pattern, claimed=claimed))
+        items, names = read_images(within, patient_pattern, **search), ("all",)
+    masks = _by_stem(read_images(root / "masks", patient_pattern, **search))
     return [_with_mask(item, masks, root) for item in items], names
 
 

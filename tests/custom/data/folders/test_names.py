@@ -79,3 +79,10 @@ def test_what_is_left_out_is_a_name_or_a_pattern_of_one():
     for pattern in ("masks", "*_mask*", "a/masks/x_mask.png", "x_mask"):
         assert names.left_out("a/masks/x_mask.png", [pattern])
     assert not names.left_out("a/images/x.png", ["mask", "*_mask*", "ima"])
+
+
+def test_a_path_is_left_out_by_its_name_below_the_root(tmp_path):
+    omit = names.leaving_out(tmp_path / "masks", ["masks", "a/x*"])
+    assert omit(tmp_path / "masks" / "a" / "x1.png")
+    assert not omit(tmp_path / "masks" / "b" / "x1.png")
+    assert not names.leaving_out(tmp_path, [])(tmp_path / "masks")

@@ -84,6 +84,58 @@ def test_masks_beside_images_can_be_left_out(tmp_path):
     assert len(read_set(tmp_path, Told(leave_out=["*_mask*"])).items) == 2
 
 
+@pytest.mark.parametrize(
+    ("told", "good"),
+    [
+        ({}, "{c}/{k}.png"),
+        ({"layout": "parts"}, "train/{c}/{k}.png"),
+        ({"masks": True}, "images/{c}/{k}.png"),
+        ({"masks": True}, "{c}/images/{k}.png"),
+        ({"masks": True, "layout": "parts"}, "train/images/{c}/{k}.png"),
+        ({"layout": "names"}, "{c}_{k}.png"),
+        ({"labels": "labels.csv"}, "{c}{k}.png"),
+    ],
+)
+def test_what_is_left_out_is_not_looked_at(tmp_path, told, good):
+    sound = [good.format(c=c, k=k) for c in ("a", "b") for k in (1, 2)]
+    put(tmp_path, *sound)
+    if "masks" in told:
+        put(tmp_path, *(name.replace("images", "masks") for name in sound))
+    if "labels" in told:
+        rows = "".join(f"{c}{k},{c}\n" for c in ("a", "b") for k in (1, 2))
+        (tmp_path / "labels.csv").write_text("image,label\n" + rows)
+        told = {"labels": tmp_path / "labels.csv"}
+    for folder in {(tmp_path / name).parent for name in sound} | {tmp_path}:
+        (folder / "old").mkdir()
+        (folder / "old" / "broken.png").write_bytes(b"")
+        (folder / "old" / "x.nii").write_bytes(b"")
+        (folder / "old" / "gone").symlink_to(folder / "nowhere")
+        (folder / "old_1.png").write_bytes(b"no image")
+        (folder / "old_link").symlink_to(folder / "nowhere")
+    (tmp_path / "old" / "train").mkdir()
+    found = read_set(tmp_path, Told(leave_out=["old*"], **told))
+    assert {item.image for item in found.items} == set(sound)
+    # os.walk counts links that lead nowhere as files.
+    folders = len({(tmp_path / name).parent for name in sound} | {tmp_path})
+    assert found.left_out["left out by --leave-out"] == 5 * folders
+    with pytest.raises(DataError):
+        read_set(tmp_path, Told(**told))
+
+
+def test_an_image_that_is_left_out_by_its_path_needs_no_mask_and_costs_no_other_part(tmp_path):
+    put(tmp_path, "images/1.png", "images/2.png", "masks/1.png")
+    found = read_set(tmp_path, Told(masks=True, leave_out=["images/2.png"]))
+    assert [item.image for item in found.items] == ["images/1.png"]
+    assert found.left_out == {"left out by --leave-out": 1}
+    put(tmp_path / "s", "train/a/1.png", "train/b/1.png", "test/a/2.png", "test/b/2.png")
+    found = read_set(tmp_path / "s", Told(layout="parts", leave_out=["test/b"]))
+    assert {item.image for item in found.items} == {
+        "train/a/1.png",
+        "train/b/1.png",
+        "test/a/2.png",
+    }
+
+
 def test_file_names_say_the_class_up_to_their_number(tmp_path):
     put(tmp_path, *("normal_1.png", "normal_2.png", "viral-3.png", "viral-4.png"))
     put(tmp_path, "0_0001.png", "0_0002.png", "x (1).png", "x (2).png")

@@ -2,7 +2,8 @@
 
 import fnmatch
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 _PARTS = {
     **dict.fromkeys(("train", "training", "trainset", "tr"), "train"),
@@ -91,6 +92,15 @@ def left_out(image: str, patterns: Sequence[str]) -> bool:
         for pattern in patterns
         for text in (image, *parts, parts[-1].rpartition(".")[0])
     )
+
+
+def leaving_out(root: Path, patterns: Sequence[str]) -> Callable[[Path], bool]:
+    """Whether a path below ``root`` is `left_out` by ``patterns``, as a function of the path."""
+
+    def omit(path: Path) -> bool:
+        return bool(patterns) and left_out(path.relative_to(root).as_posix(), patterns)
+
+    return omit
 
 
 def _only(name: str, kinds: set[str]) -> bool:

@@ -20,7 +20,7 @@ from medleak.custom.data.datalist import (
 from medleak.custom.data.folders import names as said
 from medleak.custom.data.folders.recognition import refuse_masks
 from medleak.custom.data.folders.table import matched, read_table
-from medleak.custom.data.image_files import sub_folders
+from medleak.custom.data.image_files import Omit, Search, sub_folders
 from medleak.custom.data.masks import read_masked
 
 Layout = Literal["classes", "parts", "names"]
@@ -89,7 +89,7 @@ def read_set(root: Path, told: Told) -> Found:
     elif told.layout == "parts":
         items, classes, by = *_by_parts(root, told, pattern), _how(told)
     elif told.masks:
-        items, classes, by = *_masked(root, told, pattern), _how(told)
+        items, classes, by = *_masked(root, told, pattern, _search(root, told)), _how(told)
     else:
         listed = read_folders(
             root,
@@ -98,8 +98,7 @@ def read_set(root: Path, told: Told) -> Found:
             told=told.layout == "classes",
             patients_told=_patients_told(told),
             patient_folders=told.patients == "folder",
-            leave_out=told.leave_out,
-            claimed=told.claimed,
+            **_search(root, told),
         )
         items, classes, by = *listed, _how(told)
     if told.patients is not None and told.labels is None:
@@ -132,6 +131,11 @@ def _patients_told(told: Told) -> bool:
     return told.patients is not None or told.pattern is not None
 
 
+def _search(root: Path, told: Told) -> Search:
+    """What every reader below ``root`` is told of the files."""
+    return {"claimed": told.claimed, "leave_out": said.leaving_out(root, told.leave_out)}
+
+
 def _how(told: Told) -> str:
     if told.patients == "folder":
         return "by sub-folder"
@@ -145,8 +149,7 @@ def _by_table(
 ) -> tuple[list[Item], tuple[str, ...], str, int]:
     table = told.labels or Path()
     rows, columns = read_table(table, told.columns)
-    listed = read_images(root, claimed=told.claimed)
-    images = [i.image for i in listed if not said.left_out(i.image, told.leave_out)]
+    images = [item.image for item in read_images(root, **_search(root, told))]
     refuse_masks(root, images)
     if any(said.holds_masks(part) for image in images for part in image.split("/")[:-1]):
         raise DataError(
@@ -188,9 +191,7 @@ def _told_patient(image: str, told: Told, depth: int) -> str:
 
 def _by_names(root: Path, told: Told) -> tuple[list[Item], tuple[str, ...]]:
     named: dict[str, list[str]] = {}
-    for item in read_images(root, claimed=told.claimed):
-        if said.left_out(item.image, told.leave_out):
-            continue
+    for item in read_images(root, **_search(root, told)):
         match = re.fullmatch(r"(.*\w)[-_. ]*[-_. (]\d+\)?", PurePosixPath(item.image).stem)
         match = match or re.fullmatch(r"(.*[^\W\d_])\d+", PurePosixPath(item.image).stem)
         name = match[1].rstrip("-_. ") if match else ""
@@ -223,7 +224,8 @@ def _by_names(root: Path, told: Told) -> tuple[list[Item], tuple[str, ...]]:
 
 
 def _by_parts(root: Path, told: Told, pattern: str) -> tuple[list[Item], tuple[str, ...]]:
-    inside = [n for n in _existing(root) if not said.left_out(n, told.leave_out)]
+    search = _search(root, told)
+    inside = _existing(root, search.get("leave_out"))
     parts = [n for n in inside if said.part_of(n) is not None]
     if not parts and len(inside) > 1 and said.are_parts(inside):
         parts = inside
@@ -233,17 +235,13 @@ def _by_parts(root: Path, told: Told, pattern: str) -> tuple[list[Item], tuple[s
             "--layout out, or name another folder."
         )
     if told.masks:
-        return _joined(parts, lambda part: _masked(root / part, told, pattern))
-    found = {
-        name
-        for part in parts
-        for name in sub_folders(root / part)
-        if not said.left_out(f"{part}/{name}", told.leave_out)
-    }
+        return _joined(parts, lambda part: _masked(root / part, told, pattern, search))
+    found = {name for part in parts for name in sub_folders(root / part, search.get("leave_out"))}
     classes = tuple(told.classes) if told.classes is not None else _ordered(found)
     items: list[Item] = []
     for part in parts:
-        here = [name for name in classes if (root / part / name).is_dir()]
+        inside = sub_folders(root / part, search.get("leave_out"))
+        here = [name for name in classes if name in inside]
         if not here:
             raise DataError(
                 f"Part {part!r} of {str(root)!r} has none of the classes "
@@ -256,30 +254,31 @@ def _by_parts(root: Path, told: Told, pattern: str) -> tuple[list[Item], tuple[s
             pattern,
             patients_told=_patients_told(told),
             patient_folders=told.patients == "folder",
-            leave_out=told.leave_out,
-            claimed=told.claimed,
+            **search,
         )
         items += [_below(part, item, classes.index(here[item.label])) for item in listed]
     return items, classes
 
 
-def _masked(root: Path, told: Told, pattern: str) -> tuple[list[Item], tuple[str, ...]]:
+def _masked(
+    root: Path, told: Told, pattern: str, search: Search
+) -> tuple[list[Item], tuple[str, ...]]:
     """Images with masks, of one folder or of one pair of folders a class."""
     if (root / "images").is_dir():
-        inner = sub_folders(root / "images")
+        inner = sub_folders(root / "images", search.get("leave_out"))
         if told.layout is None and any(said.part_of(name) for name in inner):
             raise DataError(
                 f"Folder {str(root / 'images')!r} has the parts of a split in it: they would "
                 "become classes. Arrange it as train/images, train/masks and give --layout parts, "
                 "or give --layout classes if they are classes."
             )
-        return read_masked(root, told.classes, pattern, claimed=told.claimed)
-    names = [n for n in _existing(root) if not said.left_out(n, told.leave_out)]
+        return read_masked(root, told.classes, pattern, **search)
+    names = _existing(root, search.get("leave_out"))
     names = list(told.classes) if told.classes is not None else names
     pairs = [n for n in names if all((root / n / k).is_dir() for k in ("images", "masks"))]
     if not pairs or pairs != names:
         # Which says what is missing.
-        return read_masked(root, told.classes, pattern, claimed=told.claimed)
+        return read_masked(root, told.classes, pattern, **search)
     if told.layout is None and any(said.part_of(name) for name in names):
         raise DataError(
             f"Folder {str(root)!r}: {', '.join(map(repr, names[:3]))} are parts of a split, each "
@@ -288,7 +287,7 @@ def _masked(root: Path, told: Told, pattern: str) -> tuple[list[Item], tuple[str
         )
     items: list[Item] = []
     for label, name in enumerate(names):
-        listed, _ = read_masked(root / name, None, pattern, claimed=told.claimed)
+        listed, _ = read_masked(root / name, None, pattern, **search)
         items += [_below(name, item, label) for item in listed]
     return items, tuple(names)
 
@@ -326,11 +325,11 @@ def _ordered(names: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _existing(root: Path) -> list[str]:
+def _existing(root: Path, leave_out: Omit | None) -> list[str]:
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"Folder {str(root)!r} {what}: there are no images to read. Name another.")
-    return sub_folders(root)
+    return sub_folders(root, leave_out)
 
 
 def _left_out(

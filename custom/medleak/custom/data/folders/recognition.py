@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from medleak.custom.data.data_error import DataError
 from medleak.custom.data.folders import names as said
-from medleak.custom.data.image_files import sub_folders
+from medleak.custom.data.image_files import Omit, sub_folders
 
 _MANY, _FEW = 12, 10
 """From so many sub-folders on, with fewer images each, they are taken for patients."""
@@ -24,7 +24,7 @@ def refuse_other_layouts(
     *,
     given: bool,
     nested: bool = True,
-    leave_out: Sequence[str] = (),
+    leave_out: Omit | None = None,
 ) -> None:
     """Refuse sub-folders of ``root`` that are not one class each.
 
@@ -34,16 +34,13 @@ def refuse_other_layouts(
         given: The user named them, so that only what lies below them is still a guess.
         nested: Whether equal names below several classes mean something: not where they are
             patients, nor in exports of DICOM, where each patient's studies are numbered anew.
-        leave_out: Patterns of names that are no part of the set.
+        leave_out: As of `image_files.find_images`.
 
     Raises:
         DataError: They are the parts of a split, images and masks, patients, or hold the same
             sub-folders; the message says which option or folder to give.
     """
-    below = {
-        name: [inner for inner in sub_folders(root / name) if not said.left_out(inner, leave_out)]
-        for name in classes
-    }
+    below = {name: sub_folders(root / name, leave_out) for name in classes}
     if not given:
         _refuse_parts(root, below)
         _refuse_kinds(root, below)
