@@ -1,6 +1,6 @@
 """Tests of candidate images against evidence."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -56,3 +56,26 @@ def test_nothing_is_compared_where_nothing_was_asked_for():
     assert all(float(getattr(found, f.name)) == 0 for f in fields(found))
     everything = Compared(norms=["gone"], spans=["gone"], features=["gone"])
     assert everything.shown_by(evidence) == Compared(norms=[], spans=[], covers=[], features=[])
+
+
+class Clue:
+    """Half of what its layer's input differs by from a known one."""
+
+    def __init__(self, name, there):
+        self.inputs, self._there = (name,), there
+
+    def misfit(self, inputs):
+        return (inputs[self.inputs[0]] - self._there).square().mean()
+
+
+def test_clues_of_a_further_source_are_compared_where_all_evidence_is():
+    truth = smooth(1)
+    evidence = read_evidence(client(truth, torch.tensor([1])))
+    name = next(iter(evidence.spans))
+    there = next(iter(evidence.probes.values())).run(truth, inputs=[name]).inputs[name]
+    rounds = join([replace(evidence, clues={"further": {name: Clue(name, there)}})])
+    assert rounds.clues == {"further": (name,)}
+    for images, near in ((truth, True), (smooth(1, seed=1), False)):
+        found = terms(rounds, images, Compared(clues=rounds.clues))
+        assert (float(found.clues) < 1e-8) == near
+    assert float(terms(rounds, smooth(1, seed=1), Compared()).clues) == 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medleak.inversion.cli.shared.errors import one_line_errors
+from medleak.inversion.cli.shared.errors import NOT_KNOWN, fail, one_line_errors
 from medleak.inversion.cli.shared.options import JsonOption, RunArgument, records_of
 from medleak.inversion.cli.shared.output import printable
 
@@ -29,9 +29,11 @@ def inspect(
 ) -> None:
     """Tell what one update gives away: ranks, noise, what is exactly invertible. No attack is made.
 
+    Exit code 3 where it is not known whether the update tells of pixels: that is no all-clear.
+
     Examples: medleak inspect  ·  medleak inspect RUN --site site-2 --round 3 --json
     """
-    from medleak.custom.record import RecordError, list_updates, read_record
+    from medleak.custom.record import list_updates, read_record
     from medleak.inversion.evidence.inspection import inspect_update
     from medleak.inversion.observation import Knowledge, observe
 
@@ -42,9 +44,10 @@ def inspect(
         if (site is None or s == site) and (round is None or r == round)
     ]
     if not updates:
-        raise RecordError(
+        fail(
             f"{root} holds no update of round {'any' if round is None else round}, site "
-            f"{site or 'any'}: there is nothing to inspect. List them: medleak records ls"
+            f"{site or 'any'}: nothing was inspected. List them: medleak records ls",
+            NOT_KNOWN,
         )
     newest = max(r for r, _ in updates)
     chosen = next((r, s) for r, s in updates if r == newest)
@@ -55,9 +58,12 @@ def inspect(
     if as_json:
         content = {"records": str(root), "round": chosen[0], "site": chosen[1]}
         typer.echo(json.dumps({**content, **dataclasses.asdict(found)}, indent=2))
-        return
-    typer.echo(f"{root}: round {chosen[0]}, {printable(chosen[1])}; {len(updates)} updates match")
-    _print(found, every)
+    else:
+        which = f"round {chosen[0]}, {printable(chosen[1])}; {len(updates)} updates match"
+        typer.echo(f"{root}: {which}")
+        _print(found, every)
+    if found.verdict in ("labels", "not known"):
+        raise typer.Exit(NOT_KNOWN)
 
 
 def _print(found: "Inspection", every: bool) -> None:

@@ -65,6 +65,15 @@ class Rounds:
         )
 
     @property
+    def clues(self) -> Mapping[str, tuple[str, ...]]:
+        """Of further sources, the layers that any round shows."""
+        found: dict[str, tuple[str, ...]] = {}
+        for evidence in self.rounds:
+            for source, layers in evidence.clues.items():
+                found[source] = _union([found.get(source, ()), tuple(layers)])
+        return found
+
+    @property
     def statistics_noise(self) -> float:
         """Mean over the rounds; see `Evidence`."""
         return statistics.mean(evidence.statistics_noise for evidence in self.rounds)

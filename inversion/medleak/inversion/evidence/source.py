@@ -65,7 +65,7 @@ class Clue(Protocol):
     """What one layer asks of candidate images.
 
     Attributes:
-        inputs: Modules whose inputs `misfit` is given.
+        inputs: Convolutions whose inputs `misfit` is given.
     """
 
     inputs: Collection[str]

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
-from medleak.inversion.attacks.row_space.contrast import guess_contrast
+from medleak.inversion.attacks.row_space.contrast import guess_contrast, sees_contrast
+from medleak.inversion.evidence.probe import Probe
 
 IMAGE = torch.linspace(0, 0.95, 64).reshape(1, 1, 8, 8)
 FILLED = torch.linspace(0, 1, 10_000).reshape(1, 1, 100, 100)
@@ -45,3 +47,17 @@ def test_what_comes_out_is_an_image():
     found = guess_contrast(torch.randn(1, 1, 8, 8), 0.0)
     assert found.min() >= 0
     assert found.max() <= 1
+
+
+@pytest.mark.parametrize(("frozen", "seen"), [(False, False), (True, True)])
+def test_a_norm_that_is_frozen_lets_contrast_through(frozen, seen):
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(4)
+    nn.init.uniform_(norm.bias, 0.5, 1.0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), norm, nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1)
+    )
+    probe = Probe(
+        network, mean=(0.0,), std=(1.0,), image_shape=(1, 8, 8), frozen=["1"] if frozen else []
+    )
+    assert sees_contrast(probe, "3", IMAGE, 0.0) == seen

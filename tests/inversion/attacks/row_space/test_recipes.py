@@ -6,8 +6,11 @@ import pytest
 
 from medleak.inversion.attacks.row_space.recipes import (
     STATISTICS,
+    deep_network,
     last_stages,
+    lies_deep,
     recipe,
+    without_statistics,
 )
 from medleak.inversion.evidence.several_rounds import Rounds
 from medleak.inversion.observation import Knowledge
@@ -72,3 +75,31 @@ def test_rows_that_may_be_noisy_have_to_prove_themselves(evidence):
     assert proven == replace(rows, proven=True)
     assert soft.covers == "none"
     assert last_stages(changed(found, covers={})) == (soft,)
+
+
+def test_where_features_lie_behind_several_row_spaces_statistics_lead(evidence):
+    found = evidence()
+    assert not lies_deep(found)
+    deep = changed(found, features={list(found.spans)[-1]: next(iter(found.features.values()))})
+    assert lies_deep(deep)
+    plans = [recipe(deep, 1, large=False, attempt=k) for k in range(3)]
+    assert plans == [deep_network(deep, k) for k in range(3)]
+    assert all(plan[-1].norms == plan[-1].spans == "all" for plan in plans)
+    assert lies_deep(changed(found, features={}))
+    assert not lies_deep(changed(deep, norms=()))
+
+
+def test_without_rows_to_finish_statistics_lead_for_longer(evidence):
+    found = changed(evidence(), features={})
+    rows, none = (deep_network(r, 0)[0] for r in (found, changed(found, covers={})))
+    assert none.descent.iterations > rows.descent.iterations
+
+
+def test_without_statistics_the_second_way_uses_every_row_space(evidence):
+    found = evidence(knowledge=Knowledge(bn_statistics=False))
+    second = recipe(found, 1, large=False, attempt=1)
+    assert [stage.spans for stage in second] == ["all", "all"]
+    assert [stage.descent.iterations for stage in second] == [
+        stage.descent.iterations for stage in without_statistics()
+    ]
+    assert second[-1].covers == "shallow"

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.functional import gaussian_blur
 
-from medleak.inversion.attacks.row_space.contrast import guess_contrast
+from medleak.inversion.attacks.row_space.contrast import guess_contrast, sees_contrast
 from medleak.inversion.attacks.row_space.grouping import regroup
 from medleak.inversion.attacks.row_space.read_labels import read_labels
 from medleak.inversion.attacks.row_space.recipes import JUDGED, STATISTICS, recipe
@@ -340,7 +340,10 @@ def _report(
     images = best.images.clamp(0, 1)
     if not rounds.norms and best.ending != "interrupted":
         level = sum(observation.mean) / len(observation.mean)
-        images = guess_contrast(best.images, level)
+        probe, layer = next(iter(rounds.last.probes.values())), next(iter(rounds.spans))
+        # A stuck image has no contrast of its own either.
+        if best.stuck or not sees_contrast(probe, layer, best.images, level):
+            images = guess_contrast(best.images, level)
     return Reconstruction(
         images=images.cpu(),
         labels=read_labels(observation, images, rounds.steps),

@@ -3,14 +3,32 @@
 Where the first layers are a convolution and a batch norm, multiplying the pixels (about the level
 of zero padding) changes neither the network's features nor any gradient: without norm statistics
 an update cannot tell contrast. Brightness it can, because padding stays while the image moves. So
-contrast is a guess, and this is the place where it is made.
+contrast is a guess, and this is the place where it is made. Where the network does see contrast (a
+batch norm in evaluation mode, a short cut without a norm), what was found is kept.
 """
 
 import numpy as np
+import torch
 from torch import Tensor
+
+from medleak.inversion.evidence.probe import Probe
 
 _EXTREME = 0.002  # share of the pixels at either end that may be the attack's overshoot
 _NOTHING = 1e-9  # an image with nothing on one side of the level tells no gain there
+
+
+_LESS, _SAME = 0.7, 0.999  # a gain, and the cosine of features up to which it was not seen
+
+
+def sees_contrast(probe: Probe, layer: str, images: Tensor, level: float) -> bool:
+    """Whether the input of ``layer`` changes by more than a factor when contrast does."""
+    with torch.no_grad():
+        there, less = (
+            probe.run(x, inputs=[layer]).inputs[layer].flatten()
+            for x in (images, (images - level) * _LESS + level)
+        )
+    cosine = there.double() @ less.double() / (there.double().norm() * less.double().norm() + 1e-30)
+    return float(cosine) < _SAME
 
 
 def guess_contrast(images: Tensor, level: float) -> Tensor:

@@ -13,6 +13,7 @@ from medleak.inversion.descent.pyramid_descent import Descent, QuasiNewton
 from medleak.inversion.evidence.several_rounds import Rounds
 
 _CLEAR = 2e-3  # noise of rows (`Rows.noise`) up to which they help, whatever the noise is
+_EARLY = 1  # row spaces that may lie before the first recovered features
 _NEARLY_ALL = 0.8  # of a patch's values: as many patches
 _BLUR, _BLUR_LARGE = 1 / 64, 1 / 56  # wrong valleys are wrong in detail and right in shape
 
@@ -69,6 +70,7 @@ ROUGH = Stage(
     spans="first",
     span_weight=(30.0, 30.0),
 )
+_BY_STATISTICS = Descent(iterations=500, lr=0.1, variation=(1.0, 0.03), levels=5)
 _ROUGH_WITHHELD = Stage(
     descent=Descent(iterations=500, lr=0.2, variation=(1.0, 0.03), box=10.0, levels=5),
     norms="none",
@@ -107,9 +109,61 @@ def recipe(rounds: Rounds, n_images: int, *, large: bool, attempt: int = 0) -> R
     if n_images > 1:
         stages = several_images(rounds)
     else:
-        way = large_image if large else small_image
-        stages = (*way(rounds, min(attempt, 2)), *last_stages(rounds))
+        stages = _one_image(rounds, min(attempt, 2), large=large)
     return stages if rounds.norms else tuple(_without_statistics(s) for s in stages)
+
+
+def _one_image(rounds: Rounds, attempt: int, *, large: bool) -> Recipe:
+    if large:
+        return (*large_image(rounds, attempt), *last_stages(rounds))
+    if lies_deep(rounds):
+        return deep_network(rounds, attempt)
+    if not rounds.norms and attempt == 1:
+        return without_statistics()
+    return (*small_image(rounds, attempt), *last_stages(rounds))
+
+
+def lies_deep(rounds: Rounds) -> bool:
+    """Whether statistics must lead: the first row space is far from the pixels.
+
+    There features are recovered behind several row spaces, or nowhere (in ResNet-18, from the
+    second).
+    """
+    first = next(iter(rounds.features), None)
+    return bool(rounds.norms) and (first is None or list(rounds.spans).index(first) > _EARLY)
+
+
+def deep_network(rounds: Rounds, attempt: int) -> Recipe:
+    """One image in a DenseNet, an EfficientNet or a ResNet-50, all the way.
+
+    Many layers make the losses rough: Adam on the statistics before the first row space comes
+    where L-BFGS does not, and all there is finishes.
+    """
+    shallow = replace(ROUGH, descent=_BY_STATISTICS, span_weight=(10.0, 10.0))
+    if not rounds.covers:  # nothing but statistics tells detail
+        shallow = replace(shallow, descent=replace(_BY_STATISTICS, iterations=1000))
+    first = by_features(60) if rounds.features else all_evidence(30)
+    return (
+        (shallow, everything(150)),
+        (replace(everything(80), blur=_BLUR),),
+        (first, sharp(300, history=80), everything(100)),
+    )[attempt]
+
+
+def everything(iterations: int) -> Stage:
+    """All statistics and row spaces, and the rows of all layers before them."""
+    soft = sharp(iterations, variation=0.015, history=80)
+    return replace(soft, norms="all", spans="all", covers="shallow", span_weight=(1.0, 1.0))
+
+
+def without_statistics() -> Recipe:
+    """One image, where the first way failed: row spaces of all layers, then their rows.
+
+    A U-Net with instance norm sees contrast by its short cuts, and needs all of them for it.
+    """
+    adam = Descent(iterations=400, lr=0.1, variation=(1.0, 0.03), levels=5)
+    spans = replace(ROUGH, descent=adam, spans="all", span_weight=(10.0, 10.0))
+    return (spans, everything(150))
 
 
 def small_image(rounds: Rounds, attempt: int) -> Recipe:

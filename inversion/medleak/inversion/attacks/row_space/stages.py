@@ -18,7 +18,8 @@ class Stage:
         descent: How.
         norms: Statistics of all norm layers, of those that a pass to the last convolution used
             here runs anyway, or of none.
-        spans: Row spaces of all usable convolutions, of the first, of all but it, or of none.
+        spans: Row spaces of all usable convolutions, of the first, of all but it, or of none; with
+            all of them go the clues of further sources.
         covers: Likewise, rows that the patches must explain; ``shallow``: of all before the first
             row space.
         features: Match the recovered input of a convolution, where there is one.
@@ -68,7 +69,12 @@ class Matching:
         low, high = self._stage.span_weight
         span = found.span_root if self._stage.root else found.span
         moments = found.squares if self._stage.squared else found.statistics
-        return moments + found.cover + low * (high / low) ** done * (span + found.features)
+        return (
+            moments
+            + found.cover
+            + found.clues
+            + low * (high / low) ** done * (span + found.features)
+        )
 
 
 def compared(rounds: Rounds, stage: Stage) -> Compared:
@@ -91,4 +97,5 @@ def compared(rounds: Rounds, stage: Stage) -> Compared:
         covers=explained,
         features=features,
         per_image=stage.per_image,
+        clues=rounds.clues if stage.spans == "all" else {},
     )
