@@ -9,6 +9,8 @@ from medleak.inversion.cli.calibrate import calibrate
 from medleak.inversion.cli.data.lists import data
 from medleak.inversion.cli.doctor import doctor
 from medleak.inversion.cli.figures import figures
+from medleak.inversion.cli.inference.dp_audit import dp_audit
+from medleak.inversion.cli.inference.membership import membership
 from medleak.inversion.cli.inspect import inspect
 from medleak.inversion.cli.ledger import ledger
 from medleak.inversion.cli.policy import policy
@@ -32,6 +34,8 @@ app.add_typer(records)
 app.command(cls=WithTables)(inspect)
 app.add_typer(data)
 app.command()(prior)
+app.command()(membership)
+app.command("dp-audit")(dp_audit)
 app.command()(ledger)
 app.command()(policy)
 app.command()(doctor)
