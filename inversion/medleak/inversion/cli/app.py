@@ -10,6 +10,8 @@ from medleak.inversion.cli.data.lists import data
 from medleak.inversion.cli.doctor import doctor
 from medleak.inversion.cli.federation.attach import attach
 from medleak.inversion.cli.figures import figures
+from medleak.inversion.cli.inference.dp_audit import dp_audit
+from medleak.inversion.cli.inference.membership import membership
 from medleak.inversion.cli.inspect import inspect
 from medleak.inversion.cli.ledger import ledger
 from medleak.inversion.cli.policy import policy
@@ -34,6 +36,8 @@ app.add_typer(records)
 app.command(cls=WithTables)(inspect)
 app.add_typer(data)
 app.command()(prior)
+app.command()(membership)
+app.command("dp-audit")(dp_audit)
 app.command()(ledger)
 app.command()(policy)
 app.command()(doctor)

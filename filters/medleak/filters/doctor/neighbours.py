@@ -1,0 +1,213 @@
+"""Thousands of releases of neighbouring updates through a site's very filters, without training.
+
+Two data sets of a client give two updates; an attacker who knows both, and sees what left, guesses
+which it was. What he can see best is measured here: each release becomes a number or two, and how
+well these tell the two cases apart bounds ε from below (`medleak.inversion.dp_audit`).
+
+The pair is a mechanism's own worst case: opposite updates (``replace``), or one and none
+(``zero_out``), far longer than any clipping bound, in a direction of random signs, as many of one as of
+the other in each tensor, so that noise which several values share does not hide it. Two releases of one filter in a row are
+looked at as well, with opposite updates: noise that is used twice cancels in their difference.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medleak.filters.doctor.canary import Canary, small
+from medleak.filters.privacy.accounting import Guarantee
+from medleak.filters.update import STATISTICS, Update, kinds
+
+if TYPE_CHECKING:
+    from medleak.filters.adapters.examination.kit import Chain
+
+_NONE = 1e-6
+_LENGTH = 100.0  # of the raw updates, over that of the doctor's canary
+What = Literal["release", "statistics", "repetition"]
+"""What is looked at: all of a release, its statistics alone, or two releases in a row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Releases:
+    """Scores of many releases of two neighbouring updates.
+
+    Attributes:
+        scores: By what was looked at, ([n] of the first update, [n] of the second).
+        guarantee: What the chain noted for the ledger, of one release; None: a heuristic.
+        relation: Of the two updates.
+    """
+
+    scores: Mapping[What, tuple[NDArray[np.float64], NDArray[np.float64]]]
+    guarantee: Guarantee | None
+    relation: str
+
+
+class NothingLeft(ValueError):
+    """No release left, so that nothing could be looked at."""
+
+
+def chain_of(text: str) -> "Chain":
+    """The NVFlare filters of defences as ``medleak audit --defence`` writes them.
+
+    Raises:
+        ValueError: Unknown name or parameter, or a missing or wrong value.
+    """
+    from medleak.filters import adapters
+    from medleak.filters.adapters.examination.kit import Chain
+    from medleak.filters.registry import DEFENCES, defence
+    from medleak.filters.spec import SpecChain
+
+    defence(text)  # says what is wrong with it
+    steps = SpecChain.parse(text).steps
+    made = [getattr(adapters, DEFENCES[s.name].__name__)(**s.args) for s in steps]
+    return Chain(name=text, data=(adapters.GlobalModel(),), results=made)
+
+
+def chains_of(kit: Path) -> "Sequence[Chain]":
+    """The chains of the startup kit at ``kit``, as its client process would build them.
+
+    Raises:
+        ValueError: NVFlare cannot load its policy.
+    """
+    from medleak.filters.adapters.examination.kit import NotReadable, load_policy
+
+    try:
+        return load_policy(kit).chains
+    except NotReadable as error:
+        raise ValueError(f"{error} Nothing was examined.") from error
+
+
+def releases(chain: "Chain", count: int, *, task: str = "train", seed: int = 0) -> Releases:
+    """Send ``count`` releases of each of two neighbouring updates through ``chain``.
+
+    Args:
+        chain: Filters of one scope. Each release meets them as they are after the one before.
+        count: Of each update, >= 2, even.
+        task: Which they are for.
+        seed: Of the direction in which the updates differ; the noise is the filters' own.
+
+    Raises:
+        NothingLeft: An update is withheld, with the reason.
+    """
+    canary = small()
+    first, second, relation = _pair(chain, canary, task, seed)
+    direction = {n: np.sign(v) for n, v in first.items() if v.dtype.kind == "f"}
+    groups = _groups(direction)
+    seen: list[tuple[list[dict[What, float]], list[NDArray[np.float64]]]] = []
+    noted: Guarantee | None = None
+    for update, other in ((first, second), (second, first)):
+        singles: list[dict[What, float]] = []
+        pairs: list[NDArray[np.float64]] = []
+        for _ in range(count // 2):
+            one, noted = _send(chain, canary.state, update, task)
+            two, _ = _send(chain, canary.state, other, task)
+            singles += [_scores(one, direction, groups)]
+            pairs.append(
+                np.array([_project(one, direction, names) for names in groups.values()])
+                - np.array([_project(two, direction, names) for names in groups.values()])
+            )
+        for _ in range(count - count // 2):
+            one, noted = _send(chain, canary.state, update, task)
+            singles.append(_scores(one, direction, groups))
+        seen.append((singles, pairs))
+    scores: dict[What, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+    for what in groups:
+        if all(what in s for singles, _ in seen for s in singles):
+            scores[what] = _arrays([[s[what] for s in singles] for singles, _ in seen])
+    scores["repetition"] = _arrays([[float(p[0]) for p in pairs] for _, pairs in seen])
+    return Releases(scores=scores, guarantee=noted, relation=relation)
+
+
+def _arrays(two: Sequence[Sequence[float]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return np.array(two[0]), np.array(two[1])
+
+
+def _pair(chain: "Chain", canary: Canary, task: str, seed: int) -> tuple[Update, Update, str]:
+    """Two updates that are neighbours by the relation that the chain's guarantee names."""
+    _, noted = _send(chain, canary.state, canary.update, task)
+    relation = noted.relation if noted is not None else "replace"
+    one = noted is not None and noted.event["event"] == "Laplace"
+    rng = np.random.default_rng(seed)
+    size = _LENGTH * _rms(canary.update)  # of every value: none uses up more of a bound on the norm
+    first: dict[str, Any] = {}
+    for name, value in canary.update.items():
+        value = np.asarray(value)
+        if value.dtype.kind != "f":
+            first[name] = value
+            continue
+        # As many of one sign as of the other, so that noise which values share cancels.
+        signs = rng.permutation(np.resize([-1.0, 1.0], value.size)).reshape(value.shape)
+        if one:  # a bound on the L1 norm is worst used up by a single value
+            signs = np.zeros_like(signs)
+            if not any(np.any(v) for n, v in first.items() if v.dtype.kind == "f"):
+                signs.flat[0] = 1.0
+        first[name] = (size * signs).astype(value.dtype)
+    # Filters refuse an update that is all zero: "none" is one of a millionth.
+    sign = _NONE if relation == "zero_out" else -1.0
+    second = {n: v if v.dtype.kind != "f" else (sign * v).astype(v.dtype) for n, v in first.items()}
+    return first, second, relation
+
+
+def _rms(update: Update) -> float:
+    values = [np.asarray(v, dtype=np.float64).ravel() for v in update.values()]
+    return float(np.sqrt(np.mean(np.concatenate(values) ** 2)))
+
+
+def _groups(direction: Update) -> dict[What, list[str]]:
+    kind_of = kinds(direction)
+    statistics = [n for n in direction if kind_of[n] in STATISTICS]
+    found: dict[What, list[str]] = {"release": list(direction)}
+    return found | ({"statistics": statistics} if statistics else {})
+
+
+def _scores(
+    sent: Mapping[str, Any], direction: Update, groups: Mapping[What, Sequence[str]]
+) -> dict[What, float]:
+    return {
+        what: _project(sent, direction, names)
+        for what, names in groups.items()
+        if any(name in sent for name in names)
+    }
+
+
+def _project(sent: Mapping[str, Any], direction: Update, names: Sequence[str]) -> float:
+    """Along the difference; noise of one scale has the deviation of one value's."""
+    there = [n for n in names if n in sent]
+    size = sum(int(np.count_nonzero(direction[n])) for n in there) or 1
+    total = sum(
+        float(np.sum(np.asarray(sent[n], dtype=np.float64) * np.asarray(direction[n])))
+        for n in there
+    )
+    return total / np.sqrt(size)
+
+
+def _send(
+    chain: "Chain", state: Update, update: Update, task: str
+) -> tuple[Mapping[str, Any], Guarantee | None]:
+    from medleak.filters.adapters.examination.trial import attempt
+
+    outcome = attempt(chain.data, chain.results, state, update, task=task)
+    if outcome.refused or outcome.sent is None:
+        raise NothingLeft(
+            f"An update made up to try {chain.name!r} did not leave: "
+            f"{outcome.refused or outcome.kind}. Nothing was examined."
+        )
+    noted = [g for g in outcome.guarantees if g is not None]
+    return outcome.sent, noted[0] if noted else None
+
+
+def each_chain(target: str) -> "Iterator[Chain]":
+    """The chains that ``target`` names: those of a startup kit, or defences as text.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    kit = Path(target)
+    if (kit / "local").is_dir():
+        yield from chains_of(kit)
+    else:
+        yield chain_of(target)

@@ -1,0 +1,87 @@
+"""``medleak dp-audit``: is ε what the ledger says? Tried, not believed."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medleak.inversion.cli.shared.errors import FAILED, one_line_errors
+from medleak.inversion.cli.shared.options import JsonOption
+from medleak.inversion.cli.shared.output import printable
+
+if TYPE_CHECKING:
+    from medleak.filters.adapters.examination.kit import Chain
+    from medleak.inversion.dp_audit.verdict import Tried
+
+NOT_KNOWN = 3
+
+
+@one_line_errors
+def dp_audit(
+    ctx: typer.Context,
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIT|DEFENCE",
+            help="A site's startup kit, or a defence as name:key=value,… with its filter.",
+        ),
+    ],
+    releases: Annotated[
+        int, typer.Option(min=100, max=1_000_000, help="Releases of each of two updates.")
+    ] = 1000,
+    delta: Annotated[float, typer.Option(help="δ at which ε is compared.")] = 1e-5,
+    confidence: Annotated[float, typer.Option(help="Of the lower bounds, all together.")] = 0.95,
+    task: Annotated[str, typer.Option(help="Task that the updates are results of.")] = "train",
+    as_json: JsonOption = False,
+) -> None:
+    """Bound ε from below by what an attacker can tell of a filter's own releases.
+
+    Thousands of releases of two neighbouring updates go through the very filters, without any
+    training: a filter that adds less noise than it declares, does not clip, uses noise twice or
+    lets statistics by is found. A bound above the ledger's ε refutes it. One below proves nothing,
+    as another attack might see more. Nothing is released; the site's ledger is not touched.
+
+    Exit code 0: nothing was refuted. 1: ε is larger than claimed. 3: something could not be tried.
+
+    Examples: medleak dp-audit clipped_gaussian:max_grad_norm=1,noise_multiplier=2
+    · medleak dp-audit /opt/nvflare/site-1 --releases 4000 --json
+    """
+    if not 0 < delta < 1 or not 0.5 <= confidence < 1:
+        raise ValueError(
+            f"--delta is {delta} and --confidence {confidence}: δ lies between 0 and 1, a "
+            "confidence from 0.5 up to 1."
+        )
+    from medleak.filters.doctor.neighbours import each_chain
+
+    results: list[dict[str, Any]] = []
+    for chain in each_chain(target):
+        results.append({"target": chain.name} | _tried(chain, releases, delta, confidence, task))
+        if not as_json:
+            said = results[-1].get("verdict") or f"not examined: {results[-1]['not_examined']}"
+            typer.echo(f"{printable(chain.name)}: {printable(said)}")
+    if as_json:
+        typer.echo(json.dumps(results, indent=2))
+    if any(r.get("kind") == "refuted" for r in results):
+        raise typer.Exit(FAILED)
+    if not results or any("not_examined" in r for r in results):
+        raise typer.Exit(NOT_KNOWN)
+
+
+def _tried(
+    chain: "Chain", count: int, delta: float, confidence: float, task: str
+) -> dict[str, Any]:
+    from medleak.filters.doctor.neighbours import NothingLeft, releases
+    from medleak.inversion.dp_audit.verdict import judge
+
+    try:
+        seen = releases(chain, count, task=task)
+    except NothingLeft as error:
+        return {"not_examined": str(error)}
+    found: Tried = judge(
+        {what: pair for what, pair in seen.scores.items()},
+        seen.guarantee,
+        relation=seen.relation,
+        delta=delta,
+        confidence=confidence,
+    )
+    return found.as_json()

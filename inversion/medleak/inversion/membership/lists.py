@@ -1,0 +1,100 @@
+"""Images of lists for membership, told apart by their pixels and never by their names."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medleak.custom.data.datalist import Item, load_datalist
+from medleak.custom.data.transforms import load_images
+from medleak.inversion.images.prior import public_items
+from medleak.inversion.membership.assessment import Group
+
+Picture = tuple[tuple[int, int], Literal[1, 3]]
+"""(H, W) and channels."""
+
+
+def load_group(source: Path, picture: Picture, what: str) -> Group:
+    """All images of a datalist, or of a folder (then without labels: its classes are anyone's).
+
+    Args:
+        source: Datalist or folder.
+        picture: As the network takes them.
+        what: Its name in errors, which say the place in the list and no file.
+
+    Raises:
+        DataError: It cannot be read.
+        ValueError: It holds no image, or the same one twice.
+    """
+    items = public_items(source)
+    group = _group(items, picture, what, labelled=source.is_file())
+    marks = fingerprints(group.images)
+    if len(set(marks)) < len(marks):
+        first = next(k for k, mark in enumerate(marks) if mark in marks[:k])
+        raise ValueError(
+            f"{what} has {len(marks) - len(set(marks))} images twice, first {what}[{first}], at "
+            "the network's size: tests would count them as several. Leave the copies out."
+        )
+    return group
+
+
+def held_out(datalist: Path, picture: Picture) -> Group | None:
+    """Validation and test images of a site's own list, of patients it did not train on."""
+    lists = load_datalist(datalist)
+    trained = {item.patient for item in lists["training"]}
+    items = [i for name in ("validation", "test") for i in lists[name] if i.patient not in trained]
+    return _group(items, picture, "held out", labelled=True) if items else None
+
+
+def fingerprints(images: Tensor) -> list[str]:
+    """One of each image [N, C, ...], by its pixels: equal for copies, whatever they are called."""
+    return [sha256(image.numpy().tobytes()).hexdigest() for image in images]
+
+
+def trained_on(datalist: Path, picture: Picture) -> set[str]:
+    """Fingerprints of a site's training images."""
+    items = load_datalist(datalist)["training"]
+    return set(fingerprints(_group(items, picture, "training", labelled=True).images))
+
+
+def within(group: Group, marks: set[str]) -> NDArray[np.bool_]:
+    """[N] which images have one of ``marks``."""
+    return np.array([mark in marks for mark in fingerprints(group.images)], dtype=np.bool_)
+
+
+def check_apart(candidates: Group, nonmembers: Group, trained: set[str] | None) -> None:
+    """Refuse certain non-members that are not certain, or are candidates.
+
+    Raises:
+        ValueError: An image or patient of both lists, or one that the site trained on.
+    """
+    if both := set(fingerprints(candidates.images)) & set(fingerprints(nonmembers.images)):
+        raise ValueError(
+            f"{len(both)} images are both candidates and certain non-members: a p-value would "
+            "compare an image with itself. Leave them out of one of the lists."
+        )
+    if shared := set(candidates.patients) & set(nonmembers.patients):
+        raise ValueError(
+            f"{len(shared)} patients have images both among the candidates and the certain "
+            "non-members: films of one person are alike, and the p-values would be too large. "
+            "Leave these patients out of --nonmembers."
+        )
+    if trained is not None and (inside := int(within(nonmembers, trained).sum())):
+        raise ValueError(
+            f"{inside} of the certain non-members are on the site's own training list: p-values "
+            "against them would hide members. Name images that no site trained on."
+        )
+
+
+def _group(items: Sequence[Item], picture: Picture, what: str, *, labelled: bool) -> Group:
+    size, channels = picture
+    images, labels = load_images(items, spatial_size=size, channels=channels, section=what)
+    return Group(
+        images=images,
+        labels=labels if labelled else None,
+        patients=tuple(item.patient for item in items),
+    )

@@ -1,0 +1,1 @@
+"""What makes an image look like a member, a score a file."""

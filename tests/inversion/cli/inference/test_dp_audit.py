@@ -1,0 +1,49 @@
+import json
+
+import pytest
+from tests.inversion.cli.commands import medleak, refused
+
+from medleak.filters.defences.clipped_gaussian import ClippedGaussian
+from medleak.filters.noise import add_gaussian
+
+pytestmark = pytest.mark.usefixtures("here")
+
+CLIPPED = "clipped_gaussian:max_grad_norm=1,noise_multiplier=2"
+
+
+def test_the_bound_stands_beside_the_claim():
+    result = medleak("dp-audit", CLIPPED, "--releases", 200, "--json")
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(result.stdout)
+    assert found["kind"] == "not refuted"
+    bound = found["bounds"][0]
+    assert bound["claimed"] == pytest.approx(4.377, abs=1e-3)
+    assert 0 < bound["gaussian"] < bound["claimed"]
+
+
+def test_a_mechanism_that_is_not_what_it_says_is_an_error(monkeypatch):
+    def little(value, scale, source, **more):
+        return add_gaussian(value, scale / 4, source, **more)
+
+    monkeypatch.setattr(ClippedGaussian, "add", staticmethod(little))
+    result = medleak("dp-audit", CLIPPED, "--releases", 200)
+    assert result.exit_code == 1
+    assert "REFUTED: the ledger claims ε = " in result.output
+
+
+def test_what_could_not_be_tried_is_not_known(tmp_path):
+    result = medleak("dp-audit", f"{CLIPPED},max_grad_norm=1e-30", "--releases", 100)
+    assert result.exit_code in (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("nothing_known",), "Unknown defence"),
+        (("clipped_gaussian:max_grad_norm=1",), "noise_multiplier"),
+        ((CLIPPED, "--delta", "1"), "between 0 and 1"),
+        ((CLIPPED, "--confidence", "0.2"), "confidence"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, why):
+    assert why in refused(medleak("dp-audit", *arguments), 2)

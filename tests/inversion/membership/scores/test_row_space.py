@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+
+from medleak.inversion.membership.roc import auc
+from medleak.inversion.membership.scores.row_space import Whitening, row_basis, score
+
+
+def told(parts, n):
+    values = torch.stack([v for v in parts.values()]).mean(0).numpy()
+    return auc(values[:n], values[n:])
+
+
+def test_members_of_one_step_are_told_from_others(observed, resnet_spec, smooth_images):
+    images = smooth_images(46)
+    update = observed(images[:6], torch.arange(6) % 2, resnet_spec)
+    found = score(update, images[:26], None, images[26:])
+    assert len(found) == 4
+    assert all(((v >= 0) & (v <= 1 + 1e-5)).all() for v in found.values())
+    assert told(found, 6) == 1.0
+
+
+def test_members_of_several_steps_of_momentum_are_told(observed, resnet_spec, smooth_images):
+    images = smooth_images(48)
+    update = observed(
+        images[:8], torch.arange(8) % 2, resnet_spec, batch_size=4, momentum=0.9, lr=0.01
+    )
+    assert told(score(update, images[:28], None, images[28:]), 8) > 0.95
+
+
+def test_a_client_that_had_neither_tells_nothing(observed, resnet_spec, smooth_images):
+    images = smooth_images(66)
+    update = observed(images[60:], torch.arange(6) % 2, resnet_spec)
+    assert 0.3 < told(score(update, images[:40], None, images[40:60]), 20) < 0.7
+
+
+def test_a_candidate_is_judged_by_itself(observed, resnet_spec, smooth_images):
+    images = smooth_images(30)
+    update = observed(images[:4], torch.arange(4) % 2, resnet_spec)
+    together = score(update, images[:10], None, images[20:])
+    alone = score(update, images[3:4], None, images[20:])
+    for name, value in alone.items():
+        assert value.item() == pytest.approx(together[name][3].item(), abs=1e-4)
+
+
+def test_an_update_without_rows_is_refused(observed, lenet_spec, smooth_images):
+    images = smooth_images(4)
+    update = observed(
+        images[:2], torch.tensor([0, 1]), lenet_spec, change=lambda name, value: value * 0
+    )
+    with pytest.raises(ValueError, match="examines nothing"):
+        score(update, images, None, images)
+
+
+def test_the_basis_spans_the_rows_and_no_rounding():
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(3, 40, generator=generator)
+    update = torch.randn(16, 3, generator=generator) @ rows
+    basis = row_basis(update.view(16, 10, 2, 2))
+    assert basis.shape == (40, 3)
+    assert torch.allclose(rows @ basis @ basis.T, rows, atol=1e-4)
+    assert torch.allclose(basis.T @ basis, torch.eye(3), atol=1e-5)
+
+
+def test_whitening_is_the_inverse_root_of_second_moments_with_a_ridge():
+    generator = torch.Generator().manual_seed(0)
+    background = torch.randn(50, 8, generator=generator) * torch.arange(1, 9)
+    moments = (background.T @ background / 50).double().numpy()
+    values, vectors = np.linalg.eigh(moments)
+    ridge = 0.03 * values.mean()
+    wanted = vectors @ np.diag((ridge / (values + ridge)) ** 0.5) @ vectors.T
+    found = Whitening(background)(torch.eye(8))
+    assert np.allclose(found.numpy(), wanted, atol=1e-4)
+
+
+def test_a_background_that_is_all_the_same_whitens_nothing():
+    x = torch.eye(4)
+    assert torch.allclose(Whitening(torch.zeros(5, 4))(x), x)

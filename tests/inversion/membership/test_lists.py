@@ -1,0 +1,76 @@
+import pytest
+import torch
+from tests.inversion.membership.federations import asked
+
+from medleak.custom.data.datalist import Item, load_datalist, save_datalist
+from medleak.inversion.membership.assessment import Group
+from medleak.inversion.membership.lists import (
+    check_apart,
+    fingerprints,
+    held_out,
+    load_group,
+    trained_on,
+    within,
+)
+
+PICTURE = ((32, 32), 1)
+
+
+@pytest.fixture
+def case(tmp_path):
+    return asked(tmp_path)
+
+
+def group(*values, patients=None):
+    images = torch.tensor(values, dtype=torch.float32).view(-1, 1, 1, 1)
+    return Group(images=images, labels=None, patients=tuple(patients or [f"p{v}" for v in values]))
+
+
+def test_members_are_known_by_their_pixels(case):
+    candidates = load_group(case.candidates, PICTURE, "candidates")
+    member = within(candidates, trained_on(case.truth / "site-1.json", PICTURE))
+    assert member.tolist() == [True] * 6 + [False] * 14
+    assert candidates.labels is not None
+
+
+def test_a_folders_classes_are_no_labels(case):
+    folder = case.candidates.parent / "images" / "others"
+    assert load_group(folder, PICTURE, "candidates").labels is None
+
+
+def test_an_image_twice_is_refused_by_its_place(case, tmp_path):
+    items = load_datalist(case.candidates)["training"]
+    save_datalist(tmp_path / "twice.json", {"training": [*items, items[2]]})
+    with pytest.raises(ValueError, match=r"1 images twice, first candidates\[20\]") as caught:
+        load_group(tmp_path / "twice.json", PICTURE, "candidates")
+    assert "Doe" not in str(caught.value)
+
+
+def test_held_out_are_images_of_patients_not_trained_on(case, tmp_path):
+    items = load_datalist(case.nonmembers)["training"]
+    same = Item(items[1].image, 0, items[0].patient)
+    lists = {"training": items[:1], "validation": [same, items[2]], "test": [items[3]]}
+    save_datalist(tmp_path / "site.json", lists)
+    found = held_out(tmp_path / "site.json", PICTURE)
+    assert found is not None
+    assert found.patients == (items[2].patient, items[3].patient)
+    save_datalist(tmp_path / "site.json", {"training": items[:1]})
+    assert held_out(tmp_path / "site.json", PICTURE) is None
+
+
+@pytest.mark.parametrize(
+    ("nonmembers", "trained", "why"),
+    [
+        (group(1, 5, patients=["x", "y"]), set(), "both candidates and certain"),
+        (group(5, 6, patients=["p1", "y"]), set(), "1 patients have images both"),
+        (group(5, 6), set(fingerprints(group(6).images)), "own training list"),
+    ],
+)
+def test_non_members_that_are_not_certain_are_refused(nonmembers, trained, why):
+    with pytest.raises(ValueError, match=why):
+        check_apart(group(1, 2), nonmembers, trained)
+
+
+def test_lists_apart_are_accepted():
+    check_apart(group(1, 2), group(3, 4), set(fingerprints(group(1).images)))
+    check_apart(group(1, 2), group(3, 4), None)

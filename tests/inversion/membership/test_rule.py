@@ -1,0 +1,84 @@
+from dataclasses import replace
+
+import pytest
+
+from medleak.inversion.membership.roc import Figure, Separation
+from medleak.inversion.membership.rule import Findings, judge
+
+
+def told(value, low, high):
+    figure = Figure(value=value, lower95=low, upper95=high)
+    return Separation(
+        auc=figure, tpr={"tpr_1": figure, "tpr_01": figure}, members=40, others=60, patients=100
+    )
+
+
+CHANCE = told(0.5, 0.43, 0.58)
+FINE = Findings(
+    separation=CHANCE,
+    nulls=(CHANCE,),
+    recognised=0,
+    null_recognised=0,
+    easy=1.0,
+    least_p=0.005,
+    views_known=True,
+)
+
+
+def verdict(**changes):
+    return judge(
+        replace(FINE, **changes), score="row_space", knowledge="all", images=100, patients=90
+    )
+
+
+def test_chance_with_every_check_passed_is_no_leak_found():
+    found = verdict()
+    assert found.kind == "no_leak_found"
+    assert str(found).startswith("no leak found by membership by row_space knowing all (AUC 0.50")
+
+
+def test_an_auc_above_chance_and_above_the_null_leaks():
+    found = verdict(separation=told(0.98, 0.95, 1.0))
+    assert found.kind == "leaks"
+    assert "AUC 0.980" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"separation": told(0.9, 0.8, 0.95), "nulls": ()}, "differ by themselves"),
+        ({"separation": told(0.7, 0.6, 0.8), "nulls": (told(0.65, 0.55, 0.75),)}, "has 0.650"),
+        ({"separation": told(0.5, 0.4, 0.61)}, "too few to tell"),
+        ({"nulls": ()}, "to compare with"),
+        ({"nulls": (told(0.3, 0.2, 0.4),)}, "not chance"),
+        ({"views_known": False}, "augmentation"),
+        ({"easy": None}, "no evidence"),
+        ({"easy": 0.8}, "did not know an easy case"),
+        ({"recognised": 5, "null_recognised": 4}, "of another kind"),
+        ({"separation": None, "recognised": 5, "null_recognised": 4}, "of another kind"),
+    ],
+)
+def test_a_check_that_fails_makes_it_inconclusive(changes, reason):
+    found = verdict(**changes)
+    assert found.kind == "inconclusive"
+    assert reason in str(found)
+
+
+def test_patients_recognised_leak_without_any_truth():
+    found = verdict(separation=None, nulls=(), recognised=7, null_recognised=0)
+    assert found.kind == "leaks"
+    assert "7 of 90 patients are recognised" in str(found)
+    alone = verdict(separation=None, nulls=(), recognised=7, null_recognised=None)
+    assert "if the non-members given are like them" in str(alone)
+
+
+def test_nobody_recognised_and_no_truth_is_not_measured():
+    found = verdict(separation=None, nulls=())
+    assert found.kind == "not_measured"
+    assert "none of the candidates was recognised" in str(found)
+
+
+def test_that_none_could_be_recognised_is_not_said_as_that_none_was():
+    found = verdict(separation=None, nulls=(), least_p=0.05)
+    assert found.kind == "not_measured"
+    assert "none could be recognised" in str(found)

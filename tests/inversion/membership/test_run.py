@@ -1,0 +1,85 @@
+from dataclasses import replace
+
+import pytest
+from tests.inversion.membership.federations import asked
+
+from medleak.inversion.membership.run import Plan, assess_run
+
+
+def plan(case, **changes):
+    return replace(
+        Plan(
+            records=case.records,
+            candidates=case.candidates,
+            nonmembers=case.nonmembers,
+            truth=case.truth,
+        ),
+        **changes,
+    )
+
+
+def test_members_of_a_site_are_found_and_another_site_is_the_null(tmp_path):
+    first, second = assess_run(plan(asked(tmp_path)))
+    assert first.verdict is not None
+    assert first.found is not None
+    assert first.found.separation is not None
+    assert first.verdict.kind == "leaks"
+    assert first.found.separation.auc.value > 0.95
+    assert [n.members for n in first.found.nulls] == [6]
+    assert first.found.easy is not None
+    assert first.found.easy > 0.95
+    assert [row["member"] for row in first.candidates] == [True] * 6 + [False] * 14
+    # None of the candidates was site-2's: there is nothing to tell apart.
+    assert second.found is not None
+    assert second.found.separation is None
+    assert second.verdict is not None
+    assert second.verdict.kind in ("not_measured", "inconclusive")
+    summary = first.summary()
+    assert summary["separation"]["members"] == 6
+    assert summary["verdict_kind"] == "leaks"
+
+
+def test_under_noise_that_hides_all_nobody_is_told_and_few_images_prove_nothing(tmp_path):
+    (found,) = assess_run(plan(asked(tmp_path, noise=10.0), sites=["site-1"]))
+    assert found.verdict is not None
+    assert found.verdict.kind == "inconclusive"
+    assert found.found is not None
+    assert found.found.recognised == 0
+
+
+def test_unknown_augmentation_is_a_doubt(tmp_path):
+    (found,) = assess_run(
+        plan(asked(tmp_path, noise=10.0, augmentation=None), sites=["site-1"], easy=False)
+    )
+    assert "augmentation" in str(found.verdict)
+    assert "no evidence" in str(found.verdict)
+
+
+def test_a_bad_update_is_refused_and_the_others_are_done(tmp_path):
+    case = asked(tmp_path)
+    (case.records / "round_0000" / "site-1.safetensors").write_bytes(b"no")
+    first, second = assess_run(plan(case, easy=False))
+    assert first.refused
+    assert first.summary().keys() == {"round", "site", "refused"}
+    assert second.verdict is not None
+
+
+def test_without_certain_non_members_nothing_is_examined(tmp_path):
+    (found,) = assess_run(plan(asked(tmp_path), nonmembers=None, sites=["site-1"]))
+    assert "--nonmembers" in str(found.refused)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [({"sites": ["site-9"]}, "No recorded update"), ({"score": "lira"}, "Unknown membership")],
+)
+def test_what_cannot_be_asked_is_refused_at_once(tmp_path, changes, why):
+    with pytest.raises(ValueError, match=why):
+        list(assess_run(plan(asked(tmp_path), **changes)))
+
+
+@pytest.mark.parametrize("score", ["loss_drop", "gradient_cosine", "loss_after"])
+def test_the_usual_scores_run_too(tmp_path, score):
+    (found,) = assess_run(plan(asked(tmp_path), sites=["site-1"], score=score, easy=False))
+    assert found.refused is None
+    assert found.verdict is not None

@@ -1,0 +1,126 @@
+"""Six bugs that make ε untrue are planted in the mechanisms, and found by trying them."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from medleak.custom.training import dp_sgd
+from medleak.custom.training.dp_sgd import DPSGD, train_dp_sgd
+from medleak.custom.training.sgd import LocalSGD, Normalisation
+from medleak.filters.defences import additive
+from medleak.filters.defences.clipped_gaussian import ClippedGaussian
+from medleak.filters.doctor.neighbours import chain_of, releases
+from medleak.filters.noise import NoiseSource, add_gaussian
+from medleak.filters.privacy import accounting
+from medleak.inversion.dp_audit.verdict import judge
+
+pytestmark = pytest.mark.slow
+
+DELTA = 1e-5
+COUNT = 300
+CLIPPED = "clipped_gaussian:max_grad_norm=1,noise_multiplier=2,buffers=noise"
+
+
+def tried(text=CLIPPED, claim=None, count=COUNT):
+    seen = releases(chain_of(text), count)
+    return judge(
+        dict(seen.scores.items()), seen.guarantee, relation=seen.relation, delta=DELTA, claim=claim
+    )
+
+
+def refuted(found):
+    return [b.what for b in found.bounds if b.refuted]
+
+
+def test_the_mechanism_as_it_is_is_not_refuted():
+    found = tried(count=1500)
+    assert found.kind == "not refuted", str(found)
+    assert found.bounds[0].epsilon > found.bounds[0].claimed / 2
+
+
+def test_noise_halved_is_found(monkeypatch):
+    def half(value, scale, source, **more):
+        return add_gaussian(value, scale / 2, source, **more)
+
+    monkeypatch.setattr(ClippedGaussian, "add", staticmethod(half))
+    assert "release" in refuted(tried())
+
+
+def test_a_clip_that_is_skipped_is_found(monkeypatch):
+    # Twice the bound is let by; a raw update would be refused by the noise's own checks.
+    clip = additive.clipping_factor
+    monkeypatch.setattr(additive, "clipping_factor", lambda norm, bound: clip(norm, 2.5 * bound))
+    assert "release" in refuted(tried())
+
+
+def test_noise_used_twice_is_found(monkeypatch):
+    monkeypatch.setattr(NoiseSource, "secure", classmethod(lambda cls: cls(bytes(32))))
+    assert "repetition" in refuted(tried())
+
+
+def test_noise_that_all_values_share_is_found(monkeypatch):
+    def shared(value, scale, source, *, factor=1.0, name=""):
+        one = add_gaussian(np.zeros(1), scale, source, name=name)[0]
+        return (np.asarray(value) * factor + one).astype(value.dtype)
+
+    monkeypatch.setattr(ClippedGaussian, "add", staticmethod(shared))
+    assert "release" in refuted(tried())
+
+
+def test_buffers_that_leave_bare_are_found(monkeypatch):
+    protect = additive.protect_entries
+
+    def bare(update, step, **more):
+        kept = {n: v for n, v in update.items() if n.endswith(("running_mean", "running_var"))}
+        return protect(update, step, **more) | kept
+
+    monkeypatch.setattr(additive, "protect_entries", bare)
+    assert "statistics" in refuted(tried())
+
+
+def test_a_delta_that_is_ignored_is_found():
+    # ε computed as if it might fail in half of all cases.
+    assert refuted(tried(claim=lambda events, delta: accounting.epsilon(events, 0.5)))
+
+
+RATE, STEPS, NOISE, IMAGES = 0.05, 20, 2.0, 20
+
+
+def federations(count, seed):
+    """Scores of ``count`` clients that trained with DP-SGD with the canary, and without."""
+    schedule = LocalSGD(batch_size=1, local_epochs=1, lr=1.0)
+    mechanism = DPSGD(noise_multiplier=NOISE, max_grad_norm=0.01, sample_rate=RATE)
+    plain = Normalisation((0.0,) * 3, (1.0,) * 3)
+    canary = torch.ones(1, 1, 2, 2)
+    found = []
+    for with_it in (True, False):
+        scores = []
+        for k in range(count):
+            others = torch.zeros(IMAGES - 1, 1, 2, 2)
+            images = torch.cat([canary, others]) if with_it else others
+            torch.manual_seed(0)
+            network = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+            before = network[1].weight.detach().clone()
+            source = NoiseSource.seeded(seed, k, int(with_it))
+            labels = torch.zeros(len(images), dtype=torch.int64)
+            train_dp_sgd(network, images, labels, schedule, mechanism, plain, source)
+            change = (network[1].weight.detach() - before) * len(images)
+            scores.append(float((change[0] - change[1]).sum()))
+        found.append(np.array(scores))
+    guarantee = accounting.dp_sgd(noise_multiplier=NOISE, sample_rate=RATE, steps=STEPS)
+    return judge(
+        {"release": (found[0], found[1])}, guarantee, relation="add_or_remove", delta=DELTA
+    )
+
+
+def test_dp_sgd_as_it_is_is_not_refuted():
+    found = federations(75, seed=0)
+    assert found.kind == "not refuted", str(found)
+
+
+def test_sampling_that_is_not_poisson_is_found(monkeypatch):
+    # Amplification by sampling is claimed, and the first image is in every batch.
+    monkeypatch.setattr(dp_sgd, "_poisson", lambda n, rate, source: torch.tensor([0]))
+    found = federations(75, seed=0)
+    assert found.kind == "refuted", str(found)
