@@ -96,7 +96,8 @@ def initial_network(
             the form ``{"path", "args"}`` itself.)
         weights: ``random``; ``imagenet`` (torchvision's ResNet-18, needs a network connection
             once); the path of a file (see
-            :func:`medleak.custom.networks.weights.load_weights`); ``auto``: the file in ``MEDLEAK_WEIGHTS`` if that is set, else random.
+            :func:`medleak.custom.networks.weights.load_weights`); ``auto``: the file in
+            ``MEDLEAK_WEIGHTS`` if that is set, else random.
         seed: Of everything random here.
 
     Raises:
