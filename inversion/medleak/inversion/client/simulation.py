@@ -24,6 +24,8 @@ from medleak.inversion.client.training import (
 from medleak.inversion.losses import Statistics
 from medleak.inversion.observation import Observation
 
+_LAST: Mapping[int, torch.memory_format] = {4: torch.channels_last, 5: torch.channels_last_3d}
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Simulation:
@@ -84,7 +86,8 @@ class Simulation:
         return mixed_statistics(self.network, buffers, len(self.schedule.batches))
 
     def _inputs(self, images: Tensor) -> Tensor:
-        return self.observation.normalise(images).contiguous(memory_format=torch.channels_last)
+        inputs = self.observation.normalise(images)
+        return inputs.contiguous(memory_format=_LAST[inputs.dim()])
 
 
 def simulation_of(
@@ -97,7 +100,8 @@ def simulation_of(
     """
     network = observation.network() if global_model else observation.untrained_network()
     # At batch 1 and one thread the default layout takes a slow path: twice the time.
-    network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    layout = _LAST[len(observation.spatial_size) + 2]
+    network = network.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
     return Simulation(
         observation=observation,
         network=network,
@@ -144,8 +148,8 @@ def schedule_of(observation: Observation) -> Schedule:
     )
 
 
-def image_shape(observation: Observation) -> tuple[int, int, int, int]:
-    """[N, C, H, W] of the images to find."""
+def image_shape(observation: Observation) -> tuple[int, ...]:
+    """[N, C, *size] of the images to find."""
     return observation.n_images, observation.image_channels, *observation.spatial_size
 
 
