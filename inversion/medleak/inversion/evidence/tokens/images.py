@@ -1,5 +1,6 @@
 """From the updates of a patch embedding to the pixels of its one image or volume."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -71,15 +72,46 @@ def solve_image(
     gradient, variance = _joined(gradient, variance, groups, len(level))
     flat = guess.flatten().double()
     start = torch.where(source < 0, level, flat[source.clamp_min(0)])
-    found = solve_patches(
-        signal, gradient, start, origin=level, signal_variance=error, gradient_variance=variance
-    )
     known = source >= 0
+    found = solve_patches(
+        signal,
+        gradient,
+        start,
+        origin=level,
+        signal_variance=error,
+        gradient_variance=variance,
+        roughness=_roughness(source, guess.shape[1:]),
+    )
     total = torch.zeros_like(flat).index_add(0, source[known], found.values[known])
     times = torch.zeros_like(flat).index_add(0, source[known], torch.ones_like(found.values[known]))
     image = torch.where(times > 0, total / times.clamp_min(1), flat)
     unseen = float((times == 0).double().mean())
     return Solved(image=image.view(guess.shape).to(guess), patches=found, unseen=unseen)
+
+
+def _roughness(source: Tensor, shape: Sequence[int]) -> Callable[[Tensor], Tensor]:
+    """Patches to the sums of each pixel's differences from its neighbours that patches cover."""
+    known = source >= 0
+    place = source[known]
+    flat = torch.zeros(torch.Size(shape).numel(), device=source.device, dtype=torch.float64)
+    seen = flat.index_fill(0, place, 1.0).view(*shape)
+    pairs = [seen.narrow(a, 1, n - 1) * seen.narrow(a, 0, n - 1) for a, n in _sides(shape)]
+
+    def roughness(patches: Tensor) -> Tensor:
+        image = flat.index_copy(0, place, patches[known]).view(*shape)
+        total = torch.zeros_like(image)
+        for (axis, side), both in zip(_sides(shape), pairs, strict=True):
+            step = image.diff(dim=axis) * both
+            total.narrow(axis, 1, side - 1).add_(step)
+            total.narrow(axis, 0, side - 1).sub_(step)
+        return torch.zeros_like(patches).masked_scatter(known, total.view(-1)[place])
+
+    return roughness
+
+
+def _sides(shape: Sequence[int]) -> list[tuple[int, int]]:
+    """(axis, length) of the sides of [C, *size]."""
+    return [(axis, side) for axis, side in enumerate(shape) if axis > 0]
 
 
 def _alike(source: Tensor) -> tuple[Tensor, Tensor]:
