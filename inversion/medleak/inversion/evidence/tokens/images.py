@@ -1,6 +1,6 @@
 """From the updates of a patch embedding to the pixels of its one image or volume."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +8,8 @@ from torch import Tensor
 
 from medleak.inversion.evidence.tokens.embedding import PatchEmbedding
 from medleak.inversion.evidence.tokens.solve import Patches, solve_patches
+
+_STEP = 0.2  # between neighbours, as long as nothing is known of edges
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -80,7 +82,7 @@ def solve_image(
         origin=level,
         signal_variance=error,
         gradient_variance=variance,
-        roughness=_roughness(source, guess.shape[1:]),
+        neighbours=_Grid.of(source, guess.shape[1:], _STEP),
     )
     total = torch.zeros_like(flat).index_add(0, source[known], found.values[known])
     times = torch.zeros_like(flat).index_add(0, source[known], torch.ones_like(found.values[known]))
@@ -89,24 +91,58 @@ def solve_image(
     return Solved(image=image.view(guess.shape).to(guess), patches=found, unseen=unseen)
 
 
-def _roughness(source: Tensor, shape: Sequence[int]) -> Callable[[Tensor], Tensor]:
-    """Patches to the sums of each pixel's differences from its neighbours that patches cover."""
-    known = source >= 0
-    place = source[known]
-    flat = torch.zeros(torch.Size(shape).numel(), device=source.device, dtype=torch.float64)
-    seen = flat.index_fill(0, place, 1.0).view(*shape)
-    pairs = [seen.narrow(a, 1, n - 1) * seen.narrow(a, 0, n - 1) for a, n in _sides(shape)]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Grid:
+    """Neighbours on the grid of an image [C, *size], as far as patches cover it.
 
-    def roughness(patches: Tensor) -> Tensor:
-        image = flat.index_copy(0, place, patches[known]).view(*shape)
+    Attributes:
+        source: [n, V] places of the patches' values in the flattened image, -1 outside of it.
+        shape: (C, *size).
+        weights: Of each axis' differences, by `_sides`.
+    """
+
+    source: Tensor
+    shape: tuple[int, ...]
+    weights: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, source: Tensor, shape: Sequence[int], step: float) -> "_Grid":
+        """Differences of variance ``step``^2 everywhere."""
+        grid = cls(source, tuple(shape), ())
+        seen = grid._image(torch.ones_like(source, dtype=torch.float64))
+        weights = tuple(
+            seen.narrow(axis, 1, side - 1) * seen.narrow(axis, 0, side - 1) / step**2
+            for axis, side in _sides(shape)
+        )
+        return cls(source, tuple(shape), weights)
+
+    @property
+    def weight(self) -> float:
+        return sum(float(w.mean()) for w in self.weights) / len(self.weights)
+
+    def pull(self, patches: Tensor) -> Tensor:
+        image = self._image(patches)
         total = torch.zeros_like(image)
-        for (axis, side), both in zip(_sides(shape), pairs, strict=True):
-            step = image.diff(dim=axis) * both
+        for (axis, side), weights in zip(_sides(self.shape), self.weights, strict=True):
+            step = image.diff(dim=axis) * weights
             total.narrow(axis, 1, side - 1).add_(step)
             total.narrow(axis, 0, side - 1).sub_(step)
-        return torch.zeros_like(patches).masked_scatter(known, total.view(-1)[place])
+        known = self.source >= 0
+        found = total.view(-1)[self.source[known]]
+        return torch.zeros_like(patches).masked_scatter(known, found)
 
-    return roughness
+    def adapted(self, patches: Tensor, step: float) -> "_Grid":
+        image = self._image(patches)
+        weights = tuple(
+            (w > 0) / (step**2 + image.diff(dim=axis).square())
+            for (axis, _), w in zip(_sides(self.shape), self.weights, strict=True)
+        )
+        return _Grid(self.source, self.shape, weights)
+
+    def _image(self, patches: Tensor) -> Tensor:
+        known = self.source >= 0
+        flat = patches.new_zeros(torch.Size(self.shape).numel())
+        return flat.index_copy(0, self.source[known], patches[known]).view(self.shape)
 
 
 def _sides(shape: Sequence[int]) -> list[tuple[int, int]]:

@@ -17,9 +17,8 @@ Source: Lu et al. 2022, "APRIL: Finding the Achilles' Heel on Privacy for Vision
 arXiv:2112.14087v1, section 3.1, for exact gradients.
 """
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -27,9 +26,26 @@ from torch import Tensor
 _ITERATIONS = (12, 25)  # of conjugate gradients, two times; more of them sharpen nothing
 _SPREAD = 0.25  # of pixels in [0, 1] about a guess: what is lost where nothing is known
 _FAR = 0.5  # and what they may be off at most
-_STEP = 0.03 * math.sqrt(2)  # between neighbours: X-rays of the tuning set came back best
+_STEP = 0.03  # between neighbours where there is no edge
 _TRUSTED = 0.5  # of a direction's square size, what must not be error
 _TINY = 1e-30
+
+
+class Neighbours(Protocol):
+    """Which values of the patches lie beside each other, and how alike these are."""
+
+    @property
+    def weight(self) -> float:
+        """Mean inverse variance of the difference of two neighbours."""
+        ...
+
+    def pull(self, patches: Tensor) -> Tensor:
+        """[n, V] to half of the derivative of the neighbours' weighted squared differences."""
+        ...
+
+    def adapted(self, patches: Tensor, step: float) -> "Neighbours":
+        """Differences of variance ``step``^2, and of more at the edges that ``patches`` have."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -58,7 +74,7 @@ def solve_patches(
     origin: Tensor,
     signal_variance: Tensor,
     gradient_variance: Tensor,
-    roughness: Callable[[Tensor], Tensor] | None = None,
+    neighbours: Neighbours | None = None,
 ) -> Patches:
     """Patches x_t with ``gradient`` = sum of ``signal``_t (x_t - origin)^T.
 
@@ -70,8 +86,7 @@ def solve_patches(
         signal_variance: [n, D], of the error of each entry.
         gradient_variance: [D, V], likewise; as large as the equations show it to be, where there
             are more of them than patches (D > n).
-        roughness: Patches [n, V] to the sum of each value's differences from its neighbours in the
-            image. None: neighbours are not known.
+        neighbours: Which values lie beside each other; None: it is not known.
 
     Raises:
         ValueError: Shapes do not go together, or the signal is zero.
@@ -89,11 +104,13 @@ def solve_patches(
     own = gradient_variance.double().mean(1)
     rest = g - d.T @ start
     system, own = _calibrated(d, rest, start, of_signal, own)
-    x = start + system.solved(start, roughness, _ITERATIONS[0])
-    # Noise depends on the patches, which are known well enough now.
+    x = start + system.solved(start, neighbours, _ITERATIONS[0])
+    # How noisy the equations are depends on the patches, which are known well enough now, and so
+    # are the edges in them, over which nothing is smoothed.
     x = (x + zero).clamp(-_FAR, 1 + _FAR) - zero
     system, _ = _calibrated(d, rest, x, of_signal, own)
-    x = start + system.solved(start, roughness, _ITERATIONS[1])
+    edges = None if neighbours is None else neighbours.adapted(x + zero, _STEP)
+    x = start + system.solved(start, edges, _ITERATIONS[1])
     misfit = (g - d.T @ x).norm() / g.norm().clamp_min(_TINY)
     return Patches(
         values=x + zero,
@@ -112,7 +129,8 @@ class _System:
         squares: [k], how well each is heard; 0 where it is error alone.
         side: [n, V], right side of the normal equations, before `white`.
         modes: [r, V], orthonormal: of the patches, along which signals' errors add noise.
-        level: [r + 1] inverse variances, of each mode and of all that is orthogonal to them.
+        level: [r + 1] inverse variances of the noise, along each mode and orthogonal to all.
+        near: Likewise, of the patches about a guess.
     """
 
     directions: Tensor
@@ -120,58 +138,58 @@ class _System:
     side: Tensor
     modes: Tensor
     level: Tensor
+    near: Tensor
 
     def white(self, values: Tensor) -> Tensor:
         """[…, V] times the inverse of the noise's covariance."""
-        more = (values @ self.modes.T) * (self.level[:-1] - self.level[-1])
-        return self.level[-1] * values + more @ self.modes
+        return self._weighted(values, self.level)
 
-    def solved(
-        self, start: Tensor, roughness: Callable[[Tensor], Tensor] | None, iterations: int
-    ) -> Tensor:
+    def _weighted(self, values: Tensor, by: Tensor) -> Tensor:
+        more = (values @ self.modes.T) * (by[:-1] - by[-1])
+        return by[-1] * values + more @ self.modes
+
+    def solved(self, start: Tensor, neighbours: Neighbours | None, iterations: int) -> Tensor:
         """What is to be added to ``start``, by preconditioned conjugate gradients."""
-        weight = 0.0 if roughness is None else 1 / _STEP**2
-        near = 1 / _SPREAD**2
+        weight = 0.0 if neighbours is None else neighbours.weight
 
         def product(x: Tensor) -> Tensor:
             heard = self.directions.T @ (self.squares[:, None] * (self.directions @ x))
-            y = self.white(heard) + near * x
-            return y if roughness is None else y + weight * roughness(x)
+            y = self.white(heard) + self._weighted(x, self.near)
+            return y if neighbours is None else y + neighbours.pull(x)
 
         def conditioned(x: Tensor) -> Tensor:
-            floor = near + 2 * weight
+            floor = self.near + 2 * weight
             rows = self.directions @ x
             along = rows @ self.modes.T
             apart = rows - along @ self.modes
-            along = along / (self.squares[:, None] * self.level[:-1] + floor)
-            apart = apart / (self.squares * self.level[-1] + floor)[:, None]
+            along = along / (self.squares[:, None] * self.level[:-1] + floor[:-1])
+            apart = apart / (self.squares * self.level[-1] + floor[-1])[:, None]
             inside = self.directions.T @ (along @ self.modes + apart)
             if len(self.directions) == len(x):  # the rest is rounding, and the floor would raise it
                 return inside
-            return inside + (x - self.directions.T @ rows) / floor
+            return inside + (x - self.directions.T @ rows) / floor[-1]
 
         found, left = torch.zeros_like(start), self.white(self.side)
-        if roughness is not None:
-            left = left - weight * roughness(start)
-        step = towards = conditioned(left)
+        if neighbours is not None:
+            left = left - neighbours.pull(start)
+        way = towards = conditioned(left)
         size = first = (left * towards).sum()
         for _ in range(iterations):
             if not size > 1e-16 * first:
                 break
-            changed = product(step)
-            length = size / (step * changed).sum()
-            found, left = found + length * step, left - length * changed
+            changed = product(way)
+            length = size / (way * changed).sum()
+            found, left = found + length * way, left - length * changed
             towards = conditioned(left)
             size, before = (left * towards).sum(), size
-            step = towards + (size / before) * step
+            way = towards + (size / before) * way
         return found
 
     def error(self, tokens: int, places: int) -> float:
         """Expected root mean square of the values, as if nothing were known of neighbours."""
-        near = 1 / _SPREAD**2
-        along = 1 / (self.squares[:, None] * self.level[:-1] + near)
-        apart = (places - len(self.modes)) / (self.squares * self.level[-1] + near)
-        unheard = (tokens - len(self.squares)) * places / near
+        along = 1 / (self.squares[:, None] * self.level[:-1] + self.near[:-1])
+        apart = (places - len(self.modes)) / (self.squares * self.level[-1] + self.near[-1])
+        unheard = (tokens - len(self.squares)) * places * _SPREAD**2
         return float((along.sum() + apart.sum() + unheard) / (tokens * places)) ** 0.5
 
 
@@ -200,6 +218,9 @@ def _system(
     own_share, shared_share = ((v * weights.square()).mean() for v in (own, shared))
     level = 1 / torch.cat([own_share + shared_share * sizes.square(), own_share[None]])
     level = level.clamp_max(1e12)
+    # Most of a patch is its level, which a guess tells less well than a detail's size.
+    energy = (sizes.square() / len(x)).clamp_min(_SPREAD**2)
+    near = 1 / torch.cat([energy, energy.new_tensor([_SPREAD**2])])
     left, values, directions = torch.linalg.svd(d.T * weights[:, None], full_matrices=False)
     seen = rest * weights[:, None]
     along = left.T @ seen
@@ -213,6 +234,7 @@ def _system(
         side=directions.T @ (torch.where(heard, values, 0)[:, None] * along),
         modes=modes,
         level=level,
+        near=near,
     )
     surplus = (d.shape[1] - len(values)) * x.shape[1]
     if surplus <= 0:
