@@ -48,6 +48,27 @@ def task_loss(criterion: Criterion, logits: Tensor, labels: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
 
 
+def first_output(output: object) -> Tensor:
+    """The first tensor of what a network returns: a tensor, a tuple or list, or a mapping.
+
+    What training scripts take, of those that also return hidden states or auxiliary heads.
+
+    Raises:
+        ValueError: It holds no tensor.
+    """
+    while isinstance(output, tuple | list | Mapping) and output:
+        if isinstance(output, Mapping):
+            output = output["logits"] if "logits" in output else next(iter(output.values()))
+        else:
+            output = output[0]
+    if not isinstance(output, Tensor):
+        raise ValueError(
+            f"The network returns {type(output).__name__} and no tensor: no loss of it can be "
+            "computed, so attacks that need one say nothing about this update."
+        )
+    return output
+
+
 def relative_distance(candidate: Tensor, observed: Tensor) -> Tensor:
     """‖candidate - observed‖ / ‖observed‖ (L2): else a layer's scale decides how much it counts."""
     # A square root has no gradient at 0: the shift makes it 0 there instead of NaN.

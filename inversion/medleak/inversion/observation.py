@@ -123,22 +123,8 @@ class Observation:
         return copy.deepcopy(self._untrained).train()
 
     @property
-    def spatial_size(self) -> tuple[int, int]:
-        """(H, W) of an image.
-
-        Raises:
-            ValueError: Images are volumes; see `volume_size`.
-        """
-        if len(size := self._input.spatial_size) != 2:
-            raise ValueError(
-                f"The record's images are volumes of {' x '.join(map(str, size))}, and this attack "
-                "looks for images of two dimensions: it says nothing about this update."
-            )
-        return size
-
-    @property
-    def volume_size(self) -> tuple[int, ...]:
-        """(H, W), or (H, W, D) of a volume."""
+    def spatial_size(self) -> tuple[int, ...]:
+        """(H, W) of an image, (H, W, D) of a volume."""
         return self._input.spatial_size
 
     @property

@@ -2,13 +2,15 @@
 
 import gzip
 import itertools
+import os
 import sys
 
 import numpy as np
 import pytest
+import torch
 
 from medleak.custom.data.data_error import DataError
-from medleak.custom.data.volumes import read_labels, read_volume
+from medleak.custom.data.volumes import load_volume, read_labels, read_volume, save_volume
 
 nibabel = pytest.importorskip("nibabel", reason="the extra nifti is not installed")
 
@@ -214,3 +216,59 @@ def test_a_missing_extra_is_said_with_the_command_that_installs_it(tmp_path, mon
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(DataError, match=r"pip install 'medleak\[nifti\]'"):
         read_volume(tmp_path / "x.nii")
+
+
+@pytest.fixture
+def drawn():
+    return np.random.default_rng(0).integers(0, 256, (6, 5, 4), dtype=np.uint8)
+
+
+def test_what_was_written_is_loaded_again_and_is_the_owners_alone(tmp_path, drawn):
+    save_volume(tmp_path / "a.nii", drawn)
+    loaded = load_volume(tmp_path / "a.nii", drawn.shape, 1)
+    torch.testing.assert_close(loaded[0], torch.from_numpy(drawn) / 255)
+    if os.name == "posix":
+        assert (tmp_path / "a.nii").stat().st_mode & 0o77 == 0
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PSR", "IRA"])
+def test_a_network_sees_the_patient_lie_the_same_however_the_file_is_turned(tmp_path, drawn, codes):
+    save_volume(tmp_path / "a.nii", drawn)
+    orientations = nibabel.orientations
+    turn = orientations.ornt_transform(
+        orientations.axcodes2ornt(("R", "A", "S")), orientations.axcodes2ornt(tuple(codes))
+    )
+    nibabel.save(nibabel.load(tmp_path / "a.nii").as_reoriented(turn), tmp_path / "b.nii.gz")
+    loaded = load_volume(tmp_path / "b.nii.gz", drawn.shape, 1)
+    torch.testing.assert_close(loaded[0], torch.from_numpy(drawn) / 255)
+
+
+def test_rows_run_from_front_to_back_columns_from_the_patients_right_slices_to_the_head(tmp_path):
+    values = np.zeros((3, 4, 5), np.uint8)
+    values[2, 3, 4] = 255  # right, front, head
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "a.nii")
+    loaded = load_volume(tmp_path / "a.nii", (4, 3, 5), 1)
+    assert loaded.nonzero().tolist() == [[0, 0, 0, 4]]
+
+
+def test_channels_of_a_volume_are_not_guessed(tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (4, 4, 4, 2), dtype=np.uint8)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "a.nii")
+    assert load_volume(tmp_path / "a.nii", (4, 4, 4), 2).shape == (2, 4, 4, 4)
+    with pytest.raises(DataError, match="2 channels instead of 4"):
+        load_volume(tmp_path / "a.nii", (4, 4, 4), 4)
+
+
+@pytest.mark.parametrize("size", [(4, 4, 4), (16, 8, 12), (8, 8, 8)])
+def test_one_channel_is_repeated_and_another_size_is_resampled(tmp_path, size):
+    save_volume(tmp_path / "a.nii", np.full((8, 8, 8), 51, np.uint8))
+    found = load_volume(tmp_path / "a.nii", size, 3)
+    torch.testing.assert_close(found, torch.full((3, *size), 0.2))
+
+
+def test_a_volume_of_16_bits_is_windowed_by_its_percentiles(tmp_path):
+    values = np.arange(1000, dtype=np.int16).reshape(10, 10, 10) - 500
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "a.nii")
+    loaded = load_volume(tmp_path / "a.nii", (10, 10, 10), 1)
+    assert (loaded.min(), loaded.max()) == (0, 1)
+    assert abs(float(loaded.mean()) - 0.5) < 0.01

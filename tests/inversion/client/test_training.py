@@ -211,7 +211,7 @@ def test_a_gradient_through_attention_has_a_gradient_to_the_images():
     def size_of_update(x):
         update = simulate(network, x, labels, Schedule(batches=((0, 1),), lr=1.0)).parameters
         assert not update["unused"].any()
-        return sum(v.square().sum() for v in update.values())
+        return torch.stack([v.square().sum() for v in update.values()]).sum()
 
     assert torch.autograd.gradcheck(size_of_update, images)
 

@@ -3,7 +3,7 @@
 torch and MONAI (seconds to import) wait until a function is called.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from math import isfinite
 from pathlib import Path
@@ -15,6 +15,7 @@ from PIL import Image
 
 from medleak.custom.data.datalist import DataError, Item
 from medleak.custom.data.pixels.reading import read_image
+from medleak.custom.data.volumes import load_volume
 
 if TYPE_CHECKING:
     from monai.transforms.compose import Compose
@@ -28,8 +29,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 def load_images(
     items: Sequence[Item],
     *,
-    spatial_size: tuple[int, int],
-    channels: Literal[1, 3] = 1,
+    spatial_size: tuple[int, ...],
+    channels: int = 1,
     data_root: str | Path = "",
     section: str = "",
 ) -> "tuple[Tensor, Tensor]":
@@ -37,39 +38,48 @@ def load_images(
 
     Args:
         items: Images, relative to ``data_root`` or absolute.
-        spatial_size: (H, W) of the result.
-        channels: 1 for gray (colour becomes luminance), 3 for RGB (gray is repeated).
+        spatial_size: (H, W) of the result; (H, W, D): volumes, see `volumes.load_volume`.
+        channels: 1 for gray (colour becomes luminance), 3 for RGB (gray is repeated); of volumes
+            any number.
         data_root: Folder of relative images.
         section: Name of the list; an image that cannot be used is then told by its place, such as
             ``training[3]``, and not by its file, so that a job's log names no patient.
 
     Returns:
-        Images, float32 [N, C, H, W] in [0, 1], and labels, int64 [N], in the order of ``items``.
+        Images, float32 [N, C, *spatial_size] in [0, 1], and labels, int64 [N], in the order of
+        ``items``.
 
     Raises:
         DataError: An image cannot be used (see `decode` and `datalist.open_image`).
     """
     import torch
 
-    transform = image_transform(tuple(spatial_size), channels)
+    load = _loader(tuple(spatial_size), channels)
     images = torch.empty((len(items), channels, *spatial_size))
     for k, item in enumerate(items):
         try:
-            sample: Any = transform({"image": str(Path(data_root) / item.image)})
-        except RuntimeError as error:
+            images[k] = load(Path(data_root) / item.image)
+        except (RuntimeError, DataError) as error:
             # Compose wraps whatever a transform raises.
-            cause = error.__cause__
+            cause = error if isinstance(error, DataError) else error.__cause__
             if not isinstance(cause, DataError):
                 raise
             if section:
                 raise DataError(f"{section}[{k}]: {cause.for_log()}") from None
             raise cause from None
-        images[k] = sample["image"]
     return images, torch.tensor([item.label for item in items], dtype=torch.int64)
 
 
+def _loader(spatial_size: tuple[int, ...], channels: int) -> "Callable[[Path], Tensor]":
+    """A file to [C, *spatial_size]."""
+    if len(spatial_size) == 3:
+        return partial(load_volume, spatial_size=spatial_size, channels=channels)
+    transform: Any = image_transform(spatial_size, channels)
+    return lambda path: transform({"image": str(path)})["image"]
+
+
 @cache
-def image_transform(spatial_size: tuple[int, int], channels: Literal[1, 3] = 1) -> "Compose":
+def image_transform(spatial_size: tuple[int, ...], channels: int = 1) -> "Compose":
     """Dict transforms for ``{"image": file, …}``, keys ``image`` and ``label``.
 
     The image becomes a plain float32 tensor [C, H, W] in [0, 1], oriented as a viewer shows it.

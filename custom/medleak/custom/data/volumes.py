@@ -3,7 +3,8 @@
 The axes are [C, D, H, W]: D runs from feet to head, H from back to front, W from the patient's left
 to the right (RAS, slowest axis last to first). Of the header, only what says where and how large
 voxels are is used; no text of it is kept or quoted. nibabel (extra ``nifti``) waits until a
-function is called.
+function is called. What a network is trained on is a picture with a third axis, [C, H, W, D]:
+`load_volume`.
 """
 
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 from medleak.custom.data.data_error import DataError
 from medleak.custom.data.images import check_window
 from medleak.custom.data.quiet import quiet
+from medleak.filters import storage
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Image
+    from torch import Tensor
 
 LARGEST = 2**28
 """Values of a volume at most: a gibibyte as float32. A header may promise anything."""
@@ -90,20 +93,80 @@ def read_labels(path: str | Path) -> Labels:
     return Labels(values=labels.astype(np.int64), spacing=spacing)
 
 
-def _read(path: Path) -> tuple[NDArray[np.float64], tuple[float, float, float]]:
-    """Values [C, D, H, W] and spacing (D, H, W) in mm."""
+def load_volume(path: str | Path, spatial_size: tuple[int, int, int], channels: int) -> "Tensor":
+    """The volume in the NIfTI file ``path`` as a client trains on it: [C, H, W, D] in [0, 1].
+
+    Rows run from front to back, columns from the patient's right to the left, slices from feet to
+    head. Files of 8 bits have 255 as white, others are windowed as `read_volume` does. One of
+    another size is resampled: averaged where it shrinks, trilinear where it grows. One channel is
+    repeated.
+
+    Raises:
+        DataError: As `read_volume`, or it has other channels.
+    """
+    import torch
+    from torch.nn import functional
+
+    path = Path(path)
+    values = torch.from_numpy(read_volume(path, (0, 255) if _is_of_8_bits(path) else None).values)
+    values = values.permute(0, 2, 3, 1).flip(1, 2)
+    if len(values) not in (1, channels):
+        raise _refusal(path, f"has {len(values)} channels instead of {channels}")
+    values = values.expand(channels, *values.shape[1:])[None]
+    if values.shape[2:] != torch.Size(spatial_size):
+        shrinks = all(a >= b for a, b in zip(values.shape[2:], spatial_size, strict=True))
+        mode = "area" if shrinks else "trilinear"
+        values = functional.interpolate(values, size=spatial_size, mode=mode)
+    return values[0].clamp(0, 1).contiguous()
+
+
+def save_volume(path: Path, volume: NDArray[np.uint8]) -> None:
+    """Write ``volume``, uint8 [H, W, D] as `load_volume` has it, to the NIfTI file ``path``.
+
+    Whole or not at all, for its owner only, with voxels of 1 mm and nothing else in the header.
+
+    Raises:
+        DataError: nibabel is not installed.
+        OSError: It cannot be written.
+    """
+    values = np.ascontiguousarray(volume.swapaxes(0, 1)[::-1, ::-1])
+    file = _nibabel().Nifti1Image(values, np.eye(4))
+    with storage.replacing(path, wait=False) as part:
+        part.write_bytes(file.to_bytes())
+
+
+def _nibabel() -> Any:
     try:
-        from nibabel.nifti1 import Nifti1Image
+        from nibabel import nifti1
     except ImportError:
         raise DataError(
             "NIfTI files need nibabel, which is not installed: their voxels cannot be read. Run "
             "pip install 'medleak[nifti]'."
         ) from None
+    return nifti1
+
+
+def _is_of_8_bits(path: Path) -> bool:
+    """Of values as they lie in the file; False where `read_volume` will say what is wrong."""
+    try:
+        image = _nibabel().Nifti1Image.from_filename(str(path))
+    except DataError:
+        raise
+    except Exception:
+        return False
+    scaled = image.header.get_slope_inter() not in ((None, None), (1.0, 0.0))
+    kind = np.dtype(image.get_data_dtype())
+    return not scaled and (kind == np.uint8 or kind.fields is not None)  # fields: RGB
+
+
+def _read(path: Path) -> tuple[NDArray[np.float64], tuple[float, float, float]]:
+    """Values [C, D, H, W] and spacing (D, H, W) in mm."""
+    nifti = _nibabel().Nifti1Image
     if not path.is_file():
         raise _refusal(path, "does not exist" if not path.exists() else "is not a file")
     with quiet("nibabel"):
         try:
-            image = Nifti1Image.from_filename(str(path))
+            image = nifti.from_filename(str(path))
             _check(path, image)
             values, affine = _canonical(_voxels(image), np.asarray(image.affine, np.float64))
         except DataError:

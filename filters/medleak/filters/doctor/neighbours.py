@@ -5,9 +5,10 @@ which it was. What he can see best is measured here: each release becomes a numb
 well these tell the two cases apart bounds ε from below (`medleak.inversion.dp_audit`).
 
 The pair is a mechanism's own worst case: opposite updates (``replace``), or one and none
-(``zero_out``), far longer than any clipping bound, in a direction of random signs, as many of one as of
-the other in each tensor, so that noise which several values share does not hide it. Two releases of one filter in a row are
-looked at as well, with opposite updates: noise that is used twice cancels in their difference.
+(``zero_out``), far longer than any clipping bound, in a direction of random signs, as many of one
+as of the other in each tensor, so that noise which several values share does not hide it. Two
+releases of one filter in a row are looked at as well, with opposite updates: noise that is used
+twice cancels in their difference.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -97,7 +97,7 @@ def run(
         on_progress: Called at every iteration.
 
     Returns:
-        N images, of C = 3 where ``gray`` is False.
+        N images, with the network's channels where ``gray`` is False.
 
     Raises:
         KnowledgeError: Something above is withheld.
@@ -108,8 +108,8 @@ def run(
     )
     observed = list(client.observed.values())
     statistics = observation.bn_statistics if attack.bn_weight else {}
-    n, channels, height, width = image_shape(observation)
-    shape = (n, channels if attack.gray else max(channels, 3), height, width)
+    n, channels, *size = image_shape(observation)
+    shape = (n, channels if attack.gray else len(observation.mean), *size)
     device = observation.device
 
     def start() -> Tensor:

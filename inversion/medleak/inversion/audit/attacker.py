@@ -63,7 +63,7 @@ class Attacker:
         make_importable(plan.records, plan.allowed_prefixes)
         self._knowledge = {k.describe(): k for k in plan.knowledge}
         self._input = plan.given.manifest(plan.records).known_input()
-        self._prior = load_prior(plan.prior, *self._input.picture())
+        self._prior = load_prior(plan.prior, self._input.spatial_size, self._input.channels)
 
     def __call__(self, task: Task, on_progress: ProgressCallback | None) -> Reconstruction | Health:
         """Do ``task``.
@@ -191,7 +191,7 @@ class Attacker:
         """The prior that the attacker has, [1, C, H, W], in the channels that it looks for."""
         if not observation.knowledge.prior:
             return None
-        size, channels = self._input.picture()
+        size, channels = self._input.spatial_size, self._input.channels
         prior = {
             "given": lambda: self._prior,
             "gray": lambda: load_prior("gray", size, channels),

@@ -24,6 +24,10 @@ from medleak.inversion.reconstruction import Reconstruction
 from medleak.inversion.results.case import NO_DEFENCE, Case
 from medleak.inversion.results.rows import Row, six_digits
 
+_NOT_EMBEDDED = (
+    "the networks that embed are of gray and colour pictures, not of volumes or other channels"
+)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Site:
@@ -87,6 +91,8 @@ class Evaluator:
         self._embedding: Embedding | None = None
         self._no_embedding = ""
         try:
+            if len(input.spatial_size) != 2 or input.channels not in (1, 3):
+                raise EmbeddingError(_NOT_EMBEDDED)
             self._embedding = load_embedding(embedding, self._device)
         except EmbeddingError as error:
             if embedding is not None:
@@ -215,7 +221,8 @@ class Evaluator:
         true = true.to(self._device)
         best = images[pairs.reconstruction].to(self._device)
         learned = {}
-        if self._perceptual is not None and min(true.shape[2:]) >= MIN_SIDE_PX:
+        flat = true.dim() == 4 and true.shape[1] in (1, 3)
+        if self._perceptual is not None and flat and min(true.shape[2:]) >= MIN_SIDE_PX:
             learned["lpips"] = self._perceptual(true, best)
         return {
             **learned,
@@ -243,7 +250,7 @@ class Evaluator:
         if path is None:
             return None
         items = training_items(path, site)
-        truth = load_truth(items, *self._input.picture())
+        truth = load_truth(items, self._input.spatial_size, self._input.channels)
         prior = self._prior.expand_as(truth.images)
         baselines = {
             "ssim_prior": similarity.ssim(truth.images, prior),

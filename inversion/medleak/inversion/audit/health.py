@@ -13,14 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from medleak.custom.data.transforms import network_input
-from medleak.custom.phantoms import MODALITIES, listing, phantom
-from medleak.custom.record import InputSpec, Record
-from medleak.inversion.losses import task_loss
+from medleak.custom.phantoms import MODALITIES, VOLUMES, listing, phantom
+from medleak.custom.record import Criterion, InputSpec, Record
+from medleak.inversion.losses import REPLAYED, first_output, task_loss
 from medleak.inversion.measures.similarity import assign, rdlv, ssim
 from medleak.inversion.networks import build_network, load_global_state
 from medleak.inversion.observation import normalisation
@@ -82,30 +83,37 @@ class OutOfTimeError(Exception):
 
 
 def easy_image(spec: InputSpec) -> tuple[Tensor, Tensor]:
-    """A made-up image [1, C, H, W] in [0, 1] and its label [1]."""
-    (height, width), channels = spec.picture()
-    modality = next(name for name, m in MODALITIES.items() if m.channels == channels)
-    (item,) = listing(1, _PHANTOM_SEED, modality)
+    """A made-up image [1, C, *size] in [0, 1] and its label [1].
+
+    Channels that are no colours are patients, one each.
+    """
+    size, channels = spec.spatial_size, spec.channels
+    drawn_in = MODALITIES if len(size) == 2 else VOLUMES
+    kinds = [name for name, m in drawn_in.items() if m.channels == channels]
+    modality = kinds[0] if kinds else next(iter(drawn_in))
+    items = listing(1 if kinds else channels, _PHANTOM_SEED, modality)
     # Phantoms have at least 16 px; below that a corner of one is as good.
-    size = (max(height, 16), max(width, 16))
-    drawn = torch.from_numpy(phantom(modality, item.image, size, _PHANTOM_SEED).image.copy())
-    pixels = drawn[None] if drawn.ndim == 2 else drawn.permute(2, 0, 1)
-    image = (pixels.float() / 255)[None, :, :height, :width].contiguous()
-    return image, torch.tensor([item.label])
+    large = tuple(max(side, 16) for side in size)
+    drawn = [phantom(modality, item.image, large, _PHANTOM_SEED).image for item in items]
+    colour = drawn[0].ndim > len(size)
+    pixels = torch.from_numpy(np.moveaxis(drawn[0], -1, 0) if colour else np.stack(drawn)).float()
+    corner = (slice(None), *(slice(side) for side in size))
+    return (pixels / 255)[corner][None].contiguous(), torch.tensor([items[0].label])
 
 
 def easy_record(
     record: Record, image: Tensor, label: Tensor, *, allowed_prefixes: Sequence[str] = ()
 ) -> Record:
-    """The update of one plain step on ``image`` [1, C, H, W], from ``record``'s global model.
+    """The update of one plain step on ``image`` [1, C, *size], from ``record``'s global model.
 
-    A network of masks gets the brighter half of the image for a mask instead of ``label`` [1].
+    A network of masks gets the brighter half of the image for a mask instead of ``label`` [1]. Of a
+    loss that is not known or not computed here, cross-entropy stands in its place.
 
     Raises:
         ValueError: The network cannot be built, or the record is of another one.
     """
     manifest = record.manifest
-    spec, criterion = manifest.known_model(), manifest.known_task().criterion
+    spec, task = manifest.known_model(), manifest.task
     network = build_network(spec.path, spec.args, allowed_prefixes=allowed_prefixes)
     state: dict[str, Any] = {k: torch.as_tensor(v) for k, v in record.global_state.items()}
     load_global_state(network, state)
@@ -113,16 +121,27 @@ def easy_record(
     lr = record.info.lr or _EASY_LR
     optimizer = torch.optim.SGD(network.parameters(), lr=lr)
     output = network(network_input(image, *normalisation(manifest.known_input(), network)))
-    if criterion == "segmentation_cross_entropy":
-        functional.cross_entropy(output, (image.mean(1) > image.mean()).long()).backward()
-    else:
-        task_loss(criterion, output, label).backward()
+    _easy_loss(first_output(output), image, label, task.criterion if task else None).backward()
     optimizer.step()
     update = {k: (v - state[k]).numpy() for k, v in network.state_dict().items()}
     schedule = {"n_images": 1, "n_steps": 1, "batch_size": 1, "local_epochs": 1}
     plain = {"lr": lr, "momentum": 0.0, "weight_decay": 0.0}
     info = record.info.with_schedule("given", **schedule, **plain)
     return Record(manifest, info, record.global_state, update)
+
+
+def _easy_loss(output: Tensor, image: Tensor, label: Tensor, criterion: Criterion | None) -> Tensor:
+    if output.dim() > 2:  # of masks
+        bright = (image.mean(1, keepdim=True) > image.mean()).float()
+        bright = functional.interpolate(bright, size=output.shape[2:])[:, 0]
+        if output.shape[1] == 1:
+            return functional.binary_cross_entropy_with_logits(output[:, 0], bright)
+        return functional.cross_entropy(output, bright.long())
+    if criterion in REPLAYED:
+        return task_loss(criterion, output, label)
+    if output.shape[1] == 1:
+        return task_loss("bce", output, label.clamp_max(1))
+    return task_loss("cross_entropy", output, label % output.shape[1])
 
 
 def capped(settings: Any, seconds: float = SECONDS) -> Any:

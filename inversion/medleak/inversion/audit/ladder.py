@@ -9,11 +9,11 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
-from medleak.custom.phantoms import MODALITIES
+from medleak.custom.phantoms import MODALITIES, VOLUMES
 from medleak.inversion.images.prior import load_prior, mean_phantom
 from medleak.inversion.measures.similarity import ssim
 from medleak.inversion.observation import Knowledge
@@ -97,16 +97,18 @@ def leak_by_rung(
 
 
 @lru_cache(maxsize=4)
-def other_prior(prior: str, spatial_size: tuple[int, int], channels: Literal[1, 3]) -> Tensor:
-    """A prior of another kind of image than the one that ``prior`` names: [1, C, H, W] in [0, 1].
+def other_prior(prior: str, spatial_size: tuple[int, ...], channels: int) -> Tensor:
+    """A prior of another kind of image than the one that ``prior`` names: [1, C, *size] in [0, 1].
 
     Of the mean images of all made-up modalities, the one least similar to it: so it is another
-    modality whatever the given one is of.
+    modality whatever the given one is of. Of volumes, the mean torso upside down.
 
     Raises:
         ValueError: ``prior`` cannot be used.
     """
     given = load_prior(prior, spatial_size, channels)
+    if len(spatial_size) == 3:  # one kind of volume is drawn: its other end is another
+        return mean_phantom(next(iter(VOLUMES)), spatial_size, channels).flip(2, 4)
     means = [mean_phantom(modality, spatial_size, channels) for modality in MODALITIES]
     return min(means, key=lambda mean: float(ssim(given, mean)))
 

@@ -18,9 +18,8 @@ from medleak.inversion.audit.cost import Cost, estimate, require_disk
 from medleak.inversion.audit.evaluation import Evaluator
 from medleak.inversion.audit.health import Health, failed, key
 from medleak.inversion.audit.journal import Journal
-from medleak.inversion.audit.panels import PRIOR_PICTURE, save_case
+from medleak.inversion.audit.panels import PRIOR_PICTURE, keep_picture, save_case
 from medleak.inversion.audit.plan import Plan
-from medleak.inversion.images.pictures import save_png, to_picture
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.images.truth import find_truth, training_items
 from medleak.inversion.measures.perceptual import load_perceptual
@@ -108,7 +107,7 @@ def audit(
     require_disk(session.cost(jobs), plan.out)
     evaluator = session.evaluator()  # loaded here, as a network of its may be missing
     begin(plan, session.cases, session.settings, session.prior, session.datalists, command)
-    save_png(plan.out / PRIOR_PICTURE, to_picture(session.prior[0]))
+    keep_picture(plan.out, PRIOR_PICTURE, session.prior[0])
 
     def outcomes() -> Generator[Outcome]:
         with closing(Journal(plan.out, session.cases)) as journal:
@@ -149,7 +148,7 @@ class _Session:
         self.settings: dict[str, Any] = {a: attack_of(a, table)[1] for a in plan.attacks}
         _check_device(plan.device)
         self.datalists = _datalists(plan, sorted({case.site for case in self.cases}))
-        self.prior = load_prior(plan.prior, *self._input.picture())
+        self.prior = load_prior(plan.prior, self._input.spatial_size, self._input.channels)
 
     def evaluator(self) -> Evaluator:
         """What measures; not for where only the cost is asked for, as it loads networks."""

@@ -150,8 +150,8 @@ def schedule_of(observation: Observation) -> Schedule:
     )
 
 
-def image_shape(observation: Observation) -> tuple[int, int, int, int]:
-    """[N, C, H, W] of the images to find."""
+def image_shape(observation: Observation) -> tuple[int, ...]:
+    """[N, C, *size] of the images to find."""
     return observation.n_images, observation.image_channels, *observation.spatial_size
 
 

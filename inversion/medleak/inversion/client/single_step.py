@@ -23,14 +23,14 @@ class SingleStep:
         network: Global weights.
         gradient: Observed, in the order of ``named_parameters()``.
         precision: How well each entry of it is known.
-        shape: [N, C, H, W] of the images to find.
+        shape: [N, C, *size] of the images to find.
         observation: Where all this comes from.
     """
 
     network: nn.Module
     gradient: Sequence[Tensor]
     precision: Precision
-    shape: tuple[int, int, int, int]
+    shape: tuple[int, ...]
     observation: Observation
 
     def gradient_of(self, images: Tensor, labels: Tensor) -> list[Tensor]:

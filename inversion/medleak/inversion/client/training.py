@@ -23,7 +23,7 @@ from medleak.inversion.client.batch_norm import (
     running_statistics,
 )
 from medleak.inversion.client.recompute import recomputed
-from medleak.inversion.losses import Criterion, Statistics, task_loss
+from medleak.inversion.losses import Criterion, Statistics, first_output, task_loss
 
 Batches = tuple[tuple[int, ...], ...]
 
@@ -190,7 +190,7 @@ def batch_gradient(
         # Batch norm writes to the buffers that it is given: copies.
         buffers = {n: b.detach().clone() for n, b in network.named_buffers()}
         with sdpa_kernel(SDPBackend.MATH):  # the only attention with a second derivative
-            logits = functional_call(network, {**at, **buffers}, (inputs,))
+            logits = first_output(functional_call(network, {**at, **buffers}, (inputs,)))
         loss = task_loss(criterion, logits, labels)
         gradient = torch.autograd.grad(
             loss, list(at.values()), create_graph=keep_graph, materialize_grads=True

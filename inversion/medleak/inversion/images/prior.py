@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -13,26 +12,25 @@ from medleak.custom.data.folders.names import holds_masks
 from medleak.custom.data.folders.recognition import refuse_masks
 from medleak.custom.data.pixels.reading import read_image
 from medleak.custom.data.transforms import decode, load_images
-from medleak.custom.phantoms import MODALITIES, listing, phantom
+from medleak.custom.data.volumes import load_volume
+from medleak.custom.phantoms import MODALITIES, VOLUMES, listing, phantom
 
-Channels = Literal[1, 3]
-
-NAMED = ("gray", "phantoms", *(f"phantoms:{modality}" for modality in MODALITIES))
+NAMED = ("gray", "phantoms", *(f"phantoms:{modality}" for modality in MODALITIES | VOLUMES))
 # Jobs use small seeds (0, 1, …): a prior must never have seen an image that is attacked.
 _PHANTOM_SEED = 202206924
-_PHANTOMS = 64
+_PHANTOMS, _PHANTOM_VOLUMES = 64, 16
 _IMAGES_AT_ONCE = 64
 
 
-def load_prior(prior: str, spatial_size: tuple[int, int], channels: Channels) -> Tensor:
-    """The prior image that ``prior`` names, as [1, C, H, W] float32 in [0, 1].
+def load_prior(prior: str, spatial_size: tuple[int, ...], channels: int) -> Tensor:
+    """The prior image that ``prior`` names, as [1, C, *spatial_size] float32 in [0, 1].
 
     Args:
-        prior: ``gray`` (0.5 everywhere), ``phantoms`` (mean of made-up chest X-rays; of another
-            modality: ``phantoms:fundus``) or the path of a picture, which is made smaller with
-            antialiasing where it is larger.
-        spatial_size: (H, W) of the record's images.
-        channels: 1 or 3, of the record's images.
+        prior: ``gray`` (0.5 everywhere), ``phantoms`` (mean of made-up chest X-rays, or of torso
+            CT volumes; of another modality: ``phantoms:fundus``) or the path of a picture or of a
+            NIfTI volume, which is made smaller with antialiasing where it is larger.
+        spatial_size: (H, W) of the record's images, (H, W, D) of its volumes.
+        channels: Of the record's images.
 
     Raises:
         ValueError: The picture has other channels, is smaller, or has another aspect ratio.
@@ -41,17 +39,20 @@ def load_prior(prior: str, spatial_size: tuple[int, int], channels: Channels) ->
     if prior == "gray":
         return torch.full((1, channels, *spatial_size), 0.5)
     if prior in NAMED:
-        return mean_phantom(prior.partition(":")[2] or "cxr", spatial_size, channels)
+        usual = "cxr" if len(spatial_size) == 2 else next(iter(VOLUMES))
+        return mean_phantom(prior.partition(":")[2] or usual, spatial_size, channels)
     if not Path(prior).exists():
         raise ValueError(
             f"Prior {prior!r} is neither a file nor one of {', '.join(NAMED)}: the attack has "
             "nothing to start from. Make one of public images with `medleak prior`."
         )
+    if len(spatial_size) == 3:
+        return load_volume(prior, spatial_size, channels)[None]
     return _picture(Path(prior), spatial_size, channels)
 
 
-def mean_image(items: Sequence[Item], spatial_size: tuple[int, int], channels: Channels) -> Tensor:
-    """Mean of the images of ``items``, loaded as a client loads them: [1, C, H, W] in [0, 1].
+def mean_image(items: Sequence[Item], spatial_size: tuple[int, ...], channels: int) -> Tensor:
+    """Mean of the images of ``items``, loaded as a client loads them: [1, C, *size] in [0, 1].
 
     Memory is bounded: a few dozen images are held at a time.
 
@@ -69,21 +70,22 @@ def mean_image(items: Sequence[Item], spatial_size: tuple[int, int], channels: C
     return (total / len(items)).float().clamp(0, 1)
 
 
-def mean_phantom(modality: str, spatial_size: tuple[int, int], channels: Channels) -> Tensor:
-    """Mean of phantoms that no job trains on: [1, C, H, W] in [0, 1].
+def mean_phantom(modality: str, spatial_size: tuple[int, ...], channels: int) -> Tensor:
+    """Mean of phantoms that no job trains on: [1, C, *size] in [0, 1].
 
-    Colour becomes gray by its mean where one channel is asked for.
+    Colour becomes gray by its mean where there are other channels than three.
 
     Raises:
-        ValueError: The modality is unknown.
+        ValueError: The modality is unknown, or not of as many dimensions.
     """
     total = np.zeros(1)
-    for item in listing(_PHANTOMS, _PHANTOM_SEED, modality):
+    count = _PHANTOMS if modality in MODALITIES else _PHANTOM_VOLUMES
+    for item in listing(count, _PHANTOM_SEED, modality):
         pixels, _ = phantom(modality, item.image, spatial_size, _PHANTOM_SEED)
         total = total + pixels.astype(np.float64) / 255
-    mean = torch.from_numpy(total / _PHANTOMS).float()
-    mean = mean[None] if mean.ndim == 2 else mean.permute(2, 0, 1)
-    if channels < len(mean):
+    mean = torch.from_numpy(total / count).float()
+    mean = mean[None] if mean.ndim == len(spatial_size) else mean.movedim(-1, 0)
+    if channels != len(mean):
         mean = mean.mean(0, keepdim=True)
     return mean.expand(channels, *spatial_size)[None].contiguous()
 
@@ -109,7 +111,7 @@ def public_items(source: Path) -> list[Item]:
     return [Item(str(source / item.image), item.label, item.patient) for item in items]
 
 
-def _picture(path: Path, spatial_size: tuple[int, int], channels: Channels) -> Tensor:
+def _picture(path: Path, spatial_size: tuple[int, ...], channels: int) -> Tensor:
     picture = open_image(path)
     has = {"L": 1, "RGB": 3}.get(picture.mode)
     if has is None:
@@ -137,5 +139,5 @@ def _picture(path: Path, spatial_size: tuple[int, int], channels: Channels) -> T
             f"{height} x {width}: another aspect ratio, so anatomy would not lie on anatomy. Make "
             "one with `medleak prior`."
         )
-    pixels = torch.from_numpy(decode(path, spatial_size, channels))
+    pixels = torch.from_numpy(decode(path, (height, width), 1 if channels == 1 else 3))
     return pixels.permute(2, 0, 1)[None].float() / 255

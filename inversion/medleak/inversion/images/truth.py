@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from torch import Tensor
 
@@ -13,7 +12,7 @@ from medleak.custom.data.transforms import load_images
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """A site's training images [M, C, H, W] in [0, 1] and their labels [M].
+    """A site's training images [M, C, *size] in [0, 1] and their labels [M].
 
     ``names`` are their places in the datalist: a file's name may hold a patient's number, and only
     who has the list shall find the patient.
@@ -80,9 +79,7 @@ def training_items(datalist: Path, site: str) -> list[Item]:
     return items
 
 
-def load_truth(
-    items: Sequence[Item], spatial_size: tuple[int, int], channels: Literal[1, 3]
-) -> Truth:
+def load_truth(items: Sequence[Item], spatial_size: tuple[int, ...], channels: int) -> Truth:
     """The images of ``items`` as the client's own transforms load them.
 
     Raises:

@@ -13,7 +13,7 @@ from medleak.custom.data.datalist import DataError, Item, load_datalist
 from medleak.custom.data.transforms import load_images
 from medleak.custom.record import InputSpec
 
-_IMAGES_AT_ONCE = 64
+_IMAGES_AT_ONCE, _VOLUMES_AT_ONCE = 64, 4
 THUMBNAIL_PX = 16
 SECTIONS = ("training", "validation")
 
@@ -38,7 +38,7 @@ class Gallery:
         labels: [G] int64 class.
         owners: [G], names of the clients that hold it.
         training: Client to the places of its training images, in the order of its list.
-        thumbnails: [G, C * 16 * 16], block means.
+        thumbnails: [G, C * 16 * 16], block means; see `thumbnails_of`.
         features: [G, D] of unit length, or None where no embedding network was to be had.
         left_out: Files that could not be read.
     """
@@ -101,7 +101,8 @@ def build_gallery(
         sums[key] = (total + image, count + 1)
 
     left_out = 0
-    for site, section, listed in _batches(datalists):
+    at_once = _IMAGES_AT_ONCE if len(spec.spatial_size) == 2 else _VOLUMES_AT_ONCE
+    for site, section, listed in _batches(datalists, at_once):
         batch, images = _readable(listed, spec)
         left_out += len(listed) - len(batch)
         fresh = []
@@ -134,7 +135,9 @@ def build_gallery(
 
 
 def thumbnails_of(images: Tensor) -> Tensor:
-    """Block means [N, C * 16 * 16] of images [N, C, H, W]."""
+    """Block means [N, C * 16 * 16] of images [N, C, H, W], [N, C * 8 * 8 * 8] of volumes."""
+    if images.dim() == 5:
+        return torch.nn.functional.adaptive_avg_pool3d(images, THUMBNAIL_PX // 2).flatten(1)
     return torch.nn.functional.adaptive_avg_pool2d(images, THUMBNAIL_PX).flatten(1)
 
 
@@ -143,19 +146,21 @@ def unit_length(features: Tensor) -> Tensor:
     return torch.nn.functional.normalize(features, dim=1)
 
 
-def _batches(datalists: Mapping[str, Path | None]) -> Iterator[tuple[str, str, list[Item]]]:
+def _batches(
+    datalists: Mapping[str, Path | None], at_once: int
+) -> Iterator[tuple[str, str, list[Item]]]:
     for site, path in datalists.items():
         if path is None:
             continue
         lists = load_datalist(path)
         for section in SECTIONS:
-            for start in range(0, len(lists[section]), _IMAGES_AT_ONCE):
-                yield site, section, lists[section][start : start + _IMAGES_AT_ONCE]
+            for start in range(0, len(lists[section]), at_once):
+                yield site, section, lists[section][start : start + at_once]
 
 
 def _readable(items: list[Item], spec: InputSpec) -> tuple[list[Item], list[Tensor]]:
-    """Items whose images can be read, and the images [C, H, W]."""
-    size, channels = spec.picture()
+    """Items whose images can be read, and the images [C, *size]."""
+    size, channels = spec.spatial_size, spec.channels
     kept, images = [], []
     for item in items:
         try:

@@ -72,13 +72,12 @@ def ssim_of_nonmember(
     if not others:
         return found
     distance = torch.cdist(thumbnails_of(truths), gallery.thumbnails[others])
-    size, channels = spec.picture()
     candidates = distance.topk(min(nearest, len(others)), largest=False).indices
     for k, row in enumerate(candidates.tolist()):
         images, _ = load_images(
             [gallery.items[others[i]] for i in row],
-            spatial_size=size,
-            channels=channels,
+            spatial_size=spec.spatial_size,
+            channels=spec.channels,
         )
         found[k] = similarity.ssim(truths[k : k + 1].expand_as(images), images).max()
     return found

@@ -1,6 +1,7 @@
 """Small transformers as different libraries write them, and the update of a step on one image."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torchvision
@@ -50,7 +51,7 @@ class OnAGrid(nn.Module):
 
 def monai_vit(**changes) -> ViT:
     """MONAI's, with one output value a class."""
-    arguments = {
+    arguments: dict[str, Any] = {
         "in_channels": 3,
         "img_size": (16, 16),
         "patch_size": 4,
@@ -66,7 +67,7 @@ def monai_vit(**changes) -> ViT:
 
 def torchvision_vit(**changes) -> torchvision.models.VisionTransformer:
     """torchvision's, whose head starts at zero."""
-    arguments = {
+    arguments: dict[str, Any] = {
         "image_size": 16,
         "patch_size": 4,
         "num_layers": 1,
@@ -100,7 +101,7 @@ def update_of(network: nn.Module, inputs: Tensor, lr: float = 0.1) -> dict[str, 
     return {name: p.detach() - before[name] for name, p in network.named_parameters()}
 
 
-def variance_of(network: nn.Module, update: dict[str, Tensor], name: str) -> Tensor:
+def variance_of(network: nn.Module, name: str) -> Tensor:
     """Of the rounding of each entry; ``network`` is the one after the step."""
     after = network.get_parameter(name).detach().abs()
     return (torch.nextafter(after, torch.full_like(after, torch.inf)) - after) ** 2 / 12

@@ -30,13 +30,13 @@ def solved(network, image, mean=MEAN, std=STD, steps=1):
     embedding = patch_embedding(network, shape, projection)
     assert embedding is not None
     updates = [update_of(network, inputs) for _ in range(steps)]
-    update = {name: sum(u[name] for u in updates) for name in updates[0]}
-    told = [
-        (update[name], variance_of(network, update, name))
+    update = {name: torch.stack([u[name] for u in updates]).sum(0) for name in updates[0]}
+    position, weight = (
+        (update[name], variance_of(network, name))
         for name in (embedding.position, projection.weight)
-    ]
+    )
     units = Units(image_channels=image.shape[1], mean=mean, std=std)
-    return solve_image(embedding, *told, torch.full_like(image, 0.5), units)
+    return solve_image(embedding, position, weight, torch.full_like(image, 0.5), units)
 
 
 NETWORKS = {

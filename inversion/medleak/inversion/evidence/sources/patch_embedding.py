@@ -115,20 +115,19 @@ def _solved(reading: Reading, projection: Projection, embedding: PatchEmbedding 
             f"the {reading.images} images share one signal a token: their patches do not follow "
             "from it alone"
         )
-    position, weight = (_known(reading, n) for n in (embedding.position, projection.weight))
-    if position[1] is None or weight[1] is None:
+    position, of_position = _known(reading, embedding.position)
+    weight, of_weight = _known(reading, projection.weight)
+    if of_position is None or of_weight is None:
         bias = f"{projection.layer}.bias"
         known = _known(reading, bias)[0] if bias in reading.update else None
-        noise = added_variance(embedding.signal(position[0]), known)
-        position, weight = (
-            (update, torch.full_like(update, noise)) for update, _ in (position, weight)
-        )
+        noise = added_variance(embedding.signal(position), known)
+        of_position, of_weight = (torch.full_like(u, noise) for u in (position, weight))
     shape = (1, observation.image_channels, *observation.spatial_size)
     guess = torch.full(shape, _GRAY, device=observation.device)
     units = Units(
         image_channels=observation.image_channels, mean=observation.mean, std=observation.std
     )
-    return solve_image(embedding, position, weight, guess, units)
+    return solve_image(embedding, (position, of_position), (weight, of_weight), guess, units)
 
 
 def _known(reading: Reading, name: str) -> tuple[Tensor, Tensor | None]:

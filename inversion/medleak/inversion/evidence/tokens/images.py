@@ -1,5 +1,6 @@
 """From the updates of a patch embedding to the pixels of its one image or volume."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,8 @@ from torch import Tensor
 
 from medleak.inversion.evidence.tokens.embedding import PatchEmbedding
 from medleak.inversion.evidence.tokens.solve import Patches, solve_patches
+
+_STEP = 0.2  # between neighbours, as long as nothing is known of edges
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -71,15 +74,80 @@ def solve_image(
     gradient, variance = _joined(gradient, variance, groups, len(level))
     flat = guess.flatten().double()
     start = torch.where(source < 0, level, flat[source.clamp_min(0)])
-    found = solve_patches(
-        signal, gradient, start, origin=level, signal_variance=error, gradient_variance=variance
-    )
     known = source >= 0
+    found = solve_patches(
+        signal,
+        gradient,
+        start,
+        origin=level,
+        signal_variance=error,
+        gradient_variance=variance,
+        neighbours=_Grid.of(source, guess.shape[1:], _STEP),
+    )
     total = torch.zeros_like(flat).index_add(0, source[known], found.values[known])
     times = torch.zeros_like(flat).index_add(0, source[known], torch.ones_like(found.values[known]))
     image = torch.where(times > 0, total / times.clamp_min(1), flat)
     unseen = float((times == 0).double().mean())
     return Solved(image=image.view(guess.shape).to(guess), patches=found, unseen=unseen)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Grid:
+    """Neighbours on the grid of an image [C, *size], as far as patches cover it.
+
+    Attributes:
+        source: [n, V] places of the patches' values in the flattened image, -1 outside of it.
+        shape: (C, *size).
+        weights: Of each axis' differences, by `_sides`.
+    """
+
+    source: Tensor
+    shape: tuple[int, ...]
+    weights: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, source: Tensor, shape: Sequence[int], step: float) -> "_Grid":
+        """Differences of variance ``step``^2 everywhere."""
+        grid = cls(source, tuple(shape), ())
+        seen = grid._image(torch.ones_like(source, dtype=torch.float64))
+        weights = tuple(
+            seen.narrow(axis, 1, side - 1) * seen.narrow(axis, 0, side - 1) / step**2
+            for axis, side in _sides(shape)
+        )
+        return cls(source, tuple(shape), weights)
+
+    @property
+    def weight(self) -> float:
+        return sum(float(w.mean()) for w in self.weights) / len(self.weights)
+
+    def pull(self, patches: Tensor) -> Tensor:
+        image = self._image(patches)
+        total = torch.zeros_like(image)
+        for (axis, side), weights in zip(_sides(self.shape), self.weights, strict=True):
+            step = image.diff(dim=axis) * weights
+            total.narrow(axis, 1, side - 1).add_(step)
+            total.narrow(axis, 0, side - 1).sub_(step)
+        known = self.source >= 0
+        found = total.view(-1)[self.source[known]]
+        return torch.zeros_like(patches).masked_scatter(known, found)
+
+    def adapted(self, patches: Tensor, step: float) -> "_Grid":
+        image = self._image(patches)
+        weights = tuple(
+            (w > 0) / (step**2 + image.diff(dim=axis).square())
+            for (axis, _), w in zip(_sides(self.shape), self.weights, strict=True)
+        )
+        return _Grid(self.source, self.shape, weights)
+
+    def _image(self, patches: Tensor) -> Tensor:
+        known = self.source >= 0
+        flat = patches.new_zeros(torch.Size(self.shape).numel())
+        return flat.index_copy(0, self.source[known], patches[known]).view(self.shape)
+
+
+def _sides(shape: Sequence[int]) -> list[tuple[int, int]]:
+    """(axis, length) of the sides of [C, *size]."""
+    return [(axis, side) for axis, side in enumerate(shape) if axis > 0]
 
 
 def _alike(source: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,23 +8,45 @@ image scale or add up both alike. n <= D in what people train (196 and 768 in Vi
 in UNETR).
 
 What limits it is the rounding of the weights that the update is a difference of. Tokens of like
-content have like signals, so that the smallest singular values belong to differences between like
-patches, which are small themselves. So each singular direction is kept as far as it stands out of
-the noise that the surplus equations show (James-Stein; positive part), and the rest is the guess.
+content have like signals, so that differences between like patches are known worst. But the
+signals' errors weigh with the patches' values: nearly all of what they do is to shift the level of
+a patch, while its detail is known far better, and the level is seen at its edges. So noise is taken
+as it is, correlated from place to place, and what it leaves open is filled by a smooth image.
 
 Source: Lu et al. 2022, "APRIL: Finding the Achilles' Heel on Privacy for Vision Transformers",
 arXiv:2112.14087v1, section 3.1, for exact gradients.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-_ROUNDS = 3  # noise depends on the patches, and these on what is taken for noise
+_ITERATIONS = (12, 25)  # of conjugate gradients, two times; more of them sharpen nothing
 _SPREAD = 0.25  # of pixels in [0, 1] about a guess: what is lost where nothing is known
+_LOST = _SPREAD / 2  # expected error from which the guess is as good
+_FAR = 0.5  # and what they may be off at most
+_STEP = 0.03  # between neighbours where there is no edge
 _TRUSTED = 0.5  # of a direction's square size, what must not be error
 _TINY = 1e-30
+
+
+class Neighbours(Protocol):
+    """Which values of the patches lie beside each other, and how alike these are."""
+
+    @property
+    def weight(self) -> float:
+        """Mean inverse variance of the difference of two neighbours."""
+        ...
+
+    def pull(self, patches: Tensor) -> Tensor:
+        """[n, V] to half of the derivative of the neighbours' weighted squared differences."""
+        ...
+
+    def adapted(self, patches: Tensor, step: float) -> "Neighbours":
+        """Differences of variance ``step``^2, and of more at the edges that ``patches`` have."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -53,6 +75,7 @@ def solve_patches(
     origin: Tensor,
     signal_variance: Tensor,
     gradient_variance: Tensor,
+    neighbours: Neighbours | None = None,
 ) -> Patches:
     """Patches x_t with ``gradient`` = sum of ``signal``_t (x_t - origin)^T.
 
@@ -64,6 +87,7 @@ def solve_patches(
         signal_variance: [n, D], of the error of each entry.
         gradient_variance: [D, V], likewise; as large as the equations show it to be, where there
             are more of them than patches (D > n).
+        neighbours: Which values lie beside each other; None: it is not known.
 
     Raises:
         ValueError: Shapes do not go together, or the signal is zero.
@@ -80,40 +104,144 @@ def solve_patches(
     start, of_signal = guess.double() - zero, signal_variance.double()
     own = gradient_variance.double().mean(1)
     rest = g - d.T @ start
-    x, error, rank, scale = start, _SPREAD, 0, 1.0
-    for _ in range(_ROUNDS):
-        shared = of_signal.T @ x.square().mean(1)
-        weights = (own + shared + (own + shared).mean() * 1e-6 + _TINY).rsqrt()
-        left, sizes, right = torch.linalg.svd(d.T * weights[:, None], full_matrices=False)
-        seen = rest * weights[:, None]
-        along = left.T @ seen
-        if (surplus := width - len(sizes)) > 0:
-            unexplained = (seen - left @ along).square().sum(0).mean() / surplus
-            scale = min(float(unexplained), 1.0)
-            # More than rounding leaves is laid to the gradient: noise, or other images.
-            own = own * max(float(unexplained), 1.0)
-        energy = along.square().mean(1)
-        # Errors of the signals alone give a direction this size, and weaken what is found along it.
-        floor = right.square() @ (of_signal @ weights.square())
-        trust = 1 - floor / sizes.square().clamp_min(_TINY)
-        heard = (trust > _TRUSTED) & (sizes > 1e-12 * sizes[0])
-        gain = torch.where(heard, (1 - scale / energy.clamp_min(_TINY)).clamp_min(0), 0)
-        found = torch.where(heard, gain / (sizes * trust), 0)
-        x = start + right.T @ (found[:, None] * along)
-        error = _error(torch.where(heard, gain, torch.nan), sizes * trust, scale, tokens, places)
-        rank = int((gain > 0.5).sum())
+    system, own = _calibrated(d, rest, start, of_signal, own)
+    x = start + system.solved(start, neighbours, _ITERATIONS[0])
+    # How noisy the equations are depends on the patches, which are known well enough now, and so
+    # are the edges in them, over which nothing is smoothed.
+    x = (x + zero).clamp(-_FAR, 1 + _FAR) - zero
+    system, _ = _calibrated(d, rest, x, of_signal, own)
+    edges = None if neighbours is None else neighbours.adapted(x + zero, _STEP)
+    x = start + system.solved(start, edges, _ITERATIONS[1])
+    error = system.error(tokens, places)
+    if error > _LOST:
+        x = start
     misfit = (g - d.T @ x).norm() / g.norm().clamp_min(_TINY)
-    return Patches(values=x + zero, error=error, misfit=float(misfit.clamp_max(1)), rank=rank)
+    return Patches(
+        values=x + zero,
+        error=error,
+        misfit=float(misfit.clamp_max(1)),
+        rank=int((system.squares * system.level[0] > 1 / _SPREAD**2).sum()),
+    )
 
 
-def _error(gain: Tensor, sizes: Tensor, scale: float, tokens: int, places: int) -> float:
-    """Root mean square over the patches' values, never more than a guess is off.
+@dataclass(frozen=True, slots=True, eq=False)
+class _System:
+    """Equations in units of their noise, whose covariance from place to place is of low rank.
 
-    A direction that was not told from noise may still hold as much as the chance of the test; one
-    that was not heard (gain NaN), anything.
+    Attributes:
+        directions: [k, n], orthonormal: of the signals.
+        squares: [k], how well each is heard; 0 where it is error alone.
+        side: [n, V], right side of the normal equations, before `white`.
+        modes: [r, V], orthonormal: of the patches, along which signals' errors add noise.
+        level: [r + 1] inverse variances of the noise, along each mode and orthogonal to all.
+        near: Likewise, of the patches about a guess.
     """
-    share = gain.clamp_min(2 * (2 / places) ** 0.5)
-    lost = share * scale / sizes.square().clamp_min(_TINY)
-    lost = lost.nan_to_num(torch.inf).clamp_max(_SPREAD**2)
-    unseen = (tokens - len(sizes)) * _SPREAD**2
-    return float((lost.sum() + unseen) / tokens) ** 0.5
+
+    directions: Tensor
+    squares: Tensor
+    side: Tensor
+    modes: Tensor
+    level: Tensor
+    near: Tensor
+
+    def white(self, values: Tensor) -> Tensor:
+        """[…, V] times the inverse of the noise's covariance."""
+        return self._weighted(values, self.level)
+
+    def _weighted(self, values: Tensor, by: Tensor) -> Tensor:
+        more = (values @ self.modes.T) * (by[:-1] - by[-1])
+        return by[-1] * values + more @ self.modes
+
+    def solved(self, start: Tensor, neighbours: Neighbours | None, iterations: int) -> Tensor:
+        """What is to be added to ``start``, by preconditioned conjugate gradients."""
+        weight = 0.0 if neighbours is None else neighbours.weight
+
+        def product(x: Tensor) -> Tensor:
+            heard = self.directions.T @ (self.squares[:, None] * (self.directions @ x))
+            y = self.white(heard) + self._weighted(x, self.near)
+            return y if neighbours is None else y + neighbours.pull(x)
+
+        def conditioned(x: Tensor) -> Tensor:
+            floor = self.near + 2 * weight
+            rows = self.directions @ x
+            along = rows @ self.modes.T
+            apart = rows - along @ self.modes
+            along = along / (self.squares[:, None] * self.level[:-1] + floor[:-1])
+            apart = apart / (self.squares * self.level[-1] + floor[-1])[:, None]
+            inside = self.directions.T @ (along @ self.modes + apart)
+            if len(self.directions) == len(x):  # the rest is rounding, and the floor would raise it
+                return inside
+            return inside + (x - self.directions.T @ rows) / floor[-1]
+
+        found, left = torch.zeros_like(start), self.white(self.side)
+        if neighbours is not None:
+            left = left - neighbours.pull(start)
+        way = towards = conditioned(left)
+        size = first = (left * towards).sum()
+        for _ in range(iterations):
+            if not size > 1e-16 * first:
+                break
+            changed = product(way)
+            length = size / (way * changed).sum()
+            found, left = found + length * way, left - length * changed
+            towards = conditioned(left)
+            size, before = (left * towards).sum(), size
+            way = towards + (size / before) * way
+        return found
+
+    def error(self, tokens: int, places: int) -> float:
+        """Expected root mean square of the values, as if nothing were known of neighbours."""
+        along = 1 / (self.squares[:, None] * self.level[:-1] + self.near[:-1])
+        apart = (places - len(self.modes)) / (self.squares * self.level[-1] + self.near[-1])
+        unheard = (tokens - len(self.squares)) * places * _SPREAD**2
+        return float((along.sum() + apart.sum() + unheard) / (tokens * places)) ** 0.5
+
+
+def _calibrated(
+    d: Tensor, rest: Tensor, x: Tensor, of_signal: Tensor, own: Tensor
+) -> tuple[_System, Tensor]:
+    """The equations and the gradient's variance, raised where they leave more than was told.
+
+    More than rounding leaves is laid to the gradient: noise, or other images.
+    """
+    system, unexplained = _system(d, rest, x, of_signal, own)
+    if unexplained <= 1:
+        return system, own
+    own = own * unexplained
+    return _system(d, rest, x, of_signal, own)[0], own
+
+
+def _system(
+    d: Tensor, rest: Tensor, x: Tensor, of_signal: Tensor, own: Tensor
+) -> tuple[_System, float]:
+    """The equations, if ``x`` are the patches; and the variance that they leave, 1 if as told."""
+    _, sizes, modes = torch.linalg.svd(x, full_matrices=False)
+    shared = of_signal.mean(0)
+    noise = own + shared * sizes.square().sum() / x.shape[1]
+    weights = (noise + noise.mean() * 1e-6 + _TINY).rsqrt()
+    own_share, shared_share = ((v * weights.square()).mean() for v in (own, shared))
+    level = 1 / torch.cat([own_share + shared_share * sizes.square(), own_share[None]])
+    level = level.clamp_max(1e12)
+    # Most of a patch is its level, which a guess tells less well than a detail's size.
+    energy = (sizes.square() / len(x)).clamp_min(_SPREAD**2)
+    near = 1 / torch.cat([energy, energy.new_tensor([_SPREAD**2])])
+    left, values, directions = torch.linalg.svd(d.T * weights[:, None], full_matrices=False)
+    seen = rest * weights[:, None]
+    along = left.T @ seen
+    # Errors of the signals alone give a direction this size, and weaken what is found along it.
+    floor = directions.square() @ (of_signal @ weights.square())
+    trust = 1 - floor / values.square().clamp_min(_TINY)
+    heard = (trust > _TRUSTED) & (values > 1e-12 * values[0])
+    system = _System(
+        directions=directions,
+        squares=torch.where(heard, values.square() * trust, 0),
+        side=directions.T @ (torch.where(heard, values, 0)[:, None] * along),
+        modes=modes,
+        level=level,
+        near=near,
+    )
+    surplus = (d.shape[1] - len(values)) * x.shape[1]
+    if surplus <= 0:
+        return system, 1.0
+    gap = seen - left @ along
+    return system, float((gap * system.white(gap)).sum()) / surplus
