@@ -4,7 +4,9 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+from medleak.custom.flare import attach as attach_module
 from medleak.custom.flare.attach import AttachError, attach, attach_folder
 from medleak.custom.record.schema import ModelSpec, TaskSpec
 from medleak.filters.adapters.examination import kit
@@ -170,12 +172,30 @@ def test_a_network_that_the_job_does_not_name_is_unknown_or_given(tmp_path):
 
 def test_a_recipe_is_attached_to_in_one_line():
     calls = []
+    packages: list[str] = []
+    inner = SimpleNamespace(job=SimpleNamespace(), set_app_packages=packages.extend)
     recipe = SimpleNamespace(
-        add_server_input_filter=lambda f, tasks: calls.append((type(f).__name__, tasks)),
+        _job=inner,
+        model={"class_path": "their.Net", "args": {"width": 2}},
+        add_server_input_filter=lambda f, tasks: calls.append((f.model_path, f.model_args)),
         add_client_output_filter=lambda f, tasks: calls.append((type(f).__name__, tasks)),
         add_server_file=lambda path: calls.append(path),
     )
     attach(recipe, task={"num_classes": 2}, defence_text="percentile_gaussian:sigma0=10")
-    assert calls[0] == ("UpdateRecorder", ["train"])
+    assert packages == ["medleak"]
+    assert calls[0] == ("their.Net", {"width": 2})
     assert calls[1] == ("PercentileGaussian", ["train"])
-    assert calls[2].endswith("py.typed")
+    assert calls[2].endswith("medleak.md")
+
+
+class Plain(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(2, 1)
+
+
+def test_a_network_as_it_is_has_a_name_only_if_it_takes_no_arguments():
+    found = attach_module._model_of(Plain())
+    assert found is not None
+    assert found.path.endswith(".Plain")
+    assert attach_module._model_of(torch.nn.Linear(2, 1)) is None
+    assert attach_module._model_of(None) is None

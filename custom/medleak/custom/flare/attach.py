@@ -5,6 +5,8 @@ as it is. What a job cannot have is refused with the reason: a recorder that is 
 filter that protects nothing, would look like one that works.
 """
 
+import atexit
+import inspect
 import json
 import shutil
 import tempfile
@@ -128,14 +130,27 @@ def attach(
         AttachError: Nothing of this recipe would pass the recorder.
     """
     _check_possible([{"recipe": {"path": f"{type(recipe).__module__}.{type(recipe).__name__}"}}])
+    job = recipe._job  # there is no public way to it
+    # medleak is installed where the job runs: a copy of some of its files would hide the rest.
+    job.set_app_packages([*(getattr(job.job, "app_packages", None) or ()), "medleak"])
+    known = _model_of(getattr(recipe, "model", None))
+    if known is not None and "model_path" not in recorder:
+        recorder |= {"model_path": known.path, "model_args": known.args}
     recipe.add_server_input_filter(UpdateRecorder(**recorder), tasks=list(tasks))
     if defence_text is not None:
         if any(isinstance(s, Withhold) for s in _steps(defence_text)):
             recipe.add_client_input_filter(RestoreWithheld(), tasks=list(tasks))
         for made in _filters(defence_text):
             recipe.add_client_output_filter(made, tasks=list(tasks))
-    # Any file of the app's custom/ makes it one that may use other classes than NVFlare's.
-    recipe.add_server_file(str(Path(__file__).parents[1] / "py.typed"))
+    recipe.add_server_file(_note())
+
+
+def _note() -> str:
+    """A file for the server's custom/, which makes its app one that may use our classes."""
+    folder = Path(tempfile.mkdtemp(prefix="medleak"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # read when the job is exported
+    (folder / Path(_BYOC).name).write_text(_NOTE, encoding="utf-8")
+    return str(folder / Path(_BYOC).name)
 
 
 def _apps(job: Path) -> list[kit.App]:
@@ -188,13 +203,26 @@ def _workflow_text(server: Mapping[str, Any]) -> list[str]:
 def _model(server: Mapping[str, Any]) -> ModelSpec | None:
     """The network that the persistor makes; None where the job does not say it by name."""
     for component in server.get("components") or []:
-        args = component.get("args") or {}
-        model = args.get("model")
-        if isinstance(model, str) and "." in model:
-            return ModelSpec(path=model)
-        if isinstance(model, Mapping) and (path := model.get("path") or model.get("class_path")):
-            return ModelSpec(path=str(path), args=dict(model.get("args") or {}))
+        found = _model_of((component.get("args") or {}).get("model"))
+        if found is not None:
+            return found
     return None
+
+
+def _model_of(model: Any) -> ModelSpec | None:
+    """A network as jobs and recipes name it, or as it is; None where its arguments are unknown."""
+    if isinstance(model, str) and "." in model:
+        return ModelSpec(path=model)
+    if isinstance(model, Mapping) and (path := model.get("path") or model.get("class_path")):
+        return ModelSpec(path=str(path), args=dict(model.get("args") or {}))
+    if not hasattr(model, "state_dict"):
+        return None
+    kind = type(model)
+    values = inspect.signature(kind).parameters.values()
+    plain = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    if any(v.kind not in plain for v in values):  # which it was made with is not known
+        return None
+    return ModelSpec(path=f"{kind.__module__}.{kind.__qualname__}")
 
 
 def _recorder(
