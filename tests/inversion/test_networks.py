@@ -167,3 +167,12 @@ def test_a_jobs_own_code_is_found_beside_the_record_and_only_what_was_allowed(
     assert "its_model" not in sys.modules
     build_network("its_model.Net", args, allowed_prefixes=("its_model.Net",))
     sys.modules.pop("its_model")
+
+
+def test_a_network_whose_packages_are_missing_says_which(monkeypatch):
+    def missing(*_, **__):
+        raise ImportError("from einops import Rearrange (No module named 'einops').\nMore words.")
+
+    monkeypatch.setattr("monai.networks.nets.ViT.__init__", missing)
+    with pytest.raises(ValueError, match=r"No module named 'einops'.*medleak\[transformers\]"):
+        build_network("monai.networks.nets.ViT", {})

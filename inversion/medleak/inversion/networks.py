@@ -52,6 +52,12 @@ def build_network(
                 network = factory(**kwargs)
         except PermissionError as error:
             raise ValueError(f"The record's model {path!r} is refused: {error}") from None
+        except ImportError as error:
+            raise ValueError(
+                f"The record's model {path!r} needs a package that is not installed "
+                f"({str(error).splitlines()[0]}): nothing was examined. Install it; MONAI's "
+                "transformers come with medleak[transformers]."
+            ) from error
         except (TypeError, ValueError, KeyError, RuntimeError) as error:
             raise ValueError(
                 f"The record's model {path!r} refused its arguments {dict(args)}: {error}. The "

@@ -25,7 +25,7 @@ from torch import Tensor
 
 _ITERATIONS = (12, 25)  # of conjugate gradients, two times; more of them sharpen nothing
 _SPREAD = 0.25  # of pixels in [0, 1] about a guess: what is lost where nothing is known
-_LOST = _SPREAD / 2  # expected error from which the guess is as good
+_UNEXPLAINED = 0.25  # misfit from which the guess is as good
 _FAR = 0.5  # and what they may be off at most
 _STEP = 0.03  # between neighbours where there is no edge
 _TRUSTED = 0.5  # of a direction's square size, what must not be error
@@ -112,13 +112,12 @@ def solve_patches(
     system, _ = _calibrated(d, rest, x, of_signal, own)
     edges = None if neighbours is None else neighbours.adapted(x + zero, _STEP)
     x = start + system.solved(start, edges, _ITERATIONS[1])
-    error = system.error(tokens, places)
-    if error > _LOST:
-        x = start
     misfit = (g - d.T @ x).norm() / g.norm().clamp_min(_TINY)
+    if misfit > _UNEXPLAINED:
+        x = start
     return Patches(
         values=x + zero,
-        error=error,
+        error=system.error(tokens, places),
         misfit=float(misfit.clamp_max(1)),
         rank=int((system.squares * system.level[0] > 1 / _SPREAD**2).sum()),
     )
