@@ -118,6 +118,16 @@ def test_each_set_is_read_in_the_form_in_which_its_archive_unpacks(tmp_path, nam
     assert len({item.image for item in items}) == len(items)
 
 
+@pytest.mark.parametrize(("name", "make", "counts"), FORMS)
+def test_a_broken_image_is_refused_unless_it_will_be_left_out(tmp_path, name, make, counts):
+    make(tmp_path)
+    broken = tmp_path / read(find(name), tmp_path)[-1].image
+    broken.write_bytes(b"")
+    with pytest.raises(DataError, match=re.escape(broken.name)):
+        read(find(name), tmp_path)
+    assert len(read(find(name), tmp_path, claimed=True)) == sum(counts)
+
+
 def test_every_set_has_a_test_of_its_form():
     assert {name for name, *_ in FORMS} == set(DATA_SETS)
 

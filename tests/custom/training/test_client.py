@@ -3,10 +3,12 @@
 import json
 import logging
 
+import numpy as np
 import nvflare.client
 import pytest
 import torch
 from nvflare.app_common.abstract.fl_model import FLModel
+from PIL import Image
 
 from medleak.custom.data.transforms import network_input
 from medleak.custom.training import REPORT, client
@@ -159,6 +161,26 @@ def test_a_bad_image_is_told_to_the_log_by_its_place_alone(
     # Its datalist, which stays at the site, has the file in this place.
     kept = json.loads((tmp_path / "run" / "datalist.json").read_text())
     assert "Doe_1970" in kept["validation"][0]["image"]
+
+
+def test_odd_images_are_told_to_the_log_by_their_places_once_a_run(tmp_path, caplog, tracked):
+    folder = tmp_path / "Doe Jane"
+    folder.mkdir()
+    entries = []
+    for k in range(7):
+        pixels = np.random.default_rng(k).integers(0, 256 if k else 9, (16, 16), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"Doe_{k}.png")
+        entries.append({"image": str(folder / f"Doe_{k}.png"), "label": k % 2})
+    lists = tmp_path / "own.json"
+    lists.write_text(json.dumps({"training": entries[:4], "validation": entries[4:]}))
+    for _ in range(2):
+        # Another process of the same run.
+        site(tmp_path / "run", "--dataset_json", str(lists)).train(sent()[1])
+    said = [r.getMessage() for r in caplog.records if r.name == "medleak"]
+    assert len(said) == 1
+    assert said[0].startswith("site-1: Of 7 images, 1 use less than a sixteenth of the range")
+    assert "'training[0]'" in said[0]
+    assert "Doe" not in caplog.text
 
 
 def test_names_of_folders_go_to_the_sites_console_and_not_to_the_log(

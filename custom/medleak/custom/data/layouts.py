@@ -5,8 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Unpack
 
 from medleak.custom.data.datalist import PATIENT_PATTERN, Item, patient_of, read_images
+from medleak.custom.data.image_files import Search
 
 Layout = Mapping[str, Sequence[str]]
 """Class to the folders, relative to the root, that hold its images."""
@@ -17,9 +19,14 @@ class FormError(Exception):
 
 
 def class_folders(
-    root: Path, layouts: Sequence[Layout], patient_pattern: str = PATIENT_PATTERN
+    root: Path,
+    layouts: Sequence[Layout],
+    patient_pattern: str = PATIENT_PATTERN,
+    **search: Unpack[Search],
 ) -> list[Item]:
     """Images by the first of ``layouts`` whose folders all exist; label k is its k-th class.
+
+    ``search`` is as of `image_files.find_images`, here and below.
 
     Raises:
         FormError: None of them fits.
@@ -36,7 +43,7 @@ def class_folders(
                 )
                 for label, folders in enumerate(layout.values())
                 for folder in folders
-                for item in read_images(root / folder)
+                for item in read_images(root / folder, **search)
             ]
     wanted = {folder for layout in layouts for folders in layout.values() for folder in folders}
     missing = sorted(folder for folder in wanted if not (root / folder).is_dir())
@@ -59,7 +66,7 @@ def halves(classes: Mapping[str, str], train: str, test: str, within: str = "") 
     return found
 
 
-def named_files(root: Path, pattern: str) -> list[Item]:
+def named_files(root: Path, pattern: str, **search: Unpack[Search]) -> list[Item]:
     """All images below ``root`` whose stem matches ``pattern`` (group 1: patient), as class 0.
 
     Raises:
@@ -67,7 +74,7 @@ def named_files(root: Path, pattern: str) -> list[Item]:
     """
     items = [
         replace(item, patient=match[1])
-        for item in read_images(root, may_be_empty=True)
+        for item in read_images(root, may_be_empty=True, **search)
         if (match := re.fullmatch(pattern, PurePosixPath(item.image).stem))
     ]
     if not items:
@@ -76,7 +83,13 @@ def named_files(root: Path, pattern: str) -> list[Item]:
 
 
 def labelled(
-    root: Path, table: Path, *, name: str, label: str, values: Mapping[str, int]
+    root: Path,
+    table: Path,
+    *,
+    name: str,
+    label: str,
+    values: Mapping[str, int],
+    **search: Unpack[Search],
 ) -> list[Item]:
     """Images below ``root`` that a CSV file gives a label, each a patient of its own.
 
@@ -86,6 +99,7 @@ def labelled(
         name: Its column of file names, with or without suffix.
         label: Its column of labels.
         values: Label in the file to class index.
+        search: As of `image_files.find_images`.
 
     Raises:
         FormError: The table lacks a column, has an unknown label, or names none of the images; an
@@ -107,7 +121,7 @@ def labelled(
     except (OSError, UnicodeError, csv.Error) as error:
         raise FormError(f"has no readable {table.name} ({error})") from None
     items = []
-    for item in read_images(root, may_be_empty=True):
+    for item in read_images(root, may_be_empty=True, **search):
         stem = PurePosixPath(item.image).stem
         if stem not in rows:
             raise FormError(f"has an image {item.image!r} without a row in {table.name}")

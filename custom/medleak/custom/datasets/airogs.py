@@ -1,19 +1,26 @@
 """Rotterdam EyePACS AIROGS train set, TMI's data set B: fundus, referable glaucoma or not."""
 
 from pathlib import Path
+from typing import Unpack
 
 from medleak.custom.data.datalist import Item
+from medleak.custom.data.image_files import Search
 from medleak.custom.data.layouts import FormError, labelled
 from medleak.custom.datasets.dataset import DataSet
 
 _TABLE = "train_labels.csv"
 
 
-def _read(root: Path) -> list[Item]:
+def _read(root: Path, **search: Unpack[Search]) -> list[Item]:
     for table in (root / _TABLE, root.parent / _TABLE):
         if table.is_file():
             return labelled(
-                root, table, name="challenge_id", label="class", values={"NRG": 0, "RG": 1}
+                root,
+                table,
+                name="challenge_id",
+                label="class",
+                values={"NRG": 0, "RG": 1},
+                **search,
             )
     raise FormError(f"has no {_TABLE}")
 

@@ -1,8 +1,10 @@
 """Brain Tumor MRI Dataset, of MedPFL: four classes of slices."""
 
 from pathlib import Path
+from typing import Unpack
 
 from medleak.custom.data.datalist import Item
+from medleak.custom.data.image_files import Search
 from medleak.custom.data.layouts import class_folders, halves
 from medleak.custom.datasets.dataset import DataSet
 from medleak.custom.sites.split import MEDPFL_SITES
@@ -11,8 +13,8 @@ _CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 _LAYOUTS = halves({name: name for name in _CLASSES}, "Training", "Testing", "Brain-Tumor-MRI")
 
 
-def _read(root: Path) -> list[Item]:
-    return class_folders(root, _LAYOUTS)
+def _read(root: Path, **search: Unpack[Search]) -> list[Item]:
+    return class_folders(root, _LAYOUTS, **search)
 
 
 SET = DataSet(

@@ -1,10 +1,12 @@
 """CIFAR-10, of MedPFL: the generic images beside the medical ones."""
 
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
 from medleak.custom.data.datalist import DataError, Item
+from medleak.custom.data.image_files import Search
 from medleak.custom.data.images import save_image
 from medleak.custom.data.layouts import class_folders
 from medleak.custom.datasets.dataset import DataSet
@@ -26,8 +28,8 @@ _BINARY = "cifar-10-batches-bin"
 _RECORD = 1 + 3 * 32 * 32  # a label, then the planes of red, green and blue
 
 
-def _read(root: Path) -> list[Item]:
-    return class_folders(root, [{name: (name,) for name in _CLASSES}])
+def _read(root: Path, **search: Unpack[Search]) -> list[Item]:
+    return class_folders(root, [{name: (name,) for name in _CLASSES}], **search)
 
 
 def unpack(root: Path, out: Path) -> Path:

@@ -1,15 +1,17 @@
 """COVID-19 Radiography Database, TMI's data set A: chest X-rays, normal against COVID-19."""
 
 from pathlib import Path
+from typing import Unpack
 
 from medleak.custom.data.datalist import Item
+from medleak.custom.data.image_files import Search
 from medleak.custom.data.layouts import class_folders
 from medleak.custom.datasets.dataset import DataSet
 
 _FOLDERS = {"normal": "Normal", "covid": "COVID"}  # label 0 is TMI's high-risk image: a normal one
 
 
-def _read(root: Path) -> list[Item]:
+def _read(root: Path, **search: Unpack[Search]) -> list[Item]:
     # Since version 4 each class has images/ beside masks/ of the lungs.
     above = ("", "COVID-19_Radiography_Dataset/", "COVID-19 Radiography Database/")
     return class_folders(
@@ -19,6 +21,7 @@ def _read(root: Path) -> list[Item]:
             for below in ("/images", "")
             for a in above
         ],
+        **search,
     )
 
 

@@ -1,8 +1,10 @@
 """COVID-19 Image Dataset, of MedPFL: 317 chest X-rays of three classes."""
 
 from pathlib import Path
+from typing import Unpack
 
 from medleak.custom.data.datalist import Item
+from medleak.custom.data.image_files import Search
 from medleak.custom.data.layouts import class_folders, halves
 from medleak.custom.datasets.dataset import DataSet
 from medleak.custom.sites.split import MEDPFL_SITES
@@ -18,8 +20,8 @@ _LAYOUTS = [
 ]
 
 
-def _read(root: Path) -> list[Item]:
-    return class_folders(root, _LAYOUTS)
+def _read(root: Path, **search: Unpack[Search]) -> list[Item]:
+    return class_folders(root, _LAYOUTS, **search)
 
 
 SET = DataSet(

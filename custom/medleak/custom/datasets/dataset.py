@@ -3,10 +3,23 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, Unpack
 
 from medleak.custom.data.datalist import DataError, Item
+from medleak.custom.data.image_files import Search
 from medleak.custom.data.layouts import FormError
 from medleak.custom.sites.split import TMI_TABLE_II, Site
+
+
+class Reader(Protocol):
+    """Items of a root, images relative to it; a FormError where the form is another.
+
+    ``search`` is as of `image_files.find_images`: broken images may be among them.
+    """
+
+    def __call__(self, root: Path, **search: Unpack[Search]) -> list[Item]:
+        """The items of ``root``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +38,7 @@ class DataSet:
         licence: As its page states it; the page counts.
         form: Folders and files that ``--root`` must hold, in one line.
         patients: How images are told to be of one patient, in one line.
-        read: Items of a root, images relative to it; a DataError where the form is another.
+        read: See `Reader`.
         job: What to give to ``python jobs/job.py`` for this set; "" for a prior.
         table: The sites of that job.
         test: Images of the paper's test list, if it says so.
@@ -44,7 +57,7 @@ class DataSet:
     licence: str
     form: str
     patients: str
-    read: Callable[[Path], list[Item]]
+    read: Reader
     job: str = ""
     table: tuple[Site, ...] = TMI_TABLE_II
     test: int | None = None
@@ -52,8 +65,8 @@ class DataSet:
     unpack: Callable[[Path, Path], Path] | None = None
 
 
-def read(dataset: DataSet, root: Path | None) -> list[Item]:
-    """The items of ``dataset`` below ``root``.
+def read(dataset: DataSet, root: Path | None, **search: Unpack[Search]) -> list[Item]:
+    """The items of ``dataset`` below ``root``; ``search`` as of `image_files.find_images`.
 
     Raises:
         DataError: ``root`` is None, missing, of another form, or holds no image; the message says
@@ -65,7 +78,7 @@ def read(dataset: DataSet, root: Path | None) -> list[Item]:
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"Root {str(root)!r} {what}: there is no image to use. {advice}")
     try:
-        items = dataset.read(root)
+        items = dataset.read(root, **search)
     except FormError as error:
         raise DataError(f"Root {str(root)!r} {error}: it is no {dataset.name}. {advice}") from None
     return items

@@ -1,8 +1,10 @@
 """Melanoma Skin Cancer Dataset of 10000 Images, of MedPFL: dermoscopy."""
 
 from pathlib import Path
+from typing import Unpack
 
 from medleak.custom.data.datalist import Item
+from medleak.custom.data.image_files import Search
 from medleak.custom.data.layouts import class_folders, halves
 from medleak.custom.datasets.dataset import DataSet
 from medleak.custom.sites.split import MEDPFL_SITES
@@ -12,8 +14,8 @@ _LAYOUTS = halves(
 )
 
 
-def _read(root: Path) -> list[Item]:
-    return class_folders(root, _LAYOUTS)
+def _read(root: Path, **search: Unpack[Search]) -> list[Item]:
+    return class_folders(root, _LAYOUTS, **search)
 
 
 SET = DataSet(

@@ -1,14 +1,16 @@
 """ODIR-2019 (ODIR-5K), the source of TMI's prior for fundus images."""
 
 from pathlib import Path
+from typing import Unpack
 
 from medleak.custom.data.datalist import Item
+from medleak.custom.data.image_files import Search
 from medleak.custom.data.layouts import named_files
 from medleak.custom.datasets.dataset import DataSet
 
 
-def _read(root: Path) -> list[Item]:
-    return named_files(root, r"(\d+)_(?:left|right)")
+def _read(root: Path, **search: Unpack[Search]) -> list[Item]:
+    return named_files(root, r"(\d+)_(?:left|right)", **search)
 
 
 SET = DataSet(

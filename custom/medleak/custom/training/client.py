@@ -16,6 +16,7 @@ from medleak.custom.data.datalist import DataError, Item
 from medleak.custom.sites.table import batch_size_of
 from medleak.custom.training import REPORT
 from medleak.custom.training.arguments import parse
+from medleak.custom.training.first_look import look_once
 from medleak.custom.training.site_data import Source, site_lists
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class LocalTrainer:
         network = self._network(model.params)
         validation = evaluate(network, *self._load("validation"), self._normalisation())
         images, labels = self._load("training")
+        looked = {name: self._load(name)[0] for name in ("training", "validation")}
+        look_once(self.name, looked, args.run_dir)
         schedule = self._schedule(round, batch_size or len(images))
         mechanism = self._mechanism(len(images), schedule.batch_size)
         if mechanism is None:

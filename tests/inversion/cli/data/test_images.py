@@ -1,6 +1,8 @@
 """Tests of the commands that write images."""
 
+import itertools
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -78,19 +80,32 @@ def test_a_command_that_fails_half_way_leaves_nothing_and_can_be_repeated(
 ):
     _npz(tmp_path / "x.npz")
     before = sorted(tmp_path.rglob("*"))
-    save, written = storage.replacing, []
+    save, remove, tried, left = storage.replacing, shutil.rmtree, itertools.count(1), []
+    hidden = []
 
     def failing(path, **options):
-        written.append(path)
-        if len(written) == 5:
+        # Threads write, and a few more may have begun: they fail, too.
+        if next(tried) >= 5:
             raise error
         return save(path, **options)
 
+    def removing(path, **options):
+        left.append([file.suffix for file in path.rglob("*") if file.is_file()])
+        hidden.append(path.relative_to(tmp_path / "deep").parts[0])
+        assert not Path("deep/out").exists()
+        remove(path, **options)
+
     with monkeypatch.context() as patched:
         patched.setattr(storage, "replacing", failing)
+        patched.setattr(shutil, "rmtree", removing)
         result = medleak(*command, "--out", "deep/out")
-    # Threads write: a few more may have begun when the fifth fails.
-    assert 5 <= len(written) <= 5 + 4 * len(os.sched_getaffinity(0))
+    # All that was ever written: four pictures in the hidden folder, nothing where it would show.
+    pictures, *around = left
+    assert pictures == [".png"] * 4
+    assert not any(around)
+    assert all(name.startswith(".out.") and name.endswith(".part") for name in hidden)
+    # Nothing goes on when it has failed.
+    assert 5 <= next(tried) - 1 <= 5 + 4 * len(os.sched_getaffinity(0))
     assert result.exit_code == (130 if isinstance(error, KeyboardInterrupt) else 1)
     assert sorted(tmp_path.rglob("*")) == before
     assert medleak(*command, "--out", "deep/out").exit_code == 0

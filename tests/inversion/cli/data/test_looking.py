@@ -120,6 +120,51 @@ def test_a_broken_mask_leaves_its_image_out(scans):
     assert description["broken"] == 2
 
 
+def test_a_broken_image_of_a_public_set_does_not_cost_the_others(scans):
+    (scans / "a").rename(scans / "benign")
+    (scans / "b").rename(scans / "malignant")
+    spoil(scans / "benign" / "0004_000.png")
+    (scans / "malignant" / "0005_000.png").write_bytes(b"")
+    args = ["data", "prepare", "melanoma", "--root", str(scans), "--table", TABLE, "-o", "out"]
+    result = CliRunner().invoke(app, args)
+    assert result.exit_code == 2
+    assert "malignant/0005_000.png" in result.stderr
+    assert not (scans.parent / "out").exists()
+    result = CliRunner().invoke(app, [*args, "--skip-broken", "--json"])
+    assert result.exit_code == 0
+    assert "2 broken images were left out." in result.stderr
+    said = json.loads(result.stdout)
+    assert said["images"] == {"benign": 19, "malignant": 19}
+    assert said["broken"] == 2
+    lists = load_datalist(scans.parent / "out" / "s1.json")
+    used = {item.image for items in lists.values() for item in items}
+    assert not [image for image in used if "0004" in image or "0005" in image]
+    result = CliRunner().invoke(app, [*args, "--skip-broken", "--no-check"])
+    assert result.exit_code == 2
+    assert "exclude each other" in result.stderr
+
+
+def test_a_prior_is_listed_without_its_broken_images_and_never_of_none(tmp_path):
+    root = tmp_path / "nih"
+    root.mkdir()
+    for k, item in enumerate(listing(4, 0, "cxr")):
+        path = root / f"0000000{k}_000.png"
+        Image.fromarray(phantom("cxr", item.image, 64, 0).image).save(path)
+    args = ["data", "prepare", "chestxray14", "--root", str(root), "-o", "out", "--skip-broken"]
+    (root / "00000002_000.png").write_bytes(b"")
+    result = CliRunner().invoke(app, [*args, "--json"])
+    assert result.exit_code == 0
+    assert "1 broken images were left out." in result.stderr
+    said = json.loads(result.stdout)
+    assert (said["public"], said["broken"]) == (3, 1)
+    for path in root.iterdir():
+        path.write_bytes(b"")
+    result = CliRunner().invoke(app, [*args, "-o", "none"])
+    assert result.exit_code == 2
+    assert "All 4 images are broken" in result.stderr
+    assert not (tmp_path / "none").exists()
+
+
 def test_an_image_of_a_kind_that_is_not_read_is_not_broken(scans):
     (scans / "a" / "x.nii").write_bytes(b"n+1")
     result = prepare(scans, "--skip-broken")

@@ -25,7 +25,13 @@ from medleak.inversion.cli.data.common import (
 )
 from medleak.inversion.cli.data.folder import Arrangement, guard_images, refuse_inside
 from medleak.inversion.cli.data.images import images
-from medleak.inversion.cli.data.looking import SkipOption, decode_all, progress, say_broken
+from medleak.inversion.cli.data.looking import (
+    SkipOption,
+    decode_all,
+    left_out_if,
+    progress,
+    say_broken,
+)
 from medleak.inversion.cli.shared.errors import NothingExamined, one_line_errors
 from medleak.inversion.cli.shared.grouped import grouped
 from medleak.inversion.cli.shared.options import JsonOption
@@ -83,6 +89,7 @@ def prepare_set(
         typer.Option(min=1, show_default=False, help="Images of a prior at most; default: all."),
     ] = None,
     check: CheckOption = True,
+    skip_broken: SkipOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check a public set's form and counts and split it over sites, by patient where known.
@@ -100,6 +107,7 @@ def prepare_set(
     _refuse_ignored(
         known.name, known.prior, {"table": table, "scale": scale, "test": test}, {"limit": limit}
     )
+    broken = left_out_if(skip_broken, check)
     out = out or PLACE / known.name
     root = require_root(known, root)
     content = Content(
@@ -114,11 +122,12 @@ def prepare_set(
         here, there = root, root
         if known.unpack is not None and (here := known.unpack(root, part / "images")) != root:
             there = out / "images"
-        items = read(known, here)
+        items = read(known, here, claimed=skip_broken)
         if known.prior:
             items = choose(items, limit, seed)
             if check:
-                decode_all(items, here)
+                items = decode_all(items, here, broken)
+            content = replace(content, broken=len(broken or {}))
             description = prepare_public(items, there, out, content, seed=seed, into=part)
         else:
             description = _prepare(
@@ -127,6 +136,7 @@ def prepare_set(
                 out,
                 content,
                 check,
+                broken,
                 root=there,
                 into=part,
                 table=known.table if table is None else parse_table(table),
@@ -135,6 +145,7 @@ def prepare_set(
                 test=test,
                 published_test=known.test,
             )
+    say_broken(broken)
     report_lists(out, description, known, as_json)
 
 
@@ -177,11 +188,7 @@ def prepare_folder(
     from medleak.custom.sites.split import TMI_TABLE_II, parse_table
 
     told = arrangement.told(claimed=skip_broken)
-    if skip_broken and not check:
-        raise ValueError(
-            "--skip-broken and --no-check exclude each other: what is broken shows when it is "
-            "decoded. Leave one of them out."
-        )
+    broken = left_out_if(skip_broken, check)
     if told.masks and window:
         raise ValueError(
             "--masks and --window exclude each other: a window rewrites images under new names, "
@@ -193,7 +200,6 @@ def prepare_folder(
     found = read_set(folder, told)
     content = Content(name=folder.resolve().name, classes=found.classes)
     guard_images(found, folder, content.name, [site.name for site in sites], allow_name or ())
-    broken: Broken | None = {} if skip_broken else None
     options: dict[str, Any] = {"table": sites, "scale": scale, "seed": seed, "test": test}
     if window:
         claim_empty(out / "images")

@@ -33,6 +33,9 @@ def decode_all(items: Sequence["Item"], root: Path, broken: "Broken | None" = No
 
     Returns:
         The items that can be used, in their order.
+
+    Raises:
+        DataError: The first one that cannot, or that none can.
     """
     from medleak.custom.data.data_error import DataError
     from medleak.custom.data.pixels.pool import in_order
@@ -55,6 +58,11 @@ def decode_all(items: Sequence["Item"], root: Path, broken: "Broken | None" = No
                 raise seen
             else:
                 broken[root / item.image] = seen
+    if items and not kept:
+        raise DataError(
+            f"All {len(items):,} images are broken: nothing is left to use. The first: "
+            f"{next(iter((broken or {}).values()))}"
+        )
     _say_odd(glances, [item.image for item in kept])
     return kept
 
@@ -71,6 +79,20 @@ def watch() -> "tuple[Callable[[str, NDArray[np.uint8]], None], Callable[[], Non
         glances.append(glance(pixels))
 
     return seen, lambda: _say_odd(glances, names)
+
+
+def left_out_if(skip_broken: bool, check: bool) -> "Broken | None":
+    """What `decode_all` puts broken files into: nothing yet, or None where none is left out.
+
+    Raises:
+        ValueError: They are to be left out, and nothing is decoded.
+    """
+    if skip_broken and not check:
+        raise ValueError(
+            "--skip-broken and --no-check exclude each other: what is broken shows when it is "
+            "decoded. Leave one of them out."
+        )
+    return {} if skip_broken else None
 
 
 def say_broken(broken: "Broken | None") -> None:
