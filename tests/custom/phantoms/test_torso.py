@@ -55,6 +55,7 @@ def test_volumes_are_listed_and_rendered_as_nifti_with_their_masks(tmp_path):
     assert root.name.endswith("16x16x16")
     for item in items:
         drawn = torso(item.image, size=(16, 16, 16))
+        assert drawn.mask is not None
         for place, voxels in ((root, drawn.image), (mask_root(root), drawn.mask)):
             loaded = load_volume(place / item.image, (16, 16, 16), 1)
             np.testing.assert_allclose(loaded[0] * 255, voxels, atol=1e-3)
