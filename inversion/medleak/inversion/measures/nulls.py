@@ -124,14 +124,18 @@ def searched(
 
 
 def ssim_of_coarse(truths: Tensor, cells: int = COARSE_CELLS) -> Tensor:
-    """SSIM [M] of truths [M, C, H, W] with copies of themselves of ``cells`` x ``cells``.
+    """SSIM [M] of truths [M, C, *size] with copies of themselves of ``cells`` a side.
 
     Where no list of another client is at hand, nothing says how like each other unrelated images of
     the kind are. A copy this coarse is more like its image than they are: a reconstruction that
     beats it shows more of that very image than its rough shape.
     """
-    few = functional.adaptive_avg_pool2d(truths, cells)
+    volumes = truths.dim() == 5
+    pooled = functional.adaptive_avg_pool3d if volumes else functional.adaptive_avg_pool2d
     copies = functional.interpolate(
-        few, size=truths.shape[-2:], mode="bicubic", align_corners=False
+        pooled(truths, cells),
+        size=truths.shape[2:],
+        mode="trilinear" if volumes else "bicubic",
+        align_corners=False,
     )
     return similarity.ssim(truths, copies.clamp(0, 1))
