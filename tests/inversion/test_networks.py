@@ -141,7 +141,9 @@ def test_a_network_that_views_its_features_gets_the_layout_that_it_takes(dimensi
     assert layout_of(viewing, example) == torch.contiguous_format
     fast = {2: torch.channels_last, 3: torch.channels_last_3d}[dimensions]
     assert layout_of(viewing.conv, example) == fast
-    assert next(viewing.parameters()).is_contiguous()  # the network that was asked about is as before
+    assert next(
+        viewing.parameters()
+    ).is_contiguous()  # the network that was asked about is as before
 
 
 def test_a_jobs_own_code_is_found_beside_the_record_and_only_what_was_allowed(

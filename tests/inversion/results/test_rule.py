@@ -253,3 +253,16 @@ def test_an_easy_case_that_shares_an_error_of_the_declaration_proves_nothing():
     health = {"ssim": 0.97, "reached": False, "contradiction": "the statistics fit another std"}
     text = verdict([row(0.3)], health)
     assert text.startswith("inconclusive: the easy case shares an error of the declaration: the st")
+
+
+def test_an_update_that_contradicts_what_was_said_of_it_is_no_all_clear():
+    rows = [row(0.3, 0.4)]
+    why = ["the counters grew by 3 and the schedule says 1 step", "another"]
+    found = judge(rows, figures_of(rows), HEALTHY, contradicted=why)
+    assert found.kind == "inconclusive"
+    assert str(found).startswith(
+        f"inconclusive: the update contradicts what was said of it: {why[0]}"
+    )
+    assert "and 1 more" in str(found)
+    leaking = [row(0.95, 0.4)]
+    assert judge(leaking, figures_of(leaking), HEALTHY, contradicted=why).kind == "leaks"

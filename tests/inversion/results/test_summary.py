@@ -88,3 +88,12 @@ def test_no_leak_is_never_said_where_the_attack_was_stuck_without_the_defence():
     assert "without a defence the attack was stuck" in said(lost, noisy)[noisy.defence]
     elsewhere = dataclasses.replace(lost, site="site-7")
     assert said(elsewhere, noisy)[noisy.defence].startswith("no leak found")
+
+
+def test_contradictions_of_an_update_reach_the_groups_that_it_is_in_and_no_others():
+    rows = [measured(0.3, 0.5), measured(0.3, 0.5, round=3)]
+    health = {"row_space:attempts=2|all, labels inferred": {"ssim": 0.9, "reached": True}}
+    summary = summarise(rows, [], health, {"3/site-9": ["the counters say 2 steps"]})
+    said = {g["round"]: "the counters say 2 steps" in g["verdict"] for g in summary["rounds"]}
+    assert said == {2: False, 3: True}
+    assert "the counters say 2 steps" in summary["sites"][0]["verdict"]

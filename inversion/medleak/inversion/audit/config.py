@@ -13,6 +13,8 @@ from torch import Tensor
 
 from medleak.custom.record import RecordError, read_info, read_manifest, utc_now
 from medleak.inversion.audit.plan import Plan
+from medleak.inversion.evidence.declared_input import contradiction
+from medleak.inversion.observation import Knowledge, observe
 from medleak.inversion.results.case import Case
 from medleak.inversion.results.files import write_json
 from medleak.inversion.results.summary import FORMAT_VERSION
@@ -40,6 +42,9 @@ def begin(
     """
     updates = dict.fromkeys((case.round, case.site) for case in cases)
     said = _plain(told(plan.records, plan.given, updates))
+    for update, why in _against_the_input(plan, list(updates)).items():
+        if update in said["updates"]:
+            said["updates"][update]["contradictions"].append(why)
     config = {
         "format_version": FORMAT_VERSION,
         "record": {"job": read_manifest(plan.records).job, "manifest_sha256": _manifest(plan)},
@@ -70,6 +75,25 @@ def begin(
     }
     path = plan.out / "config.json"
     write_json(path, _merged(_read(path), config, path))
+
+
+def _against_the_input(plan: Plan, updates: Sequence[tuple[int, str]]) -> dict[str, str]:
+    """What contradicts the declared input, in one update of each site: it normalises as it does.
+
+    Where the network cannot be built or the update not be read, the attack will say so.
+    """
+    first = {site: (round, site) for round, site in reversed(updates)}
+    found = {}
+    for round, site in first.values():
+        try:
+            record = plan.given.record(plan.records, round, site)
+            seen = observe(record, Knowledge(), allowed_prefixes=plan.allowed_prefixes)
+            why = contradiction(seen)
+        except (RecordError, ValueError, RuntimeError):
+            continue
+        if why:
+            found[f"{round}/{site}"] = why
+    return found
 
 
 def _merged(old: dict[str, Any] | None, new: dict[str, Any], path: Path) -> dict[str, Any]:

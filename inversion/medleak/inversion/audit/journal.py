@@ -16,7 +16,7 @@ from typing import Any
 from medleak.inversion.audit import other_sites
 from medleak.inversion.audit.health import Health
 from medleak.inversion.results.case import Case
-from medleak.inversion.results.files import read_refused, write_json
+from medleak.inversion.results.files import contradictions_in, read_config, read_refused, write_json
 from medleak.inversion.results.rows import Row, read_rows, write_rows
 from medleak.inversion.results.summary import summarise
 
@@ -94,7 +94,8 @@ class Journal:
             write_rows(self._out / "results.csv", rows)
         refused = [{"case": dataclasses.asdict(c), "why": w} for c, w in self._refused.items()]
         health = {name: dataclasses.asdict(h) for name, h in self.health.items()}
-        write_json(self._out / "summary.json", summarise(rows, refused, health))
+        contradicted = contradictions_in(read_config(self._out))
+        write_json(self._out / "summary.json", summarise(rows, refused, health, contradicted))
         (self._out / JOURNAL).unlink(missing_ok=True)
         self._wrote = time.monotonic()
         self._cost = self._wrote - start

@@ -12,6 +12,7 @@ from medleak.inversion.report.model import METRICS, Audit, Calibration, Figure, 
 from medleak.inversion.report.sound import as_written, read_json
 from medleak.inversion.results import verdict
 from medleak.inversion.results.case import NO_DEFENCE
+from medleak.inversion.results.files import contradictions_in
 from medleak.inversion.results.rows import Row, read_rows
 from medleak.inversion.results.summary import DEFINITIONS, summarise
 
@@ -42,11 +43,12 @@ def _read(folder: Path, ledger: Sequence[Path]) -> Audit:
     rows = read_rows(folder / "results.csv")
     found = read_json(folder / "summary.json")
     missing = [] if found is not None else ["summary.json: figures are computed anew, no intervals"]
-    summary = found if isinstance(found, dict) else summarise(rows, [])
     config = read_json(folder / "config.json")
     if not isinstance(config, dict):
         missing.append("config.json: settings, versions, hashes and the command are not known")
         config = {}
+    again = None if isinstance(found, dict) else contradictions_in(config)
+    summary = found if isinstance(found, dict) else summarise(rows, [], contradicted=again)
     calibration = read_json(folder / "calibration.json")
     utility = read_json(folder / "utility.json")
     health = summary.get("health")

@@ -14,6 +14,26 @@ def read_refused(out: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_bytes())["refused"] if path.exists() else []
 
 
+def read_config(out: Path) -> dict[str, Any]:
+    """config.json of the audit in ``out``; empty before there is one."""
+    path = out / "config.json"
+    return json.loads(path.read_bytes()) if path.exists() else {}
+
+
+def contradictions_in(config: Mapping[str, Any]) -> dict[str, list[str]]:
+    """``round/site`` to what in that update contradicts what was said of it, by ``config``.
+
+    Of a config that was damaged or is of an older version, what can be read.
+    """
+    said = config.get("said")
+    entries = said.items() if isinstance(said, Mapping) else ()
+    return {
+        update: [str(why) for why in entry["contradictions"]]
+        for update, entry in entries
+        if isinstance(entry, Mapping) and isinstance(entry.get("contradictions"), list | tuple)
+    }
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write ``content`` as JSON, whole or not at all; NaN and infinity are refused."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)

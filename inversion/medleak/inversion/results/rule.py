@@ -30,7 +30,8 @@ RULE = (
     "(in logarithms) to where it ended on the easy case than to that of the prior on this update. "
     "no leak found: none of these, RDLV at most 0 by its upper 95 % bound (by its value where "
     "there is one image in one run), and the attack, knowing the same, recovered an easy case and "
-    "was stuck neither here nor, where it was tried, on the same update without a defence. "
+    "was stuck neither here nor, where it was tried, on the same update without a defence; and no "
+    "update of the group contradicts what was declared or given of it. "
     "inconclusive: all else."
 )
 
@@ -41,6 +42,7 @@ def judge(
     health: Mapping[str, Any] | None = None,
     *,
     lost_undefended: bool = False,
+    contradicted: Sequence[str] = (),
 ) -> Verdict:
     """What the rows of a group mean, by `RULE`.
 
@@ -50,8 +52,12 @@ def judge(
         health: Whether the attack, knowing the same, recovered an easy case (``reached``, and
             ``ssim``); None: not tried.
         lost_undefended: The attack was stuck on one of these updates without a defence too.
+        contradicted: What in these updates contradicts what was declared or given of them: an
+            attack that was told something false proves nothing by its failure.
     """
-    kind, reasons = _judged(rows, figures, health, lost_undefended=lost_undefended)
+    kind, reasons = _judged(
+        rows, figures, health, lost_undefended=lost_undefended, contradicted=contradicted
+    )
     return Verdict(
         kind=kind,
         reasons=tuple(reasons),
@@ -67,6 +73,7 @@ def _judged(
     health: Mapping[str, Any] | None,
     *,
     lost_undefended: bool,
+    contradicted: Sequence[str],
 ) -> tuple[Kind, list[str]]:
     if figures["ssim"] is None or figures["ssim_prior"] is None:
         found = _found(rows, health)[:1]
@@ -76,6 +83,9 @@ def _judged(
     if found := _found(rows, health):
         return "found_not_identified", found
     doubts = _doubts(rows, figures, health, lost_undefended=lost_undefended)
+    if contradicted:
+        more = f", and {len(contradicted) - 1} more" if len(contradicted) > 1 else ""
+        doubts.append(f"the update contradicts what was said of it: {contradicted[0]}{more}")
     if doubts or health is None:
         return "inconclusive", doubts
     healthy = f"attack healthy: easy case SSIM {health['ssim']:.2f}"

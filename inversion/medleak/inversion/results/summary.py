@@ -17,6 +17,7 @@ def summarise(
     rows: Sequence[Row],
     refused: Sequence[Mapping[str, Any]],
     health: Mapping[str, Mapping[str, Any]] | None = None,
+    contradicted: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """What summary.json holds: figures with intervals and a verdict, health, refusals.
 
@@ -25,20 +26,21 @@ def summarise(
         refused: See `medleak.inversion.results.files.read_refused`.
         health: ``attack|knowledge`` to what the attack reached on an easy case: ``ssim``,
             ``reached``.
+        contradicted: ``round/site`` to what in that update contradicts what was said of it.
 
     Returns:
         ``sites``: a group for each site, attack, defence, declared and knowledge over all rounds
         and seeds (``round`` is "all"); ``rounds``: the same for each round; ``cases``: for each
         round and seed. See `medleak.inversion.results.group.figures_of`.
     """
-    health = health or {}
+    health, said = health or {}, contradicted or {}
     group = ("site", "attack", "defence", "declared", "knowledge")
     firsts = list({row.case: row for row in reversed(rows)}.values())
     return {
         "format_version": FORMAT_VERSION,
-        "sites": [{"round": "all", **g} for g in _grouped(rows, group, health)],
-        "rounds": _grouped(rows, ("round", *group), health),
-        "cases": _grouped(rows, tuple(f.name for f in dataclasses.fields(Case)), health),
+        "sites": [{"round": "all", **g} for g in _grouped(rows, group, health, said)],
+        "rounds": _grouped(rows, ("round", *group), health, said),
+        "cases": _grouped(rows, tuple(f.name for f in dataclasses.fields(Case)), health, said),
         "health": {
             "cases": len(firsts),
             "stuck": sum(r.stuck for r in firsts),
@@ -86,7 +88,10 @@ DEFINITIONS = {
 
 
 def _grouped(
-    rows: Sequence[Row], names: Sequence[str], health: Mapping[str, Mapping[str, Any]]
+    rows: Sequence[Row],
+    names: Sequence[str],
+    health: Mapping[str, Mapping[str, Any]],
+    contradicted: Mapping[str, Sequence[str]],
 ) -> list[dict[str, Any]]:
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
@@ -94,18 +99,34 @@ def _grouped(
     lost = {_update(r) for r in rows if r.stuck and r.defence == r.declared == NO_DEFENCE}
     return [
         dict(zip(names, key, strict=True))
-        | _judged(members, health, lost_undefended=any(_update(r) in lost for r in members))
+        | _judged(
+            members,
+            health,
+            lost_undefended=any(_update(r) in lost for r in members),
+            contradicted=_of_updates(members, contradicted),
+        )
         for key, members in groups.items()
     ]
 
 
 def _judged(
-    rows: Sequence[Row], health: Mapping[str, Mapping[str, Any]], *, lost_undefended: bool
+    rows: Sequence[Row],
+    health: Mapping[str, Mapping[str, Any]],
+    *,
+    lost_undefended: bool,
+    contradicted: Sequence[str],
 ) -> dict[str, Any]:
     """The figures of one group, and what they mean."""
     figures = figures_of(rows)
     easy = health.get(f"{rows[0].attack}|{rows[0].knowledge}")
-    return figures | as_json(judge(rows, figures, easy, lost_undefended=lost_undefended))
+    return figures | as_json(
+        judge(rows, figures, easy, lost_undefended=lost_undefended, contradicted=contradicted)
+    )
+
+
+def _of_updates(rows: Sequence[Row], contradicted: Mapping[str, Sequence[str]]) -> list[str]:
+    updates = dict.fromkeys(f"{row.round}/{row.site}" for row in rows)
+    return list(dict.fromkeys(why for update in updates for why in contradicted.get(update, ())))
 
 
 def _update(row: Row) -> tuple[Any, ...]:
