@@ -26,7 +26,7 @@ def reconstruct(
     model: nn.Module,
     update: Mapping[str, Tensor],
     *,
-    spatial_size: tuple[int, int],
+    spatial_size: tuple[int, ...],
     n_images: int = 1,
     channels: int = 1,
     mean: tuple[float, ...] = (0.0, 0.0, 0.0),
@@ -58,7 +58,7 @@ def reconstruct(
             copied, not changed.
         update: By name as in ``state_dict()``; every parameter, and the running statistics where
             the attacker sees them (then ``num_batches_tracked`` too, 1 for one step).
-        spatial_size: (H, W) of an image.
+        spatial_size: (H, W) of an image, (H, W, D) of a volume.
         n_images: In the step's batch.
         channels: Of an image, 1 or 3; a gray one is repeated for the network.
         mean: Normalisation (x - mean) / std of pixels in [0, 1], one value a network channel.
@@ -69,7 +69,7 @@ def reconstruct(
         seed: Of the attack's starts.
 
     Returns:
-        Images [N, C, H, W] in [0, 1], labels where they can be read, and whether the attack knows
+        Images [N, C, *size] in [0, 1], labels where they can be read, and whether the attack knows
         that it failed (``stuck``).
 
     Raises:
@@ -94,7 +94,7 @@ def observe_update(
     model: nn.Module,
     update: Mapping[str, Tensor],
     *,
-    spatial_size: tuple[int, int],
+    spatial_size: tuple[int, ...],
     n_images: int = 1,
     channels: int = 1,
     mean: tuple[float, ...] = (0.0, 0.0, 0.0),
