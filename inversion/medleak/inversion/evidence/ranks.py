@@ -32,15 +32,8 @@ class Span:
 
 def read_span(conv: ConvLayer, weight: Tensor, steps: Sequence[LocalStep]) -> Span | None:
     """The row space of an update of ``conv``; None where no rank fits into it."""
-    limit = min(conv.out_channels, conv.patch_size)
-    most = int(_POINTWISE * conv.patch_size) if conv.pointwise else limit
-    fitting = {
-        centred: rank
-        for centred, rank in possible_ranks(conv, steps).items()
-        if 1 <= rank < limit and rank <= most
-    }
-    single = conv.pointwise and conv.positions == 1  # the mean of a map: it has no place
-    if conv.groups > 1 or single or conv.centred not in fitting or not weight.any():
+    fitting = fitting_ranks(conv, steps)
+    if conv.centred not in fitting or not weight.any():
         return None
     found = decomposed(weight)
     gaps = {c: found.gap(r) for c, r in fitting.items()}
@@ -49,6 +42,18 @@ def read_span(conv: ConvLayer, weight: Tensor, steps: Sequence[LocalStep]) -> Sp
         chosen = max(gaps, key=lambda c: gaps[c])
         conv = dataclasses.replace(conv, centred=chosen)
     return Span(conv, row_space(found, fitting[chosen]))
+
+
+def fitting_ranks(conv: ConvLayer, steps: Sequence[LocalStep]) -> Mapping[Centring, int]:
+    """Of `possible_ranks`, those that leave room to be told, the expected one first; or none."""
+    limit = min(conv.out_channels, conv.patch_size)
+    most = int(_POINTWISE * conv.patch_size) if conv.pointwise else limit - 1
+    single = conv.pointwise and conv.positions == 1  # the mean of a map: it has no place
+    if conv.groups > 1 or single:
+        return {}
+    ranks = possible_ranks(conv, steps)
+    order: list[Centring] = sorted(ranks, key=lambda c: c != conv.centred)
+    return {c: ranks[c] for c in order if 1 <= ranks[c] <= min(most, limit - 1)}
 
 
 def possible_ranks(conv: ConvLayer, steps: Sequence[LocalStep]) -> Mapping[Centring, int]:
