@@ -58,9 +58,34 @@ def fitting_ranks(conv: ConvLayer, steps: Sequence[LocalStep]) -> Mapping[Centri
 
 def possible_ranks(conv: ConvLayer, steps: Sequence[LocalStep]) -> Mapping[Centring, int]:
     """Directions of all patches, by what they count without."""
-    images = sum(s.size for s in steps)
+    images = sum(s.size * s.visits for s in steps)
     every = images * conv.positions
-    return {"batch": every - len(steps), "image": every - images, "none": every}
+    batches = sum(s.visits for s in steps)
+    return {"batch": every - batches, "image": every - images, "none": every}
+
+
+def visits_show(
+    convs: Sequence[ConvLayer],
+    update: Mapping[str, Tensor],
+    together: Sequence[LocalStep],
+    apart: Sequence[LocalStep],
+) -> bool:
+    """Whether a batch's visits have directions of their own: weights moved much between them.
+
+    By the majority of the first convolutions with room for all of them.
+    """
+    votes = []
+    for conv in convs:
+        limit = min(conv.out_channels, conv.patch_size)
+        one, every = (possible_ranks(conv, s)[conv.centred] for s in (together, apart))
+        weight = update[f"{conv.name}.weight"]
+        if conv.pointwise or conv.groups > 1 or one < 1 or every >= limit or not weight.any():
+            continue
+        found = decomposed(weight)
+        votes.append(found.gap(every) >= max(_OTHERWISE, found.gap(one)))
+        if len(votes) == _VOTES:
+            break
+    return sum(votes) > len(votes) / 2
 
 
 def ran_frozen(

@@ -17,8 +17,14 @@ from medleak.inversion.evidence.algebra.completion import completed, enough_know
 from medleak.inversion.evidence.branches import factors, random_branches
 from medleak.inversion.evidence.layers import ConvLayer
 from medleak.inversion.evidence.probe import Probe
-from medleak.inversion.evidence.ranks import Span, fitting_ranks, ran_frozen, read_span
-from medleak.inversion.evidence.steps import LocalStep, client_steps, probes
+from medleak.inversion.evidence.ranks import (
+    Span,
+    fitting_ranks,
+    ran_frozen,
+    read_span,
+    visits_show,
+)
+from medleak.inversion.evidence.steps import LocalStep, apart, client_steps, probes
 from medleak.inversion.losses import Statistics
 from medleak.inversion.observation import Observation
 from medleak.inversion.optimisers.of_client import UndoneSteps, adds_gradients, undone_steps
@@ -73,7 +79,20 @@ class Reading:
     @cached_property
     def steps(self) -> tuple[LocalStep, ...]:
         """The client's batches."""
-        return client_steps(self.observation)
+        together, separate = client_steps(self.observation), apart(self.observation)
+        if separate is None or not self.linear:
+            return together
+        convs = self._first_probe.convs
+        shown = visits_show(convs, self.update, together, separate)
+        return separate if shown else together
+
+    @property
+    def drifted(self) -> bool:
+        """Whether weights moved so far within the round that its visits of a batch differ.
+
+        Then only the first visit's weights are known: what all visits mix tells nothing.
+        """
+        return any(s.visits > 1 for s in self.steps)
 
     @property
     def images(self) -> int:
@@ -96,8 +115,8 @@ class Reading:
     @cached_property
     def _first_probe(self) -> Probe:
         """As if every batch norm had been in training mode."""
-        found = probes(self.observation, self.steps[:1], branches=self.branches)
-        return next(iter(found.values()))
+        steps = client_steps(self.observation)[:1]  # `steps` is read with it
+        return next(iter(probes(self.observation, steps, branches=self.branches).values()))
 
     @cached_property
     def branches(self) -> Mapping[str, float]:
@@ -108,7 +127,7 @@ class Reading:
         shape = (2, self.observation.image_channels, *self.observation.spatial_size)
         example = torch.rand(shape, generator=torch.Generator().manual_seed(0))
         inputs = self.observation.normalise(example.to(self.observation.device))
-        alone = self.images == 1 and self.observation.n_steps == 1
+        alone = self.observation.n_images == 1 and self.observation.n_steps == 1
         return factors(network, self.update, inputs, together=alone)
 
     @cached_property
@@ -129,7 +148,7 @@ class Reading:
     @cached_property
     def statistics(self) -> Statistics:
         """Batch statistics by norm layer in training mode; none where the attacker sees none."""
-        if not self.observation.has_bn_statistics:
+        if not self.observation.has_bn_statistics or self.drifted:
             return {}
         frozen = set(self.frozen)
         return {n: s for n, s in self.observation.bn_statistics.items() if n not in frozen}

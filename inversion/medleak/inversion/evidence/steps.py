@@ -19,10 +19,13 @@ class LocalStep:
     Attributes:
         images: Indices into the candidate images.
         progress: Share of the round's weight update already made, in [0, 1).
+        visits: Times that the batch was seen in the round at weights so different that each visit
+            has row-space directions of its own.
     """
 
     images: slice
     progress: float
+    visits: int = 1
 
     @property
     def size(self) -> int:
@@ -49,6 +52,17 @@ def client_steps(observation: Observation) -> tuple[LocalStep, ...]:
         )
         for k in range(batches)
     )
+
+
+def apart(observation: Observation) -> tuple[LocalStep, ...] | None:
+    """One batch seen several times, each visit for itself; None where the round is no such one.
+
+    The first visit was made at the global weights, whatever became of them afterwards.
+    """
+    steps = client_steps(observation)
+    if len(steps) > 1 or observation.n_steps < 2 or observation.accumulation_steps > 1:
+        return None
+    return (LocalStep(images=steps[0].images, progress=0.0, visits=observation.n_steps),)
 
 
 def _progress(observation: Observation, passes: int) -> list[float]:

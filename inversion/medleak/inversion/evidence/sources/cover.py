@@ -39,6 +39,8 @@ class Cover:
 
 def covers(reading: Reading, without: Collection[str], sigma: float) -> dict[str, Cover]:
     """Updates with fewer patches than their rows have values, under noise ``sigma`` on an entry."""
+    if reading.drifted or not reading.linear:
+        return {}
     if reading.undone is not None:
         return _partial(reading, without)
     found = {}
