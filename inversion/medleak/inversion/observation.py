@@ -388,8 +388,9 @@ class Observation:
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(
                 f"The client's optimizer is {self.optimizer!r}, and this attack repeats steps of "
-                f"{', '.join(OPTIMIZERS)}: it would match an update that nobody computed. What "
-                "batch-norm statistics tell does not depend on the optimiser: row_space uses them."
+                f"{', '.join(OPTIMIZERS)}: it would match an update that nobody computed. "
+                "Use row_space: the batch-norm statistics that it uses do not depend on the "
+                "optimiser."
             )
         if not self.fresh_state and (self.optimizer != "sgd" or self.momentum):
             raise ValueError(

@@ -122,8 +122,10 @@ def single_step(observation: Observation) -> SingleStep:
     """
     observation.check_replay()
     if observation.n_passes != 1:
+        steps = observation.n_steps
+        what = f"{steps} local steps" if steps > 1 else f"{observation.n_passes} forward passes"
         raise ValueError(
-            f"The update holds {observation.n_passes} forward passes, and this attack inverts the "
+            f"The update holds {what}, and this attack inverts the "
             "gradient of one: it would match a gradient that nobody computed. Use row_space, "
             "epochwise_bn or inverting_gradients."
         )

@@ -33,9 +33,9 @@ def rule_of(observation: Observation) -> Rule:
 def adds_gradients(observation: Observation) -> bool:
     """Whether updates are sums of gradients, so that rows and ranks say what they do of SGD.
 
-    An optimiser that nobody named is taken for one: `FirstStep` is read from updates of Adam alone.
+    SGD and its kin (``sgd_fedprox``, ``dp_sgd``); one that nobody named is taken for it.
     """
-    return observation.optimizer in ("sgd", "dp_sgd", "sgd_fedprox")
+    return observation.optimizer.startswith(("sgd", "dp_sgd"))
 
 
 class UndoneSteps(Mapping[str, Undone]):
