@@ -36,8 +36,8 @@ def read_span(conv: ConvLayer, weight: Tensor, steps: Sequence[LocalStep]) -> Sp
     if conv.centred not in fitting or not weight.any():
         return None
     found = decomposed(weight)
-    gaps = {c: found.gap(r) for c, r in fitting.items()}
-    chosen = conv.centred
+    gaps: dict[Centring, float] = {c: found.gap(r) for c, r in fitting.items()}
+    chosen: Centring = conv.centred
     if gaps[chosen] < _CLEAR and max(gaps.values()) >= _OTHERWISE:
         chosen = max(gaps, key=lambda c: gaps[c])
         conv = dataclasses.replace(conv, centred=chosen)

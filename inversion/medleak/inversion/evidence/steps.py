@@ -59,10 +59,12 @@ def apart(observation: Observation) -> tuple[LocalStep, ...] | None:
 
     The first visit was made at the global weights, whatever became of them afterwards.
     """
-    steps = client_steps(observation)
-    if len(steps) > 1 or observation.n_steps < 2 or observation.accumulation_steps > 1:
+    if observation.n_steps < 2 or observation.accumulation_steps > 1:
         return None
-    return (LocalStep(images=steps[0].images, progress=0.0, visits=observation.n_steps),)
+    first, *others = client_steps(observation)
+    if others:
+        return None
+    return (LocalStep(images=first.images, progress=0.0, visits=observation.n_steps),)
 
 
 def _progress(observation: Observation, passes: int) -> list[float]:
