@@ -34,7 +34,7 @@ import torch
 from clients import DataSet
 from families.frame import Case, Images, Result, measure
 
-FAMILIES = ("networks", "norms", "transformers", "volumes")
+FAMILIES = ("networks", "norms", "optimisers", "transformers", "volumes")
 """Modules of ``families/`` with rows."""
 
 _SHARED = Path(os.environ.get("MEDLEAK_SHARED", Path(__file__).parents[3] / "shared"))

@@ -9,7 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medleak.custom.record import SCHEDULE, InputSpec, Record, TaskSpec, UnknownError, UpdateInfo
+from medleak.custom.record import (
+    OPTIMIZERS,
+    SCHEDULE,
+    InputSpec,
+    Record,
+    TaskSpec,
+    UnknownError,
+    UpdateInfo,
+)
 from medleak.inversion.losses import REPLAYED, Criterion, Statistics
 from medleak.inversion.networks import build_network, load_global_state
 
@@ -187,9 +195,9 @@ class Observation:
         )
 
     def bn_step_weights(self, layer: str) -> Tensor:
-        """[K] weights, summing to 1, with which the steps' statistics mix in ``layer``."""
+        """[K] weights, summing to 1, with which the passes' statistics mix in ``layer``."""
         self._need(self.has_bn_statistics, "batch-norm statistics", "bn_statistics")
-        steps, momentum = self.n_steps, self._norm_layers()[layer].momentum
+        steps, momentum = self.n_passes, self._norm_layers()[layer].momentum
         if momentum is None:  # PyTorch's cumulative average: every step counts the same.
             return torch.full((steps,), 1 / steps, device=self.device)
         ages = torch.arange(steps - 1, -1, -1, device=self.device)
@@ -202,15 +210,27 @@ class Observation:
         return 1 / (1 - self._kept(layer, self._norm_layers()[layer]))
 
     @property
+    def n_passes(self) -> int:
+        """Forward passes in training: from the norm layers' counters, else as the site declares."""
+        return self._counted or self.n_steps * self.accumulation_steps
+
+    @property
     def n_steps(self) -> int:
         """Local optimiser steps: from the norm layers' counters, else as the site declares."""
-        if self.knowledge.bn_statistics:
-            counters = [v for k, v in self._update.items() if k.endswith("num_batches_tracked")]
-            # Some norms may have been in evaluation mode, where nothing is counted.
-            if counters and (steps := round(max(float(c) for c in counters))) >= 1:
-                return steps
+        if passes := self._counted:
+            return -(-passes // self.accumulation_steps)
         self._need(self.knowledge.batch_size, "the number of local steps", "batch_size")
         return self._info.known("n_steps")
+
+    @property
+    def _counted(self) -> int | None:
+        """Forward passes that norm layers in training mode counted."""
+        if not self.knowledge.bn_statistics:
+            return None
+        counters = [v for k, v in self._update.items() if k.endswith("num_batches_tracked")]
+        # Some norms may have been in evaluation mode, where nothing is counted.
+        passes = round(max((float(c) for c in counters), default=0.0))
+        return passes if passes >= 1 else None
 
     @property
     def local_epochs(self) -> int:
@@ -220,10 +240,19 @@ class Observation:
 
     @property
     def batch_size(self) -> int:
-        """Images in a local step, at most ``n_images``."""
+        """Images in a forward pass of a local step, at most ``n_images``.
+
+        Where a step has several passes, sites declare the images of either; counters tell which.
+        """
         self._need(self.knowledge.batch_size, "the batch size", "batch_size")
-        n = self._info.n_images
-        return min(size := self._info.known("batch_size"), size if n is None else n)
+        n, size = self._info.n_images, self._info.known("batch_size")
+        if n is None:
+            return size
+        if self.accumulation_steps > 1:
+            passes, epochs = self.n_passes, self._info.local_epochs or 1
+            if -(-n // size) * epochs != passes:
+                size = max(1, -(-n * epochs // passes))
+        return min(size, n)
 
     @property
     def n_images(self) -> int:
@@ -269,8 +298,36 @@ class Observation:
 
     @property
     def accumulation_steps(self) -> int:
-        """Forward passes of an optimiser step; 1 where it is not known."""
-        return self._setting("accumulation_steps", 1)
+        """Forward passes of an optimiser step.
+
+        Where a site does not say, but norm layers counted several times the steps that it does
+        declare, they counted passes; else 1.
+        """
+        if (said := self._info.accumulation_steps) is not None:
+            return said
+        steps, passes = self._info.n_steps, self._counted
+        if not steps or not passes or not self.knowledge.batch_size or passes % steps:
+            return 1
+        return passes // steps
+
+    @property
+    def contradictions(self) -> tuple[str, ...]:
+        """Where the update contradicts what the site declares, and which of them is used."""
+        steps, passes = self._info.n_steps, self._counted
+        if not steps or not passes or not self.knowledge.batch_size:
+            return ()
+        expected = steps * (self._info.accumulation_steps or 1)
+        if passes == expected:
+            return ()
+        how = (
+            f"taken for {self.accumulation_steps} passes a step"
+            if self.accumulation_steps > 1
+            else f"taken for {self.n_steps} steps"
+        )
+        return (
+            f"The site declares {steps} local step(s), {expected} forward pass(es); its norm "
+            f"layers counted {passes}, {how}.",
+        )
 
     @property
     def precision(self) -> str:
@@ -305,11 +362,17 @@ class Observation:
             raise KnowledgeError("the labels", "labels")
         return self._labels.clone()
 
+    @property
+    def fresh_state(self) -> bool:
+        """Whether the optimiser began this round without any state, as far as is known."""
+        return not self.state_kept or self._info.round == 0
+
     def check_replay(self) -> None:
         """Refuse clients whose local steps no attack here can repeat.
 
         Raises:
-            ValueError: Labels that are masks, a loss or an optimiser that is not repeated here.
+            ValueError: Labels that are masks, a loss or an optimiser that is not repeated here, or
+                state of the optimiser from an earlier round.
         """
         if self.criterion == "segmentation_cross_entropy":
             raise ValueError(
@@ -322,11 +385,18 @@ class Observation:
                 f"{' and '.join(REPLAYED)}: it would match a loss that nobody computed. Choose an "
                 "attack that needs no labels."
             )
-        if self.optimizer != "sgd":
+        if self.optimizer not in OPTIMIZERS:
             raise ValueError(
-                f"The client's optimizer is {self.optimizer!r}, and this attack repeats "
-                "steps of plain SGD: it would match an update that nobody computed. Use row_space, "
-                "which needs no optimiser."
+                f"The client's optimizer is {self.optimizer!r}, and this attack repeats steps of "
+                f"{', '.join(OPTIMIZERS)}: it would match an update that nobody computed. "
+                "Use row_space: the batch-norm statistics that it uses do not depend on the "
+                "optimiser."
+            )
+        if not self.fresh_state and (self.optimizer != "sgd" or self.momentum):
+            raise ValueError(
+                f"The client keeps {self.optimizer}'s state over rounds, and what it was before "
+                "this round is not known: steps from zero would be another client's. Attack its "
+                "first round, or use row_space, which uses batch-norm statistics all the same."
             )
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -353,8 +423,8 @@ class Observation:
         """Share of the running statistic of before the round that is left after it."""
         if layer.momentum is None:
             seen = float(self._global.get(f"{name}.num_batches_tracked", torch.zeros(())))
-            return seen / (seen + self.n_steps)
-        return (1 - layer.momentum) ** self.n_steps
+            return seen / (seen + self.n_passes)
+        return (1 - layer.momentum) ** self.n_passes
 
     def _need(self, granted: bool, need: str, field: str) -> None:
         if not granted:

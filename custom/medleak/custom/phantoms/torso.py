@@ -83,7 +83,9 @@ def torso_ct(
     for mass in _masses(patient, liver, kind):
         image = _laid(image, mass.inside(grid, 0.3 * (texture - 0.5)), mass.value)
     image = image + visit.normal(0, visit.uniform(0.008, 0.02), size)
-    return Phantom(to_uint8(image), to_uint8(np.broadcast_to(cover >= 0.5, size).astype(np.float64)))
+    return Phantom(
+        to_uint8(image), to_uint8(np.broadcast_to(cover >= 0.5, size).astype(np.float64))
+    )
 
 
 def _laid(image: Map, cover: Map, value: Map | float) -> Map:

@@ -29,6 +29,7 @@ from medleak.custom.record.reading import (
 from medleak.custom.record.schema import (
     CRITERIA,
     FORMAT_VERSION,
+    OPTIMIZERS,
     SCHEDULE,
     Criterion,
     Hashes,
@@ -55,6 +56,7 @@ from medleak.custom.record.writing import (
 __all__ = [
     "CRITERIA",
     "FORMAT_VERSION",
+    "OPTIMIZERS",
     "SCHEDULE",
     "Criterion",
     "EmptyRecord",

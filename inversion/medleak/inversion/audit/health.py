@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from medleak.custom.data.transforms import network_input
@@ -104,7 +104,9 @@ def easy_image(spec: InputSpec) -> tuple[Tensor, Tensor]:
 def easy_record(
     record: Record, image: Tensor, label: Tensor, *, allowed_prefixes: Sequence[str] = ()
 ) -> Record:
-    """The update of one plain step on ``image`` [1, C, *size], from ``record``'s global model.
+    """The update of one step on ``image`` [1, C, *size], from ``record``'s global model.
+
+    A plain step of SGD, or of Adam where the site trains with it: the attack has to undo that too.
 
     A network of masks gets the brighter half of the image for a mask instead of ``label`` [1]. Of a
     loss that is not known or not computed here, cross-entropy stands in its place.
@@ -119,13 +121,13 @@ def easy_record(
     load_global_state(network, state)
     network.train()
     lr = record.info.lr or _EASY_LR
-    optimizer = torch.optim.SGD(network.parameters(), lr=lr)
+    optimizer, settings = _easy_optimizer(record, network, lr)
     output = network(network_input(image, *normalisation(manifest.known_input(), network)))
     _easy_loss(first_output(output), image, label, task.criterion if task else None).backward()
     optimizer.step()
     update = {k: (v - state[k]).numpy() for k, v in network.state_dict().items()}
     schedule = {"n_images": 1, "n_steps": 1, "batch_size": 1, "local_epochs": 1}
-    plain = {"lr": lr, "momentum": 0.0, "weight_decay": 0.0}
+    plain = {"lr": lr, "momentum": 0.0, "accumulation_steps": 1, "state_kept": False} | settings
     info = record.info.with_schedule("given", **schedule, **plain)
     return Record(manifest, info, record.global_state, update)
 
@@ -142,6 +144,19 @@ def _easy_loss(output: Tensor, image: Tensor, label: Tensor, criterion: Criterio
     if output.shape[1] == 1:
         return task_loss("bce", output, label.clamp_max(1))
     return task_loss("cross_entropy", output, label % output.shape[1])
+
+
+def _easy_optimizer(
+    record: Record, network: nn.Module, lr: float
+) -> tuple[torch.optim.Optimizer, dict[str, Any]]:
+    """The site's Adam, as it has to be undone; plain SGD for any other, with what to record."""
+    info, parameters = record.info, network.parameters()
+    plain = {"weight_decay": 0.0, "clip_norm": None}
+    if info.optimizer not in ("adam", "adamw"):
+        return torch.optim.SGD(parameters, lr=lr), {"optimizer": "sgd"} | plain
+    kind = torch.optim.Adam if info.optimizer == "adam" else torch.optim.AdamW
+    eps = info.eps or 1e-8
+    return kind(parameters, lr=lr, eps=eps, weight_decay=0.0), {"eps": eps} | plain
 
 
 def capped(settings: Any, seconds: float = SECONDS) -> Any:

@@ -55,15 +55,20 @@ def precision(
     """
     on_grid = [((w + u) - w == u).flatten() for w, u in zip(weights, update, strict=True)]
     known = float(torch.cat(on_grid).double().mean()) >= _ON_GRID
-    count = sum(g.numel() for g in gradient)
-    mean_square = float(sum(g.square().sum() for g in gradient)) / count
     errors = [
         _spacing(w + u).to(g) / (12**0.5 * lr) if known else torch.zeros_like(g)
         for w, u, g in zip(weights, update, gradient, strict=True)
     ]
+    return precision_of_errors(gradient, errors)
+
+
+def precision_of_errors(gradient: Sequence[Tensor], errors: Sequence[Tensor]) -> Precision:
+    """Precision of a gradient whose entries have these standard deviations; inf: not known."""
+    count = sum(g.numel() for g in gradient)
+    mean_square = float(sum(g.square().sum() for g in gradient)) / count
     least = _REACHABLE**2 * mean_square + 1e-30
     found = [1 / (e.square() + least) for e in errors]
-    noise = sum(float((w * e.square()).sum()) for w, e in zip(found, errors, strict=True))
+    noise = sum(float((w * e.square())[w > 0].sum()) for w, e in zip(found, errors, strict=True))
     size = sum(float((w * g.square()).sum()) for w, g in zip(found, gradient, strict=True))
     return Precision(found, (noise / max(size, 1e-30)) ** 0.5)
 

@@ -55,9 +55,12 @@ class Simulation:
             labels: [N] int64, or [N, K] probabilities.
         """
         inputs, steps = self._inputs(images), len(self.schedule.batches)
+        # What a step of Adam adds depends on all before it: no sum over points of a line.
+        whole = self.schedule.rule.adaptive or self.schedule.accumulation > 1
+        whole = whole or bool(self.schedule.rates) or self.schedule.clip_norm is not None
         criterion = self.observation.criterion
         update: SimulatedUpdate
-        if steps <= self.unrolled_steps:
+        if whole or steps <= self.unrolled_steps:
             update = simulate(
                 self.network, inputs, labels, self.schedule, criterion, checkpoint=steps > 1
             )
@@ -128,10 +131,10 @@ def schedule_of(observation: Observation) -> Schedule:
             :meth:`Observation.check_replay`.
     """
     observation.check_replay()
-    steps, n = observation.n_steps, observation.n_images
+    steps, n = observation.n_passes, observation.n_images
     if steps == 1:
         batches = epochs_of(n, n)
-        if not observation.knowledge.lr:
+        if not observation.knowledge.lr and observation.optimizer == "sgd":
             return Schedule(batches=batches, lr=1.0)
     else:
         one = epochs_of(n, observation.batch_size)
@@ -147,6 +150,11 @@ def schedule_of(observation: Observation) -> Schedule:
         lr=observation.lr,
         momentum=observation.momentum,
         weight_decay=observation.weight_decay,
+        optimizer=observation.optimizer,
+        betas=observation.betas,
+        eps=observation.eps,
+        clip_norm=observation.clip_norm,
+        accumulation=observation.accumulation_steps,
     )
 
 
@@ -209,7 +217,13 @@ def labels_of(simulation: Simulation, stand_in: Tensor, generator: torch.Generat
     with torch.no_grad():
         logits = simulation.network(observation.normalise(stand_in))
     outputs = soft_labels(logits, observation.criterion).mean(0)
-    gradient = -update / (observation.lr * len(simulation.schedule.batches))
+    if simulation.schedule.rule.adaptive:
+        raise ValueError(
+            f"Labels of several images cannot be counted from {observation.optimizer}'s update, "
+            "whose entries are nearly signs. Use Knowledge(labels='optimised') or known ones, or "
+            "row_space, which reads labels once it has the images."
+        )
+    gradient = -update / (observation.lr * simulation.schedule.steps)
     counts = label_counts(gradient, outputs, n, observation.criterion)
     labels = torch.arange(len(counts), device=device).repeat_interleave(counts)
     first_epoch = -(-n // len(simulation.schedule.batches[0]))

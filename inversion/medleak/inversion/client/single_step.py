@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from medleak.inversion.client.labels import head, label_counts, label_of_one, soft_labels
-from medleak.inversion.client.rounding import Precision, precision
+from medleak.inversion.client.rounding import Precision, precision, precision_of_errors
 from medleak.inversion.client.training import batch_gradient
 from medleak.inversion.losses import MATCHES, Criterion, StepMatch
 from medleak.inversion.observation import Observation
+from medleak.inversion.optimisers.of_client import undone_steps
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -71,6 +72,12 @@ class SingleStep:
         bias = self._head_bias_gradient()
         if self.shape[0] == 1:
             return label_of_one(bias)
+        if self.observation.optimizer != "sgd":
+            raise ValueError(
+                "Labels of several images cannot be counted from a step of Adam, whose entries "
+                "are nearly signs. Use known labels, or row_space, which reads labels once it has "
+                "the images."
+            )
         with torch.no_grad():
             outputs = self.outputs_of(stand_in.double()).mean(0)
         counts = label_counts(bias, outputs, self.shape[0], self.criterion)
@@ -87,6 +94,24 @@ class SingleStep:
         return self.gradient[names.index(name)]
 
 
+def _undone(observation: Observation) -> tuple[list[Tensor], Precision]:
+    """The gradient that Adam's first step leaves readable, and how well; bounds count as unknown.
+
+    Raises:
+        ValueError: The update is no such step.
+    """
+    undone = undone_steps(observation)
+    if undone is None:
+        raise ValueError(
+            f"The update is no first step of {observation.optimizer} from fresh state, as its "
+            "record says: several steps, a state that was kept, another learning rate or noise. "
+            "Its gradient cannot be read. row_space uses batch-norm statistics all the same."
+        )
+    entries = list(undone.values())
+    gradient = [e.gradient for e in entries]
+    return gradient, precision_of_errors(gradient, [e.error for e in entries])
+
+
 def single_step(observation: Observation) -> SingleStep:
     """``observation`` as one step's gradient.
 
@@ -96,18 +121,25 @@ def single_step(observation: Observation) -> SingleStep:
         KnowledgeError: The global model, the learning rate or the number of images is withheld.
     """
     observation.check_replay()
-    if observation.n_steps != 1:
+    if observation.n_passes != 1:
+        steps = observation.n_steps
+        what = f"{steps} local steps" if steps > 1 else f"{observation.n_passes} forward passes"
         raise ValueError(
-            f"The update holds {observation.n_steps} local steps, and this attack inverts the "
+            f"The update holds {what}, and this attack inverts the "
             "gradient of one: it would match a gradient that nobody computed. Use row_space, "
             "epochwise_bn or inverting_gradients."
         )
     network = observation.network()
     weights = [w.detach() for w in network.parameters()]
     update = list(observation.parameter_update.values())
-    lr, decay = observation.lr, observation.weight_decay
-    gradient = [-u.double() / lr - decay * w.double() for w, u in zip(weights, update, strict=True)]
-    known = precision(weights, update, gradient, lr)
+    if observation.optimizer == "sgd":
+        lr, decay = observation.lr, observation.weight_decay
+        gradient = [
+            -u.double() / lr - decay * w.double() for w, u in zip(weights, update, strict=True)
+        ]
+        known = precision(weights, update, gradient, lr)
+    else:
+        gradient, known = _undone(observation)
     network = network.double()
     return SingleStep(
         network=network,

@@ -1,8 +1,9 @@
-"""The client, differentiable: local SGD training with a graph from the update to the images.
+"""The client, differentiable: local training with a graph from the update to the images.
 
 What an attack that matches updates has to simulate. Every step is the real one: gradient at the
-weights of that step, weight decay, momentum, batch norm in training mode with its running
-statistics. The network is never changed, so a second simulation starts where the first did.
+weights of that step, clipping, weight decay, momentum or Adam's moments, batch norm in training
+mode with its running statistics. The network is never changed, so a second simulation starts where
+the first did.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,25 +25,38 @@ from medleak.inversion.client.batch_norm import (
 )
 from medleak.inversion.client.recompute import recomputed
 from medleak.inversion.losses import Criterion, Statistics, first_output, task_loss
+from medleak.inversion.optimisers.rule import Rule, rule_named
 
 Batches = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """How the client trains: the images of each local step, in order, and plain SGD's settings.
+    """How the client trains: the images of each forward pass, in order, and the optimiser.
 
     Attributes:
-        batches: Indices into the client's images, one tuple a step; see :func:`epochs_of`.
+        batches: Indices into the client's images, one tuple a forward pass; see :func:`epochs_of`.
         lr: Learning rate, positive.
         momentum: SGD momentum in [0, 1), no dampening, not Nesterov's.
-        weight_decay: L2 coefficient, at least 0, on every parameter.
+        weight_decay: Coefficient, at least 0, on every parameter; of SGD and Adam L2, of AdamW
+            decoupled.
+        optimizer: ``sgd``, ``adam`` or ``adamw``, from state that is zero.
+        betas, eps: Of Adam.
+        clip_norm: L2 norm that the gradient of a step is clipped to; None for none.
+        accumulation: Forward passes whose mean gradient makes one optimiser step.
+        rates: Learning rate of each optimiser step as a multiple of ``lr``; empty for 1 each.
     """
 
     batches: Batches
     lr: float
     momentum: float = 0.0
     weight_decay: float = 0.0
+    optimizer: str = "sgd"
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    clip_norm: float | None = None
+    accumulation: int = 1
+    rates: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Reject a schedule that no client can have run."""
@@ -51,12 +65,35 @@ class Schedule:
                 f"batches is {self.batches}: every local step needs at least one image, and there "
                 "must be a step. Use epochs_of(n_images, batch_size)."
             )
-        if not self.lr > 0:
-            raise ValueError(f"lr must be positive, got {self.lr}: without it nothing is trained.")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), got {self.momentum}: SGD diverges else.")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"weight_decay must be at least 0, got {self.weight_decay}.")
+        if self.accumulation < 1 or len(self.batches) % self.accumulation:
+            raise ValueError(
+                f"accumulation is {self.accumulation} for {len(self.batches)} forward passes: "
+                "every optimiser step needs as many of them."
+            )
+        if self.rates and (len(self.rates) != self.steps or not all(r > 0 for r in self.rates)):
+            raise ValueError(
+                f"rates is {self.rates} for {self.steps} optimiser steps: each needs a "
+                "positive one."
+            )
+        _ = self.rule  # which checks the settings
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps."""
+        return len(self.batches) // self.accumulation
+
+    @property
+    def rule(self) -> Rule:
+        """The optimiser."""
+        return rule_named(
+            self.optimizer,
+            lr=self.lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            betas=self.betas,
+            eps=self.eps,
+            clip_norm=self.clip_norm,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,8 +137,8 @@ def simulate(
 ) -> SimulatedUpdate:
     """Train ``network`` on ``inputs`` and return what a client would send; nothing is modified.
 
-    Equal to ``torch.optim.SGD`` on the same batches. The update is summed as steps, not taken as
-    a difference of weights, so it does not carry the rounding that a real client's has.
+    Equal to ``torch.optim``'s optimiser on the same batches. The update is summed as steps, not
+    taken as a difference of weights, so it does not carry the rounding that a real client's has.
 
     Args:
         network: Global weights and buffers. Runs in training mode whatever mode it is in.
@@ -120,10 +157,13 @@ def simulate(
     weights = {name: w.detach() for name, w in network.named_parameters()}
     start = running_statistics(network)
     zeros = [torch.zeros_like(w) for w in weights.values()]
-    state = (*zeros, *(zeros if schedule.momentum else ()), *start.values())
-    for k, batch in enumerate(schedule.batches):
-        step = partial(_step, network, weights, schedule, criterion, k)
-        index = torch.tensor(batch, device=inputs.device)
+    state = (*zeros, *(zeros * schedule.rule.moments), *start.values())
+    together = schedule.accumulation
+    for k in range(schedule.steps):
+        batches = schedule.batches[k * together : (k + 1) * together]
+        sizes = tuple(len(batch) for batch in batches)
+        step = partial(_step, network, weights, schedule, criterion, k, sizes)
+        index = torch.tensor([i for batch in batches for i in batch], device=inputs.device)
         arguments = (inputs[index], labels[index], *state)
         state = recomputed(step, *arguments) if checkpoint else step(*arguments)
     deltas, _, running = _unpacked(state, weights, schedule, start)
@@ -136,23 +176,30 @@ def _step(
     schedule: Schedule,
     criterion: Criterion,
     number: int,
+    sizes: Sequence[int],
     inputs: Tensor,
     labels: Tensor,
     *state: Tensor,
 ) -> tuple[Tensor, ...]:
-    """One step of SGD: deltas, velocities (none without momentum) and running statistics, flat."""
-    deltas, velocity, running = _unpacked(state, weights, schedule, running_statistics(network))
+    """One optimiser step: deltas, its state and running statistics, flat.
+
+    ``sizes``: images of each forward pass.
+    """
+    deltas, moments, running = _unpacked(state, weights, schedule, running_statistics(network))
     at = {name: w + deltas[name] for name, w in weights.items()}
-    gradient, statistics = batch_gradient(network, at, inputs, labels, criterion)
-    if schedule.weight_decay:
-        gradient = [
-            g + schedule.weight_decay * w for g, w in zip(gradient, at.values(), strict=True)
-        ]
-    if velocity:
-        gradient = [schedule.momentum * v + g for v, g in zip(velocity, gradient, strict=True)]
-    moved = [d - schedule.lr * g for d, g in zip(deltas.values(), gradient, strict=True)]
-    running = moved_statistics(network, running, statistics, number)
-    return (*moved, *(gradient if velocity else ()), *running.values())
+    gradient: list[Tensor] = []
+    passes = zip(inputs.split(list(sizes)), labels.split(list(sizes)), strict=True)
+    for j, (x, y) in enumerate(passes):
+        found, statistics = batch_gradient(network, at, x, y, criterion)
+        gradient = [a + b for a, b in zip(gradient, found, strict=True)] if gradient else found
+        seen = number * len(sizes) + j
+        running = moved_statistics(network, running, statistics, seen)
+    if len(sizes) > 1:
+        gradient = [g / len(sizes) for g in gradient]
+    rate = schedule.rates[number] if schedule.rates else 1.0
+    moved, moments = schedule.rule.step(gradient, list(at.values()), moments, number, rate=rate)
+    deltas = [d + m for d, m in zip(deltas.values(), moved, strict=True)]
+    return (*deltas, *moments, *running.values())
 
 
 def _unpacked(
@@ -162,9 +209,8 @@ def _unpacked(
     norms: Mapping[str, Tensor],
 ) -> tuple[dict[str, Tensor], Sequence[Tensor], dict[str, Tensor]]:
     n, end = len(weights), len(state) - len(norms)
-    velocity = state[n:end] if schedule.momentum else ()
     deltas = dict(zip(weights, state[:n], strict=True))
-    return deltas, velocity, dict(zip(norms, state[end:], strict=True))
+    return deltas, state[n:end], dict(zip(norms, state[end:], strict=True))
 
 
 def batch_gradient(

@@ -32,30 +32,60 @@ class Span:
 
 def read_span(conv: ConvLayer, weight: Tensor, steps: Sequence[LocalStep]) -> Span | None:
     """The row space of an update of ``conv``; None where no rank fits into it."""
-    limit = min(conv.out_channels, conv.patch_size)
-    most = int(_POINTWISE * conv.patch_size) if conv.pointwise else limit
-    fitting = {
-        centred: rank
-        for centred, rank in possible_ranks(conv, steps).items()
-        if 1 <= rank < limit and rank <= most
-    }
-    single = conv.pointwise and conv.positions == 1  # the mean of a map: it has no place
-    if conv.groups > 1 or single or conv.centred not in fitting or not weight.any():
+    fitting = fitting_ranks(conv, steps)
+    if conv.centred not in fitting or not weight.any():
         return None
     found = decomposed(weight)
-    gaps = {c: found.gap(r) for c, r in fitting.items()}
-    chosen = conv.centred
+    gaps: dict[Centring, float] = {c: found.gap(r) for c, r in fitting.items()}
+    chosen: Centring = conv.centred
     if gaps[chosen] < _CLEAR and max(gaps.values()) >= _OTHERWISE:
         chosen = max(gaps, key=lambda c: gaps[c])
         conv = dataclasses.replace(conv, centred=chosen)
     return Span(conv, row_space(found, fitting[chosen]))
 
 
+def fitting_ranks(conv: ConvLayer, steps: Sequence[LocalStep]) -> Mapping[Centring, int]:
+    """Of `possible_ranks`, those that leave room to be told, the expected one first; or none."""
+    limit = min(conv.out_channels, conv.patch_size)
+    most = int(_POINTWISE * conv.patch_size) if conv.pointwise else limit - 1
+    single = conv.pointwise and conv.positions == 1  # the mean of a map: it has no place
+    if conv.groups > 1 or single:
+        return {}
+    ranks = possible_ranks(conv, steps)
+    order: list[Centring] = sorted(ranks, key=lambda c: c != conv.centred)
+    return {c: ranks[c] for c in order if 1 <= ranks[c] <= min(most, limit - 1)}
+
+
 def possible_ranks(conv: ConvLayer, steps: Sequence[LocalStep]) -> Mapping[Centring, int]:
     """Directions of all patches, by what they count without."""
-    images = sum(s.size for s in steps)
+    images = sum(s.size * s.visits for s in steps)
     every = images * conv.positions
-    return {"batch": every - len(steps), "image": every - images, "none": every}
+    batches = sum(s.visits for s in steps)
+    return {"batch": every - batches, "image": every - images, "none": every}
+
+
+def visits_show(
+    convs: Sequence[ConvLayer],
+    update: Mapping[str, Tensor],
+    together: Sequence[LocalStep],
+    apart: Sequence[LocalStep],
+) -> bool:
+    """Whether a batch's visits have directions of their own: weights moved much between them.
+
+    By the majority of the first convolutions with room for all of them.
+    """
+    votes = []
+    for conv in convs:
+        limit = min(conv.out_channels, conv.patch_size)
+        one, every = (possible_ranks(conv, s)[conv.centred] for s in (together, apart))
+        weight = update[f"{conv.name}.weight"]
+        if conv.pointwise or conv.groups > 1 or one < 1 or every >= limit or not weight.any():
+            continue
+        found = decomposed(weight)
+        votes.append(found.gap(every) >= max(_OTHERWISE, found.gap(one)))
+        if len(votes) == _VOTES:
+            break
+    return sum(votes) > len(votes) / 2
 
 
 def ran_frozen(

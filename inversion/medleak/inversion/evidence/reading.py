@@ -5,19 +5,33 @@ never pays for a probe.
 """
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from medleak.inversion.evidence.algebra.completion import completed, enough_known
 from medleak.inversion.evidence.branches import factors, random_branches
 from medleak.inversion.evidence.layers import ConvLayer
 from medleak.inversion.evidence.probe import Probe
-from medleak.inversion.evidence.ranks import Span, ran_frozen, read_span
-from medleak.inversion.evidence.steps import LocalStep, client_steps, probes
+from medleak.inversion.evidence.ranks import (
+    Span,
+    fitting_ranks,
+    ran_frozen,
+    read_span,
+    visits_show,
+)
+from medleak.inversion.evidence.steps import LocalStep, apart, client_steps, probes
 from medleak.inversion.losses import Statistics
 from medleak.inversion.observation import Observation
+from medleak.inversion.optimisers.of_client import UndoneSteps, adds_gradients, undone_steps
+
+_COMPLETED = 2  # row spaces of one rank: the first may have a stride, and then shows no features
+_CLEAR = 3.0  # gap of a completion: below, its smallest directions are guessed
+_MISFIT = 5.0  # mean square of a completion that fits is 1; of one with a rank too few, 40 and more
 
 
 class Reading:
@@ -37,19 +51,48 @@ class Reading:
         self.max_noise, self.min_gap = max_noise, min_gap
 
     @cached_property
+    def undone(self) -> UndoneSteps | None:
+        """What undoing a first step of Adam tells, where the client made one and no more."""
+        return undone_steps(self.observation)
+
+    @cached_property
+    def linear(self) -> bool:
+        """Whether `update` is a sum of gradients, so that its rows mix the inputs of layers."""
+        return self.undone is not None or adds_gradients(self.observation)
+
+    @cached_property
     def update(self) -> Mapping[str, Tensor]:
-        """By parameter, at any one scale: what the gradients of the steps add up to."""
-        return self.observation.parameter_update
+        """By parameter, at any one scale: what the gradients of the steps add up to.
+
+        Where the update is no sum of gradients (`linear`), it is the update itself.
+        """
+        return self.observation.parameter_update if self.undone is None else self.undone.gradient
 
     @cached_property
     def error(self) -> Mapping[str, Tensor]:
-        """Standard deviation of each entry of `update`, where more is known than its rounding."""
-        return {}
+        """Standard deviation of each entry of `update`, where more is known than its rounding.
+
+        Infinite where an entry is but a lower bound.
+        """
+        return {} if self.undone is None else self.undone.error
 
     @cached_property
     def steps(self) -> tuple[LocalStep, ...]:
         """The client's batches."""
-        return client_steps(self.observation)
+        together, separate = client_steps(self.observation), apart(self.observation)
+        if separate is None or not self.linear:
+            return together
+        convs = self._first_probe.convs
+        shown = visits_show(convs, self.update, together, separate)
+        return separate if shown else together
+
+    @property
+    def drifted(self) -> bool:
+        """Whether weights moved so far within the round that its visits of a batch differ.
+
+        Then only the first visit's weights are known: what all visits mix tells nothing.
+        """
+        return any(s.visits > 1 for s in self.steps)
 
     @property
     def images(self) -> int:
@@ -72,8 +115,8 @@ class Reading:
     @cached_property
     def _first_probe(self) -> Probe:
         """As if every batch norm had been in training mode."""
-        found = probes(self.observation, self.steps[:1], branches=self.branches)
-        return next(iter(found.values()))
+        steps = client_steps(self.observation)[:1]  # `steps` is read with it
+        return next(iter(probes(self.observation, steps, branches=self.branches).values()))
 
     @cached_property
     def branches(self) -> Mapping[str, float]:
@@ -84,7 +127,7 @@ class Reading:
         shape = (2, self.observation.image_channels, *self.observation.spatial_size)
         example = torch.rand(shape, generator=torch.Generator().manual_seed(0))
         inputs = self.observation.normalise(example.to(self.observation.device))
-        alone = self.images == 1 and self.observation.n_steps == 1
+        alone = self.observation.n_images == 1 and self.observation.n_steps == 1
         return factors(network, self.update, inputs, together=alone)
 
     @cached_property
@@ -105,7 +148,7 @@ class Reading:
     @cached_property
     def statistics(self) -> Statistics:
         """Batch statistics by norm layer in training mode; none where the attacker sees none."""
-        if not self.observation.has_bn_statistics:
+        if not self.observation.has_bn_statistics or self.drifted:
             return {}
         frozen = set(self.frozen)
         return {n: s for n, s in self.observation.bn_statistics.items() if n not in frozen}
@@ -113,16 +156,46 @@ class Reading:
     @cached_property
     def row_spaces(self) -> Mapping[str, Span]:
         """By convolution, as they run; noisy ones are among them."""
+        if not self.linear:
+            return {}
+        if self.undone is not None:
+            return self._completed(self.undone)
         found = {
             c.name: read_span(c, self.update[f"{c.name}.weight"], self.steps) for c in self.convs
         }
         return {name: span for name, span in found.items() if span is not None}
 
+    def _completed(self, undone: UndoneSteps) -> Mapping[str, Span]:
+        """Row spaces of gradients whose known entries tell the others.
+
+        Of layers with one rank, the first few: each costs seconds, and later ones add little.
+        """
+        found: dict[str, Span] = {}
+        done: Counter[int] = Counter()
+        for conv in self.convs:
+            entries = undone[f"{conv.name}.weight"]
+            ranks = fitting_ranks(conv, self.steps)
+            if conv.centred not in ranks or done[ranks[conv.centred]] == _COMPLETED:
+                continue
+            for centred, rank in ranks.items():
+                if not enough_known(entries.saturated, rank):
+                    continue
+                matrix = completed(entries, rank)
+                if matrix.misfit > _MISFIT:
+                    continue
+                if matrix.space.gap >= _CLEAR:
+                    found[conv.name] = Span(replace(conv, centred=centred), matrix.space)
+                    done[ranks[conv.centred]] += 1
+                break
+        return found
+
     @cached_property
     def sigma(self) -> float | None:
         """Standard deviation of the noise on an entry of `update`; None where nothing tells it.
 
-        From the singular values that should be zero.
+        From the singular values that should be zero, or the moves that no step of Adam makes.
         """
+        if self.undone is not None:
+            return self.undone.how.noise
         every = [s.space.sigma for s in self.row_spaces.values()]
         return statistics.median(every) if every else None

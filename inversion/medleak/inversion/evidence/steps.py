@@ -19,10 +19,13 @@ class LocalStep:
     Attributes:
         images: Indices into the candidate images.
         progress: Share of the round's weight update already made, in [0, 1).
+        visits: Times that the batch was seen in the round at weights so different that each visit
+            has row-space directions of its own.
     """
 
     images: slice
     progress: float
+    visits: int = 1
 
     @property
     def size(self) -> int:
@@ -35,18 +38,49 @@ def client_steps(observation: Observation) -> tuple[LocalStep, ...]:
 
     Several epochs visit every batch again; the weights between barely move, so the visits count
     as one at their mean progress. How images were shuffled between epochs is not known: the
-    grouping of the first is taken for all.
+    grouping of the first is taken for all. Where an optimiser step has several forward passes, each
+    pass is a batch of its own, and those of a step were made at one progress.
     """
-    n, size, steps = observation.n_images, observation.batch_size, observation.n_steps
+    n, size, passes = observation.n_images, observation.batch_size, observation.n_passes
     batches = -(-n // size)
-    epochs = max(1, round(steps / batches))
+    epochs = max(1, round(passes / batches))
+    made = _progress(observation, epochs * batches)
     return tuple(
         LocalStep(
             images=slice(k * size, min((k + 1) * size, n)),
-            progress=sum(e * batches + k for e in range(epochs)) / epochs / (epochs * batches),
+            progress=sum(made[e * batches + k] for e in range(epochs)) / epochs,
         )
         for k in range(batches)
     )
+
+
+def apart(observation: Observation) -> tuple[LocalStep, ...] | None:
+    """One batch seen several times, each visit for itself; None where the round is no such one.
+
+    The first visit was made at the global weights, whatever became of them afterwards.
+    """
+    if observation.n_steps < 2 or observation.accumulation_steps > 1:
+        return None
+    first, *others = client_steps(observation)
+    if others:
+        return None
+    return (LocalStep(images=first.images, progress=0.0, visits=observation.n_steps),)
+
+
+def _progress(observation: Observation, passes: int) -> list[float]:
+    """Share of the round's update that was made before each forward pass.
+
+    Passes of one optimiser step share their weights. Momentum makes later steps longer.
+    """
+    together = observation.accumulation_steps
+    steps = -(-passes // together)
+    momentum = observation.momentum if observation.knowledge.lr else 0.0
+    lengths, velocity = [], 0.0
+    for _ in range(steps):
+        velocity = momentum * velocity + 1
+        lengths.append(velocity)
+    before = [sum(lengths[:k]) / sum(lengths) for k in range(steps)]
+    return [before[p // together] for p in range(passes)]
 
 
 def network_at(observation: Observation, progress: float) -> nn.Module:

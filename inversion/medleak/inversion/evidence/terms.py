@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medleak.inversion.evidence.algebra.features import misaligned_share
-from medleak.inversion.evidence.algebra.row_spaces import centre, outside_share, uncovered_share
+from medleak.inversion.evidence.algebra.row_spaces import centre, outside_share
 from medleak.inversion.evidence.layers import ConvLayer
 from medleak.inversion.evidence.one_round import Evidence
 from medleak.inversion.evidence.probe import Trace
@@ -158,9 +158,7 @@ def _of_round(evidence: Evidence, images: Tensor, compared: Compared) -> dict[st
         )
         found["span"], found["span_root"] = shares.mean(), _root(shares)
     if compared.covers:
-        missing = [
-            uncovered_share(patches[n], evidence.covers[n].rows.rows) for n in compared.covers
-        ]
+        missing = [evidence.covers[n].rows.uncovered(patches[n]) for n in compared.covers]
         found["cover"] = torch.stack(missing).mean()
     if compared.features:
         apart = [

@@ -7,10 +7,12 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from medleak.inversion.client.bounded_labels import bounded_label_scores
 from medleak.inversion.client.labels import head, label_of_one, labels_of_features
 from medleak.inversion.evidence.steps import LocalStep, network_at
 from medleak.inversion.losses import REPLAYED
 from medleak.inversion.observation import Observation
+from medleak.inversion.optimisers.of_client import adds_gradients, undone_steps
 
 
 def read_labels(
@@ -65,11 +67,25 @@ def _scores(
         features.append(seen[-1].flatten(1))
         soft = logits.softmax(1) if observation.criterion == "cross_entropy" else logits.sigmoid()
         outputs.append(soft)
-    gradient = observation.gradient
-    weight, bias = (gradient[f"{name}.{k}"] / observation.n_steps for k in ("weight", "bias"))
-    return labels_of_features(
-        torch.cat(features), torch.cat(outputs), weight, bias, observation.criterion
-    )
+    inputs, soft = torch.cat(features), torch.cat(outputs)
+    if not adds_gradients(observation):
+        undone = undone_steps(observation)
+        if undone is None:
+            raise ValueError("The head's update is no sum of gradients: no label can be read.")
+        head_seen = undone[f"{name}.weight"], undone[f"{name}.bias"]
+        return bounded_label_scores(inputs, soft, *head_seen, observation.criterion)
+    gradient, weight_of_all = observation.gradient, _weight_of_steps(observation)
+    weight, bias = (gradient[f"{name}.{k}"] / weight_of_all for k in ("weight", "bias"))
+    return labels_of_features(inputs, soft, weight, bias, observation.criterion)
+
+
+def _weight_of_steps(observation: Observation) -> float:
+    """How often the gradients of all steps are in the update: as many as they are without momentum.
+
+    Momentum m applies the gradient of the k-th step from the end (1 - m^k) / (1 - m) times.
+    """
+    steps, momentum = observation.n_steps, observation.momentum
+    return sum((1 - momentum**k) / (1 - momentum) for k in range(1, steps + 1))
 
 
 def _keep(seen: list[Tensor], _: nn.Module, args: tuple[Tensor, ...]) -> None:

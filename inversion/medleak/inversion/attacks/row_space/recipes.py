@@ -14,6 +14,7 @@ from medleak.inversion.evidence.several_rounds import Rounds
 
 _CLEAR = 2e-3  # noise of rows (`Rows.noise`) up to which they help, whatever the noise is
 _EARLY = 1  # row spaces that may lie before the first recovered features
+_CLEAR_PARTIAL = 3e-3  # likewise, of rows that are known in part
 _NEARLY_ALL = 0.8  # of a patch's values: as many patches
 _BLUR, _BLUR_LARGE = 1 / 64, 1 / 56  # wrong valleys are wrong in detail and right in shape
 
@@ -53,6 +54,15 @@ def by_rows(
     """Rows that the patches must explain: finer detail, and flat from further away."""
     stage = sharp(iterations, history=80, variation=variation)
     return replace(stage, spans="none", covers=layer, span_weight=(1.0, 1.0))
+
+
+def by_partial_rows(iterations: int, *, weight: float) -> Stage:
+    """Rows of two layers that a step of Adam left readable in part, and the statistics.
+
+    Rows of which little is known let the image drift at any ``weight`` but a small one.
+    """
+    stage = sharp(iterations, history=80)
+    return replace(stage, spans="none", covers="two", cover_weight=weight, near=True)
 
 
 STATISTICS = Stage(
@@ -213,6 +223,8 @@ def last_stages(rounds: Rounds) -> Recipe:
     alone bear noise better than row spaces (the soft stage).
     """
     first = next(iter(rounds.covers.values()), None)
+    if first is not None and first.partial:
+        return (by_partial_rows(250, weight=1.0 if first.rows.noise <= _CLEAR_PARTIAL else 0.1),)
     soft = replace(sharp(150, variation=0.015, history=80), span_weight=(1.0, 1.0))
     rows = replace(soft, covers="first", span_weight=(0.1, 0.1), near=True)
     if first is not None and first.rows.noise <= _CLEAR:

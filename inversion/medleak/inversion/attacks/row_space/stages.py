@@ -21,7 +21,8 @@ class Stage:
         spans: Row spaces of all usable convolutions, of the first, of all but it, or of none; with
             all of them go the clues of further sources.
         covers: Likewise, rows that the patches must explain; ``shallow``: of all before the first
-            row space.
+            row space; ``two``: of the first two.
+        cover_weight: Of these rows.
         features: Match the recovered input of a convolution, where there is one.
         span_weight: Of row spaces and features, at the start and at the end, geometric between;
             all else has weight 1.
@@ -38,7 +39,8 @@ class Stage:
     descent: Descent | QuasiNewton
     norms: Literal["all", "shallow", "none"] = "all"
     spans: Literal["all", "first", "deep", "none"] = "all"
-    covers: Literal["first", "second", "shallow", "none"] = "none"
+    covers: Literal["first", "second", "two", "shallow", "none"] = "none"
+    cover_weight: float = 1.0
     features: bool = False
     span_weight: tuple[float, float] = (1.0, 1.0)
     root: bool = False
@@ -71,7 +73,7 @@ class Matching:
         moments = found.squares if self._stage.squared else found.statistics
         return (
             moments
-            + found.cover
+            + self._stage.cover_weight * found.cover
             + found.clues
             + low * (high / low) ** done * (span + found.features)
         )
@@ -86,6 +88,7 @@ def compared(rounds: Rounds, stage: Stage) -> Compared:
     explained = {
         "first": covers[:1],
         "second": covers[1:2],
+        "two": covers[:2],
         "shallow": tuple(n for n in covers if order.index(n) < before),
         "none": (),
     }[stage.covers]

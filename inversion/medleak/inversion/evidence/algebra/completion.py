@@ -20,6 +20,7 @@ from medleak.inversion.optimisers.first_step import Undone
 _FLOOR = (0.3, 3e-3)  # of the matrix' root mean square, at the start and at the end
 _WITHIN = 2.0  # standard deviations within which an estimate agrees with what was read
 _RIDGE = 1e-6  # of the mean of a normal matrix' diagonal
+_ROOM = 0.4  # of the smaller side: with a higher rank, entries hardly tell each other
 _ENOUGH = 1.5  # known entries for each that is free
 _MOST_ROWS = 128  # where the rank is low: rows beyond tell nothing new
 _ROWS_A_DIRECTION = 16
@@ -50,7 +51,7 @@ def enough_known(saturated: Tensor, rank: int) -> bool:
     """Whether a matrix of ``rank`` has so few free entries that the known ones tell them."""
     rows, columns = saturated.flatten(1).shape
     free = rank * (rows + columns - rank)
-    return rank < min(rows, columns) and int((~saturated).sum()) >= _ENOUGH * free
+    return rank <= _ROOM * min(rows, columns) and int((~saturated).sum()) >= _ENOUGH * free
 
 
 def completed(undone: Undone, rank: int, *, iterations: int = 15) -> Completed:

@@ -121,6 +121,10 @@ class Rows:
     rows: Tensor
     noise: float
 
+    def uncovered(self, patches: Tensor) -> Tensor:
+        """`uncovered_share` of them."""
+        return uncovered_share(patches, self.rows)
+
 
 def weighted_rows(update: Tensor, n_patches: int, sigma: float) -> Rows:
     """The rows of ``update`` [C_out, ...], made of ``n_patches`` patches, under noise ``sigma``.

@@ -6,11 +6,14 @@ Grouped and depthwise convolutions are read group by group.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from medleak.inversion.evidence.algebra.partial_rows import PartialRows, partial_rows
 from medleak.inversion.evidence.algebra.row_spaces import Rows, weighted_rows
 from medleak.inversion.evidence.layers import ConvLayer
 from medleak.inversion.evidence.reading import Reading
 from medleak.inversion.evidence.source import Source, Told
 
+_FULL_PARTIAL = 0.3  # likewise, of rows that are read in part
+_NOISY = 3.0  # times as much noise is no harm there: it is weighed
 _FULL = 0.95  # of a patch's values: with more patches than this, nearly every row is covered
 
 
@@ -20,17 +23,26 @@ class Cover:
 
     Attributes:
         conv: The convolution.
-        rows: Of its update.
+        rows: Of its update; where a step of Adam left entries unreadable, the readable ones.
         fullness: Patches as a share of their values; at 1, any row is a combination of them.
     """
 
     conv: ConvLayer
-    rows: Rows
+    rows: Rows | PartialRows
     fullness: float
+
+    @property
+    def partial(self) -> bool:
+        """Whether some entries of the rows are not known."""
+        return isinstance(self.rows, PartialRows)
 
 
 def covers(reading: Reading, without: Collection[str], sigma: float) -> dict[str, Cover]:
     """Updates with fewer patches than their rows have values, under noise ``sigma`` on an entry."""
+    if reading.drifted or not reading.linear:
+        return {}
+    if reading.undone is not None:
+        return _partial(reading, without)
     found = {}
     for conv in reading.convs:
         weight, patches = reading.update[f"{conv.name}.weight"], reading.images * conv.positions
@@ -40,6 +52,23 @@ def covers(reading: Reading, without: Collection[str], sigma: float) -> dict[str
             rows = weighted_rows(weight, patches, sigma)
             found[conv.name] = Cover(conv, rows, patches / conv.patch_size)
     return {n: c for n, c in found.items() if c.rows.noise <= reading.max_noise}
+
+
+def _partial(reading: Reading, without: Collection[str]) -> dict[str, Cover]:
+    """Of rows with enough readable entries; none that nearly all patches explain anyway."""
+    found: dict[str, Cover] = {}
+    for conv in reading.convs:
+        patches = reading.images * conv.positions
+        if conv.name in without or reading.undone is None:
+            break  # later layers tell by their row spaces, and better
+        if conv.pointwise or conv.groups > 1:
+            continue
+        if patches - len(reading.steps) >= _FULL_PARTIAL * conv.patch_size:
+            continue
+        rows = partial_rows(reading.undone[f"{conv.name}.weight"], patches)
+        if rows is not None and rows.noise <= _NOISY * reading.max_noise:
+            found[conv.name] = Cover(conv, rows, patches / conv.patch_size)
+    return found
 
 
 def _tell(reading: Reading) -> Sequence[Told]:

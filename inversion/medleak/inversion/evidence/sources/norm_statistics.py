@@ -37,6 +37,12 @@ def noise(reading: Reading, sigma: float) -> float:
 
 
 def _tell(reading: Reading) -> Sequence[Told]:
+    if reading.drifted:
+        words = "weights moved so far within the round that its batches' statistics do not mix"
+        return [
+            Told(source=SOURCE.name, layer=n, useful=False, words=words)
+            for n in reading.probe.norms
+        ]
     steps = len(reading.steps)
     of = "the batch" if steps == 1 else f"a weighted mean of {steps} batches"
     told = [

@@ -136,7 +136,7 @@ def _known(reading: Reading, name: str) -> tuple[Tensor, Tensor | None]:
     error = reading.error.get(name)
     variance = rounding_variance(weight, update) if error is None else error.double().square()
     observation = reading.observation
-    if observation.knowledge.lr and observation.weight_decay:
+    if reading.undone is None and observation.knowledge.lr and observation.weight_decay:
         return update + _decay(reading) * weight, variance
     return update, variance
 

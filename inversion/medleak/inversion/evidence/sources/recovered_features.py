@@ -18,6 +18,8 @@ from medleak.inversion.evidence.sources.row_space import usable
 def recovered(reading: Reading, spans: Mapping[str, Span]) -> tuple[dict[str, Tensor], bool]:
     """Features of the first convolution that gives them, and whether they stand step by step."""
     observation, steps = reading.observation, reading.steps
+    if reading.drifted:  # each visit has features of its own
+        return {}, True
     blank = torch.zeros(
         (1, observation.image_channels, *observation.spatial_size), device=observation.device
     )
