@@ -162,7 +162,9 @@ def _groups(direction: Update) -> dict[What, list[str]]:
     kind_of = kinds(direction)
     statistics = [n for n in direction if kind_of[n] in STATISTICS]
     found: dict[What, list[str]] = {"release": list(direction)}
-    return found | ({"statistics": statistics} if statistics else {})
+    if statistics:
+        found["statistics"] = statistics
+    return found
 
 
 def _scores(
