@@ -41,7 +41,7 @@ def test_the_observation_is_left_as_it_was(observed, lenet_spec, smooth_images, 
     assert all(torch.equal(v, before[k]) for k, v in update.network().state_dict().items())
 
 
-@pytest.mark.parametrize(("batch", "progress"), [(4, 0.0), (2, 0.25), (1, 0.375)])
+@pytest.mark.parametrize(("batch", "progress"), [(4, 0.0), (2, 0.5), (1, 0.5)])
 def test_a_rounds_steps_were_made_on_the_way(observed, resnet_spec, smooth_images, batch, progress):
     images, labels = smooth_images(4), torch.arange(4) % 2
     update = observed(images, labels, resnet_spec, batch_size=batch)

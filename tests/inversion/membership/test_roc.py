@@ -9,7 +9,7 @@ def test_auc_is_that_of_scikit_learn_ties_included():
     rng = np.random.default_rng(0)
     inside, outside = (
         rng.integers(1, 10, 40).astype(np.float64),
-        rng.integers(0, 9, 70).astype(float),
+        rng.integers(0, 9, 70).astype(np.float64),
     )
     truth = np.r_[np.ones(40), np.zeros(70)]
     assert auc(inside, outside) == pytest.approx(roc_auc_score(truth, np.r_[inside, outside]))

@@ -6,9 +6,9 @@ well these tell the two cases apart bounds ε from below (`medleak.inversion.dp_
 
 The pair is a mechanism's own worst case: opposite updates (``replace``), or one and none
 (``zero_out``), far longer than any clipping bound, in a direction of random signs, as many of one
-as of the other in each tensor, so that noise which several values share does not hide it. Two
-releases of one filter in a row are looked at as well, with opposite updates: noise that is used
-twice cancels in their difference.
+as of the other in each tensor: noise that several values share does not hide it. Two releases of
+one filter in a row are looked at as well, with opposite updates: noise that is used twice cancels
+in their difference.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ class Releases:
         relation: Of the two updates.
     """
 
-    scores: Mapping[What, tuple[NDArray[np.float64], NDArray[np.float64]]]
+    scores: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
     guarantee: Guarantee | None
     relation: str
 
@@ -115,7 +115,7 @@ def releases(chain: "Chain", count: int, *, task: str = "train", seed: int = 0) 
             one, noted = _send(chain, canary.state, update, task)
             singles.append(_scores(one, direction, groups))
         seen.append((singles, pairs))
-    scores: dict[What, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+    scores: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
     for what in groups:
         if all(what in s for singles, _ in seen for s in singles):
             scores[what] = _arrays([[s[what] for s in singles] for singles, _ in seen])
@@ -162,7 +162,9 @@ def _groups(direction: Update) -> dict[What, list[str]]:
     kind_of = kinds(direction)
     statistics = [n for n in direction if kind_of[n] in STATISTICS]
     found: dict[What, list[str]] = {"release": list(direction)}
-    return found | ({"statistics": statistics} if statistics else {})
+    if statistics:
+        found["statistics"] = statistics
+    return found
 
 
 def _scores(

@@ -6,6 +6,7 @@ has the trade-off that is named, the bound exceeds it with probability of at mos
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,7 @@ def epsilon_of_mu(mu: float, delta: float) -> float:
     high = 1.0
     while excess(high) > 0:
         high *= 2
-    return float(brentq(excess, 0.0, high, xtol=1e-9))
+    return cast(float, brentq(excess, 0.0, high, xtol=1e-9))
 
 
 def one_run(

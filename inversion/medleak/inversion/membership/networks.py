@@ -32,15 +32,16 @@ def network_at(observation: Observation, progress: float) -> nn.Module:
 
 
 def mean_progress(observation: Observation) -> float:
-    """How far the round had gone, on average, when its steps were made: (K - 1) / 2K of K steps.
+    """How far the round had gone when its steps were made: 0 for one step, else half-way.
 
-    None of one step; half-way of many, and where their number is not known.
+    The mean over K steps is (K - 1) / 2K, but the revealed statistics lean to the later ones; for
+    4 steps half-way told members slightly better. Half-way also where K is not known.
     """
     try:
         steps = observation.n_steps
     except (KnowledgeError, UnknownError):
         return 0.5
-    return (steps - 1) / (2 * steps)
+    return 0.0 if steps == 1 else 0.5
 
 
 def _set_statistics(network: nn.Module, observation: Observation) -> None:

@@ -32,7 +32,7 @@ def test_it_says_who_was_in_and_writes_no_names(case, tmp_path):
         assert not [n for n in names if n in text]
         assert ".png" not in text
     assert all(stat.S_IMODE(f.stat().st_mode) == 0o600 for f in files)
-    rows = list(csv.DictReader(files[0].open()))
+    rows = list(csv.DictReader(files[0].read_text().splitlines()))
     assert len(rows) == 40
     assert [r["member"] for r in rows[:7]] == ["True"] * 6 + ["False"]
     content = json.loads(files[1].read_text())
@@ -75,6 +75,15 @@ def test_too_few_non_members_are_one_line(case):
         json.dumps({"training": json.loads(case.nonmembers.read_text())["training"][:9]})
     )
     assert "none can be below 0.05" in refused(ask(case), 2)
+
+
+def test_a_record_without_updates_and_strays_in_it_are_not_known(case):
+    (case.records / "round_0000" / "site-2.json").unlink()
+    result = ask(case, "--no-health")
+    assert result.exit_code == 3
+    assert "no update of the record" in result.stderr
+    (case.records / "round_0000" / "site-1.json").unlink()
+    assert "nothing was examined" in refused(ask(case), 3)
 
 
 def test_candidates_are_needed(case):

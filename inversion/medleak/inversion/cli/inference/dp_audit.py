@@ -5,15 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medleak.inversion.cli.shared.errors import FAILED, one_line_errors
+from medleak.inversion.cli.shared.errors import FAILED, NOT_KNOWN, one_line_errors
 from medleak.inversion.cli.shared.options import JsonOption
 from medleak.inversion.cli.shared.output import printable
 
 if TYPE_CHECKING:
-    from medleak.filters.adapters.examination.kit import Chain
     from medleak.inversion.dp_audit.verdict import Tried
-
-NOT_KNOWN = 3
 
 
 @one_line_errors
@@ -67,9 +64,7 @@ def dp_audit(
         raise typer.Exit(NOT_KNOWN)
 
 
-def _tried(
-    chain: "Chain", count: int, delta: float, confidence: float, task: str
-) -> dict[str, Any]:
+def _tried(chain: Any, count: int, delta: float, confidence: float, task: str) -> dict[str, Any]:
     from medleak.filters.doctor.neighbours import NothingLeft, releases
     from medleak.inversion.dp_audit.verdict import judge
 
@@ -78,7 +73,7 @@ def _tried(
     except NothingLeft as error:
         return {"not_examined": str(error)}
     found: Tried = judge(
-        {what: pair for what, pair in seen.scores.items()},
+        seen.scores,
         seen.guarantee,
         relation=seen.relation,
         delta=delta,

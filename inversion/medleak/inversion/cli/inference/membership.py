@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medleak.inversion.cli.shared.errors import fail, one_line_errors
+from medleak.inversion.cli.shared.errors import NOT_KNOWN, fail, one_line_errors
 from medleak.inversion.cli.shared.grouped import grouped
 from medleak.inversion.cli.shared.options import (
     JsonOption,
@@ -76,13 +76,15 @@ def membership(
     much like members. Where it is known who was in (--truth), also how well members are told from
     others. Candidates are written as their place in the list, never by name.
 
-    Exit code 1 if an update could not be examined; the others are, all the same.
+    Exit code 1 if an update could not be examined; the others are, all the same. 3 if there was
+    none, or something in the record is none.
 
     Examples: medleak membership RUN --candidates asked.json --nonmembers public/xrays
     · medleak membership RUN --candidates pool.json --truth lists --site site-3 --out answers
     """
     import torch
 
+    from medleak.custom.record import strays
     from medleak.inversion.membership.run import Plan, assess_run
 
     torch.set_num_threads(machine.threads)
@@ -116,6 +118,12 @@ def membership(
         )
     if refused:
         fail(f"{len(refused)} of {len(assessed)} updates could not be examined; the others were.")
+    if others := strays(plan.records) if plan.rounds is None and plan.sites is None else []:
+        fail(
+            f"{len(others)} things in {plan.records} are no update of the record and were not "
+            "examined. See `medleak records verify`.",
+            NOT_KNOWN,
+        )
 
 
 def _tell(one: "Assessed") -> None:

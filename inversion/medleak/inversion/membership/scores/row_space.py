@@ -6,7 +6,7 @@ span, and leaves most of it). A candidate that was trained on has its patches in
 
 Two things make it sharp:
 
-- Candidates are run with the weights that the round had on average and the batch statistics that
+- Candidates are run with the weights half-way through the round and the batch statistics that
   the update reveals, so that their features are about those that the client computed.
 - All radiographs share most of their energy: what lies in the span for that reason tells nothing.
   Patches and row space are whitened by patches of images that are certainly not in it, and what is
