@@ -2,6 +2,9 @@
 
 import contextlib
 import logging
+import os
+import sys
+import tempfile
 import threading
 import warnings
 from collections import Counter
@@ -12,6 +15,8 @@ _INSIDE: Counter[str] = Counter()
 _NOWHERE = logging.NullHandler()
 _BEFORE: dict[str, bool] = {}
 _WARNINGS = contextlib.ExitStack()
+_ERROR_STREAM = 2
+_ALONE = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -29,6 +34,44 @@ def quiet(library: str) -> Iterator[None]:
         yield
     finally:
         _leave(library)
+
+
+@contextlib.contextmanager
+def captured() -> Iterator[bytearray]:
+    """Take what libraries in C write to the error stream while the block runs.
+
+    gdcm, openjpeg and libtiff print what they think of a file, which Python cannot forbid them;
+    among a command's own lines it would name no file. Filled when the block is left.
+
+    The process has one error stream: one thread at a time may be inside (these decoders keep
+    Python's lock anyway), and what others write to it meanwhile is taken, too. So the block is to
+    be short, and what was captured is not to be believed without a look for the library's words.
+    """
+    said = bytearray()
+    with _ALONE, tempfile.TemporaryFile() as file:
+        try:
+            before = os.dup(_ERROR_STREAM)
+        except OSError:  # a service without an error stream: nothing can be seen there
+            yield said
+            return
+        try:
+            _flush()
+            os.dup2(file.fileno(), _ERROR_STREAM)
+            try:
+                yield said
+            finally:
+                _flush()
+                os.dup2(before, _ERROR_STREAM)
+        finally:
+            os.close(before)
+        file.seek(0)
+        said += file.read()
+
+
+def _flush() -> None:
+    """Let Python's own lines go where they were meant to go."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or there is none
+        sys.stderr.flush()
 
 
 def _enter(library: str) -> None:

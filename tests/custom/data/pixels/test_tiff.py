@@ -59,3 +59,24 @@ def test_channels_of_different_depth_and_unknown_kinds_are_refused(tmp_path):
     tifffile.imwrite(path, VALUES.astype(np.complex64), metadata=None)
     with pytest.raises(UnreadableError, match="values of the kind"):
         read_tiff(path)
+
+
+@pytest.mark.parametrize(
+    ("compression", "wrong"), [("group3", 0), ("group4", 255), ("tiff_ccitt", 0)]
+)
+def test_a_damaged_line_of_fax_is_refused_and_not_read_as_something_else(
+    tmp_path, capfd, compression, wrong
+):
+    path = tmp_path / "x.tif"
+    noise = np.random.default_rng(0).random((64, 64)) < 0.5
+    Image.fromarray(noise).save(path, compression=compression)
+    assert np.array_equal(read_tiff(path).values == 1, noise)
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        middle = page.dataoffsets[0] + page.databytecounts[0] // 2
+    data[middle : middle + 40] = bytes([wrong]) * 40
+    path.write_bytes(data)
+    with pytest.raises(UnreadableError, match="is damaged"):
+        read_tiff(path)
+    assert capfd.readouterr().err == ""

@@ -5,6 +5,7 @@ is not in the lowest ones, and reads tables on this machine's byte order. No mes
 header. pydicom (extra ``dicom``) waits until a function is called.
 """
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from medleak.custom.data.pixels.colour import from_ycbcr
 from medleak.custom.data.pixels.dicom_tables import Table, palette, read_table
 from medleak.custom.data.pixels.rule import Window, shown
 from medleak.custom.data.pixels.samples import Samples, UnreadableError
+from medleak.custom.data.quiet import captured
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -79,7 +81,8 @@ def _stored(dataset: "Dataset") -> tuple[NDArray[Any], str]:
             "pip install 'medleak[dicom]' for all of them.",
         )
     options: Any = {"correct_unused_bits": False}
-    values, properties = decoder.as_array(dataset, raw=True, **options)
+    with captured() if uid.is_encapsulated else nullcontext():
+        values, properties = decoder.as_array(dataset, raw=True, **options)
     if "PixelData" in dataset:
         values = _own_bits(dataset, values)
     decoded = str(properties["photometric_interpretation"])

@@ -21,6 +21,7 @@ from medleak.custom.data.pixels.colour import (
     from_ycbcr,
 )
 from medleak.custom.data.pixels.samples import Samples, UnreadableError
+from medleak.custom.data.quiet import captured
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -199,9 +200,12 @@ def _by_pillow(page: "TiffPage", path: Path) -> Samples:
     """Fax compression, which is of one bit; Pillow turns it upright and makes white white."""
     if page.bitspersample != 1 or page.samplesperpixel != 1 or page.photometric not in _GRAY:
         raise UnreadableError(f"is compressed as {_name(page.compression)}, but not of one bit")
-    with Image.open(path, formats=("TIFF",)) as image:
+    with captured() as said, Image.open(path, formats=("TIFF",)) as image:
         image.load()
-        return Samples(values=np.asarray(image.convert("1"), np.uint8), bits=1)
+    # libtiff prints that a line is damaged, and goes on with the next.
+    if b"Fax" in said:
+        raise UnreadableError("is damaged (lines of its fax compression cannot be decoded)")
+    return Samples(values=np.asarray(image.convert("1"), np.uint8), bits=1)
 
 
 def _name(value: Any) -> str:
