@@ -15,7 +15,7 @@ its record back; a case that needs other things does them itself.
 Attacked images were used neither for training nor for any choice of settings (``clients.py`` splits
 the set; ``--split tune`` is there for choosing). One thread, CPU seconds. The JSON file is a list
 of {case, ssim_mean, ssim_min, psnr_mean, prior_mean, label_accuracy, cpu_seconds, images, stuck,
-unmarked, missed}; *unmarked* counts clients below prior + 0.05 that were not marked stuck. Exit
+unmarked, missed, refused}; *unmarked* counts clients below prior + 0.05 that were not marked stuck. Exit
 code 1 if a case misses what it must reach.
 """
 
@@ -98,6 +98,9 @@ def _tell(line: str) -> None:
 
 
 def _print(r: Result) -> None:
+    if r.ssim_mean is None or r.ssim_min is None or r.psnr_mean is None or r.prior_mean is None:
+        print(f"{r.case:22} refused: {r.refused}", flush=True)
+        return
     labels = "-" if r.label_accuracy is None else f"{r.label_accuracy:.0%}"
     print(
         f"{r.case:22} SSIM {r.ssim_mean:.3f} (min {r.ssim_min:.3f}) {r.psnr_mean:.1f} dB "

@@ -311,25 +311,6 @@ class Observation:
         return passes // steps
 
     @property
-    def contradictions(self) -> tuple[str, ...]:
-        """Where the update contradicts what the site declares, and which of them is used."""
-        steps, passes = self._info.n_steps, self._counted
-        if not steps or not passes or not self.knowledge.batch_size:
-            return ()
-        expected = steps * (self._info.accumulation_steps or 1)
-        if passes == expected:
-            return ()
-        how = (
-            f"taken for {self.accumulation_steps} passes a step"
-            if self.accumulation_steps > 1
-            else f"taken for {self.n_steps} steps"
-        )
-        return (
-            f"The site declares {steps} local step(s), {expected} forward pass(es); its norm "
-            f"layers counted {passes}, {how}.",
-        )
-
-    @property
     def precision(self) -> str:
         """Numbers of the forward pass; ``float32`` where it is not known."""
         return self._setting("precision", "float32")

@@ -142,19 +142,23 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One object of the JSON file; ``unmarked`` counts clients below prior + 0.05 not `stuck`."""
+    """One object of the JSON file; ``unmarked`` counts clients below prior + 0.05 not `stuck`.
+
+    Where an attack refuses a client, ``refused`` is its sentence and there are no figures.
+    """
 
     case: str
-    ssim_mean: float
-    ssim_min: float
-    psnr_mean: float
-    prior_mean: float
+    ssim_mean: float | None
+    ssim_min: float | None
+    psnr_mean: float | None
+    prior_mean: float | None
     label_accuracy: float | None
     cpu_seconds: float
     images: int
     stuck: int
     unmarked: int
     missed: list[str]
+    refused: str | None = None
 
 
 UNMARKED = 0.05  # above the prior: less than this is no reconstruction, and must be marked stuck
@@ -173,7 +177,10 @@ def measure(
     for k in range(case.clients):
         client = case.make(images, seed + k)
         begin = time.process_time()
-        found = case.attack(client, torch.Generator().manual_seed(seed + k))
+        try:
+            found = case.attack(client, torch.Generator().manual_seed(seed + k))
+        except ValueError as error:
+            return _refused(name, str(error), time.process_time() - begin)
         seconds.append(time.process_time() - begin)
         pairs = assign(found.images, client.truth)
         of_prior = pairwise_ssim(client.prior, client.truth)[0]
@@ -207,6 +214,23 @@ def measure(
         missed=[],
     )
     return dataclasses.replace(result, missed=_missed(case, result))
+
+
+def _refused(name: str, why: str, seconds: float) -> Result:
+    return Result(
+        case=name,
+        ssim_mean=None,
+        ssim_min=None,
+        psnr_mean=None,
+        prior_mean=None,
+        label_accuracy=None,
+        cpu_seconds=seconds,
+        images=0,
+        stuck=0,
+        unmarked=0,
+        missed=["refused"],
+        refused=why,
+    )
 
 
 def trained(
@@ -333,11 +357,15 @@ def client_record(
 
 
 def _missed(case: Case, found: Result) -> list[str]:
+    ssim, prior, decibels = found.ssim_mean, found.prior_mean, found.psnr_mean
+    assert ssim is not None
+    assert prior is not None
+    assert decibels is not None
     labels = 1.0 if found.label_accuracy is None else found.label_accuracy
     wanted = (
-        ("mean", case.ssim, found.ssim_mean, 1),
-        ("over prior", case.over_prior, found.ssim_mean - found.prior_mean, 1),
-        ("PSNR", case.psnr, found.psnr_mean, 1),
+        ("mean", case.ssim, ssim, 1),
+        ("over prior", case.over_prior, ssim - prior, 1),
+        ("PSNR", case.psnr, decibels, 1),
         ("labels", case.labels, labels, 1),
         ("seconds", case.seconds, found.cpu_seconds, -1),
         ("unmarked", 0, found.unmarked, -1),
