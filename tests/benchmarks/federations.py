@@ -15,8 +15,9 @@ its record back; a case that needs other things does them itself.
 Attacked images were used neither for training nor for any choice of settings (``clients.py`` splits
 the set; ``--split tune`` is there for choosing). One thread, CPU seconds. The JSON file is a list
 of {case, ssim_mean, ssim_min, psnr_mean, prior_mean, label_accuracy, cpu_seconds, images, stuck,
-unmarked, missed, refused}; *unmarked* counts clients below prior + 0.05 that were not marked stuck. Exit
-code 1 if a case misses what it must reach.
+unmarked, missed, refused}; *unmarked* counts clients below prior + 0.05 that were not marked stuck;
+*refused* is the sentence of an attack that does not apply. Exit code 1 if a case misses what it
+must reach.
 """
 
 import argparse
