@@ -1,5 +1,6 @@
 """Sphinx's settings: `make docs`. Nothing is fetched: neither inventories of others nor fonts."""
 
+import re
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -63,6 +64,12 @@ def rejoin(app: Any, what: str, name: str, thing: Any, options: Any, lines: list
         lines[:] = [f"{lines[-1].removeprefix(':type: ')}: {lines[0]}", *lines[1:-1]]
 
 
+def keep_stars(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Shapes such as [C, *size] hold a star that starts no emphasis."""
+    lines[:] = [re.sub(r"(?<![`*\\\w])\*(?=\w+\])", r"\\*", line) for line in lines]
+
+
 def setup(app: Any) -> None:
-    """Hear of docstrings after napoleon."""
+    """Hear of docstrings before and after napoleon."""
+    app.connect("autodoc-process-docstring", keep_stars, priority=100)
     app.connect("autodoc-process-docstring", rejoin, priority=900)

@@ -120,7 +120,7 @@ def evaluate(
     normalisation: Normalisation,
     batch_size: int = 64,
 ) -> dict[str, float]:
-    """Scores of classes [N] (:mod:`~.scores`) or of masks [N, H, W] (:mod:`~.segmentation`)."""
+    """Scores of classes [N] (`scores`) or of masks [N, H, W] (`segmentation`)."""
     logits = predict(network, images, normalisation, batch_size)
     return (scores if labels.ndim == 1 else segmentation).scores(logits, labels)
 

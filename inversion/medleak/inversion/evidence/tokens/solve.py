@@ -77,7 +77,7 @@ def solve_patches(
     gradient_variance: Tensor,
     neighbours: Neighbours | None = None,
 ) -> Patches:
-    """Patches x_t with ``gradient`` = sum of ``signal``_t (x_t - origin)^T.
+    """Patches x of tokens t with ``gradient`` = sum over t of signal[t] (x[t] - origin)^T.
 
     Args:
         signal: [n, D], of the tokens; at any scale, that of ``gradient``.
