@@ -88,7 +88,7 @@ def augmented_ssim(truths: Tensor, images: Tensor) -> Tensor:
 
 
 def coarse(truth: Tensor, images: Tensor) -> list[list[Start]]:
-    """The most promising starts for each of ``images`` [N, C, *, *] with ``truth`` [C, H, W].
+    """The most promising starts for each of ``images`` [N, C, h, w] with ``truth`` [C, H, W].
 
     Images of any size will do: they are compared as thumbnails.
 
