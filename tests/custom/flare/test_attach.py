@@ -102,14 +102,42 @@ def test_filters_come_with_what_they_need_and_say_so(tmp_path):
     assert "takes train alone" in said
 
 
-def test_a_filter_of_the_jobs_own_stays_in_front(tmp_path):
-    own = {"tasks": ["train"], "filters": [{"path": "a.b.Own", "args": {}}]}
-    client = {**CLIENT, "task_result_filters": [own]}
+def test_a_filter_of_the_jobs_own_stays_in_front_in_one_chain(tmp_path):
+    def made(path):
+        return {"path": path, "args": {}}
+
+    own = [
+        {"tasks": ["train", "validate"], "filters": [made("a.b.Own")]},
+        {"tasks": ["train"], "direction": "in", "filters": [made("a.b.Other")]},
+        {"tasks": ["submit"], "direction": "inout", "filters": [made("a.b.Third")]},
+    ]
+    client = {**CLIENT, "task_result_filters": own}
     text = "percentile_gaussian:sigma0=10"
     attach_folder(job(tmp_path, client=client), tmp_path / "new", defence_text=text)
-    first, second = config(tmp_path / "new", "client")["task_result_filters"]
-    assert first == own
-    assert second["filters"][0]["path"].endswith("PercentileGaussian")
+    chains = config(tmp_path / "new", "client")["task_result_filters"]
+    assert chains[:3] == [{**own[0], "tasks": ["validate"]}, *own[1:]]
+    assert chains[3]["tasks"] == ["train"]  # NVFlare starts no job with two chains of one task
+    assert [f["path"].rpartition(".")[2] for f in chains[3]["filters"]] == [
+        "Own",
+        "PercentileGaussian",
+    ]
+
+
+def test_a_chain_of_both_directions_keeps_the_other_one(tmp_path):
+    own = {"tasks": ["train"], "direction": "INOUT", "filters": [{"path": "a.b.Own", "args": {}}]}
+    attach_folder(job(tmp_path, {**SERVER, "task_result_filters": [own]}), tmp_path / "new")
+    first, second = config(tmp_path / "new", "server")["task_result_filters"]
+    assert first == {**own, "direction": "out"}
+    assert [f["path"].rpartition(".")[2] for f in second["filters"]] == ["Own", "UpdateRecorder"]
+
+
+def test_what_only_the_running_site_knows_stays_to_be_filled_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("OF_THIS_MACHINE", "here")
+    args = {"a": "{SITE_NAME}", "b": "--out {JOB_ID}/x", "c": "{$OF_THIS_MACHINE}", "d": "{own}"}
+    client = {**CLIENT, "own": 3, "components": [{"id": "x", "path": "a.b.C", "args": args}]}
+    attach_folder(job(tmp_path, client=client), tmp_path / "new")
+    text = (tmp_path / "new/app/config/config_fed_client.json").read_text()
+    assert json.loads(text)["components"][0]["args"] == args | {"d": 3}
 
 
 def test_cyclic_is_recorded_and_another_name_of_the_task_is_found(tmp_path):
@@ -119,7 +147,9 @@ def test_cyclic_is_recorded_and_another_name_of_the_task_is_found(tmp_path):
         job(tmp_path, server), tmp_path / "new", defence_text="percentile_gaussian:sigma0=1"
     )
     assert any("pass the model on" in line for line in done.found)
-    assert config(tmp_path / "new", "server")["task_result_filters"][0]["tasks"] == ["fit"]
+    (chain,) = config(tmp_path / "new", "server")["task_result_filters"]
+    assert chain["tasks"] == ["fit"]
+    assert chain["filters"][0]["args"]["tasks"] == ["fit"]  # the recorder takes no other task
     (chain,) = config(tmp_path / "new", "client")["task_result_filters"]
     assert chain["tasks"] == ["fit"]
     assert chain["filters"][0]["args"]["tasks"] == ["fit"]

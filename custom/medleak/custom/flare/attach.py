@@ -97,7 +97,8 @@ def attach_folder(
     tasks = _tasks(server)
     model = model or _model(server)
     found = [*_workflow_text(server), f"updates are the results of the tasks {', '.join(tasks)}"]
-    _add_filter(server, "task_result_filters", tasks, [_recorder(model, task, input)])
+    recorder = _recorder(model, task, input, tasks)
+    _add_filter(server, "task_result_filters", tasks, [recorder], direction="in")
     written = {servers[0].name: {"config_fed_server.json": server}}
     found.append("the server's recorder is in: records/ in its run directory")
     for app in clients:
@@ -155,7 +156,7 @@ def _note() -> str:
 
 def _apps(job: Path) -> list[kit.App]:
     try:
-        apps = list(kit.load_apps(job, kit.load_meta(job)))
+        apps = list(kit.load_apps(job, kit.load_meta(job), to_write=True))
     except kit.NotReadable as error:
         raise AttachError(f"{job} is no job that can be read: {error}") from None
     for app in apps:
@@ -226,7 +227,10 @@ def _model_of(model: Any) -> ModelSpec | None:
 
 
 def _recorder(
-    model: ModelSpec | None, task: TaskSpec | None, input: InputSpec | None
+    model: ModelSpec | None,
+    task: TaskSpec | None,
+    input: InputSpec | None,
+    tasks: Sequence[str],
 ) -> dict[str, Any]:
     args: dict[str, Any] = {}
     if model is not None:
@@ -235,6 +239,8 @@ def _recorder(
         args["task"] = task.model_dump(mode="json")
     if input is not None:
         args["input"] = input.model_dump(mode="json", exclude_none=True)
+    if list(tasks) != ["train"]:
+        args["tasks"] = list(tasks)
     UpdateRecorder(**args)  # what it refuses is said now, and not after a round of training
     return {"path": _RECORDER, "args": args}
 
@@ -258,10 +264,10 @@ def _protect(client: dict[str, Any], tasks: Sequence[str], text: str, app: str) 
         {"path": _ADAPTERS + type(s).__name__, "args": declaration(s)["args"] | other}
         for s in _steps(text)
     ]
-    _add_filter(client, "task_result_filters", tasks, entries)
+    _add_filter(client, "task_result_filters", tasks, entries, direction="out")
     if any(isinstance(s, Withhold) for s in _steps(text)):
         restore = {"path": f"{_ADAPTERS}RestoreWithheld", "args": {}}
-        _add_filter(client, "task_data_filters", tasks, [restore])
+        _add_filter(client, "task_data_filters", tasks, [restore], direction="in")
         yield f"{app}: what is withheld is kept at the site, and restored in the model that comes"
     yield f"{app}: updates leave through {text}"
     for entry in client.get("executors") or []:
@@ -276,12 +282,38 @@ def _protect(client: dict[str, Any], tasks: Sequence[str], text: str, app: str) 
 
 
 def _add_filter(
-    config: dict[str, Any], chain: str, tasks: Sequence[str], filters: Sequence[dict[str, Any]]
+    config: dict[str, Any],
+    chain: str,
+    tasks: Sequence[str],
+    filters: Sequence[dict[str, Any]],
+    *,
+    direction: str,
 ) -> None:
-    """Append to the chain of ``tasks``: after all that the job has itself."""
-    chains = [dict(c) for c in config.get(chain) or []]
-    chains.append({"tasks": list(tasks), "filters": list(filters)})
-    config[chain] = chains
+    """Append to the chain of ``tasks``: after all that the job has itself.
+
+    NVFlare starts no job with two chains of one task and direction. So what the job's own chains do
+    for our tasks goes in front in ours, and they keep their other tasks and the other direction.
+
+    Args:
+        direction: Which NVFlare takes on this side for a chain that says none.
+    """
+    kept: list[dict[str, Any]] = []
+    own: dict[str, list[dict[str, Any]]] = {task: [] for task in tasks}
+    for old in config.get(chain) or []:
+        goes = str(old.get("direction", direction)).lower()
+        named = list(old.get("tasks") or [])
+        shared = [t for t in named if t in own and goes in (direction, "inout")]
+        if others := [t for t in named if t not in shared]:
+            kept.append({**old, "tasks": others})
+        if shared and goes == "inout":
+            other = "out" if direction == "in" else "in"
+            kept.append({**old, "tasks": shared, "direction": other})
+        for task in shared:
+            own[task] += old.get("filters") or []
+    for before in {json.dumps(v): v for v in own.values()}.values():
+        alike = [t for t in tasks if own[t] == before]
+        kept.append({"tasks": alike, "filters": [*before, *filters]})
+    config[chain] = kept
 
 
 def _plain(config: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import copy
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,8 +192,16 @@ def load_meta(job: Path) -> Mapping[str, Any]:
     return _load(job, JobConstants.META_FILE, deep=False) or {}
 
 
-def load_apps(job: Path, meta: Mapping[str, Any]) -> Iterator[App | NotReadable]:
-    """Every app of the job that a site may be given; what cannot be read is yielded as an error."""
+def load_apps(
+    job: Path, meta: Mapping[str, Any], *, to_write: bool = False
+) -> Iterator[App | NotReadable]:
+    """Every app of the job that a site may be given; what cannot be read is yielded as an error.
+
+    Args:
+        job: Its folder.
+        meta: What `load_meta` gave.
+        to_write: Leave what only a running site knows, ``{SITE_NAME}`` or ``{$HOME}``, as it is.
+    """
     deployed = meta.get("deploy_map")
     named = list(deployed) if isinstance(deployed, Mapping) else []
     found = {p.parent.name for p in job.glob("*/config") if p.is_dir()}
@@ -204,14 +213,16 @@ def load_apps(job: Path, meta: Mapping[str, Any]) -> Iterator[App | NotReadable]
             yield App(
                 name=name,
                 folder=folder,
-                client=_load(folder / "config", JobConstants.CLIENT_JOB_CONFIG),
-                server=_load(folder / "config", JobConstants.SERVER_JOB_CONFIG),
+                client=_load(folder / "config", JobConstants.CLIENT_JOB_CONFIG, to_write=to_write),
+                server=_load(folder / "config", JobConstants.SERVER_JOB_CONFIG, to_write=to_write),
             )
         except NotReadable as e:
             yield e
 
 
-def _load(folder: Path, file: str, *, deep: bool = True) -> dict[str, Any] | None:
+def _load(
+    folder: Path, file: str, *, deep: bool = True, to_write: bool = False
+) -> dict[str, Any] | None:
     """A configuration by NVFlare's search: any format, and below ``folder`` if ``deep``."""
     with _quiet():
         kind, found = _search(folder, file, deep)
@@ -224,8 +235,8 @@ def _load(folder: Path, file: str, *, deep: bool = True) -> dict[str, Any] | Non
             except ModuleNotFoundError:  # OmegaConf is optional, and imported when it is needed
                 config = None
             if config is None and ".y" in Path(found).name:
-                return _plain_yaml(Path(found))
-            return _resolved(config, folder)
+                return _plain_yaml(Path(found), to_write)
+            return _resolved(config, folder, to_write)
         except NotReadable:
             raise
         except Exception as e:
@@ -242,7 +253,7 @@ def _search(folder: Path, file: str, deep: bool) -> tuple[ConfigFormat | None, s
     return None, None
 
 
-def _plain_yaml(path: Path) -> dict[str, Any]:
+def _plain_yaml(path: Path, to_write: bool) -> dict[str, Any]:
     """YAML without OmegaConf, which NVFlare takes for it and which may be missing here."""
     text = path.read_text(encoding="utf-8")
     if "${" in text:
@@ -252,17 +263,17 @@ def _plain_yaml(path: Path) -> dict[str, Any]:
     content = yaml.safe_load(text)
     if not isinstance(content, dict):
         raise NotReadable(f"{path.name} holds a {type(content).__name__}, not a mapping.")
-    return _expanded(content)
+    return _expanded(content, to_write)
 
 
-def _resolved(config: Any, where: Path) -> dict[str, Any]:
+def _resolved(config: Any, where: Path, to_write: bool = False) -> dict[str, Any]:
     content = config.to_dict() if config is not None else None
     if not isinstance(content, dict):
         raise NotReadable(f"A configuration in {where} is no mapping of names to values.")
-    return _expanded(content)
+    return _expanded(content, to_write)
 
 
-def _expanded(content: dict[str, Any]) -> dict[str, Any]:
+def _expanded(content: dict[str, Any], to_write: bool) -> dict[str, Any]:
     """With ``{name}`` replaced as NVFlare's configurator does before it builds anything."""
     content = copy.deepcopy(content)
     variables = copy.deepcopy(content)
@@ -270,7 +281,10 @@ def _expanded(content: dict[str, Any]) -> dict[str, Any]:
     for name in [k for k in content if isinstance(k, str) and k.startswith("@")]:
         content.pop(name)
     # What only the running site knows stands for itself; it names no class.
-    variables |= {name: f"${name}" for name in system if isinstance(name, str)}
+    names = [name for name in system if isinstance(name, str)]
+    variables |= {name: f"{{{name}}}" if to_write else f"${name}" for name in names}
+    if to_write:  # else the values of this machine's environment, as NVFlare has them of the site's
+        variables |= {f"${name}": f"{{${name}}}" for name in os.environ}
     resolve_var_refs(JsonScanner(content, ["configuration"]), variables)
     return content
 
