@@ -65,7 +65,19 @@ def test_filters_are_seen_to_change_and_to_withhold(tmp_path):
     seen = "\n".join(done.seen)
     assert done.verdict == "works", seen
     assert "6 tensors changed and 3 withheld by withhold, percentile_gaussian" in seen
-    assert "FULL weights with a declared schedule: not recorded: it does not leave the site" in seen
+    assert "FULL weights with a declared schedule: it does not leave the site" in seen
+
+
+def test_a_defence_that_changes_nothing_fails_and_a_filter_of_the_jobs_own_does_not(tmp_path):
+    network = NETWORK.replace(", self.norm", "").replace(", nn.BatchNorm2d(width)", "")
+    done = check(tmp_path, network=network, defence_text="withhold")
+    assert done.verdict == "fails"
+    assert any("Withhold protects nothing of it" in line for line in done.seen)
+    own = {"path": "nvflare.app_common.filters.exclude_vars.ExcludeVars", "args": {}}
+    client = {**HELLO, "task_result_filters": [{"tasks": ["train"], "filters": [own]}]}
+    (tmp_path / "own").mkdir()
+    done = check(tmp_path / "own", client=client)
+    assert done.verdict == "works", done.seen
 
 
 def test_full_weights_in_front_of_filters_fail(tmp_path):

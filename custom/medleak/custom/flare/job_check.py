@@ -30,11 +30,13 @@ from medleak.custom import record
 from medleak.custom.factories import sealed
 from medleak.custom.flare.built_job import JOB_ID, BuiltJob, NotBuilt, NotTried, Side, built
 from medleak.custom.flare.recorder import UpdateRecorder
+from medleak.filters.registry import ROWS
 
 Verdict = Literal["works", "fails", "not known"]
 
 _HP = {"n_images": 8, "n_steps": 1, "batch_size": 8, "local_epochs": 1, "lr": 0.01}
 _KINDS = {"DIFF": DataKind.WEIGHT_DIFF, "FULL": DataKind.WEIGHTS}
+_DEFENCES = frozenset(row.make.__name__ for row in ROWS)  # each changes what it sends
 _SIZE = 2e-3  # of the made-up changes: what one round of a ResNet makes of a weight
 
 
@@ -54,7 +56,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Try:
-    """One made-up result on its way; ``why`` is empty if it was recorded."""
+    """One made-up result on its way; ``why`` is empty if it was recorded and protected."""
 
     kind: str
     declared: bool
@@ -64,7 +66,7 @@ class _Try:
     @property
     def text(self) -> str:
         with_meta = "with" if self.declared else "without"
-        became = f"not recorded: {self.why}" if self.why else f"recorded{self.detail}"
+        became = self.why or f"recorded{self.detail}"
         return f"{self.kind} weights {with_meta} a declared schedule: {became}"
 
 
@@ -233,7 +235,7 @@ def _send(
     try:
         _filtered("task_result_filters", result, server, back, FilterKey.IN)
     except Exception as error:
-        return outcome(error)
+        return outcome(f"not recorded: {error}")
     return outcome(*_in_record(server, site, task, round, update))
 
 
@@ -245,17 +247,18 @@ def _in_record(
     try:
         for left_out in record.read_manifest(root).left_out:
             if (left_out.round, left_out.site) == (round, site.name):
-                return left_out.reason, ""
+                return f"not recorded: {left_out.reason}", ""
         found = record.read_record(root, round, site.name)
     except record.RecordError as error:
-        return str(error), ""
+        return f"not recorded: {error}", ""
     defences = [str(d.get("name")) for d in found.info.defences]
     same = [n for n, v in found.update.items() if _equal(v, update[n])]
     gone = len(update) - len(found.update)
-    key = f"{task}{FilterKey.DELIMITER}{FilterKey.OUT}"
-    if site.runner.task_result_filters.get(key) and len(same) == len(update):
-        return "the site's filters changed nothing of it", ""
     if len(same) == len(update):
+        key = f"{task}{FilterKey.DELIMITER}{FilterKey.OUT}"
+        filters = site.runner.task_result_filters.get(key) or []
+        if idle := [type(f).__name__ for f in filters if type(f).__name__ in _DEFENCES]:
+            return f"recorded as it was made: {', '.join(idle)} protects nothing of it", ""
         return "", ", as it was sent"
     by = f" by {', '.join(defences)}" if defences else ""
     return "", f", {len(found.update) - len(same)} tensors changed and {gone} withheld{by}"
