@@ -15,7 +15,7 @@ RUN = {
 WHY = "batch norm counted 9 forward passes, and n_steps is 1 (declared)"
 
 
-def entry(n_images=4, contradictions=()):
+def entry(n_images: int | str = 4, contradictions=()):
     schedule = {
         "n_images": {"value": n_images, "source": "declared"},
         "batch_size": {"value": 2, "source": "given"},
