@@ -174,7 +174,7 @@ def calibrate_command(audit: Audit, site: str) -> str:
 def _option(words: Sequence[str], name: str) -> list[str]:
     """``name`` and its value, if the command had it; of several the last, which counted."""
     found: list[str] = []
-    for word, value in zip(words, [*words[1:], None], strict=True):
+    for word, value in itertools.zip_longest(words, words[1:]):
         if word == name and value is not None:
             found = [name, value]
         elif word.startswith(f"{name}="):
