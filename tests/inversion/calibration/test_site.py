@@ -273,3 +273,14 @@ def test_an_undefended_update_with_images_of_no_list_is_inconclusive():
     with pytest.raises(StopIteration) as end:
         asked.send(Found(rows=rows, refused={}, health=health))
     assert end.value.value.why.startswith("inconclusive: by its own losses the attack found images")
+
+
+def test_an_update_that_contradicts_what_was_said_of_it_has_no_strength_whatever_leaks():
+    asked = search_site("s", NOISE, (0, 1, 2))
+    next(asked)
+    rows = [row(0.8, seed) for seed in (0, 1, 2)]
+    with pytest.raises(StopIteration) as end:
+        asked.send(Found(rows=rows, refused={}, health=HEALTHY, contradicted=["n_steps is 9"]))
+    assert end.value.value.strength is None
+    assert end.value.value.why.startswith("inconclusive: the update contradicts what was said")
+    assert "n_steps is 9" in end.value.value.why

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from tests.inversion.calibration.federations import protects
 from typer.testing import CliRunner
 
@@ -78,3 +80,60 @@ def test_what_cannot_be_calibrated_is_refused_in_one_line(federation, tmp_path, 
     (line,) = result.stderr.strip().splitlines()
     assert said in line
     assert not Path(out).exists()
+
+
+QUICK = ("--attack", "fake", "--scope", "group", "--seeds", 2, "--low", 0.05, "--high", 5)
+
+
+def test_what_the_auditor_says_reaches_the_audit_behind_it(federation, small_network, tmp_path):
+    run, _ = federation
+    base = tmp_path / "base.safetensors"
+    save_file({"not_sent.weight": np.ones((2, 2), np.float32)}, base)
+    args = {**small_network, "layers": "1|1|1|1", "block_inplanes": "8|8|8|8"}
+    network = ",".join(f"{k}={json.dumps(v).strip(chr(34))}" for k, v in args.items())
+    said = ("--schedule", "lr=0.01,momentum=0.5", "--input", "16x16x1", "--mean", 0, "--std", 1)
+    said += ("--task", "cross_entropy:2", "--model", f"monai.networks.nets.ResNet:{network}")
+    out = tmp_path / "audit"
+    done = medleak("calibrate", run.root, *QUICK, "--tolerance", 4, *said, "-o", out)
+    assert done.exit_code == 0, done.output
+    assert "momentum 0.5 (given)" in " ".join(done.stdout.split())
+    config = json.loads((out / "config.json").read_bytes())
+    assert config["said"]["4/site-9"]["schedule"]["momentum"] == {"value": 0.5, "source": "given"}
+    assert {e["source"] for e in config["run"].values()} == {"given"}
+    assert config["run"]["input"]["value"]["std"] == [1.0]
+    other = medleak("calibrate", run.root, *QUICK, *said, "--base", base, "-o", out)
+    assert other.exit_code == 2
+    assert "holds another audit" in other.stderr
+
+
+def test_a_site_whose_update_contradicts_the_auditor_has_no_strength(federation, tmp_path):
+    run, _ = federation
+    out = tmp_path / "audit"
+    said = ("--schedule", "n_steps=9,local_epochs=9")
+    done = medleak("calibrate", run.root, *QUICK, *said, "-o", out)
+    assert done.exit_code == 1
+    text = " ".join(done.stdout.split())
+    assert "site-9: -: inconclusive: the update contradicts what was said of it" in text
+    assert "The update contradicts what was said: batch norm counted 1 forward passes" in text
+    entry = read_calibration(out)["site-9"]
+    assert (entry["strength"], entry["privacy_json"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--schedule", "speed=1", "has no 'speed'"),
+        ("--input", "224", "224x224x3"),
+        ("--task", "hinge:2", "bce:14"),
+        ("--mean", "a", "no list of numbers"),
+        ("--std", "0", "std"),
+        ("--base", "nowhere.pt", "nowhere.pt"),
+    ],
+)
+def test_a_statement_that_cannot_be_used_is_one_line(federation, tmp_path, option, value, words):
+    run, _ = federation
+    result = medleak("calibrate", run.root, *QUICK, "-o", tmp_path / "a", option, value)
+    assert result.exit_code in (1, 2), result.output
+    (line,) = result.stderr.strip().splitlines()
+    assert words in line
+    assert not (tmp_path / "a").exists()

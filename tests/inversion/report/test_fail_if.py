@@ -120,6 +120,17 @@ def test_a_condition_can_be_met_by_figures_counted_from_rows(directory):
     assert failures(read_audit(folder), parse("asr.mean > 0.5"))
 
 
+def test_figures_of_an_attack_that_was_told_something_false_decide_nothing(directory):
+    why = "batch norm counted 9 forward passes, and n_steps is 1 (declared)"
+    said = {"1/bad": {"schedule": {}, "contradictions": [why]}, "1/good": {"contradictions": []}}
+    low = {"rdlv": a_figure(-0.5), "verdict": "inconclusive: x (row_space)"}
+    groups = [a_group(site, round=r, **low) for r in ("all", 0, 1) for site in ("bad", "good")]
+    folder = directory.write([], groups, config={"said": said}, pictures=False)
+    found = failures(read_audit(folder), parse("rdlv.upper95 > 0"))
+    assert [(f.site, f.round) for f in found] == [("bad", None), ("bad", 1)]
+    assert all(f"contradicts what was said of it ({why})" in f.why for f in found)
+
+
 def test_figures_of_images_that_match_no_listed_one_decide_nothing(directory):
     """RDLV is far below 0 where the network saw the image flipped, and the gate must not open."""
     sentence = "found, not identified: by its own losses the attack found images (row_space)"

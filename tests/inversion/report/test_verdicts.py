@@ -153,6 +153,29 @@ def test_the_command_keeps_the_run_the_prior_and_the_truth_of_the_audit(director
     assert any(a.copy == wanted for a in said)
 
 
+def test_the_command_keeps_what_the_auditor_said_of_the_record(directory):
+    said = ("--schedule", "n_images=4,lr=0.01", "--input", "32x32x1", "--mean", "0.5", "--std", "1")
+    said += ("--task", "bce:14", "--model", "lab.net", "--base", "base.safetensors")
+    joined = [f"{name}={value}" for name, value in zip(said[::2], said[1::2], strict=True)]
+    for command in (said, joined):
+        config = {"runs": [{"command": ["medleak", "audit", "runs/a", *command]}]}
+        audit = read_audit(directory.write([], [a_group("s")], config=config, pictures=False))
+        wanted = f"medleak calibrate runs/a --site s --scope group {' '.join(said)}"
+        assert wanted in [a.copy for a in advice(audit, site_verdicts(audit))]
+
+
+def test_updates_that_contradict_what_was_said_are_no_all_clear_and_are_asked_about(
+    directory,
+):
+    config = {"said": {"0/site-1": {"contradictions": ["n_steps is 9"]}}}
+    groups = [a_group("site-1", **NOTHING)]
+    audit = read_audit(directory.write([], groups, health=REACHED, config=config, pictures=False))
+    light, why = light_of(audit.groups[0], audit.health)
+    assert light is Light.NOT_KNOWN
+    assert "n_steps is 9" in why
+    assert any("how it trained" in a.text for a in advice(audit, site_verdicts(audit)))
+
+
 def test_the_command_quotes_what_a_shell_would_obey(directory):
     audit = read_audit(directory.write([], [a_group("x; rm -rf /")], pictures=False))
     said = advice(audit, site_verdicts(audit))

@@ -1,7 +1,7 @@
 """A calibration against an audit directory: its probes are cases there, its answer a file."""
 
 import json
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from medleak.inversion.calibration.site import (
     search_site,
 )
 from medleak.inversion.reconstruction import ProgressCallback
-from medleak.inversion.results.files import write_json
+from medleak.inversion.results.files import contradictions_in, read_config, write_json
 from medleak.inversion.results.utility import Utility
 
 CALIBRATION = "calibration.json"
@@ -93,7 +93,8 @@ def calibrate(
             raise RuntimeError(f"{lost[0].case.site}, {lost[0].case.defence}: {lost[0].refused}")
         names = {key(o.case.attack, o.case.knowledge) for o in outcomes}
         health = {n: h for n, h in read_health(plan.out).items() if n in names}
-        return [_found(w, t, outcomes, health) for w, t in zip(wanted, texts, strict=True)]
+        said = contradictions_in(read_config(plan.out))
+        return [_found(w, t, outcomes, health, said) for w, t in zip(wanted, texts, strict=True)]
 
     sites = list(dict.fromkeys(site for _, site in plan.updates()))
     searches = {
@@ -107,7 +108,13 @@ def calibrate(
         journal.finish()
 
 
-def _found(wanted: Wanted, text: str, outcomes: Sequence[Outcome], health: Any) -> Found:
+def _found(
+    wanted: Wanted,
+    text: str,
+    outcomes: Sequence[Outcome],
+    health: Any,
+    said: Mapping[str, Sequence[str]],
+) -> Found:
     mine = [
         o
         for o in outcomes
@@ -119,7 +126,9 @@ def _found(wanted: Wanted, text: str, outcomes: Sequence[Outcome], health: Any) 
             attacker = outcome.case.attack, outcome.case.knowledge
             refused.setdefault(attacker, []).append(outcome.refused)
     rows = [row for outcome in mine for row in outcome.rows]
-    return Found(rows=rows, refused=refused, health=health)
+    updates = dict.fromkeys(f"{o.case.round}/{o.case.site}" for o in mine)
+    against = [why for update in updates for why in said.get(update, ())]
+    return Found(rows=rows, refused=refused, health=health, contradicted=against)
 
 
 def _write(

@@ -43,11 +43,15 @@ InformedAttack = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What the audit made of what was wanted: rows, and why cases were refused, by attacker."""
+    """What the audit made of what was wanted: rows, and why cases were refused, by attacker.
+
+    ``contradicted``: what in the attacked updates contradicts what was said of them.
+    """
 
     rows: Sequence[Row]
     refused: Mapping[InformedAttack, Sequence[str]]
     health: Mapping[str, Health]
+    contradicted: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +130,7 @@ def search_site(
     except NotMeasuredError as error:
         return Calibration(site=site, strength=None, why=f"inconclusive: {error}", searched=())
     searched.append(bare)
-    if why := _no_baseline(bare, found.health, margin):
+    if why := _no_baseline(bare, found, margin):
         return Calibration(site=site, strength=None, why=why, searched=(bare,))
     images = _images(found.rows)
 
@@ -257,10 +261,16 @@ def _images(rows: Sequence[Row]) -> dict[InformedAttack, list[tuple[Any, Any]]]:
     return {attacker: list(pairs) for attacker, pairs in found.items()}
 
 
-def _no_baseline(bare: TriedStrength, health: Mapping[str, Health], margin: float) -> str:
+def _no_baseline(bare: TriedStrength, found: Found, margin: float) -> str:
     """Why nothing can be concluded from this site's undefended update; empty if it can."""
-    if not any(h.reached for h in health.values()):
-        why = next((h.why for h in health.values() if h.why), "its easy case was not inverted")
+    if found.contradicted:
+        return (
+            f"inconclusive: the update contradicts what was said of it ({found.contradicted[0]}), "
+            "so an attack that was told so would prove nothing by its failure under a defence"
+        )
+    if not any(h.reached for h in found.health.values()):
+        whys = (h.why for h in found.health.values() if h.why)
+        why = next(whys, "its easy case was not inverted")
         return (
             f"inconclusive: no attack is in working order here ({why}), so its failure under a "
             "defence would prove nothing"

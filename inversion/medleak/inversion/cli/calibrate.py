@@ -19,6 +19,7 @@ from medleak.inversion.cli.shared.options import (
     OutOption,
     References,
     RunArgument,
+    Statement,
     attacks_of,
     plan_of,
 )
@@ -114,23 +115,26 @@ def calibrate(
     jobs: JobsOption = 1,
     identification: Identification,
     machine: Machine,
+    statement: Statement,
     as_json: JsonOption = False,
 ) -> None:
     """Find the least strength of a defence at which nothing leaks, for each site.
 
     Nothing leaks: the upper end of the 95 % interval of RDLV is 0 or less, under the strongest of
     the attacks with the knowledge assumed. Probes are cases of the audit directory, so the same
-    command goes on where it was stopped. Writes calibration.json beside results.csv. Exit code 1
-    if a site has no protecting strength. 3 if the record has no update.
+    command goes on where it was stopped. Writes calibration.json beside results.csv. Where an
+    update contradicts what was said of it, the answer is inconclusive. Exit code 1 if a site has no
+    protecting strength. 3 if the record has no update.
 
     Examples: medleak calibrate RUN --scope group --site site-9 --prior prior.png
     · medleak calibrate RUN --defence top_k --low 0.001 --high 0.5
     · medleak calibrate RUN --scope group --utility 0=runs/clean --utility 3=runs/sigma0-3
+    · medleak calibrate RUN --schedule n_images=1,lr=0.01 --input 224x224x3 --task bce:14
     """
     import torch
 
     torch.set_num_threads(machine.threads)
-    plan = plan_of(run, out, references, identification, machine, **_cells(probes))
+    plan = plan_of(run, out, references, identification, machine, statement, **_cells(probes))
     chosen = _mechanism(strength)
     if probes.round is None:
         plan = replace(plan, rounds=[max(round for round, _ in plan.updates())])
@@ -254,7 +258,7 @@ def _print(
 ) -> None:
     from medleak.filters.policy import policy
     from medleak.inversion.calibration.run import CALIBRATION
-    from medleak.inversion.cli.shared.output import print_table
+    from medleak.inversion.cli.shared.output import print_statement, print_table
 
     probes = [
         {
@@ -273,6 +277,7 @@ def _print(
     for answer in answers:
         strength = "-" if answer.strength is None else f"{chosen.parameter}={answer.strength:g}"
         typer.echo(f"{answer.site}: {strength}: {answer.why}.")
+    print_statement(plan, set(plan.updates()))
     typer.echo("Intervals over runs are about noise and starts alone, not about other images.")
     _print_policy(answers, chosen, policy)
     _print_utilities(answers, chosen, utilities)

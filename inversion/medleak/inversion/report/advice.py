@@ -106,6 +106,11 @@ def _remedy(audit: Audit, verdict: SiteVerdict) -> str:
         return "Check the record (medleak records verify), and audit the site again."
     if not group.figure("ssim").defined:
         return "Audit again with the list of the site's images (--truth)."
+    if group.contradicted:
+        return (
+            "Ask the site how it trained and how it normalises its images, and audit it again with "
+            "that (--schedule, --mean, --std)."
+        )
     if group.stuck:
         return "Audit again with more time for the attack, or further seeds."
     healthy = reached_easy_case(group, audit.health)
@@ -154,20 +159,31 @@ def _at_most_a_guess(group: Group, audit: Audit) -> bool:
 
 
 def calibrate_command(audit: Audit, site: str) -> str:
-    """The command that looks for the least noise; run, prior and truth as the audit named them."""
+    """The command that looks for the least noise; run, prior, truth and all that was said of the
+    record as the audit had them.
+    """
     runs = audit.config.get("runs")
     last = runs[-1] if isinstance(runs, list) and runs else None
     command = last.get("command", []) if isinstance(last, Mapping) else []
     words = [str(w) for w in command] if isinstance(command, list) else []
     run = next((w for w in words[2:3] if not w.startswith("-")), "RUN")
-    kept = [part for o in ("--prior", "--truth") for part in _option(words, o)]
+    kept = [part for o in _KEPT for part in _option(words, o)]
     return shlex.join(["medleak", "calibrate", run, "--site", site, "--scope", "group", *kept])
 
 
 def _option(words: Sequence[str], name: str) -> list[str]:
-    """``name`` and its value, if the command had it."""
-    place = words.index(name) if name in words[:-1] else None
-    return [] if place is None else [name, words[place + 1]]
+    """``name`` and its value, if the command had it; of several the last, which counted."""
+    found: list[str] = []
+    for word, value in itertools.zip_longest(words, words[1:]):
+        if word == name and value is not None:
+            found = [name, value]
+        elif word.startswith(f"{name}="):
+            found = [name, word.removeprefix(f"{name}=")]
+    return found
+
+
+_KEPT = ("--prior", "--truth", "--schedule", "--input", "--mean", "--std", "--task", "--model")
+_KEPT += ("--base",)
 
 
 def _paste(calibration: Calibration) -> Advice:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from medleak.inversion.report.model import METRICS, Audit, Group
+from medleak.inversion.report.texts import short
 
 FIELDS = ("mean", "lower95", "upper95", "min", "max", "n")
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
@@ -92,7 +93,8 @@ def failures(audit: Audit, condition: Condition) -> list[Failure]:
 
     Cases that could not be attacked count as undefined, and so does an audit without any group.
     A group in which images were found that match no listed one is undefined whatever its figures:
-    they compare what came back with something that the network may never have seen.
+    they compare what came back with something that the network may never have seen. So is one with
+    an update that contradicts what was said of it: the attack was told something false.
     Rounds that meet it count too, so that none hides behind the mean of all; a round for which it
     is undefined does not, as the site's figures over all rounds decide there.
     """
@@ -141,6 +143,9 @@ def _meets(group: Group, condition: Condition) -> tuple[str, bool]:
     """
     if group.verdict is not None and group.verdict.kind == "found_not_identified":
         return "undefined: images were found that match no listed one (found, not identified)", True
+    if group.contradicted:
+        why = short(group.contradicted, 300)
+        return f"undefined: an update contradicts what was said of it ({why})", True
     undecided = ""
     for clause in condition:
         results = [(test, _value(group, test)) for test in clause]

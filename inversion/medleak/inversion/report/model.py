@@ -51,6 +51,7 @@ class Group:
         sentence: The same in the audit's words.
         over: What its intervals are over: ``patients``, or ``runs`` of one patient's images.
         identification: How IIP was computed, or why not.
+        contradicted: What in one of its updates contradicts what was said of it; empty: nothing.
     """
 
     site: str
@@ -69,6 +70,7 @@ class Group:
     sentence: str = ""
     over: str = ""
     identification: str = ""
+    contradicted: str = ""
 
     def figure(self, name: str) -> Figure:
         """The figure called ``name``; an undefined one where the audit has none."""

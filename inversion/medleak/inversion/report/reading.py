@@ -47,8 +47,8 @@ def _read(folder: Path, ledger: Sequence[Path]) -> Audit:
     if not isinstance(config, dict):
         missing.append("config.json: settings, versions, hashes and the command are not known")
         config = {}
-    again = None if isinstance(found, dict) else contradictions_in(config)
-    summary = found if isinstance(found, dict) else summarise(rows, [], contradicted=again)
+    against = contradictions_in(config)
+    summary = found if isinstance(found, dict) else summarise(rows, [], contradicted=against)
     calibration = read_json(folder / "calibration.json")
     utility = read_json(folder / "utility.json")
     health = summary.get("health")
@@ -56,7 +56,7 @@ def _read(folder: Path, ledger: Sequence[Path]) -> Audit:
         folder=folder,
         job=_text(_mapping(config.get("record")).get("job")) or folder.resolve().name,
         rows=rows,
-        groups=_groups(summary, rows),
+        groups=_groups(summary, rows, against),
         refused=[r for r in _list(summary.get("refused")) if _is_refusal(r)],
         health=health if isinstance(health, dict) else {},
         definitions=_mapping(summary.get("definitions")) or DEFINITIONS,
@@ -81,7 +81,9 @@ def count(value: Any) -> int:
     return int(found) if found is not None and 0 <= found <= 1e12 else 0
 
 
-def _groups(summary: Mapping[str, Any], rows: Sequence[Row]) -> list[Group]:
+def _groups(
+    summary: Mapping[str, Any], rows: Sequence[Row], against: Mapping[str, Sequence[str]]
+) -> list[Group]:
     members: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         key = tuple(getattr(row, name) for name in _KEY)
@@ -91,10 +93,14 @@ def _groups(summary: Mapping[str, Any], rows: Sequence[Row]) -> list[Group]:
     by_round = [g for g in _list(summary.get("rounds")) if isinstance(g, dict) and g.get("site")]
     if len({str(g.get("round")) for g in by_round}) > 1:  # of one round they say the same again
         listed += by_round
-    return [_group(g, members) for g in listed]
+    return [_group(g, members, against) for g in listed]
 
 
-def _group(raw: Mapping[str, Any], rows: Mapping[tuple[Any, ...], list[Row]]) -> Group:
+def _group(
+    raw: Mapping[str, Any],
+    rows: Mapping[tuple[Any, ...], list[Row]],
+    against: Mapping[str, Sequence[str]],
+) -> Group:
     round_ = raw.get("round") if isinstance(raw.get("round"), int) else None
     key = {name: _text(raw.get(name)) or NO_DEFENCE for name in _KEY}
     members = rows.get((*key.values(), round_), [])
@@ -117,7 +123,17 @@ def _group(raw: Mapping[str, Any], rows: Mapping[tuple[Any, ...], list[Row]]) ->
         sentence=_text(raw.get("verdict")),
         over=_text(raw.get("over")),
         identification=_identification(raw),
+        contradicted=_contradicted(key["site"], round_, against),
     )
+
+
+def _contradicted(site: str, round_: int | None, against: Mapping[str, Sequence[str]]) -> str:
+    """The first contradiction of an update of ``site``, of ``round_`` if that is one."""
+    for update, whys in against.items():
+        of_round, _, of_site = update.partition("/")
+        if whys and of_site == site and (round_ is None or of_round == str(round_)):
+            return whys[0]
+    return ""
 
 
 def _identification(raw: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from medleak.inversion.measures.similarity import ASR_THRESHOLD
 from medleak.inversion.report.model import Audit, Group
-from medleak.inversion.report.texts import names
+from medleak.inversion.report.texts import names, short
 from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.rows import Row
 from medleak.inversion.results.strength import families
@@ -72,7 +72,7 @@ def light_of(group: Group, health: Mapping[str, object]) -> tuple[Light, str]:
     """The light of one group, and the reason in words.
 
     The audit's own verdict decides (one rule, one place). It is only ever made worse here: "no leak
-    found" needs its health check in the same summary.
+    found" needs its health check in the same summary, and updates that agree with what was said.
     """
     verdict = group.verdict
     if verdict is not None and verdict.kind == "leaks":
@@ -82,6 +82,9 @@ def light_of(group: Group, health: Mapping[str, object]) -> tuple[Light, str]:
     if not group.figure("ssim").defined:
         return Light.NOT_KNOWN, "no original to compare with: look at the pictures"
     if verdict is not None and verdict.kind == "no_leak_found":
+        if group.contradicted:
+            why = f"an update contradicts what was said of it: {short(group.contradicted, 300)}"
+            return Light.NOT_KNOWN, why
         if reached_easy_case(group, health):
             return Light.NONE_FOUND, "nothing came back that a guess would not reach"
         return Light.NOT_KNOWN, (

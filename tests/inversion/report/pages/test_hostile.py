@@ -72,6 +72,11 @@ def test_every_text_of_the_audit_is_escaped(directory):
         "defences": [bad],
         "seeds": [bad],
         "runs": [{"command": [bad], "versions": {bad: bad}}],
+        "run": {bad: {"value": {bad: bad}, "source": bad}},
+        "said": {
+            bad: {"schedule": {bad: {"value": bad, "source": bad}}, "contradictions": [bad]},
+            f"0/{bad}": {"schedule": {bad: {"value": [bad], "source": "given"}}},
+        },
     }
     folder = directory.write(
         [],
@@ -88,6 +93,23 @@ def test_every_text_of_the_audit_is_escaped(directory):
     html = report_of(folder).html
     assert bad.encode() not in html
     assert html.count(b"&lt;img src=x") > 20
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_what_a_hostile_site_says_of_its_training_is_shown_as_text(directory, open_page, name):
+    entry = {
+        "schedule": {name: {"value": name, "source": "declared"}, "lr": {"source": name}},
+        "contradictions": [name],
+    }
+    said = {"run": {name: {"value": name, "source": name}}, "said": {f"0/{name}": entry}}
+    folder = directory.write(grid(["site-1"], rounds=1), config=said, pictures=False)
+    page = open_page(report_of(folder), width=390)
+    assert "owned" not in page.title()
+    shown = page.locator("#said td").all_text_contents()
+    start = name.replace("\x00", "")[:39]  # HTML has no place for it
+    assert sum(start in text for text in shown) >= 4
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("img[src=x], script:not([src]):not([type]) ~ script").count() == 0
 
 
 @pytest.mark.parametrize(

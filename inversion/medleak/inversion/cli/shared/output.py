@@ -93,12 +93,12 @@ def print_outcomes(plan: "Plan", outcomes: "Sequence[Outcome]", *, health: bool)
             protections = (("sent under", group["declared"]), ("with", group["defence"]))
             under = "".join(f", {how} {what}" for how, what in protections if what != NO_DEFENCE)
             typer.echo(f"{group['site']}{under}: {group['verdict']}")
-    _print_statement(plan, {(o.case.round, o.case.site) for o in outcomes})
+    print_statement(plan, {(o.case.round, o.case.site) for o in outcomes})
     _print_health(summary["health"], {(o.case.attack, o.case.knowledge) for o in outcomes}, health)
     typer.echo(f"Prior: {plan.prior}. Pictures, figures: {plan.out}")
 
 
-def _print_statement(plan: "Plan", updates: "set[tuple[int, str]]") -> None:
+def print_statement(plan: "Plan", updates: "set[tuple[int, str]]") -> None:
     """What the site did not say itself and who did; and where the update contradicts it."""
     config = json.loads((plan.out / "config.json").read_bytes())
     lines: dict[str, list[str]] = {}

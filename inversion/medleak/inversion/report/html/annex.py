@@ -8,6 +8,7 @@ from typing import Any
 
 from medleak.filters.registry import ROWS
 from medleak.inversion.report import wording
+from medleak.inversion.report.html.said import Said, said
 from medleak.inversion.report.model import Audit, Group
 from medleak.inversion.report.texts import short
 from medleak.inversion.report.verdicts import reached_easy_case
@@ -38,6 +39,7 @@ class Annex:
     """Texts and tables; every value is shown as text."""
 
     threats: Sequence[Threat]
+    said: Said
     settings: Sequence[tuple[str, str]]
     versions: Sequence[tuple[str, str]]
     hashes: Sequence[tuple[str, str, str]]
@@ -60,6 +62,7 @@ def annex(audit: Audit) -> Annex:
     versions = _mapping(runs[-1].get("versions")) if runs else {}
     return Annex(
         threats=_threats(audit),
+        said=said(audit.config),
         settings=_settings(audit),
         versions=[(str(k), str(v)) for k, v in versions.items()],
         hashes=hashes[:_HASHES_SHOWN],

@@ -17,6 +17,7 @@ from medleak.inversion.report.html.curves import charts
 from medleak.inversion.report.html.document import as_script_data, fill
 from medleak.inversion.report.html.frames import Originals, gallery
 from medleak.inversion.report.html.notes import no_picture, notes
+from medleak.inversion.report.html.said import SOURCES
 from medleak.inversion.report.html.telling import telling
 from medleak.inversion.report.model import Audit
 from medleak.inversion.report.reading import read_audit
@@ -142,6 +143,7 @@ class _Page:
             "notes": self.notes,
             "no_picture": no_picture(frames, album, self.pictures),
             "annex": annex.annex(audit),
+            "sources": SOURCES,
             "made": self.made,
             "version": version("medleak"),
             "most_lines": MOST_LINES,
