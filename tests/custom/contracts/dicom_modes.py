@@ -293,8 +293,7 @@ def compressed_cases() -> Iterator[Case]:
     deep = (ramp.astype("u2") * 16).astype("u2")
     frame = bytes(imagecodecs.jpeg_encode(deep, level=100, bitspersample=12))
     content = dicom(deep, stored=12, syntax=JPEG12, frame=frame)
-    right = eight(deep - deep.min(), float(np.ptp(deep)))
-    yield Case(label="JPEG of 12 bits", content=content, right=right, tolerance=2)
+    yield Case(label="JPEG of 12 bits", content=content, right="cannot be decoded")
     signed = random((48, 80), 4095, "i2") - 2048
     content = dicom(signed, stored=12, syntax=RLE, frame=rle(signed))
     yield Case(label="RLE, signed", content=content, right=eight(signed + 2048, 4095))

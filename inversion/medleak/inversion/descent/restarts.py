@@ -179,7 +179,7 @@ def _attempt(
         found = spectral.images(u) if spectral else u
         loss = objective(found, others)
         for unknown, gradient in zip(unknowns, torch.autograd.grad(loss, unknowns), strict=True):
-            unknown.grad = gradient
+            unknown.grad = gradient.contiguous()  # L-BFGS takes views
         value = float(loss.detach())
         best.history.append(value)
         if value < best.loss:  # False for NaN
