@@ -206,7 +206,7 @@ def test_a_slider_moves_through_a_volume(directory, open_page):
     assert all(size == [36, 12] for *size, _ in seen)
     assert seen[0][2] < seen[1][2] < seen[2][2]
     page.locator("#reveal-all").check()
-    assert page.locator("#tiles .tile", has_text="Difference").locator("canvas[data-ready]").count()
+    page.locator("#tiles .tile", has_text="Difference").locator("canvas[data-ready]").wait_for()
 
 
 def test_images_of_two_dimensions_have_no_slider_through_them(audit, open_page):
