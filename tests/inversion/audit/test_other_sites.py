@@ -142,3 +142,10 @@ def test_a_truth_that_was_seen_transformed_is_sought_in_other_sites_images_in_th
     write_rows(tmp_path / "results.csv", rows)
     alone = compare(read(tmp_path / "images/truth_site-1_0.png")[0], others[0]).ssim
     assert finish(tmp_path)[0].ssim_other == pytest.approx((alone + 1) / 2, abs=0.01)
+
+
+def test_the_sum_over_sites_has_no_null_of_other_sites_as_it_has_their_images(directory):
+    rows = read_rows(directory / "results.csv")
+    summed = [dataclasses.replace(r, defence="secure_aggregation:sites=2") for r in rows]
+    write_rows(directory / "results.csv", summed)
+    assert all(row.ssim_other is None for row in finish(directory))

@@ -38,11 +38,15 @@ def test_probes_are_cases_of_the_audit_and_a_repeated_search_attacks_nothing(fed
     assert protects(run, first.strength)
     assert not protects(run, first.strength / 1.55)
     rows = read_rows(tmp_path / "audit" / "results.csv")
-    assert {(r.defence, r.seed) for r in rows} == {
+    probed = {
         ("none" if p.strength == 0 else noise.text(p.strength), seed)
         for p in first.searched
         for seed in p.seeds
     }
+    alone = {(f"{text}+noise_alone".removeprefix("none+"), seed) for text, seed in probed}
+    assert {(r.defence, r.seed) for r in rows} == probed | alone
+    groups = json.loads((tmp_path / "audit" / "summary.json").read_text())["sites"]
+    assert {g["defence"] for g in groups} == {text for text, _ in probed}  # a null is no evidence
     before = (tmp_path / "audit" / "results.csv").read_bytes()
 
     def idle(observation):

@@ -1,23 +1,13 @@
 """Tests of medleak.inversion.calibration.site: what a site's probes are taken to mean."""
 
-import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
 
 from medleak.inversion.audit.health import Health
+from medleak.inversion.calibration.probe import Attacked, Found
 from medleak.inversion.calibration.search import mechanism
-from medleak.inversion.calibration.site import (
-    FRESH,
-    Calibration,
-    Found,
-    search_all,
-    search_site,
-    upper95,
-)
+from medleak.inversion.calibration.site import FRESH, Calibration, search_all, search_site
 from medleak.inversion.results.rows import Row
 
 NOISE = mechanism("percentile_gaussian")
@@ -46,8 +36,18 @@ def row(rdlv, seed=0, image=0, attack="a", patient=None, round=0, knowledge="all
     )
 
 
-def answer(rdlv_at, health=HEALTHY, seeds=(0, 1, 2), chosen=NOISE, asked=None, **options):
+def of(rows, alone=-0.2, health=HEALTHY, **options):
+    """``rows``, and beside each what its attack makes of noise alone."""
+    nothing = Attacked(rows=[replace(r, rdlv=alone) for r in rows])
+    return Found(update=Attacked(rows=rows), alone=nothing, health=health, **options)
+
+
+def answer(
+    rdlv_at, health=HEALTHY, seeds=(0, 1, 2), chosen=NOISE, asked=None, alone=-0.2, **options
+):
     """The answer for a site where ``rdlv_at(strength or None, seed)`` is what leaks.
+
+    ``alone`` is RDLV on noise alone.
 
     A string instead of a number is why the case was refused.
     """
@@ -57,9 +57,11 @@ def answer(rdlv_at, health=HEALTHY, seeds=(0, 1, 2), chosen=NOISE, asked=None, *
         if asked is not None:
             asked.append(wanted)
         values = {seed: rdlv_at(wanted.strength, seed) for seed in wanted.seeds}
-        refused = [v for v in values.values() if isinstance(v, str)]
+        refused = {(0, seed): v for seed, v in values.items() if isinstance(v, str)}
         rows = [row(v, seed) for seed, v in values.items() if not isinstance(v, str)]
-        found = Found(rows=rows, refused={("a", "all"): refused} if refused else {}, health=health)
+        update = Attacked(rows=rows, refused={("a", "all"): refused} if refused else {})
+        nothing = Attacked(rows=[row(alone, seed) for seed in wanted.seeds])
+        found = Found(update=update, alone=nothing, health=health)
         try:
             wanted = search.send(found)
         except StopIteration as end:
@@ -96,9 +98,10 @@ def test_fresh_seeds_that_refute_it_send_the_search_up():
 
 def test_a_bound_not_the_mean_decides():
     # Mean -0.1, but three runs that differ so much say little.
-    found = answer(lambda s, seed: 0.8 if s is None else (-0.4, -0.1, 0.2)[seed % FRESH % 3])
+    scattered = (-0.4, -0.1, 0.2)
+    found = answer(lambda s, seed: 0.8 if s is None else scattered[seed % FRESH % 3], alone=-0.1)
     assert found.strength is None
-    assert found.why.startswith("none in range: at sigma0=100 the mean RDLV may still be +0.6")
+    assert found.why.startswith("none in range: at sigma0=100 the mean RDLV may still be +0.7")
 
 
 def test_with_an_attack_that_fails_its_easy_case_there_is_no_number():
@@ -135,8 +138,21 @@ def test_a_margin_counts_small_leaks_as_none():
     def at(strength, seed):
         return 0.8 if (strength or 0) < 3 else 0.004
 
-    assert answer(at).strength is None
-    assert answer(at, margin=0.005).strength == 3.16
+    assert answer(at, alone=0.0, margin=0.003).strength is None
+    assert answer(at, alone=0.0, margin=0.005).strength == 3.16
+    assert answer(at, alone=0.0).strength == 3.16  # the usual margin
+    assert answer(at, alone=-0.2).strength is None  # it is told from noise
+
+
+def test_what_is_told_from_noise_alone_does_not_protect_though_it_is_worse_than_the_prior():
+    def at(strength, seed):
+        return 0.8 if (strength or 0) < 3 else -0.1 if strength < 30 else -0.3
+
+    found = answer(at, alone=-0.3)
+    assert found.strength is not None
+    assert found.strength >= 30
+    assert found.searched[-1].alone_mean == pytest.approx(-0.3)
+    assert found.searched[-1].excess_upper95 <= 0.05
 
 
 def test_where_less_protects_the_answer_is_the_largest():
@@ -155,11 +171,11 @@ def test_the_strongest_attack_decides_and_hidden_images_are_counted():
         *(row(-0.5, seed, image, "weak") for seed in (0, 1) for image in range(4)),
         *(row(v, s, i, "a") for s in (0, 1) for i, v in enumerate((0.9, -0.4, -0.5, -0.6))),
     ]
-    search.send(Found(rows=rows, refused={}, health=HEALTHY))
+    search.send(of(rows))
     bare_mean = (0.9 - 0.4 - 0.5 - 0.6) / 4
-    search.send(Found(rows=rows[:8], refused={}, health=HEALTHY))
+    search.send(of(rows[:8]))
     with pytest.raises(StopIteration) as end:
-        search.send(Found(rows=rows[:8], refused={}, health=HEALTHY))
+        search.send(of(rows[:8]))
     bare = end.value.value.searched[0]
     assert bare.attack == "a"
     assert bare.rdlv_mean == pytest.approx(bare_mean)
@@ -171,7 +187,7 @@ def test_an_attacker_who_knows_less_does_not_hide_one_who_knows_more():
     def leaking(what):
         known = (("all", what), ("little", -0.9))
         rows = [row(v, s, knowledge=k) for k, v in known for s in (0, 1)]
-        return Found(rows=rows, refused={}, health=HEALTHY)
+        return of(rows)
 
     search = search_site("s", NOISE, (0, 1))
     next(search)
@@ -187,42 +203,19 @@ def test_an_attacker_who_knows_less_does_not_hide_one_who_knows_more():
     ]
 
 
-def test_one_patient_is_judged_over_runs_several_over_patients():
-    runs = [("p", seed, v) for seed, v in enumerate((0.1, 0.2, 0.6))]
-    mean, upper, over = upper95(runs)
-    expected = stats.t.interval(0.95, 2, loc=0.3, scale=stats.sem([0.1, 0.2, 0.6]))[1]
-    assert (mean, upper, over) == (pytest.approx(0.3), pytest.approx(expected), "runs")
-    two = [(p, seed, v) for p, v in (("p", 0.1), ("q", 0.3)) for seed in (0, 1)]
-    assert upper95(two)[2] == "patients"
-    half = stats.t.ppf(0.975, 1) * math.sqrt(0.02) / math.sqrt(2)
-    assert upper95(two)[1] == pytest.approx(0.2 + half)
-    with pytest.raises(ValueError, match="no interval"):
-        upper95([("p", 0, 0.1)])
-
-
-@given(st.lists(st.floats(-1, 1), min_size=2, max_size=9))
-def test_the_bound_is_above_every_run_of_three_or_fewer_and_above_the_mean(values):
-    mean, upper, _ = upper95([("p", k, v) for k, v in enumerate(values)])
-    assert upper >= mean - 1e-9
-    if len(values) <= 3:
-        assert upper >= max(values) - 1e-9
-
-
 def test_sites_are_searched_side_by_side():
     steps = []
 
     def run(wanted):
         steps.append([w.site for w in wanted])
         return [
-            Found(
-                rows=[
+            of(
+                [
                     replace(
                         row(0.8 if (w.strength or 0) < limit[w.site] else -0.2, seed), site=w.site
                     )
                     for seed in w.seeds
-                ],
-                refused={},
-                health=HEALTHY,
+                ]
             )
             for w in wanted
         ]
@@ -254,7 +247,7 @@ def test_a_strength_under_which_images_are_found_that_match_no_list_does_not_pro
                 for seed in wanted.seeds
             ]
             try:
-                wanted = asked.send(Found(rows=rows, refused={}, health={"a|all": easy}))
+                wanted = asked.send(of(rows, health={"a|all": easy}))
             except StopIteration as end:
                 return end.value
 
@@ -271,7 +264,7 @@ def test_an_undefended_update_with_images_of_no_list_is_inconclusive():
     found = {"losses": "span=0.001", "start_losses": "span=0.5"}
     rows = [replace(row(-0.3 - seed / 100, seed), **found) for seed in (0, 1, 2)]
     with pytest.raises(StopIteration) as end:
-        asked.send(Found(rows=rows, refused={}, health=health))
+        asked.send(of(rows, health=health))
     assert end.value.value.why.startswith("inconclusive: by its own losses the attack found images")
 
 
@@ -280,7 +273,7 @@ def test_an_update_that_contradicts_what_was_said_of_it_has_no_strength_whatever
     next(asked)
     rows = [row(0.8, seed) for seed in (0, 1, 2)]
     with pytest.raises(StopIteration) as end:
-        asked.send(Found(rows=rows, refused={}, health=HEALTHY, contradicted=["n_steps is 9"]))
+        asked.send(of(rows, contradicted=["n_steps is 9"]))
     assert end.value.value.strength is None
     assert end.value.value.why.startswith("inconclusive: the update contradicts what was said")
     assert "n_steps is 9" in end.value.value.why

@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 
 from medleak.custom.record import Record, RecordError, list_updates
-from medleak.filters.noise import NoiseSource
-from medleak.filters.registry import defence
 from medleak.inversion.attacks.registry import AttackTable, attack_of
 from medleak.inversion.audit import health
 from medleak.inversion.audit.health import Health, OutOfTimeError
 from medleak.inversion.audit.ladder import other_prior
 from medleak.inversion.audit.panels import keep_iterations
 from medleak.inversion.audit.plan import Plan
+from medleak.inversion.audit.replay import replayed, summed_sites
 from medleak.inversion.evidence.declared_input import contradiction
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.images.truth import training_items
@@ -28,7 +27,7 @@ from medleak.inversion.measures.similarity import as_channels
 from medleak.inversion.networks import make_importable
 from medleak.inversion.observation import Knowledge, Observation, observe
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
-from medleak.inversion.results.case import NO_DEFENCE, Case
+from medleak.inversion.results.case import Case
 from medleak.inversion.statement import complete, contradictions
 
 
@@ -140,18 +139,12 @@ class Attacker:
         return [r for r, site in recorded if site == case.site and r <= case.round]
 
     def _observed(self, case: Case, round: int) -> Observation:
-        """What the attacker of ``case`` sees of ``round``: as recorded, then defended."""
-        record = self._read(round, case.site)
-        if case.defence != NO_DEFENCE:
-            # Not of the attack or its knowledge: all attackers of a seed see the same noise.
-            rng = NoiseSource.seeded(case.seed, round, case.site, case.defence)
-            protect = defence(case.defence)
-            sent = protect(record.update, rng=rng, global_state=record.global_state)
-            arrays = {name: np.asarray(value) for name, value in sent.items()}
-            record = dataclasses.replace(record, update=arrays)
+        """What the attacker of ``case`` sees of ``round``: as recorded, then what is replayed."""
+        sites = summed_sites(self._plan.records, case, round)
+        record = replayed(case, round, sites, functools.partial(self._read, round))
         labels = None
         if self._knowledge[case.knowledge].labels == "known":
-            labels = self._labels(case.site)
+            labels = torch.cat([self._labels(site) for site in sites])
         return self._observe(record, case.knowledge, labels)
 
     def _observe(self, record: Record, knowledge: str, labels: Tensor | None) -> Observation:

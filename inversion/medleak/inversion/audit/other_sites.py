@@ -15,6 +15,7 @@ from medleak.inversion.audit.panels import listed_picture
 from medleak.inversion.images.pictures import read_picture
 from medleak.inversion.measures import similarity
 from medleak.inversion.measures.seen import most_alike
+from medleak.inversion.results.replays import sums_over_sites
 from medleak.inversion.results.rows import Row, read_rows, six_digits, write_rows
 
 
@@ -54,7 +55,8 @@ def _finish_cell(out: Path, rows: Sequence[Row]) -> list[Row]:
     by_site: dict[str, list[Row]] = {}
     for row in rows:
         by_site.setdefault(row.site, []).append(row)
-    if len(by_site) == 1:
+    # The sums that other sites' attackers saw may have this site's images in them: no null.
+    if len(by_site) == 1 or sums_over_sites(rows[0].defence):
         return [replace(row, ssim_other=None) for row in rows]
     guesses = {
         site: torch.stack([read_picture(out / row.picture) for row in members])

@@ -1,17 +1,18 @@
 """What an audit is to try: every combination of update, attack, defence, knowledge and seed."""
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medleak.custom.record import EmptyRecord, list_updates
-from medleak.filters.registry import defence
 from medleak.filters.spec import Spec
 from medleak.inversion.attacks.registry import settings_of
 from medleak.inversion.observation import Knowledge
 from medleak.inversion.results.case import NO_DEFENCE, Case
+from medleak.inversion.results.replays import replay_of, require_sites
 from medleak.inversion.statement import Given
 
 
@@ -26,7 +27,8 @@ class Plan:
         sites: Likewise.
         attacks: ``name`` or ``name:key=value,…``; see `settings_of`. After `AVERAGE` the attack
             joins a site's recorded rounds; it has one case a site, at the last round to audit.
-        defences: Replayed on the recorded update: `NO_DEFENCE`, or as `medleak.filters` names them.
+        defences: Replayed on the recorded update: `NO_DEFENCE`, or as
+            `medleak.inversion.results.replays.replay_of` reads them.
         knowledge: What the attackers know.
         seeds: One run a seed: attack starts and replayed noise depend on it.
         prior: ``gray``, ``phantoms`` or a picture's path.
@@ -68,9 +70,11 @@ class Plan:
         Raises:
             ValueError: A round or site is not recorded, or a defence is unknown or unusable.
         """
-        for spec in self.defences:
-            if spec != NO_DEFENCE:
-                defence(spec)
+        replays = [replay_of(spec) for spec in self.defences if spec != NO_DEFENCE]
+        if (most := max((replay.sites for replay in replays), default=1)) > 1:
+            sent = Counter(round for round, _ in list_updates(self.records))
+            for round, _ in self.updates():
+                require_sites(most, sent[round], round)
         knowledge = [k.describe() for k in self.knowledge]
         grid = (self.attacks, self.defences, knowledge, self.seeds)
         updates = self.updates()

@@ -25,6 +25,7 @@ from medleak.inversion.images.truth import find_truth, training_items
 from medleak.inversion.measures.perceptual import load_perceptual
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
 from medleak.inversion.results.case import Case
+from medleak.inversion.results.replays import sums_over_sites
 from medleak.inversion.results.rows import Row, read_rows
 
 
@@ -173,9 +174,10 @@ class _Session:
         """What the attacks make of ``tasks``; truth has no part in it."""
         names = {attack_name(spec) for spec in self.settings}
         used = {name: self._table[name] for name in names}  # others need not be picklable
-        make = functools.partial(
-            _make_attacker, self.plan, used, self.datalists, torch.get_num_threads()
-        )
+        lists = self.datalists
+        if any(map(sums_over_sites, self.plan.defences)):  # labels of those who join the sum
+            lists = _all_datalists(self.plan, lists)
+        make = functools.partial(_make_attacker, self.plan, used, lists, torch.get_num_threads())
         if jobs > 1 and len(tasks) > 1:
             return pool.at_once(tasks, make, jobs, watch=watch)
         return pool.one_by_one(tasks, make, watch=watch)

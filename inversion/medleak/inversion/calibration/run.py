@@ -1,7 +1,7 @@
 """A calibration against an audit directory: its probes are cases there, its answer a file."""
 
 import json
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,18 +10,17 @@ from typing import Any
 from medleak.filters.defences.composition import Composition
 from medleak.filters.defences.percentile_gaussian import PercentileGaussian
 from medleak.filters.policy import policy
-from medleak.filters.registry import defence
 from medleak.inversion.attacks.registry import ATTACKS, AttackTable
 from medleak.inversion.audit.attacker import Task
 from medleak.inversion.audit.health import key
 from medleak.inversion.audit.journal import Journal, read_health
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.run import Outcome, audit
+from medleak.inversion.calibration.probe import Attacked, Found, InformedAttack, Run
 from medleak.inversion.calibration.search import Mechanism
 from medleak.inversion.calibration.site import (
+    MARGIN,
     Calibration,
-    Found,
-    InformedAttack,
     Wanted,
     as_json,
     search_all,
@@ -29,6 +28,7 @@ from medleak.inversion.calibration.site import (
 )
 from medleak.inversion.reconstruction import ProgressCallback
 from medleak.inversion.results.files import contradictions_in, read_config, write_json
+from medleak.inversion.results.replays import replay_of
 from medleak.inversion.results.utility import Utility
 
 CALIBRATION = "calibration.json"
@@ -40,7 +40,7 @@ def calibrate(
     *,
     attacks: AttackTable = ATTACKS,
     tolerance: float = 1.25,
-    margin: float = 0.0,
+    margin: float = MARGIN,
     jobs: int = 1,
     watch: Callable[[Task], ProgressCallback] | None = None,
     told: Callable[[Sequence[Outcome]], None] | None = None,
@@ -75,12 +75,13 @@ def calibrate(
         raise ValueError(f"The tolerance is a ratio of two strengths above 1, got {tolerance}.")
 
     def run(wanted: Sequence[Wanted]) -> list[Found]:
-        texts = [w.defence(mechanism) for w in wanted]
-        cells = {(w.site, text, s) for w, text in zip(wanted, texts, strict=True) for s in w.seeds}
+        texts = [(w.defence(mechanism), w.alone(mechanism)) for w in wanted]
+        pairs = zip(wanted, texts, strict=True)
+        cells = {(w.site, text, s) for w, both in pairs for text in both for s in w.seeds}
         step = replace(
             plan,
             sites=list(dict.fromkeys(w.site for w in wanted)),
-            defences=list(dict.fromkeys(texts)),
+            defences=list(dict.fromkeys(text for both in texts for text in both)),
             seeds=list(dict.fromkeys(s for w in wanted for s in w.seeds)),
             only=frozenset(cells),
         )
@@ -94,7 +95,15 @@ def calibrate(
         names = {key(o.case.attack, o.case.knowledge) for o in outcomes}
         health = {n: h for n, h in read_health(plan.out).items() if n in names}
         said = contradictions_in(read_config(plan.out))
-        return [_found(w, t, outcomes, health, said) for w, t in zip(wanted, texts, strict=True)]
+        return [
+            Found(
+                update=_attacked(w, text, outcomes),
+                alone=_attacked(w, alone, outcomes),
+                health=health,
+                contradicted=[why for u in _updates(w.site, outcomes) for why in said.get(u, ())],
+            )
+            for w, (text, alone) in zip(wanted, texts, strict=True)
+        ]
 
     sites = list(dict.fromkeys(site for _, site in plan.updates()))
     searches = {
@@ -108,27 +117,26 @@ def calibrate(
         journal.finish()
 
 
-def _found(
-    wanted: Wanted,
-    text: str,
-    outcomes: Sequence[Outcome],
-    health: Any,
-    said: Mapping[str, Sequence[str]],
-) -> Found:
+def _attacked(wanted: Wanted, text: str, outcomes: Sequence[Outcome]) -> Attacked:
+    """What became of the wanted cases under the defence ``text``."""
     mine = [
         o
         for o in outcomes
         if (o.case.site, o.case.defence) == (wanted.site, text) and o.case.seed in wanted.seeds
     ]
-    refused: dict[InformedAttack, list[str]] = {}
+    refused: dict[InformedAttack, dict[Run, str]] = {}
     for outcome in mine:
         if outcome.refused is not None:
-            attacker = outcome.case.attack, outcome.case.knowledge
-            refused.setdefault(attacker, []).append(outcome.refused)
-    rows = [row for outcome in mine for row in outcome.rows]
-    updates = dict.fromkeys(f"{o.case.round}/{o.case.site}" for o in mine)
-    against = [why for update in updates for why in said.get(update, ())]
-    return Found(rows=rows, refused=refused, health=health, contradicted=against)
+            case = outcome.case
+            whys = refused.setdefault((case.attack, case.knowledge), {})
+            whys[case.round, case.seed] = outcome.refused
+    return Attacked(rows=[row for outcome in mine for row in outcome.rows], refused=refused)
+
+
+def _updates(site: str, outcomes: Sequence[Outcome]) -> list[str]:
+    """The attacked updates of ``site``, as config.json names them."""
+    cases = (o.case for o in outcomes if o.case.site == site)
+    return list(dict.fromkeys(f"{case.round}/{case.site}" for case in cases))
 
 
 def _write(
@@ -146,15 +154,21 @@ def _write(
         "rounds": None if plan.rounds is None else list(plan.rounds),
         "attacks": list(plan.attacks),
         "knowledge": [k.describe() for k in plan.knowledge],
-        "privacy_json": None if strength is None else policy(mechanism.text(strength)),
+        "privacy_json": None if strength is None else _lines(mechanism.text(strength)),
         "utility": [asdict(u) for u in utilities],
     }
     write_json(path, {**read_calibration(plan.out), answer.site: entry})
 
 
+def _lines(text: str) -> dict[str, Any] | None:
+    """A site's privacy.json; None where what protects is no defence of the site."""
+    own = replay_of(text).own
+    return policy(own) if own else None
+
+
 def _scope(text: str) -> str | None:
     """What one noise level is computed over, of a defence that has the choice."""
-    used = defence(text)
+    used = replay_of(text).at_site
     steps = used.steps if isinstance(used, Composition) else [used]
     return next((str(step.scope) for step in steps if isinstance(step, PercentileGaussian)), None)
 

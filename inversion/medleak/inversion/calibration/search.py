@@ -9,8 +9,9 @@ import math
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from medleak.filters.registry import DEFENCES, defence, row_of
+from medleak.filters.registry import DEFENCES
 from medleak.filters.spec import SpecChain, rounded
+from medleak.inversion.results.replays import SECURE_AGGREGATION, replay_of, strengths_of
 
 DECADE = 10.0
 _DIGITS = 3
@@ -44,13 +45,15 @@ class Mechanism:
                     "scale, so it must be finite and above 0."
                 )
         for end in (self.weak, self.strong):
-            defence(self.text(end))
+            replay_of(self.text(end))
 
     @property
     def whole(self) -> bool:
         """Whether the number is a count (bits, say)."""
-        cls = DEFENCES[SpecChain.parse(self.fixed).last.name]
-        types = {f.name: f.type for f in dataclasses.fields(cls)}
+        name = SpecChain.parse(self.fixed).last.name
+        if name == SECURE_AGGREGATION:
+            return True
+        types = {f.name: f.type for f in dataclasses.fields(DEFENCES[name])}
         return types.get(self.parameter) in (int, "int")
 
     def text(self, strength: float) -> str:
@@ -79,10 +82,11 @@ def mechanism(
             empty, or an end of it is not allowed.
     """
     name = SpecChain.parse(text).last.name
-    row = row_of(name)
-    if row is None:
-        raise ValueError(f"Unknown defence {name!r}; known are {', '.join(sorted(DEFENCES))}.")
-    strengths = (s for s in row.strengths if parameter in (None, s.parameter))
+    turned = strengths_of(name)
+    if turned is None:
+        known_names = sorted([*DEFENCES, SECURE_AGGREGATION])
+        raise ValueError(f"Unknown defence {name!r}; known are {', '.join(known_names)}.")
+    strengths = (s for s in turned if parameter in (None, s.parameter))
     known = next(strengths, None)
     least = low if low is not None or known is None else known.low
     most = high if high is not None or known is None else known.high

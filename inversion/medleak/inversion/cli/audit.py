@@ -189,7 +189,13 @@ def _ladder(grid: Grid) -> "list[Rung]":
 def _cells(grid: Grid, ladder: "list[Rung]") -> dict[str, Any]:
     """The fields of a plan that ``grid`` fills."""
     from medleak.inversion.audit.plan import knowledge_of
+    from medleak.inversion.results.replays import is_null
 
+    if nulls := [text for text in grid.defence if is_null(text)]:
+        raise ValueError(
+            f"--defence {nulls[0]}: noise alone protects nobody, as it says nothing of any update. "
+            "It is what `medleak calibrate` compares a defence with."
+        )
     return {
         "rounds": grid.round or None,
         "sites": grid.site or None,
@@ -202,15 +208,15 @@ def _cells(grid: Grid, ladder: "list[Rung]") -> dict[str, Any]:
 
 
 def _utilities(texts: Sequence[str]) -> "list[Utility]":
-    from medleak.filters.registry import defence
     from medleak.inversion.results.case import NO_DEFENCE
+    from medleak.inversion.results.replays import replay_of
     from medleak.inversion.results.utility import of_text, read_utility
 
     found = []
     for text in texts:
         name, run = of_text(text)
         if name != NO_DEFENCE:
-            defence(name)  # a word that is none would be plotted beside no result
+            replay_of(name)  # a word that is none would be plotted beside no result
         found.append(read_utility(run, name))
     return found
 

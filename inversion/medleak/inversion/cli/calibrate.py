@@ -90,8 +90,9 @@ class Goal:
         float, typer.Option(help="Ratio of the strength found to one that was seen to leak.")
     ] = 1.25
     margin: Annotated[
-        float, typer.Option(min=0.0, help="RDLV up to which nothing counts as leaking.")
-    ] = 0.0
+        float,
+        typer.Option(min=0.0, help="Excess in RDLV over noise alone that counts as no leak."),
+    ] = 0.05
     utility: Annotated[
         list[str] | None,
         typer.Option(
@@ -120,8 +121,9 @@ def calibrate(
 ) -> None:
     """Find the least strength of a defence at which nothing leaks, for each site.
 
-    Nothing leaks: the upper end of the 95 % interval of RDLV is 0 or less, under the strongest of
-    the attacks with the knowledge assumed. Probes are cases of the audit directory, so the same
+    Nothing leaks: under the strongest of the attacks with the knowledge assumed, RDLV cannot be
+    told from what the attack makes of noise alone (the upper end of the 95 % interval of the excess
+    is at most --margin). Probes are cases of the audit directory, so the same
     command goes on where it was stopped. Writes calibration.json beside results.csv. Where an
     update contradicts what was said of it, the answer is inconclusive. Exit code 1 if a site has no
     protecting strength. 3 if the record has no update.
@@ -256,7 +258,6 @@ def _print(
     answers: "list[Calibration]",
     utilities: "list[Utility]",
 ) -> None:
-    from medleak.filters.policy import policy
     from medleak.inversion.calibration.run import CALIBRATION
     from medleak.inversion.cli.shared.output import print_statement, print_table
 
@@ -265,7 +266,8 @@ def _print(
             "site": answer.site,
             chosen.parameter: f"{p.strength:g}",
             "RDLV": f"{p.rdlv_mean:+.3f}",
-            "at most (95 %)": f"{p.rdlv_upper95:+.3f}",
+            "noise alone": f"{p.alone_mean:+.3f}",
+            "excess at most (95 %)": f"{p.excess_upper95:+.3f}",
             "over": f"{p.over}, n = {p.n}",
             "above prior": f"{p.above} of {p.images}",
             "": "fresh seeds" if p.fresh else "no defence" if p is answer.searched[0] else "",
@@ -279,16 +281,19 @@ def _print(
         typer.echo(f"{answer.site}: {strength}: {answer.why}.")
     print_statement(plan, set(plan.updates()))
     typer.echo("Intervals over runs are about noise and starts alone, not about other images.")
-    _print_policy(answers, chosen, policy)
+    _print_policy(plan, answers)
     _print_utilities(answers, chosen, utilities)
     typer.echo(f"Probes and answers: {plan.out}, {Path(plan.out) / CALIBRATION}")
 
 
-def _print_policy(answers: "list[Calibration]", chosen: "Mechanism", policy: Any) -> None:
+def _print_policy(plan: "Plan", answers: "list[Calibration]") -> None:
+    from medleak.inversion.calibration.run import read_calibration
+
+    written = read_calibration(plan.out)
     for answer in answers:
-        if answer.strength is not None:
+        if lines := written[answer.site]["privacy_json"]:
             typer.echo(f"local/privacy.json of {answer.site} (see docs/deploy.md):")
-            typer.echo(json.dumps(policy(chosen.text(answer.strength)), indent=2))
+            typer.echo(json.dumps(lines, indent=2))
 
 
 def _print_utilities(

@@ -9,6 +9,7 @@ import numpy as np
 from medleak.custom.data.datalist import open_image
 from medleak.custom.record import find_records, natural_key, read_info
 from medleak.inversion.results.case import NO_DEFENCE
+from medleak.inversion.results.replays import is_null
 from medleak.inversion.results.rows import Row, read_rows
 from medleak.inversion.results.strength import protection
 from medleak.inversion.results.utility import Utility, read_utilities
@@ -49,7 +50,7 @@ class AuditData:
         Raises:
             ValueError: It holds no results, or files that cannot be read.
         """
-        rows = read_rows(path / "results.csv")
+        rows = [row for row in read_rows(path / "results.csv") if not is_null(row.defence)]
         if not rows:
             raise ValueError(
                 f"{str(path)!r} holds no results.csv with rows: there is nothing to draw. Name the "

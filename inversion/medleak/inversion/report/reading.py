@@ -13,6 +13,7 @@ from medleak.inversion.report.sound import as_written, read_json
 from medleak.inversion.results import verdict
 from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.files import contradictions_in
+from medleak.inversion.results.replays import is_null
 from medleak.inversion.results.rows import Row, read_rows
 from medleak.inversion.results.summary import DEFINITIONS, summarise
 
@@ -40,7 +41,7 @@ def read_audit(folder: Path, ledger: Sequence[Path] = ()) -> Audit:
 
 
 def _read(folder: Path, ledger: Sequence[Path]) -> Audit:
-    rows = read_rows(folder / "results.csv")
+    rows = [row for row in read_rows(folder / "results.csv") if not is_null(row.defence)]
     found = read_json(folder / "summary.json")
     missing = [] if found is not None else ["summary.json: figures are computed anew, no intervals"]
     config = read_json(folder / "config.json")

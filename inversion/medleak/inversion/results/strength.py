@@ -11,10 +11,10 @@ from functools import cache
 from typing import Protocol, TypeVar
 
 from medleak.filters.registry import Strength as Known
-from medleak.filters.registry import defence as built
-from medleak.filters.registry import row_of, spec_of
+from medleak.filters.registry import spec_of
 from medleak.filters.spec import Spec, SpecChain, joined
 from medleak.inversion.results.case import NO_DEFENCE
+from medleak.inversion.results.replays import replay_of, strengths_of
 
 DEFAULT_PARAMETER = "sigma0"
 """Strength of TMI's filter (section II-C): the noise in units of the update's percentile."""
@@ -115,8 +115,7 @@ def strength_of(text: str, parameter: str | None = None) -> Strength:
 
 def _turned(step: Spec, parameter: str | None) -> Known | None:
     """The number of ``step`` that makes it stronger; None where it has none."""
-    row = row_of(step.name)
-    strengths = row.strengths if row else ()
+    strengths = strengths_of(step.name) or ()
     if parameter is not None:
         named = (s for s in strengths if s.parameter == parameter)
         strengths = (next(named, Known(parameter=parameter)),)
@@ -176,7 +175,9 @@ def canonical(text: str) -> str:
     What is no defence of ours stays as it is.
     """
     try:
-        steps = spec_of(built(text)).steps
+        replay = replay_of(text)
+        own = () if replay.at_site is None else spec_of(replay.at_site).steps
+        steps = (*own, *replay.tail)
     except (ValueError, TypeError):
         return text
     return str(SpecChain(tuple(map(_in_floats, steps))))

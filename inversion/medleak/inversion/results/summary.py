@@ -6,6 +6,7 @@ from typing import Any
 
 from medleak.inversion.results.case import NO_DEFENCE, Case
 from medleak.inversion.results.group import figures_of
+from medleak.inversion.results.replays import is_null
 from medleak.inversion.results.rows import Row
 from medleak.inversion.results.rule import RULE, judge
 from medleak.inversion.results.verdict import as_json
@@ -22,7 +23,7 @@ def summarise(
     """What summary.json holds: figures with intervals and a verdict, health, refusals.
 
     Args:
-        rows: Of one audit.
+        rows: Of one audit; nulls of a calibration are left out, as they are attacks on nothing.
         refused: See `medleak.inversion.results.files.read_refused`.
         health: ``attack|knowledge`` to what the attack reached on an easy case: ``ssim``,
             ``reached``.
@@ -34,6 +35,8 @@ def summarise(
         round and seed. See `medleak.inversion.results.group.figures_of`.
     """
     health, said = health or {}, contradicted or {}
+    rows = [row for row in rows if not is_null(row.defence)]
+    refused = [r for r in refused if not is_null(str(r.get("case", {}).get("defence", "")))]
     group = ("site", "attack", "defence", "declared", "knowledge")
     firsts = list({row.case: row for row in reversed(rows)}.values())
     return {

@@ -16,6 +16,7 @@ class WithTables(TyperCommand):
         super().format_help(ctx, formatter)
         from medleak.filters.registry import ROWS as DEFENCES
         from medleak.inversion.attacks.registry import ROWS as ATTACKS
+        from medleak.inversion.results.replays import ROWS as REPLAYS
 
         _print(
             "Attacks: --attack NAME or NAME:key=value,…",
@@ -23,7 +24,10 @@ class WithTables(TyperCommand):
         )
         _print(
             "Defences: --defence NAME or NAME:key=value,…, joined by +",
-            [(d.name, f"{d.words} ({d.example})" if d.example else d.words) for d in DEFENCES],
+            [
+                (d.name, f"{d.words} ({d.example})" if d.example else d.words)
+                for d in (*DEFENCES, *REPLAYS)
+            ],
         )
 
 
