@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medleak.filters.doctor.canary import Canary, small
+from medleak.filters.privacy import accounting
 from medleak.filters.privacy.accounting import Guarantee
 from medleak.filters.update import STATISTICS, Update, kinds
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from medleak.filters.adapters.examination.kit import Chain
 
 _NONE = 1e-6
+_DELTA = 1e-5  # at which claims of one chain are ordered
 _LENGTH = 100.0  # of the raw updates, over that of the doctor's canary
 What = Literal["release", "statistics", "repetition"]
 """What is looked at: all of a release, its statistics alone, or two releases in a row."""
@@ -38,7 +40,8 @@ class Releases:
 
     Attributes:
         scores: By what was looked at, ([n] of the first update, [n] of the second).
-        guarantee: What the chain noted for the ledger, of one release; None: a heuristic.
+        guarantee: What the chain noted for the ledger, of one release; of several, which hold side
+            by side, the strictest. None: a heuristic.
         relation: Of the two updates.
     """
 
@@ -199,8 +202,14 @@ def _send(
             f"An update made up to try {chain.name!r} did not leave: "
             f"{outcome.refused or outcome.kind}. Nothing was examined."
         )
+    if not any(name in outcome.sent for name in update):
+        raise NothingLeft(f"{chain.name!r} sent nothing of the update. Nothing was examined.")
     noted = [g for g in outcome.guarantees if g is not None]
-    return outcome.sent, noted[0] if noted else None
+    return outcome.sent, min(noted, key=_claimed, default=None)
+
+
+def _claimed(guarantee: Guarantee) -> float:
+    return accounting.epsilon([guarantee.event], _DELTA)
 
 
 def each_chain(target: str) -> "Iterator[Chain]":
