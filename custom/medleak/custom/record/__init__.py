@@ -14,6 +14,7 @@ another framework with :func:`write_manifest` and :func:`write_record`; an audit
 else. Names come from the network and are checked before they touch a path.
 """
 
+from medleak.custom.record.chosen import chosen_updates
 from medleak.custom.record.files import check_site
 from medleak.custom.record.local import Recorder
 from medleak.custom.record.reading import (
@@ -74,6 +75,7 @@ __all__ = [
     "UnknownError",
     "UpdateInfo",
     "check_site",
+    "chosen_updates",
     "find_records",
     "left_out_text",
     "list_updates",

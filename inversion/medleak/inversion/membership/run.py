@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medleak.custom.record import EmptyRecord, Record, list_updates, read_manifest, read_record
+from medleak.custom.record import Record, chosen_updates, list_updates, read_manifest, read_record
 from medleak.inversion.images.truth import find_truth
 from medleak.inversion.membership import lists
 from medleak.inversion.membership.assessment import (
@@ -114,23 +114,7 @@ def assess_run(plan: Plan) -> Iterator[Assessed]:
     if given:
         lists.check_apart(candidates, given, None)
         halves(given)
-    recorded = list_updates(plan.records)
-    if not recorded:
-        raise EmptyRecord(
-            f"The record {str(plan.records)!r} has no update: nothing was examined. See "
-            "`medleak records verify`."
-        )
-    chosen = [
-        (round, site)
-        for round, site in recorded
-        if (plan.rounds is None or round in plan.rounds)
-        and (plan.sites is None or site in plan.sites)
-    ]
-    if not chosen:
-        raise ValueError(
-            "No recorded update is of these sites and rounds: nothing would be examined. See "
-            "`medleak records ls`."
-        )
+    chosen = chosen_updates(plan.records, plan.rounds, plan.sites)
     run = _Run(plan, row, picture, candidates, given or None)
     for round, site in chosen:
         yield run.assess(round, site)
