@@ -1,5 +1,8 @@
 """Tests of medleak.inversion.schedule: what an attacker sees of how the site trained."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
@@ -8,10 +11,16 @@ from medleak.inversion.knowledge import Knowledge, KnowledgeError
 from medleak.inversion.schedule import SeenSchedule
 
 TASK = TaskSpec(num_classes=2)
-SAID = {"n_images": 6, "n_steps": 2, "batch_size": 4, "local_epochs": 1, "lr": 0.25}
+SAID: dict[str, Any] = {"n_images": 6, "n_steps": 2, "batch_size": 4, "local_epochs": 1, "lr": 0.25}
 
 
-def see(knowledge=None, *, counted=None, task=TASK, **info):
+def see(
+    knowledge: Knowledge | None = None,
+    *,
+    counted: int | None = None,
+    task: TaskSpec | None = TASK,
+    **info: Any,
+):
     """One update as seen; ``counted``: passes in its norm layers, None where none has counters."""
     counters = {} if counted is None else {"bn.num_batches_tracked": torch.tensor(float(counted))}
     return SeenSchedule(
@@ -35,7 +44,7 @@ NEEDS = {
 def test_what_is_withheld_raises_by_name_and_what_is_granted_does_not(field, need):
     getattr(see(**SAID), need)
     with pytest.raises(KnowledgeError, match=f"{field} is withheld"):
-        getattr(see(Knowledge(**{field: False}), **SAID), need)
+        getattr(see(replace(Knowledge(), **{field: False}), **SAID), need)
 
 
 def test_the_counter_tells_the_steps_even_if_the_site_says_otherwise():
