@@ -34,8 +34,9 @@ from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import defence
 from medleak.inversion.attacks.row_space import RowSpace, run
 from medleak.inversion.attacks.row_space.recipes import STATISTICS
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.similarity import assign, pairwise_ssim
-from medleak.inversion.observation import Knowledge, observe
+from medleak.inversion.observation import observe
 
 _ALL, _DEFAULT, _FEDBN = Knowledge(), RowSpace(), Knowledge(bn_statistics=False)
 

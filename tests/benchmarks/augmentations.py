@@ -36,8 +36,9 @@ from medleak.inversion.audit import health
 from medleak.inversion.audit.evaluation import Evaluator
 from medleak.inversion.evidence.declared_input import contradiction
 from medleak.inversion.images.prior import load_prior
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.similarity import assign
-from medleak.inversion.observation import Knowledge, observe
+from medleak.inversion.observation import observe
 from medleak.inversion.reconstruction import Reconstruction
 from medleak.inversion.results.case import Case
 from medleak.inversion.results.summary import summarise

@@ -36,9 +36,10 @@ from medleak.custom.record import (
     utc_now,
 )
 from medleak.inversion.attacks import cpl, dlg, idlg, inverting_gradients, row_space
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.similarity import ssim
 from medleak.inversion.networks import build_network
-from medleak.inversion.observation import Knowledge, observe
+from medleak.inversion.observation import observe
 from medleak.inversion.reconstruction import Reconstruction
 
 SIZE, SUCCESS = 32, 0.9

@@ -35,12 +35,13 @@ from medleak.custom.record import (
 )
 from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import defence
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.membership.assessment import Group, halves, scored
 from medleak.inversion.membership.calibration import recognised
 from medleak.inversion.membership.roc import separation
 from medleak.inversion.membership.scores.registry import score_of
 from medleak.inversion.networks import build_network
-from medleak.inversion.observation import Knowledge, observe
+from medleak.inversion.observation import observe
 
 SEEDS = 3
 OTHERS, CERTAIN = 128, 120

@@ -18,7 +18,8 @@ from medleak.custom.record import (
     write_record,
 )
 from medleak.custom.record.texts import input_of
-from medleak.inversion.observation import Knowledge, observe
+from medleak.inversion.knowledge import Knowledge
+from medleak.inversion.observation import observe
 from medleak.inversion.statement import Given, told
 
 SILENT = Manifest(job="j", created="2026-01-01T00:00:00+00:00")

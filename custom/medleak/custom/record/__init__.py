@@ -45,9 +45,10 @@ from medleak.custom.record.schema import (
     UpdateInfo,
     utc_now,
 )
-from medleak.custom.record.strays import EmptyRecord, left_out_text, strays
+from medleak.custom.record.strays import EmptyRecord, gaps_text, left_out_text, strays
 from medleak.custom.record.tensors import RecordError
 from medleak.custom.record.writing import (
+    extended,
     write_global,
     write_manifest,
     write_record,
@@ -76,7 +77,9 @@ __all__ = [
     "UpdateInfo",
     "check_site",
     "chosen_updates",
+    "extended",
     "find_records",
+    "gaps_text",
     "left_out_text",
     "list_updates",
     "natural_key",

@@ -24,9 +24,10 @@ from medleak.inversion.audit.plan import Plan
 from medleak.inversion.evidence.declared_input import contradiction
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.images.truth import training_items
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.similarity import as_channels
 from medleak.inversion.networks import make_importable
-from medleak.inversion.observation import Knowledge, Observation, observe
+from medleak.inversion.observation import Observation, observe
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
 from medleak.inversion.results.case import NO_DEFENCE, Case
 from medleak.inversion.statement import complete, contradictions

@@ -14,7 +14,8 @@ from torch import Tensor
 from medleak.custom.record import RecordError, read_info, read_manifest, utc_now
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.evidence.declared_input import contradiction
-from medleak.inversion.observation import Knowledge, observe
+from medleak.inversion.knowledge import Knowledge
+from medleak.inversion.observation import observe
 from medleak.inversion.results.case import Case
 from medleak.inversion.results.files import write_json
 from medleak.inversion.results.summary import FORMAT_VERSION

@@ -9,7 +9,7 @@ from medleak.custom.record import chosen_updates
 from medleak.filters.registry import defence
 from medleak.filters.spec import Spec
 from medleak.inversion.attacks.registry import settings_of
-from medleak.inversion.observation import Knowledge
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.results.case import NO_DEFENCE, Case
 from medleak.inversion.statement import Given
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from medleak.custom.record import Record, chosen_updates, list_updates, read_manifest, read_record
 from medleak.inversion.images.truth import find_truth
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.membership import lists
 from medleak.inversion.membership.assessment import (
     Group,
@@ -24,7 +25,7 @@ from medleak.inversion.membership.easy import easy_record
 from medleak.inversion.membership.roc import Figure, Separation
 from medleak.inversion.membership.rule import FALSE_RATE, Findings, judge
 from medleak.inversion.membership.scores.registry import ScoreRow, score_of
-from medleak.inversion.observation import Knowledge, Observation, observe
+from medleak.inversion.observation import Observation, observe
 from medleak.inversion.results.verdict import Verdict, as_json
 
 MOST_OTHERS = 3
