@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medleak.inversion.results.case import NO_DEFENCE, Case
+from medleak.inversion.results.files import contradictions_of
 from medleak.inversion.results.group import figures_of
 from medleak.inversion.results.rows import Row
 from medleak.inversion.results.rule import RULE, judge
@@ -103,7 +104,7 @@ def _grouped(
             members,
             health,
             lost_undefended=any(_update(r) in lost for r in members),
-            contradicted=_of_updates(members, contradicted),
+            contradicted=contradictions_of(dict.fromkeys(r.case for r in members), contradicted),
         )
         for key, members in groups.items()
     ]
@@ -122,11 +123,6 @@ def _judged(
     return figures | as_json(
         judge(rows, figures, easy, lost_undefended=lost_undefended, contradicted=contradicted)
     )
-
-
-def _of_updates(rows: Sequence[Row], contradicted: Mapping[str, Sequence[str]]) -> list[str]:
-    updates = dict.fromkeys(f"{row.round}/{row.site}" for row in rows)
-    return list(dict.fromkeys(why for update in updates for why in contradicted.get(update, ())))
 
 
 def _update(row: Row) -> tuple[Any, ...]:
