@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ def _read(folder: Path, ledger: Sequence[Path]) -> Audit:
         utility=[u for u in _list(utility) if isinstance(u, dict)],
         ledgers=_ledgers([folder, *ledger]),
         missing=missing,
+        left=_left(summary),
     )
 
 
@@ -228,6 +230,11 @@ def _ledger(path: Path) -> Ledger:
         spent="; ".join(spent) or "ε: none (heuristic)",
         head=verified.head,
     )
+
+
+def _left(summary: Mapping[str, Any]) -> Mapping[str, int]:
+    sites = (_mapping(case).get("site") for case in _list(summary.get("left")))
+    return Counter("?" if site is None else _text(site) for site in sites)
 
 
 def _is_refusal(raw: Any) -> bool:

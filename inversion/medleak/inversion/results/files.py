@@ -15,6 +15,13 @@ def read_refused(out: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_bytes())["refused"] if path.exists() else []
 
 
+def read_left(out: Path) -> list[Case]:
+    """The cases that an earlier run of the audit in ``out`` set out to do and did not."""
+    path = out / "summary.json"
+    left = json.loads(path.read_bytes()).get("left", []) if path.exists() else []
+    return [Case(**case) for case in left]
+
+
 def read_config(out: Path) -> dict[str, Any]:
     """config.json of the audit in ``out``; empty before there is one."""
     path = out / "config.json"

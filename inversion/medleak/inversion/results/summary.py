@@ -1,7 +1,7 @@
 """summary.json: figures of every group, with a verdict, the attacks' health, and refusals."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from medleak.inversion.results.case import NO_DEFENCE, Case
@@ -19,6 +19,7 @@ def summarise(
     refused: Sequence[Mapping[str, Any]],
     health: Mapping[str, Mapping[str, Any]] | None = None,
     contradicted: Mapping[str, Sequence[str]] | None = None,
+    left: Iterable[Case] = (),
 ) -> dict[str, Any]:
     """What summary.json holds: figures with intervals and a verdict, health, refusals.
 
@@ -28,6 +29,7 @@ def summarise(
         health: ``attack|knowledge`` to what the attack reached on an easy case: ``ssim``,
             ``reached``.
         contradicted: ``round/site`` to what in that update contradicts what was said of it.
+        left: Cases that the audit set out to do and has not done.
 
     Returns:
         ``sites``: a group for each site, attack, defence, declared and knowledge over all rounds
@@ -50,6 +52,7 @@ def summarise(
             **{key: dict(value) for key, value in health.items()},
         },
         "refused": list(refused),
+        "left": [dataclasses.asdict(case) for case in left],
         "definitions": DEFINITIONS,
     }
 
