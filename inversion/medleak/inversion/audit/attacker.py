@@ -137,8 +137,7 @@ class Attacker:
 
     def _rounds(self, case: Case) -> list[int]:
         """Those up to the case's own in which its site sent an update."""
-        recorded = list_updates(self._plan.records)
-        return [r for r, site in recorded if site == case.site and r <= case.round]
+        return [round for round, _ in case.seen(list_updates(self._plan.records))]
 
     def _observed(self, case: Case, round: int) -> Observation:
         """What the attacker of ``case`` sees of ``round``: as recorded, then defended."""

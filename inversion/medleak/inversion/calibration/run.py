@@ -28,7 +28,12 @@ from medleak.inversion.calibration.site import (
     search_site,
 )
 from medleak.inversion.reconstruction import ProgressCallback
-from medleak.inversion.results.files import contradictions_in, read_config, write_json
+from medleak.inversion.results.files import (
+    contradictions_in,
+    contradictions_of,
+    read_config,
+    write_json,
+)
 from medleak.inversion.results.utility import Utility
 
 CALIBRATION = "calibration.json"
@@ -126,8 +131,7 @@ def _found(
             attacker = outcome.case.attack, outcome.case.knowledge
             refused.setdefault(attacker, []).append(outcome.refused)
     rows = [row for outcome in mine for row in outcome.rows]
-    updates = dict.fromkeys(f"{o.case.round}/{o.case.site}" for o in mine)
-    against = [why for update in updates for why in said.get(update, ())]
+    against = contradictions_of((o.case for o in mine), said)
     return Found(rows=rows, refused=refused, health=health, contradicted=against)
 
 
