@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from medleak.custom.data.data_error import DataError
-from medleak.custom.data.image_files import find_images, sub_folders
+from medleak.custom.data.image_files import find_images, may_be_image, sub_folders
 
 
 @pytest.fixture
@@ -22,7 +22,11 @@ def refusal(folder):
 
 
 @pytest.mark.parametrize(
-    "name", ["x.heic", "x.jp2", "x.avif", "x.JXL", "x.dcm", "x.nii", "x.npy", "x.svs"]
+    "name",
+    [
+        *("x.heic", "x.jp2", "x.avif", "x.JXL", "x.dcm", "x.nii", "x.npy", "x.svs"),
+        *("x.nii.gz", "x.NII.GZ", "x.mgz", "x.ppm", "x.pgm", "x.psd", "x.mrxs", "x.ima"),
+    ],
 )
 def test_an_image_of_a_kind_that_is_not_read_is_refused_and_not_passed_over(folder, name):
     (folder / name).write_bytes(b"\0\0\0\x18ftypheic")
@@ -33,6 +37,22 @@ def test_an_image_of_a_kind_that_is_not_read_is_refused_and_not_passed_over(fold
 def test_dicom_is_known_by_its_preamble_whatever_it_is_called(folder):
     (folder / "IM0001").write_bytes(bytes(128) + b"DICM\x02\0")
     assert "medleak data dicom" in str(refusal(folder))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(b"\0\0\0\x0cjP  \r\n", b"\xff\x4f\xff\x51\0", b"\0\0\0\x0cJXL \r\n"),
+        *(b"\0\0\0\x18ftypheic\0", b"\0\0\0\x1cftypavif\0"),
+    ],
+)
+@pytest.mark.parametrize("name", ["IM0001", "x.txt", "x.png"])
+def test_a_kind_that_is_not_read_is_known_by_its_content_whatever_it_is_called(folder, head, name):
+    (folder / name).write_bytes(head)
+    assert "is of a kind that is not read" in str(refusal(folder))
+    assert may_be_image(folder / name)
+    (folder / name).write_bytes(b"notes")
+    assert may_be_image(folder / name) is name.endswith(".png")
 
 
 def test_a_png_may_be_called_anything(folder):

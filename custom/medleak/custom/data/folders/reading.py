@@ -1,6 +1,5 @@
 """A user's folder of images, read as the user says that it is arranged."""
 
-import mimetypes
 import os
 import re
 from collections import Counter
@@ -20,7 +19,7 @@ from medleak.custom.data.datalist import (
 from medleak.custom.data.folders import names as said
 from medleak.custom.data.folders.recognition import refuse_masks
 from medleak.custom.data.folders.table import matched, read_table
-from medleak.custom.data.image_files import Omit, Search, sub_folders
+from medleak.custom.data.image_files import Omit, Search, may_be_image, sub_folders
 from medleak.custom.data.masks import read_masked
 
 Layout = Literal["classes", "parts", "names"]
@@ -353,7 +352,7 @@ def _why(root: Path, image: str, told: Told) -> str:
         return "left out by --leave-out"
     if told.labels is not None and (root / image).resolve() == told.labels.resolve():
         return "the table itself"
-    if not str(mimetypes.guess_type(image)[0]).startswith("image/"):
+    if not may_be_image(root / image):
         return f"no image ({PurePosixPath(image).suffix.lower() or 'without suffix'})"
     if told.labels is not None:
         return "images in no row of the table"
@@ -361,4 +360,4 @@ def _why(root: Path, image: str, told: Told) -> str:
         return "masks without an image"
     if told.layout != "names" and len(parts) <= (2 if told.layout == "parts" else 1):
         return "images beside the folders"
-    return "not of --classes"
+    return "not of --classes" if told.classes is not None else "images in other folders"
