@@ -137,13 +137,11 @@ def convert_dicom(
     from medleak.custom.datasets.convert import dicom_pictures, write_pictures
 
     out = out or PLACE / f"{folder.resolve().name}-png"
-    told = layout == "classes"
-    tree = find_dicom(folder, told=told)
+    tree = find_dicom(folder, told=layout == "classes")
     broken: Broken | None = {} if skip_broken else None
     pictures = dicom_pictures(
-        folder,
+        tree,
         parse_window(window) if window else None,
-        told=told,
         name=out.name,
         allowed=allow_name or (),
         broken=broken,

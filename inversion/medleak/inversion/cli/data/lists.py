@@ -284,10 +284,14 @@ def _prepare(
     Those that cannot be used are put into ``broken``, where that is given. Images are decoded below
     ``here``, and will be below the option ``root`` in the end.
     """
+    from medleak.custom.datasets.convert import refuse_lost
     from medleak.custom.datasets.prepare import prepare
 
     if check:
+        before = {item.label for item in items}
         items = decode_all(items, here, broken)
+        left = {content.classes[item.label] for item in items}
+        refuse_lost([name for k, name in enumerate(content.classes) if k in before], left)
     content = replace(content, broken=len(broken or {}))
     return prepare(items, options.pop("root", here), out, content, **options)
 
