@@ -91,6 +91,7 @@ def dicom_pictures(
     name: str = "",
     allowed: Sequence[str] = (),
     broken: Broken | None = None,
+    without_id: list[Path] | None = None,
 ) -> Generator[Picture]:
     """The DICOM images of ``tree``.
 
@@ -100,6 +101,7 @@ def dicom_pictures(
         name: Of what is written: it leaves the site as the set's.
         allowed: Names that a person looked at and that are nobody's.
         broken: Takes files that cannot be used, which are then left out. None: the first is raised.
+        without_id: Takes files whose header says no patient: each counts as a patient of its own.
 
     Raises:
         DataError: An image cannot be used, or all of a class are broken, or a name that would
@@ -116,6 +118,8 @@ def dicom_pictures(
             left.add(of_class)
             pixels, patient = picture
             guard.see(values_of(path), of_class, number)
+            if patient is None and without_id is not None:
+                without_id.append(path)
             # Without an ID each file counts as one patient; "/" keeps it apart from any ID.
             yield of_class, patient or f"/{path}", pixels
     refuse_lost(tree.classes, left)

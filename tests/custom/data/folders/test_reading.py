@@ -222,3 +222,12 @@ def test_what_contradicts_itself_or_the_folder_is_refused(tmp_path, told):
         read_set(tmp_path, Told(**told))
     with pytest.raises(DataError, match="does not exist"):
         read_set(tmp_path / "nowhere", Told(layout="parts"))
+
+
+def test_it_is_said_how_many_images_tell_no_patient(tmp_path):
+    put(tmp_path, "a/7_1.png", "a/7_2.png", "b/ISIC_1.png")
+    how = read_set(tmp_path, Told()).patients
+    assert how == "by file name; 1 of 3 tell none and count as one each"
+    (tmp_path / "b" / "ISIC_1.png").rename(tmp_path / "b" / "8_1.png")
+    assert read_set(tmp_path, Told()).patients == "by file name"
+    assert read_set(tmp_path, Told(patients="file")).patients == "each file one"

@@ -28,6 +28,7 @@ LAYOUTS: Mapping[Layout, str] = {
     "parts": "train/, val/, test/ with the same classes in each: all are split anew",
     "names": "the class is the file's name up to a number: normal_0001.png",
 }
+_EACH_FILE = "each file one"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +104,9 @@ def read_set(root: Path, told: Told) -> Found:
     if told.patients is not None and told.labels is None:
         depth = 1 + (told.layout == "parts") + (told.masks and classes != ("all",))
         items = [replace(item, patient=_told_patient(item.image, told, depth)) for item in items]
+    unknown = sum(item.patient == item.image for item in items)
+    if unknown and by != _EACH_FILE:
+        by += f"; {unknown:,} of {len(items):,} tell none and count as one each"
     used = {item.image for item in items} | {item.mask for item in items if item.mask}
     reasons = _left_out(root, used, told, why)
     if without:
@@ -139,7 +143,7 @@ def _how(told: Told) -> str:
     if told.patients == "folder":
         return "by sub-folder"
     if told.patients == "file" or (told.layout == "names" and told.pattern is None):
-        return "each file one"
+        return _EACH_FILE
     return "by file name" + (" and --patient-pattern" if told.pattern else "")
 
 

@@ -139,16 +139,19 @@ def convert_dicom(
     out = out or PLACE / f"{folder.resolve().name}-png"
     tree = find_dicom(folder, told=layout == "classes")
     broken: Broken | None = {} if skip_broken else None
+    without_id: list[Path] = []
     pictures = dicom_pictures(
         tree,
         parse_window(window) if window else None,
         name=out.name,
         allowed=allow_name or (),
         broken=broken,
+        without_id=without_id,
     )
     seen, say_odd = watch()
     with closing(pictures), progress(pictures, len(tree.files), "Converting") as bar:
         n = write_pictures(bar, out, seen)
     say_odd()
     say_broken(broken)
-    report_images(out, "", n, tree.classes, as_json, left_out=tree.left_out)
+    counts = {"broken": len(broken or ()), "without_patient_id": len(without_id)}
+    report_images(out, "", n, tree.classes, as_json, left_out=tree.left_out, counts=counts)
