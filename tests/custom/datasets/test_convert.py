@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 from tests.custom.identity.headers import a_file
 
-from medleak.custom.data.datalist import DataError, read_folders
+from medleak.custom.data.datalist import DataError
+from medleak.custom.data.folders.classes import read_folders
 from medleak.custom.data.folders.dicom_tree import find_dicom
 from medleak.custom.datasets.convert import (
     claim_empty,

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Unpack
 
-from medleak.custom.data.datalist import PATIENT_PATTERN, Item, patient_of, read_images
+from medleak.custom.data.datalist import PATIENT_PATTERN, Item, patient_of
+from medleak.custom.data.folders.classes import read_images
 from medleak.custom.data.image_files import Search
 
 Layout = Mapping[str, Sequence[str]]

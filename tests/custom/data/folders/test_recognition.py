@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from medleak.custom.data.data_error import DataError
-from medleak.custom.data.datalist import read_folders
+from medleak.custom.data.folders.classes import read_folders
 from medleak.custom.data.folders.recognition import (
     refuse_masks,
     refuse_other_layouts,

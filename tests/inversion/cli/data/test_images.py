@@ -12,7 +12,8 @@ from PIL import Image
 from tests.custom.identity.headers import a_file
 from tests.inversion.cli.data.commands import TABLE, medleak, printed, refused
 
-from medleak.custom.data.datalist import load_datalist, read_folders
+from medleak.custom.data.datalist import load_datalist
+from medleak.custom.data.folders.classes import read_folders
 from medleak.custom.phantoms import MODALITIES
 from medleak.filters import storage
 

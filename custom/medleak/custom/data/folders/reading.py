@@ -9,14 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from medleak.custom.data.data_error import DataError
-from medleak.custom.data.datalist import (
-    PATIENT_PATTERN,
-    Item,
-    patient_of,
-    read_folders,
-    read_images,
-)
+from medleak.custom.data.datalist import PATIENT_PATTERN, Item, patient_of
 from medleak.custom.data.folders import names as said
+from medleak.custom.data.folders.classes import read_folders, read_images
 from medleak.custom.data.folders.recognition import refuse_masks
 from medleak.custom.data.folders.table import matched, read_table
 from medleak.custom.data.image_files import Omit, Search, may_be_image, sub_folders
@@ -76,7 +71,7 @@ def read_set(root: Path, told: Told) -> Found:
     """The images of ``root``, arranged as ``told`` says.
 
     Raises:
-        DataError: The folder is not so arranged, or as `datalist.read_folders`.
+        DataError: The folder is not so arranged, or as `classes.read_folders`.
     """
     _refuse_contradictions(told)
     pattern = told.pattern or PATIENT_PATTERN

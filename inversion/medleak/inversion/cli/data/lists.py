@@ -184,7 +184,7 @@ def prepare_folder(
     images of more than 8 bits are first rewritten as 8-bit PNG below OUT.
     """
     from medleak.custom.atomic import whole_folder
-    from medleak.custom.data.datalist import read_folders
+    from medleak.custom.data.folders.classes import read_folders
     from medleak.custom.data.folders.reading import read_set
     from medleak.custom.datasets.convert import claim_empty, windowed_pictures, write_pictures
     from medleak.custom.datasets.prepare import DESCRIPTION, Content
