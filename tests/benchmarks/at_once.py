@@ -20,8 +20,9 @@ from clients import DataSet, Split, client_record, make_world
 
 from medleak.inversion.attacks.row_space import RowSpace, run
 from medleak.inversion.audit import pool
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.similarity import assign, pairwise_ssim
-from medleak.inversion.observation import Knowledge, observe
+from medleak.inversion.observation import observe
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
 
 _CORES = len(os.sched_getaffinity(0))

@@ -27,18 +27,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import at_once
 import classical
 import torch
-from clients import DataSet, Split, World, client_record, make_world
+from clients import DataSet, Split, World, client_record, make_world, parser_of
 
 from medleak.custom.record import Record
 from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import defence
 from medleak.inversion.attacks.row_space import RowSpace, run
 from medleak.inversion.attacks.row_space.recipes import STATISTICS
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.similarity import assign, pairwise_ssim
-from medleak.inversion.observation import Knowledge, observe
+from medleak.inversion.observation import observe
 
 _ALL, _DEFAULT, _FEDBN = Knowledge(), RowSpace(), Knowledge(bn_statistics=False)
-_SHARED = Path(os.environ.get("MEDLEAK_SHARED", Path(__file__).parents[3] / "shared"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,12 +190,8 @@ def _missed(case: Case, found: Result) -> list[str]:
 
 def main() -> int:
     """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--cases", default="single64", help="comma-separated; 'all', 'noise64'")
-    parser.add_argument("--data", type=Path, default=_SHARED / "data" / "cxr")
-    parser.add_argument(
-        "--weights", type=Path, default=_SHARED / "weights" / "resnet18_medical.safetensors"
-    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--split", choices=("tune", "report"), default="report")
     parser.add_argument("--seed", type=int, default=0)

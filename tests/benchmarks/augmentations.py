@@ -12,7 +12,6 @@ images that the client never had. Exit code 1 if "no leak found" is said of an u
 or "leaks" of images that it never had.
 """
 
-import argparse
 import dataclasses
 import os
 import sys
@@ -24,7 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
-from clients import DataSet, World, client_record, load, make_world
+from clients import DataSet, World, client_record, load, make_world, parser_of
 from torch import Tensor
 from torchvision.transforms import functional
 
@@ -37,13 +36,13 @@ from medleak.inversion.audit import health
 from medleak.inversion.audit.evaluation import Evaluator
 from medleak.inversion.evidence.declared_input import contradiction
 from medleak.inversion.images.prior import load_prior
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.similarity import assign
-from medleak.inversion.observation import Knowledge, observe
+from medleak.inversion.observation import observe
 from medleak.inversion.reconstruction import Reconstruction
 from medleak.inversion.results.case import Case
 from medleak.inversion.results.summary import summarise
 
-_SHARED = Path(os.environ.get("MEDLEAK_SHARED", Path(__file__).parents[3] / "shared"))
 _SIZE, _OTHERS = 64, 100
 _SMOOTH = functional.InterpolationMode.BILINEAR
 AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -111,13 +110,9 @@ def judged(
 
 def main() -> int:
     """Parse, attack, print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--clients", default="plain:0,flip:1,rotation:2,crop:3,shift:4")
     parser.add_argument("--images", type=int, default=1)
-    parser.add_argument("--data", type=Path, default=_SHARED / "data" / "cxr")
-    parser.add_argument(
-        "--weights", type=Path, default=_SHARED / "weights" / "resnet18_medical.safetensors"
-    )
     parser.add_argument("--split", choices=("tune", "report"), default="report")
     parser.add_argument("--truth", choices=("own", "other"), default="own")
     parser.add_argument("--alone", action="store_true", help="no other client's list")

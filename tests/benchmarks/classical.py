@@ -22,7 +22,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from clients import DataSet, Split, load
+from clients import SHARED, DataSet, Split, load
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -36,13 +36,13 @@ from medleak.custom.record import (
     utc_now,
 )
 from medleak.inversion.attacks import cpl, dlg, idlg, inverting_gradients, row_space
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.similarity import ssim
 from medleak.inversion.networks import build_network
-from medleak.inversion.observation import Knowledge, observe
+from medleak.inversion.observation import observe
 from medleak.inversion.reconstruction import Reconstruction
 
 SIZE, SUCCESS = 32, 0.9
-_SHARED = Path(os.environ.get("MEDLEAK_SHARED", Path(__file__).parents[3] / "shared"))
 SETS = ("cxr", "melanoma", "brain_mri")
 _COLOUR = ("melanoma", "fundus", "cifar10")
 _OURS = ("medleak.custom.small_networks.",)
@@ -310,7 +310,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    sets = arguments.data or [_SHARED / "data" / name for name in SETS]
+    sets = arguments.data or [SHARED / "data" / name for name in SETS]
     chosen = arguments.cases.split(",")
     if unknown := set(chosen) - cases().keys():
         parser.error(f"unknown cases {sorted(unknown)}; known: {', '.join(cases())}")

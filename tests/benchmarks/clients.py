@@ -6,7 +6,9 @@ global model and makes the prior, ``tune`` (30 %) may be used to choose settings
 is for figures alone.
 """
 
+import argparse
 import hashlib
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +34,20 @@ from medleak.custom.record import (
     write_record,
 )
 
+SHARED = Path(os.environ.get("MEDLEAK_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 Split = Literal["public", "tune", "report"]
 _SHARES = {"public": (0.0, 0.4), "tune": (0.4, 0.7), "report": (0.7, 1.0)}
 _WITH_PATIENTS = ("cxr", "fundus")
 _X_RAYS = ("normal", "pneumonia")  # covid films are of other hospitals: class and source would mix
+
+
+def parser_of(doc: str | None) -> argparse.ArgumentParser:
+    """Options of every benchmark of X-rays; the first line of its docstring is the help."""
+    parser = argparse.ArgumentParser(description=(doc or "").split("\n")[0])
+    parser.add_argument("--data", type=Path, default=SHARED / "data" / "cxr")
+    weights = SHARED / "weights" / "resnet18_medical.safetensors"
+    parser.add_argument("--weights", type=Path, default=weights)
+    return parser
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,13 +32,11 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from clients import DataSet
+from clients import DataSet, parser_of
 from families.frame import Case, Images, Result, measure
 
 FAMILIES = ("networks", "norms", "optimisers", "transformers", "volumes")
 """Modules of ``families/`` with rows."""
-
-_SHARED = Path(os.environ.get("MEDLEAK_SHARED", Path(__file__).parents[3] / "shared"))
 
 
 def cases() -> dict[str, Case]:
@@ -54,12 +52,8 @@ def cases() -> dict[str, Case]:
 
 def main() -> int:
     """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--cases", default="all", help="comma-separated; 'all', or how they begin")
-    parser.add_argument("--data", type=Path, default=_SHARED / "data" / "cxr")
-    parser.add_argument(
-        "--weights", type=Path, default=_SHARED / "weights" / "resnet18_medical.safetensors"
-    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--split", choices=("tune", "report"), default="report")
     parser.add_argument("--seed", type=int, default=0)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from clients import DataSet, load, make_world
+from clients import DataSet, load, make_world, parser_of
 from torch import Tensor, nn
 
 from medleak.custom.networks import resnet18
@@ -35,14 +35,14 @@ from medleak.custom.record import (
 )
 from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import defence
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.membership.assessment import Group, halves, scored
 from medleak.inversion.membership.calibration import recognised
 from medleak.inversion.membership.roc import separation
 from medleak.inversion.membership.scores.registry import score_of
 from medleak.inversion.networks import build_network
-from medleak.inversion.observation import Knowledge, observe
+from medleak.inversion.observation import observe
 
-_SHARED = Path(__file__).resolve().parents[3] / "shared"
 SEEDS = 3
 OTHERS, CERTAIN = 128, 120
 
@@ -122,12 +122,8 @@ class _Pixels:
 
 def main() -> int:
     """Run cases; exit code 1 if one misses what it must reach."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--cases", default="all", help="names or beginnings of names, by commas")
-    parser.add_argument("--data", type=Path, default=_SHARED / "data" / "cxr")
-    parser.add_argument(
-        "--weights", type=Path, default=_SHARED / "weights/resnet18_medical.safetensors"
-    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--score", default="row_space")
     arguments = parser.parse_args()

@@ -129,6 +129,8 @@ def test_every_command_in_the_documents_exists_with_its_options(call, tmp_path, 
             return
         command, words = command.commands[words[0]], words[1:]
     command.make_context("docs", words)
+    with pytest.raises(Exception, match="No such option"):
+        command.make_context("docs", [*words, "--no-such-option"])
 
 
 def test_the_example_of_a_record_writes_one(tmp_path):

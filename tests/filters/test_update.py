@@ -27,6 +27,9 @@ def test_kinds_go_by_name():
 def test_a_sound_update_passes(update, global_state):
     check_update(update, global_state)
     check_update(update)
+    del global_state["fc.weight"]
+    with pytest.raises(UpdateError, match=r"no entry fc\.weight"):
+        check_update(update, global_state)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +49,9 @@ def test_counters_may_be_whole_or_relative_to_an_averaged_float(
         global_state[f"{layer}.num_batches_tracked"] = before
         update[f"{layer}.num_batches_tracked"] = count
     check_update(update, global_state)
+    update["bn1.num_batches_tracked"] = count + 0.5
+    with pytest.raises(UpdateError, match="not a whole number"):
+        check_update(update, global_state)
 
 
 BROKEN = {

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from medleak.custom.record import InputSpec, Manifest, ModelSpec, Record, TaskSpec, UpdateInfo
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.losses import Criterion, task_loss
 from medleak.inversion.networks import build_network
-from medleak.inversion.observation import Knowledge, Observation, observe
+from medleak.inversion.observation import Observation, observe
 
 LENET = ModelSpec(path="medleak.custom.small_networks.lenet", args={"spatial_size": 16})
 RESNET = ModelSpec(

@@ -18,8 +18,9 @@ from medleak.custom.record import (
 )
 from medleak.inversion.client.simulation import schedule_of
 from medleak.inversion.client.single_step import single_step
+from medleak.inversion.knowledge import Knowledge, KnowledgeError
 from medleak.inversion.networks import build_network
-from medleak.inversion.observation import Knowledge, KnowledgeError, normalisation, observe
+from medleak.inversion.observation import normalisation, observe
 
 ARGS = {
     "block": "basic",
@@ -81,12 +82,6 @@ def test_what_is_withheld_raises_by_name_and_what_is_granted_does_not(field):
         NEEDS[field](withheld)
 
 
-@pytest.mark.parametrize("need", ["momentum", "weight_decay", "lr"])
-def test_the_schedule_is_withheld_with_the_learning_rate(need):
-    with pytest.raises(KnowledgeError):
-        getattr(observe(make_record(), Knowledge(lr=False)), need)
-
-
 def test_the_gradient_is_minus_the_update_over_the_learning_rate():
     gradient = observe(make_record(), Knowledge()).gradient
     assert all(torch.equal(g, torch.full_like(g, -2.0)) for g in gradient.values())
@@ -117,21 +112,6 @@ def test_unmixed_statistics_are_those_of_the_batches_as_pytorch_runs_them():
     assert weights.sum().item() == pytest.approx(1)
     expected = torch.stack([b.mean((0, 2, 3)) for b in batches], 1) @ weights
     torch.testing.assert_close(observation.bn_statistics["bn1"][0], expected, rtol=1e-4, atol=1e-5)
-
-
-def test_the_counter_tells_the_steps_even_if_the_site_says_otherwise():
-    record = make_record(n_steps=2)
-    record.update.update(
-        {k: np.full_like(v, 5) for k, v in record.update.items() if "tracked" in k}
-    )
-    assert observe(record, Knowledge(batch_size=False)).n_steps == 5
-
-
-def test_without_counters_the_steps_come_with_the_batch_size():
-    record = make_record(n_steps=2, counters=False)
-    assert observe(record, Knowledge()).n_steps == 2
-    with pytest.raises(KnowledgeError):
-        _ = observe(record, Knowledge(batch_size=False)).n_steps
 
 
 def test_an_update_under_fedbn_shows_no_statistics_whatever_is_granted():
@@ -188,14 +168,6 @@ def test_an_update_that_lacks_a_parameter_is_refused_by_name():
         observe(record, Knowledge())
 
 
-def test_knowledge_describes_itself():
-    assert Knowledge().describe() == "all, labels inferred"
-    found = Knowledge(bn_statistics=False, lr=False, labels="known").describe()
-    assert found == "without bn_statistics+lr, labels known"
-    with pytest.raises(ValueError, match="guessed"):
-        Knowledge(labels="guessed")  # pyright: ignore[reportArgumentType]
-
-
 def test_a_stale_global_model_takes_the_place_of_the_rounds_own():
     record = make_record()
     stale = {k: np.full_like(v, 3.0) for k, v in record.global_state.items()}
@@ -214,59 +186,8 @@ def test_a_stale_global_model_is_given_if_and_only_if_knowledge_says_so(age):
         observe(record, Knowledge(), stale_global=record.global_state)
 
 
-def test_knowledge_says_what_is_stale_or_wrong_and_refuses_other_words():
-    assert Knowledge().describe() == "all, labels inferred"
-    wrong = Knowledge(model_round="previous", prior_image="gray", labels="known")
-    assert wrong.describe() == "all, labels known, prior gray, model previous"
-    with pytest.raises(ValueError, match="current, previous or initial"):
-        Knowledge(model_round="next")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match="given, gray or other"):
-        Knowledge(prior_image="best")  # pyright: ignore[reportArgumentType]
-
-
-ASKED = ("n_images", "batch_size", "local_epochs", "lr", "n_steps")
-
-
-def test_what_the_record_does_not_say_is_refused_only_where_it_is_asked_for():
-    record = make_record(counters=False)
-    silent = UpdateInfo(round=3, site="site-9", time="2026-01-01T00:00:00Z")
-    record = replace(record, info=silent)
-    seen = observe(record, Knowledge())
-    assert set(seen.parameter_update) == set(seen.parameter_names)
-    assert (seen.optimizer, seen.momentum, seen.weight_decay) == ("sgd", 0.0, 0.0)
-    assert (seen.betas, seen.eps, seen.clip_norm) == ((0.9, 0.999), 1e-8, None)
-    assert (seen.accumulation_steps, seen.precision, seen.state_kept) == (1, "float32", False)
-    assert seen.augmentation is None
-    for field in ASKED:
-        assert seen.source(field) == "unknown"
-        with pytest.raises(UnknownError, match=f"Not known: .*--schedule {field}="):
-            getattr(seen, field)
-    with pytest.raises(UnknownError, match="learning rate"):
-        _ = seen.gradient
-
-
-def test_what_the_record_says_of_the_optimiser_is_seen():
-    said = {"betas": (0.8, 0.9), "eps": 1e-4, "clip_norm": 1.0, "accumulation_steps": 8}
-    rest = {"precision": "bfloat16", "state_kept": True, "augmentation": ("hflip",)}
-    seen = observe(make_record(optimizer="adamw", **said, **rest), Knowledge())
-    assert seen.optimizer == "adamw"
-    for field, value in (said | rest).items():
-        assert getattr(seen, field) == value
-        assert seen.source(field) == "declared"
-    with pytest.raises(KnowledgeError, match="lr is withheld"):
-        _ = observe(make_record(), Knowledge(lr=False)).betas
-
-
 def with_manifest(record, **change):
     return replace(record, manifest=record.manifest.model_copy(update=change))
-
-
-def test_an_unknown_loss_is_missed_by_those_alone_who_need_it():
-    seen = observe(with_manifest(make_record(), task=None), Knowledge())
-    assert seen.bn_statistics
-    for ask in (lambda: seen.criterion, lambda: seen.num_classes, seen.check_replay):
-        with pytest.raises(UnknownError, match=r"training loss\. Give --task"):
-            ask()
 
 
 @pytest.mark.parametrize("field", ["model", "input"])
@@ -306,20 +227,19 @@ def test_volumes_of_four_channels_are_observed():
     torch.testing.assert_close(seen.normalise(images)[:, 1], expected)
 
 
-def test_a_loss_that_is_not_computed_here_cannot_be_repeated():
-    task = TaskSpec(num_classes=2, criterion="focal")
-    seen = observe(with_manifest(make_record(), task=task), Knowledge())
-    with pytest.raises(ValueError, match=r"'focal'.*needs no labels"):
-        seen.check_replay()
+def test_what_the_record_does_not_say_is_missed_by_those_alone_who_need_it():
+    silent = UpdateInfo(round=3, site="site-9", time="2026-01-01T00:00:00Z")
+    record = with_manifest(replace(make_record(counters=False), info=silent), task=None)
+    seen = observe(record, Knowledge())
+    assert set(seen.parameter_update) == set(seen.parameter_names)
+    with pytest.raises(UnknownError, match="learning rate"):
+        _ = seen.gradient
+    assert observe(with_manifest(make_record(), task=None), Knowledge()).bn_statistics
 
 
-def test_a_client_that_cannot_be_repeated_is_refused_before_an_attack_starts():
-    observe(make_record(optimizer="sgd"), Knowledge()).check_replay()
-    with pytest.raises(ValueError, match=r"sgd_fedprox.*Use row_space"):
-        observe(make_record(optimizer="sgd_fedprox"), Knowledge()).check_replay()
-    record = make_record()
+def test_a_client_trained_on_masks_is_refused_before_an_attack_starts():
     task = TaskSpec(num_classes=2, criterion="segmentation_cross_entropy")
-    masks = replace(record, manifest=record.manifest.model_copy(update={"task": task}))
+    masks = with_manifest(make_record(), task=task)
     for attack in (single_step, schedule_of):
         with pytest.raises(ValueError, match=r"trained on masks.*Use row_space"):
             attack(observe(masks, Knowledge()))

@@ -51,6 +51,8 @@ def test_the_medleak_commands_exist_with_their_options(line):
     while hasattr(command, "commands"):
         command, rest = command.commands[rest[0]], rest[1:]
     command.make_context("README", rest)
+    with pytest.raises(Exception, match="No such option"):
+        command.make_context("README", [*rest, "--no-such-option"])
 
 
 def test_the_job_commands_exist_with_their_options(monkeypatch):

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from medleak.inversion.attacks.row_space import RowSpace
     from medleak.inversion.audit.plan import Plan
     from medleak.inversion.images.prior import load_prior
+    from medleak.inversion.knowledge import Knowledge
     from medleak.inversion.measures.similarity import assign, psnr, ssim
-    from medleak.inversion.observation import Knowledge, Observation, observe
+    from medleak.inversion.observation import Observation, observe
     from medleak.inversion.reconstruction import Reconstruction
     from medleak.inversion.results.rows import Row, read_rows
 
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 _PLACES = {
-    "Knowledge": "observation",
+    "Knowledge": "knowledge",
     "Observation": "observation",
     "Plan": "audit.plan",
     "Reconstruction": "reconstruction",

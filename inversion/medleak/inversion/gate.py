@@ -20,10 +20,11 @@ from medleak.inversion.audit.health import easy_record
 from medleak.inversion.evidence.declared_input import contradiction
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.images.truth import Truth, load_truth, training_items
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.registration import compare
 from medleak.inversion.measures.seen import pair
 from medleak.inversion.measures.similarity import rdlv, ssim
-from medleak.inversion.observation import Knowledge, observe
+from medleak.inversion.observation import observe
 from medleak.inversion.reconstruction import Reconstruction
 from medleak.inversion.results.found import at_the_level_of_found
 

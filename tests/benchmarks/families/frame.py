@@ -33,8 +33,9 @@ from medleak.custom.record import (
     write_record,
 )
 from medleak.inversion.attacks import row_space
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.similarity import assign, pairwise_ssim, psnr
-from medleak.inversion.observation import Knowledge, observe
+from medleak.inversion.observation import observe
 from medleak.inversion.reconstruction import Reconstruction
 
 Loss = Callable[[Tensor, Tensor], Tensor]

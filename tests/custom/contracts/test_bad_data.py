@@ -8,14 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medleak.custom.data.datalist import (
-    DataError,
-    Item,
-    load_datalist,
-    open_image,
-    read_folders,
-    read_images,
-)
+from medleak.custom.data.datalist import DataError, Item, load_datalist
+from medleak.custom.data.folders.classes import read_folders, read_images
+from medleak.custom.data.image_files import open_image
 from medleak.custom.data.masks import load_masks
 from medleak.custom.data.transforms import decode, load_images
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medleak.custom.data.datalist import read_folders
+from medleak.custom.data.folders.classes import read_folders
 from medleak.custom.phantoms import MODALITIES, listing, mask_root, phantom, render
 from medleak.custom.phantoms.canvas import generator
 

@@ -60,3 +60,18 @@ def test_a_table_gives_each_image_its_label(tmp_path):
         labelled(tmp_path / "none", table, **settings) if (tmp_path / "none").mkdir() is None else 0
     with pytest.raises(FormError, match=r"has no readable gone\.csv"):
         labelled(tmp_path / "images", tmp_path / "gone.csv", **settings)
+
+
+def test_a_name_with_two_labels_or_two_images_is_refused(tmp_path):
+    table = tmp_path / "t.csv"
+    settings = {"name": "id", "label": "kind", "values": {"no": 0, "yes": 1}}
+    picture(tmp_path / "images" / "a" / "1.png")
+    table.write_text("id,kind\n1,no\n1.png,no\n")
+    assert len(labelled(tmp_path / "images", table, **settings)) == 1
+    table.write_text("id,kind\n1,no\n1.png,yes\n")
+    with pytest.raises(FormError, match=r"gives '1\.png' another label in line 3"):
+        labelled(tmp_path / "images", table, **settings)
+    table.write_text("id,kind\n1,no\n")
+    picture(tmp_path / "images" / "b" / "1.png")
+    with pytest.raises(FormError, match="two images called '1'"):
+        labelled(tmp_path / "images", table, **settings)

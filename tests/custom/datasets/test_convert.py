@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 from PIL import Image
+from tests.custom.identity.headers import a_file
 
-from medleak.custom.data.datalist import DataError, read_folders
+from medleak.custom.data.datalist import DataError
+from medleak.custom.data.folders.classes import read_folders
+from medleak.custom.data.folders.dicom_tree import find_dicom
 from medleak.custom.datasets.convert import (
     claim_empty,
     dicom_pictures,
+    refuse_lost,
     windowed_pictures,
     write_pictures,
 )
@@ -66,6 +70,32 @@ def test_a_window_on_colour_is_refused(tmp_path):
 def test_a_folder_without_dicom_is_refused(tmp_path):
     (tmp_path / "x.png").touch()
     with pytest.raises(DataError, match="holds no DICOM file"):
-        list(dicom_pictures(tmp_path))
+        list(dicom_pictures(find_dicom(tmp_path)))
     with pytest.raises(DataError, match="does not exist"):
-        list(dicom_pictures(tmp_path / "nowhere"))
+        list(dicom_pictures(find_dicom(tmp_path / "nowhere")))
+
+
+def test_a_class_of_which_nothing_is_left_is_refused():
+    refuse_lost(["a", "b"], {"a", "b"})
+    with pytest.raises(DataError, match=r"All images of class 'b' are broken \(1 of 2 classes\)"):
+        refuse_lost(["a", "b"], {"a"})
+
+
+@pytest.mark.parametrize("sound", ["0.dcm", None])
+def test_dicom_that_is_broken_is_no_empty_class_and_no_empty_set(tmp_path, sound):
+    pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    for name in ("a", "b"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        (tmp_path / "in" / name / "x.dcm").write_text("no picture")
+    if sound:
+        a_file(tmp_path / "in" / "a" / sound)
+    broken = {}
+    pictures = dicom_pictures(find_dicom(tmp_path / "in"), broken=broken)
+    with pytest.raises(DataError, match=f"All images of class '{'b' if sound else 'a'}'"):
+        write_pictures(pictures, tmp_path / "out")
+    assert len(broken) == 2
+    assert not (tmp_path / "out").exists()
+    if sound:
+        a_file(tmp_path / "in" / "b" / sound)
+        again = dicom_pictures(find_dicom(tmp_path / "in"), broken={})
+        assert write_pictures(again, tmp_path / "out") == 2

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medleak.custom.data.datalist import DataError, patient_of, read_folders
+from medleak.custom.data.datalist import DataError, patient_of
+from medleak.custom.data.folders.classes import read_folders
 from medleak.custom.datasets.convert import (
     write_pictures,
 )

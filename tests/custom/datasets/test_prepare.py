@@ -187,9 +187,11 @@ def test_one_patient_in_two_sections_of_a_site_is_refused():
 
 
 def test_shared_test_lists_and_visits_within_a_list_are_no_leak():
-    check_patients(
-        {
-            site: {"training": [item(k, site), item(k + 9, site)], "test": [item(5, "t")]}
-            for k, site in enumerate(("north", "south"))
-        }
-    )
+    lists = {
+        site: {"training": [item(k, site), item(k + 9, site)], "test": [item(5, "t")]}
+        for k, site in enumerate(("north", "south"))
+    }
+    check_patients(lists)
+    lists["south"]["validation"] = [item(20, "north")]
+    with pytest.raises(DataError, match=r"south: validation\[0\].*north: training\[0\]"):
+        check_patients(lists)

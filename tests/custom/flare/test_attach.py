@@ -4,10 +4,9 @@ import json
 from types import SimpleNamespace
 
 import pytest
-import torch
 
-from medleak.custom.flare import attach as attach_module
-from medleak.custom.flare.attach import AttachError, attach, attach_folder
+from medleak.custom.flare.attach import attach, attach_folder
+from medleak.custom.flare.foreign_job import AttachError
 from medleak.custom.record.schema import ModelSpec, TaskSpec
 from medleak.filters.adapters.examination import kit
 
@@ -218,14 +217,46 @@ def test_a_recipe_is_attached_to_in_one_line():
     assert calls[2].endswith("medleak.md")
 
 
-class Plain(torch.nn.Linear):
-    def __init__(self):
-        super().__init__(2, 1)
+def test_differences_are_set_where_the_job_leaves_the_executors_default(tmp_path):
+    client = json.loads(json.dumps(CLIENT))
+    del client["executors"][0]["executor"]["args"]["params_transfer_type"]
+    done = attach_folder(job(tmp_path, client=client), tmp_path / "new", defence_text="sign")
+    (entry,) = config(tmp_path / "new", "client")["executors"]
+    assert entry["executor"]["args"]["params_transfer_type"] == "DIFF"
+    assert "params_transfer_type is DIFF now" in "; ".join(done.found)
 
 
-def test_a_network_as_it_is_has_a_name_only_if_it_takes_no_arguments():
-    found = attach_module._model_of(Plain())
-    assert found is not None
-    assert found.path.endswith(".Plain")
-    assert attach_module._model_of(torch.nn.Linear(2, 1)) is None
-    assert attach_module._model_of(None) is None
+def test_an_executor_of_the_jobs_own_is_not_told_what_it_may_not_know(tmp_path):
+    client = json.loads(json.dumps(CLIENT))
+    client["executors"][0]["executor"] = {"path": "their.Executor", "args": {"a": 1}}
+    done = attach_folder(job(tmp_path, client=client), tmp_path / "new", defence_text="sign")
+    (entry,) = config(tmp_path / "new", "client")["executors"]
+    assert entry["executor"]["args"] == {"a": 1}
+    assert any("which weights their.Executor sends is not known" in line for line in done.found)
+
+
+def test_the_new_folder_is_not_put_into_the_old_one(tmp_path):
+    old = job(tmp_path)
+    with pytest.raises(AttachError, match="outside of it"):
+        attach_folder(old, old / "app" / "new")
+    assert not (old / "app" / "new").exists()
+
+
+def test_a_job_that_is_attached_to_already_is_refused(tmp_path):
+    attach_folder(job(tmp_path), tmp_path / "new")
+    with pytest.raises(AttachError, match="has an UpdateRecorder already"):
+        attach_folder(tmp_path / "new", tmp_path / "newer")
+
+
+def test_a_task_that_no_site_takes_is_refused(tmp_path):
+    client = json.loads(json.dumps(CLIENT))
+    client["executors"][0]["tasks"] = ["fit"]
+    with pytest.raises(AttachError, match=r"No site takes the task train.*they take fit"):
+        attach_folder(job(tmp_path, client=client), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_workflow_of_the_jobs_own_that_names_no_task_is_said(tmp_path):
+    server = {**SERVER, "workflows": [{"path": "their.Controller", "args": {}}]}
+    done = attach_folder(job(tmp_path, server), tmp_path / "new")
+    assert any("their.Controller does not say which task trains" in line for line in done.found)

@@ -5,7 +5,7 @@ import json
 from tests.custom.flare.test_attach import CLIENT, SERVER, job
 
 from medleak.custom.attach import attach_folder, check_folder
-from medleak.custom.record.schema import InputSpec, TaskSpec
+from medleak.custom.record.schema import InputSpec, ModelSpec, TaskSpec
 
 NETWORK = """
 from torch import nn
@@ -122,11 +122,35 @@ def test_what_an_executor_sends_by_default_is_taken_from_its_class(tmp_path):
 
 
 def test_a_task_that_no_executor_takes_fails(tmp_path):
-    client = json.loads(json.dumps(HELLO))
+    new = attached(tmp_path)
+    path = new / "app" / "config" / "config_fed_client.json"
+    client = json.loads(path.read_text())
     client["executors"][0]["tasks"] = ["fit"]
-    done = check(tmp_path, client=client)
+    path.write_text(json.dumps(client))
+    done = check_folder(new, allow=["model."])
     assert done.verdict == "fails"
     assert any("no executor takes it" in line for line in done.seen)
+
+
+def test_another_network_than_the_jobs_is_said(tmp_path):
+    args = {"path": "model.SimpleNetwork", "args": {"width": 8}}
+    done = check(tmp_path, model=ModelSpec(**args))
+    assert any("will name is not the job's" in line for line in done.seen), done.seen
+    done = check(tmp_path / "missing", model=ModelSpec(path="model.Absent"))
+    assert any("no audit could build the network" in line for line in done.seen), done.seen
+
+
+def test_a_workflow_of_the_jobs_own_leaves_it_open_which_task_trains(tmp_path):
+    own = {"path": "controller.Own", "args": {}}
+    old = job(tmp_path, {**SERVER, "workflows": [own]}, HELLO)
+    (old / "app" / "custom" / "model.py").write_text(NETWORK)
+    (old / "app" / "custom" / "controller.py").write_text(
+        "from nvflare.app_common.workflows.fedavg import FedAvg\n\nclass Own(FedAvg): pass\n"
+    )
+    attach_folder(old, tmp_path / "new")
+    done = check_folder(tmp_path / "new", allow=["model.", "controller."])
+    assert done.verdict == "not known", done.seen
+    assert any("controller.Own does not say which task trains" in line for line in done.seen)
 
 
 def test_without_a_recorder_nothing_is_called_recorded(tmp_path):

@@ -98,6 +98,20 @@ def test_words_of_what_a_person_wrote_are_compared(tmp_path, header):
     assert found(a_file(tmp_path / "x.dcm", **header), "quexley", own=True)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"AdditionalPatientHistory": "word " * 1000 + "ZX-7731904"},
+        {"OtherPatientIDs": [*(f"AB{k:03d}" for k in range(100)), "ZX-7731904"]},
+        {"private": [(0x10, "UN", bytes(8000) + b"ZX-7731904")]},
+    ],
+)
+def test_the_end_of_a_long_value_is_compared(tmp_path, header):
+    path = a_file(tmp_path / "x.dcm", **header)
+    assert found(path, "zx7731904")
+    assert not found(path, "zx8831904")
+
+
 def test_what_names_nobody_is_not_compared(tmp_path):
     path = a_file(
         tmp_path / "x.dcm",

@@ -30,8 +30,16 @@ def test_sites_and_the_sets_own_folder_are_compared_too():
 
 
 def test_a_name_that_a_person_looked_at_is_let_through():
-    guard = Guard(Leaving(classes=["mrn4711"], allowed=["mrn4711"]))
+    names = ["mrn4711", "mrn 4711"]
+    guard = Guard(Leaving(classes=names, sites=names, name=names[0], allowed=names))
     guard.see([MRN], "mrn4711", 1)
+    assert "class 1 of 1" in refusal(Leaving(classes=["mrn4711"]), of_class="mrn4711")
+    for leaving in (
+        Leaving(classes=names, allowed=["mrn4711"]),
+        Leaving(classes=["a"], sites=names, allowed=["mrn4711"]),
+        Leaving(classes=["a"], name=names[1], allowed=["mrn4711"]),
+    ):
+        refusal(leaving, of_class="mrn4711")
 
 
 def test_a_patient_told_by_a_file_name_is_compared_with_its_class():
@@ -47,3 +55,7 @@ def test_a_patient_told_by_a_file_name_is_compared_with_its_class():
 def test_a_hospital_may_be_named_by_its_site():
     value = Value("Charité", "identifier", "InstitutionName (0008,0080)")
     Guard(Leaving(classes=["a"], sites=["charite"])).see([value], "a", 1)
+    assert "set's folder" in refusal(Leaving(classes=["a"], name="charite"), value)
+    assert "class 1 of 1" in refusal(Leaving(classes=["charite"]), value, of_class="charite")
+    numbered = Value("Clinic 4711-B", "identifier", "InstitutionName (0008,0080)")
+    assert "site 1 of 1" in refusal(Leaving(classes=["a"], sites=["clinic4711b"]), numbered)

@@ -29,12 +29,23 @@ def xmp(text):
     ).encode()
 
 
+def segment(marker, data):
+    return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
+
+
 def iptc(text):
     data = text.encode()
     record = b"\x1c\x02\x78" + struct.pack(">H", len(data)) + data
     body = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(record)) + record + b"\0" * (len(record) % 2)
-    block = b"Photoshop 3.0\0" + body
-    return b"\xff\xed" + struct.pack(">H", len(block) + 2) + block
+    return segment(0xED, b"Photoshop 3.0\0" + body)
+
+
+def jpeg_with(path, *segments):
+    """A JPEG file with ``segments`` before its own comment."""
+    Image.new("L", (9, 9)).save(path, format="JPEG", comment=b"the last of the comments")
+    content = path.read_bytes()
+    path.write_bytes(content[:2] + b"".join(segments) + content[2:])
+    return path
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
@@ -72,10 +83,37 @@ def test_xmp_and_iptc_are_read(tmp_path):
     Image.new("L", (9, 9)).save(tmp_path / "x.webp", xmp=xmp(SECRET))
     assert found(tmp_path / "x.jpg")
     assert found(tmp_path / "x.webp")
-    Image.new("L", (9, 9)).save(tmp_path / "y.jpg")
-    content = (tmp_path / "y.jpg").read_bytes()
-    (tmp_path / "y.jpg").write_bytes(content[:2] + iptc(SECRET) + content[2:])
-    assert found(tmp_path / "y.jpg")
+    assert found(jpeg_with(tmp_path / "y.jpg", iptc(SECRET)))
+
+
+EXTENDED = b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 40
+BAD_EXIF = b"Exif\0\0XX*\0"
+
+
+@pytest.mark.parametrize(
+    ("segments", "place"),
+    [
+        ([(0xFE, SECRET.encode())], "the comment (COM)"),
+        ([(0xFE, SECRET.encode()), (0xFE, b"another")], "the comment (COM)"),
+        ([(0xEC, b"Ducky " + SECRET.encode())], "APP12"),
+        ([(0xE1, EXTENDED + f"<x><y>{SECRET}</y></x>".encode())], "APP1"),
+        ([(0xE1, BAD_EXIF + SECRET.encode())], "damaged metadata"),
+        ([(0xE1, BAD_EXIF + b"rubbish"), (0xFE, SECRET.encode())], "the comment (COM)"),
+    ],
+)
+def test_every_segment_of_a_jpeg_is_read_and_a_damaged_one_hides_no_other(
+    tmp_path, segments, place
+):
+    path = jpeg_with(tmp_path / "x.jpg", *(segment(*one) for one in segments))
+    assert found(path) == [place]
+    assert found(jpeg_with(path, *(segment(m, d.replace(b"77", b"88")) for m, d in segments))) == []
+
+
+def test_the_end_of_a_long_text_is_read(tmp_path):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Title", "word " * 20_000 + SECRET, zip=True)
+    Image.new("L", (9, 9)).save(tmp_path / "x.png", pnginfo=texts)
+    assert found(tmp_path / "x.png") == ["a PNG text"]
 
 
 @pytest.mark.parametrize("kind", ["plain", "compressed", "international", "key", "behind"])

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from medleak.custom.data.datalist import patient_of, read_folders, verify
+from medleak.custom.data.datalist import patient_of
+from medleak.custom.data.folders.classes import read_folders
+from medleak.custom.data.pixels.reading import read_image
 from medleak.custom.phantoms import MODALITIES, VERSION, listing, phantom, render
 
 pytestmark = pytest.mark.slow
@@ -118,7 +120,8 @@ def test_rendered_files_hold_the_pixels_and_nothing_else(tmp_path):
     assert root.parent == tmp_path
     found, names = read_folders(root)
     assert (names, sorted(found)) == (MODALITIES["cxr"].classes, sorted(items))
-    verify(items, root)
+    for item in items:
+        read_image(root / item.image)
     for item in items:
         content = (root / item.image).read_bytes()
         assert set(re.findall(rb"(?:IHDR|IDAT|IEND|tEXt|iTXt|zTXt|eXIf|tIME|pHYs)", content)) == {

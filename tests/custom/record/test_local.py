@@ -127,3 +127,35 @@ def test_training_that_diverged_is_refused_by_name(tmp_path):
         torch.no_grad(),
     ):
         next(model.parameters()).fill_(float("nan"))
+
+
+def test_a_block_that_trains_another_network_records_nothing(tmp_path):
+    model, other = net(), net()
+    recorder = Recorder(tmp_path, model)
+    with (
+        pytest.raises(RecordError, match="another network was trained"),
+        recorder.round(0, "a"),
+    ):
+        step(other, torch.optim.SGD(other.parameters(), lr=0.1))
+    assert list_updates(tmp_path) == []
+    with recorder.round(0, "a"):
+        step(model, torch.optim.SGD(model.parameters(), lr=0.0))
+    assert list_updates(tmp_path) == [(0, "a")]
+
+
+def test_an_older_record_takes_what_it_lacks_and_refuses_another_word(tmp_path):
+    model = net()
+
+    def train(recorder, site):
+        with recorder.round(0, site):
+            step(model, torch.optim.SGD(model.parameters(), lr=0.1))
+
+    train(Recorder(tmp_path, model, task="cross_entropy:2"), "a")
+    train(Recorder(tmp_path, model, network="my.net"), "b")
+    manifest = read_record(tmp_path, 0, "a").manifest
+    assert manifest.model == ModelSpec(path="my.net")
+    assert manifest.task is not None
+    assert manifest.sources == {"model": "declared", "task": "declared", "input": "inferred"}
+    with pytest.raises(RecordError, match=r"task.num_classes is 2, and now 3 is said"):
+        train(Recorder(tmp_path, model, task="cross_entropy:3"), "c")
+    assert list_updates(tmp_path) == [(0, "a"), (0, "b")]

@@ -1,7 +1,7 @@
 """Tests of medleak.custom.record.strays."""
 
 from medleak.custom.record import LeftOut
-from medleak.custom.record.strays import left_out_text, strays
+from medleak.custom.record.strays import gaps_text, left_out_text, strays
 
 
 def touch(root, *names):
@@ -28,6 +28,46 @@ def test_what_looks_like_an_update_and_is_read_as_none_is_named(tmp_path):
         "round_2/ has the name of no round",
         "rounds/ has the name of no round",
     ]
+
+
+def test_what_is_beside_the_rounds_is_named_where_it_may_be_an_update(tmp_path):
+    touch(tmp_path, "manifest.json", "README.md", "audit/results.csv", "site-1.json", "a.pt")
+    touch(tmp_path, "Round_0003/a.json", "round_00000/a.json", "old/round_0001/a.safetensors")
+    touch(tmp_path, "round_0005", "round_٠٠٠٣/a.json")
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "audit")
+    (tmp_path / "round_0006").symlink_to(tmp_path / "nowhere")
+    assert strays(tmp_path) == [
+        "Round_0003/ has the name of no round",
+        "a.pt is in no round",
+        "elsewhere/ holds weights, or is a link, and has the name of no round",
+        "old/ holds weights, or is a link, and has the name of no round",
+        "round_00000/ has the name of no round",
+        "round_0005 is no folder",
+        "round_0006 is no folder",
+        "round_٠٠٠٣/ has the name of no round",
+        "site-1.json is in no round",
+    ]
+
+
+def test_in_a_round_every_file_is_of_the_record_or_named(tmp_path):
+    touch(tmp_path, "round_0000/global.safetensors", "round_0000/models/x.safetensors")
+    touch(tmp_path, "round_0000/a.safetensors", "round_0000/a.json")
+    assert strays(tmp_path) == []
+    touch(tmp_path, "round_0000/b.SAFETENSORS", "round_0000/b.json.bak", "round_0000/c.pt")
+    assert strays(tmp_path) == [
+        "round_0000/b.SAFETENSORS is no file of a record",
+        "round_0000/b.json.bak is no file of a record",
+        "round_0000/c.pt is no file of a record",
+    ]
+
+
+def test_updates_that_are_not_there_are_counted_unless_it_is_said_why():
+    here = [(0, "a"), (0, "b"), (2, "a"), (2, "b")]
+    assert gaps_text([], []) == gaps_text(here[:2], []) == ""
+    assert gaps_text(here, []).startswith("2 updates that 2 sites could have sent in rounds 0 to 2")
+    left_out = [LeftOut(round=1, site=s, reason="every_n_rounds=2") for s in ("a", "b", "other")]
+    assert gaps_text(here, left_out) == ""
+    assert gaps_text(here[:3], left_out).startswith("1 updates")
 
 
 def test_a_strangers_name_is_short_and_cannot_write_to_the_terminal(tmp_path):

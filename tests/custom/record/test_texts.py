@@ -19,6 +19,14 @@ def test_the_first_wrong_field_is_named():
     assert first_error(caught.value).startswith("lr: ")
 
 
+def test_what_the_projects_own_check_says_is_said_without_the_librarys_words():
+    with pytest.raises(ValidationError) as caught:
+        InputSpec(spatial_size=(8, 8), channels=3, mean=(0.1, 0.2), std=(0.1,) * 3)
+    said = first_error(caught.value)
+    assert "Value error" not in said
+    assert "mean" in said
+
+
 def test_a_schedule_is_read_from_text():
     text = "n_images=4,batch_size=2,lr=1e-3,optimizer=adamw,betas=0.9|0.99,state_kept=true"
     assert schedule_of(text) == {

@@ -36,3 +36,13 @@ def test_what_cannot_be_read_back_leaves_nothing(tmp_path, value):
     with pytest.raises(RecordError, match=r"Round 0, site a: .*'w'"):
         write_record(tmp_path, info(), STATE, {"w": value})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_second_update_of_a_site_leaves_no_model_behind(tmp_path):
+    info = UpdateInfo(round=0, site="a", time="")
+    state = {"w": np.ones(2, np.float32)}
+    write_record(tmp_path, info, state, state)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RecordError, match="one update a round"):
+        write_record(tmp_path, info, {"w": np.zeros(2, np.float32)}, state, several=True)
+    assert sorted(tmp_path.rglob("*")) == before

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.places import SHARED
 
-from medleak.custom.data.datalist import DataError, Item, read_folders
+from medleak.custom.data.datalist import DataError, Item
+from medleak.custom.data.folders.classes import read_folders
 from medleak.custom.phantoms import listing
 from medleak.custom.sites.split import (
     TMI_TABLE_II,

@@ -112,6 +112,8 @@ def test_the_sites_own_components_are_its_own(monkeypatch):
     manager = PrivacyManager([scope], "default", {"own": own})
     monkeypatch.setattr(PrivacyService, "manager", manager)
     WorkflowGuard().process(model(), task(components=[own], handlers=[own]))
+    with pytest.raises(ContentBlockedException, match="refused the task"):
+        WorkflowGuard().process(model(), task(components=[own, SimpleNamespace()]))
 
 
 @pytest.mark.parametrize(

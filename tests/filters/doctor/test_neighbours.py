@@ -57,3 +57,11 @@ def test_a_kit_that_cannot_be_loaded_and_an_unknown_defence_are_refused(kit):
         list(each_chain(str(kit)))
     with pytest.raises(ValueError, match="Unknown defence"):
         list(each_chain("nothing_known"))
+
+
+@pytest.mark.parametrize("multipliers", [(2, 8), (8, 2)])
+def test_of_several_claims_the_strictest_is_put_to_the_test(multipliers):
+    text = "+".join(f"clipped_gaussian:max_grad_norm=1,noise_multiplier={m}" for m in multipliers)
+    guarantee = releases(chain_of(text), 2).guarantee
+    assert guarantee is not None
+    assert guarantee.event["noise_multiplier"] == 8 / 2  # over the sensitivity of "replace"

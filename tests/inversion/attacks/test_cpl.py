@@ -9,7 +9,7 @@ from medleak.inversion.attacks import cpl
 from medleak.inversion.attacks.cpl import CPL
 from medleak.inversion.attacks.dlg import DLG
 from medleak.inversion.attacks.idlg import IDLG
-from medleak.inversion.observation import Knowledge
+from medleak.inversion.knowledge import Knowledge
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,8 @@ import torch
 
 from medleak.inversion.attacks import epochwise_bn
 from medleak.inversion.attacks.epochwise_bn import EpochwiseBN
+from medleak.inversion.knowledge import Knowledge, KnowledgeError
 from medleak.inversion.measures.similarity import ssim
-from medleak.inversion.observation import Knowledge, KnowledgeError
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,8 @@ from medleak.custom.networks import resnet18
 from medleak.inversion.attacks import reconstruct as module
 from medleak.inversion.attacks.reconstruct import observe_update, reconstruct
 from medleak.inversion.attacks.row_space import RowSpace
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.similarity import ssim
-from medleak.inversion.observation import Knowledge
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import defence
 from medleak.inversion.attacks.registry import AttackKind
 from medleak.inversion.images.prior import load_prior
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.similarity import ssim
-from medleak.inversion.observation import Knowledge
 from medleak.inversion.reconstruction import Progress, Reconstruction
 
 pytestmark = pytest.mark.slow

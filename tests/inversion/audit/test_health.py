@@ -21,7 +21,7 @@ from medleak.inversion.audit.health import (
     judge,
     stop_late,
 )
-from medleak.inversion.observation import Knowledge
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.reconstruction import Progress, Reconstruction
 
 pytestmark = pytest.mark.slow

@@ -77,6 +77,10 @@ def test_an_interrupted_audit_goes_on_to_the_same_figures(make_run, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             outcomes(plan, fake(images, fail=interrupt))
     assert len({r.case for r in read_rows(plan.out / "results.csv")}) == 3
+    outcomes(dataclasses.replace(plan, sites=["site-1"]), fake(images))  # others stay to be done
+    left = json.loads((plan.out / "summary.json").read_text())["left"]
+    found = [(case["site"], case["seed"]) for case in left]
+    assert found == [("site-2", 1), ("site-3", 0), ("site-3", 1)]
     found = outcomes(plan, fake(images))
     assert [o.kept for o in found] == [True] * 3 + [False] * 3
     assert (plan.out / "results.csv").read_bytes() == (whole.out / "results.csv").read_bytes()

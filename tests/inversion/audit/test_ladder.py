@@ -7,8 +7,8 @@ import torch
 
 from medleak.inversion.audit.ladder import leak_by_rung, other_prior, rungs
 from medleak.inversion.images.prior import load_prior
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.similarity import ssim
-from medleak.inversion.observation import Knowledge
 from medleak.inversion.results.rows import Row
 
 pytestmark = pytest.mark.slow

@@ -7,31 +7,16 @@ import pytest
 import torch
 from PIL import Image
 from tests.inversion.measures.films import films
+from tests.inversion.rows import ROW as A_ROW
 
 from medleak.custom.data.datalist import DataError
 from medleak.inversion.audit.other_sites import finish
 from medleak.inversion.images.pictures import save_png, to_picture
 from medleak.inversion.measures import similarity
 from medleak.inversion.measures.registration import compare
-from medleak.inversion.results.rows import Row, read_rows, write_rows
+from medleak.inversion.results.rows import read_rows, write_rows
 
-ROW = Row(
-    round=0,
-    site="site-1",
-    attack="dlg",
-    defence="none",
-    declared="none",
-    knowledge="all",
-    seed=0,
-    reconstruction=0,
-    truth_image="training[0]",
-    seconds=1.0,
-    iterations=1,
-    attempts=1,
-    stuck=False,
-    losses="",
-    picture="",
-)
+ROW = dataclasses.replace(A_ROW, truth_image="training[0]", picture="")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from medleak.inversion.attacks.registry import AttackKind
 from medleak.inversion.audit.plan import Plan, knowledge_of
-from medleak.inversion.observation import Knowledge
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.results.case import Case
 
 

@@ -15,9 +15,9 @@ from medleak.filters.registry import defence
 from medleak.inversion.audit import run as audit_run
 from medleak.inversion.audit.evaluation import Evaluator
 from medleak.inversion.images.prior import load_prior
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.embedding import EmbeddingError
 from medleak.inversion.measures.similarity import ssim
-from medleak.inversion.observation import Knowledge
 from medleak.inversion.reconstruction import Reconstruction
 from medleak.inversion.results.case import Case
 from medleak.inversion.results.rows import COLUMNS, read_rows

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.inversion.audit.audits import STEADY, fake
-from tests.inversion.cli.commands import medleak
+from tests.inversion.cli.commands import medleak, refused
 
 from medleak.inversion.attacks.registry import ATTACKS
 from medleak.inversion.results.rows import read_rows
@@ -34,6 +34,20 @@ def test_a_dry_run_says_the_cost_and_does_nothing(make_run):
     content = json.loads(medleak(*args, "--json").stdout)
     assert (content["cases"], content["kept"]) == (4, 0)
     assert content["seconds"] > 0
+
+
+@pytest.mark.parametrize("option", ["--mean", "--std"])
+def test_a_normalisation_of_another_number_of_channels_is_refused_before_anything_is_written(
+    make_run, option
+):
+    make_run()
+    for values in ("0.5,0.4", "0.5,0.5", "0.5,0.5,0.5,0.5"):
+        line = refused(medleak("audit", "--attack", "fake", "--out", "a", option, values), 2)
+        assert f"{option} has {values.count(',') + 1} values and the network takes 3" in line
+    assert not Path("a").exists()
+    for values in ("0.5", "0.5,0.4,0.3"):
+        done = medleak("audit", "--attack", "fake", "--out", f"fits{values}", option, values)
+        assert done.exit_code == 0, done.output
 
 
 def test_a_disk_that_is_too_small_is_said_before_anything_is_written(make_run, monkeypatch):

@@ -1,6 +1,7 @@
 """Tests of medleak records."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -65,6 +66,26 @@ def test_what_is_read_as_no_update_is_named_and_the_rest_is_verified(make_run):
     assert medleak("records", "ls").exit_code == 3
 
 
+def test_a_second_folder_of_a_round_is_not_read_as_the_first(make_run):
+    run = make_run({"site-1": 1})
+    other = run.records / "round_00000"
+    shutil.copytree(run.records / "round_0000", other)
+    flip_a_byte(other / "site-1.safetensors")
+    result = medleak("records", "verify")
+    assert "round_00000/ has the name of no round" in refused(result, 3)
+    assert "1 of 1 updates" in result.stdout
+
+
+def test_updates_that_are_not_there_are_said(make_run):
+    run = make_run({"site-1": 1, "site-2": 1}, rounds=(0, 1))
+    assert json.loads(medleak("records", "verify", "--json").stdout)["gaps"] == ""
+    for path in (run.records / "round_0001").glob("site-2.*"):
+        path.unlink()
+    result = medleak("records", "verify")
+    assert (result.exit_code, "3 of 3 updates" in result.stdout) == (0, True)
+    assert "1 updates that 2 sites could have sent in rounds 0 to 1" in result.stdout
+
+
 def test_what_the_recorder_left_out_is_said(make_run):
     run = make_run({"site-1": 1})
     manifest = read_manifest(run.records)
@@ -92,6 +113,56 @@ def test_two_state_dicts_become_a_record(tmp_path, monkeypatch):
     assert more.exit_code == 0, more.output
     assert [problem for *_, problem in verify(tmp_path / "run")] == [None, None]
     assert read_record(tmp_path / "run", 1, "site-1").manifest.input is not None
+
+
+@pytest.fixture
+def states(tmp_path, monkeypatch):
+    """before.pt and after.pt, of a network with a counter of batch norm."""
+    monkeypatch.chdir(tmp_path)
+    before = {"w": torch.ones(3), "n.num_batches_tracked": torch.tensor(2)}
+    torch.save(before, "before.pt")
+    torch.save({"w": torch.rand(3), "n.num_batches_tracked": torch.tensor(3)}, "after.pt")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "why"),
+    [("before", "before", "same weights"), ("after", "before", "counts backwards")],
+)
+def test_what_is_no_training_is_not_imported(states, one, other, why):
+    assert why in refused(medleak("records", "import", f"{one}.pt", f"{other}.pt", "-o", "run"), 1)
+    assert not (states / "run").exists()
+
+
+def test_weights_of_a_coarser_type_are_recorded_and_it_is_said_what_that_hides(states):
+    after = torch.load("after.pt", weights_only=True)
+    torch.save({n: v.half() if v.is_floating_point() else v for n, v in after.items()}, "half.pt")
+    done = medleak("records", "import", "before.pt", "half.pt", "-o", "run")
+    assert done.exit_code == 0
+    assert "half.pt holds float16 where before.pt has float32 (1 tensors)" in done.stderr
+    plain = medleak("records", "import", "before.pt", "after.pt", "-o", "other")
+    assert (plain.exit_code, plain.stderr) == (0, "")
+
+
+def test_an_import_says_nothing_new_of_updates_that_are_there_already(states):
+    files = ("records", "import", "before.pt", "after.pt", "-o", "run")
+    assert medleak(*files, "--task", "mse:2").exit_code == 0
+    before = sorted(states.glob("run/**/*"))
+    said = refused(medleak(*files, "--round", "1", "--task", "bce:14"), 1)
+    assert "task.criterion is 'mse', and now 'bce' is said" in said
+    again = ("records", "import", "half.pt", "after.pt", "-o", "run", "--input", "8x8x1")
+    torch.save({k: v - 1 for k, v in torch.load("before.pt", weights_only=True).items()}, "half.pt")
+    assert "one update a round" in refused(medleak(*again), 1)
+    assert sorted(states.glob("run/**/*")) == before
+    assert read_manifest(states / "run").input is None
+    more = medleak(*files, "--round", "1", "--input", "8x8x1")
+    assert more.exit_code == 0
+    assert read_manifest(states / "run").sources["input"] == "given"
+
+
+def test_a_base_is_not_accepted_and_ignored(states):
+    said = ("records", "import", "before.pt", "after.pt", "--base", "before.pt")
+    assert "--base completes a partial update" in refused(medleak(*said), 2)
 
 
 def test_a_pickle_is_not_imported(tmp_path):

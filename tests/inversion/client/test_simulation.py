@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from medleak.inversion.client.simulation import labels_of, schedule_of, simulation_of
+from medleak.inversion.knowledge import Knowledge, KnowledgeError
 from medleak.inversion.losses import relative_gradient_distance, statistics_distance
-from medleak.inversion.observation import Knowledge, KnowledgeError
 
 
 @pytest.fixture(autouse=True)

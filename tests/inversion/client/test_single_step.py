@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medleak.inversion.client.single_step import single_step
-from medleak.inversion.observation import Knowledge, KnowledgeError
+from medleak.inversion.knowledge import Knowledge, KnowledgeError
 
 
 @pytest.mark.parametrize("change", [{}, {"weight_decay": 0.01}, {"criterion": "bce"}])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from medleak.inversion.attacks.registry import ATTACKS, ROWS, attack_of
-from medleak.inversion.observation import Knowledge, KnowledgeError
+from medleak.inversion.knowledge import Knowledge, KnowledgeError
 from medleak.inversion.reconstruction import Progress
 
 pytestmark = pytest.mark.slow

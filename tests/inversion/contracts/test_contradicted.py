@@ -12,7 +12,7 @@ from tests.inversion.audit.audits import fake
 from tests.inversion.cli.commands import medleak
 
 from medleak.custom.record import read_record
-from medleak.inversion.attacks.registry import ATTACKS
+from medleak.inversion.attacks.registry import ATTACKS, AttackKind
 from medleak.inversion.audit.health import easy_image, easy_record
 from medleak.inversion.report.verdicts import Light
 
@@ -24,7 +24,11 @@ WHY = "batch norm counted 1 forward passes, and n_steps is 3"
 @pytest.fixture
 def run(make_run, monkeypatch):
     """Two sites of one step each, and an attack that inverts easy cases and nothing else."""
-    found = make_run({"site-1": 1, "site-2": 1})
+    return blind(make_run, monkeypatch)
+
+
+def blind(make_run, monkeypatch, **options):
+    found = make_run({"site-1": 1, "site-2": 1}, **options)
     record = read_record(found.records, 0, "site-1")
     image, label = easy_image(record.manifest.known_input())
     easy = easy_record(record, image, label).update
@@ -35,12 +39,17 @@ def run(make_run, monkeypatch):
             return image
         return torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 
-    monkeypatch.setitem(ATTACKS, "fake", fake(images_of)["fake"])
+    kind = fake(images_of)["fake"]()
+
+    def join(attack, rounds, prior, *, generator, on_progress=None):
+        return kind.run(attack, rounds[-1], prior, generator=generator)
+
+    monkeypatch.setitem(ATTACKS, "fake", lambda: AttackKind(kind.settings, kind.run, join))
     return found
 
 
-def declare(run, site, **fields):
-    path = run.records / "round_0000" / f"{site}.json"
+def declare(run, site, round=0, **fields):
+    path = run.records / f"round_{round:04d}" / f"{site}.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
@@ -117,6 +126,33 @@ def test_a_summary_that_calls_it_no_leak_is_not_believed_against_its_own_config(
     code, lights, _ = reported(out)
     assert code == 3
     assert lights == {"site-1": Light.NONE_FOUND.value, "site-2": Light.NOT_KNOWN.value}
+
+
+def test_an_earlier_round_that_an_attack_joins_counts_for_it_and_for_no_attack_on_one_round(
+    make_run, monkeypatch, tmp_path
+):
+    run = blind(make_run, monkeypatch, rounds=(0, 1))
+    declare(run, "site-2", n_steps=3, local_epochs=3)
+    out = tmp_path / "audit"
+    audited(run, out, "--average", "--round", "1")
+    config = json.loads(_read(out, "config.json"))
+    assert set(config["updates"]) == {"1/site-1", "1/site-2"}
+    assert set(config["joined"]) == {"0/site-1", "0/site-2"}
+    assert WHY in config["said"]["0/site-2"]["contradictions"][0]
+    kinds = {
+        (g["site"], g["attack"]): g["verdict_kind"]
+        for g in json.loads(_read(out, "summary.json"))["sites"]
+    }
+    assert kinds == {
+        ("site-1", "fake"): "no_leak_found",
+        ("site-1", "average/fake"): "no_leak_found",
+        ("site-2", "fake"): "no_leak_found",
+        ("site-2", "average/fake"): "inconclusive",
+    }
+    code, lights, gate = reported(out)
+    assert code == 3
+    assert lights["site-2"] == Light.NOT_KNOWN.value
+    assert set(gate) == {"site-2"}
 
 
 def _read(out, name):

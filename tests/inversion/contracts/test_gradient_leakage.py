@@ -10,8 +10,8 @@ from medleak.inversion.attacks.cpl import CPL
 from medleak.inversion.attacks.dlg import DLG
 from medleak.inversion.attacks.idlg import IDLG
 from medleak.inversion.client.single_step import single_step
+from medleak.inversion.knowledge import Knowledge, KnowledgeError
 from medleak.inversion.measures.similarity import assign, ssim
-from medleak.inversion.observation import Knowledge, KnowledgeError
 
 pytestmark = pytest.mark.slow
 

@@ -16,9 +16,9 @@ from medleak.inversion.attacks import epochwise_bn
 from medleak.inversion.attacks.epochwise_bn import EpochwiseBN
 from medleak.inversion.client.simulation import simulation_of
 from medleak.inversion.client.training import batch_statistics
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.losses import MATCHES, statistics_distance
 from medleak.inversion.measures.similarity import ssim, ssim_tmi
-from medleak.inversion.observation import Knowledge
 
 pytestmark = pytest.mark.slow
 

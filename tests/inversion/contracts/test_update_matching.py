@@ -11,8 +11,8 @@ from medleak.inversion.attacks import epochwise_bn, grad_inversion, inverting_gr
 from medleak.inversion.attacks.epochwise_bn import EpochwiseBN
 from medleak.inversion.attacks.grad_inversion import GradInversion
 from medleak.inversion.attacks.inverting_gradients import InvertingGradients
+from medleak.inversion.knowledge import Knowledge, KnowledgeError
 from medleak.inversion.measures.similarity import ssim
-from medleak.inversion.observation import Knowledge, KnowledgeError
 
 pytestmark = pytest.mark.slow
 

@@ -60,3 +60,24 @@ def test_too_few_scores_and_scores_that_are_none_are_refused():
         tried({"release": scores(1.0, n=20)}, claimed(1.0))
     with pytest.raises(ValueError, match="NaN"):
         tried({"release": (np.full(100, np.nan), np.zeros(100))}, claimed(1.0))
+
+
+def test_a_claim_that_so_few_releases_could_never_refute_is_not_said_to_have_held():
+    # Told apart without an error, and still no more can be shown than some 25.
+    bare = np.ones(300), np.zeros(300)
+    found = tried({"release": bare}, claimed(0.05))
+    assert found.kind == "out of reach"
+    assert str(found).startswith("not known: the ledger claims ε = 284")
+    (said,) = found.as_json()["bounds"]
+    assert said["out_of_reach"]
+    assert said["most"] == pytest.approx(said["gaussian"])
+    # The same releases refute what is within their reach.
+    assert tried({"release": bare}, claimed(0.5)).kind == "refuted"
+    assert tried({"release": scores(2.0, n=300)}, claimed(0.5)).kind == "not refuted"
+
+
+def test_one_look_out_of_reach_is_enough():
+    few = scores(1.0), scores(1.0, n=100)
+    looks = {"release": few[0], "repetition": few[1]}
+    assert tried(looks, claimed(1.0)).kind == "not refuted"
+    assert tried(looks, claimed(0.3)).kind == "out of reach"

@@ -9,8 +9,9 @@ from medleak.custom.record import InputSpec, Manifest, ModelSpec, Record, TaskSp
 from medleak.inversion.evidence.one_round import Evidence
 from medleak.inversion.evidence.several_rounds import join
 from medleak.inversion.evidence.terms import Compared, Terms, terms
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.networks import build_network
-from medleak.inversion.observation import Knowledge, Observation, observe
+from medleak.inversion.observation import Observation, observe
 
 # At 32 px: 64 positions before layer3, 16 before layer4, so that one image leaves row spaces in
 # both, two images in layer4 alone.

@@ -1,8 +1,9 @@
 import numpy as np
 import torch
 
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.membership.easy import easy_record
-from medleak.inversion.observation import Knowledge, observe
+from medleak.inversion.observation import observe
 
 
 def test_the_record_is_of_one_plain_step_on_the_images(make_run):

@@ -74,3 +74,5 @@ def test_non_members_that_are_not_certain_are_refused(nonmembers, trained, why):
 def test_lists_apart_are_accepted():
     check_apart(group(1, 2), group(3, 4), set(fingerprints(group(1).images)))
     check_apart(group(1, 2), group(3, 4), None)
+    with pytest.raises(ValueError, match="own training list"):
+        check_apart(group(1, 2), group(3, 4), set(fingerprints(group(4).images)))

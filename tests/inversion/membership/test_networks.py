@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.membership.networks import mean_progress, network_at
-from medleak.inversion.observation import Knowledge
 
 
 def test_weights_are_so_far_on_their_way_and_statistics_those_revealed(

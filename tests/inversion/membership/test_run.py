@@ -71,7 +71,7 @@ def test_without_certain_non_members_nothing_is_examined(tmp_path):
 
 @pytest.mark.parametrize(
     ("changes", "why"),
-    [({"sites": ["site-9"]}, "No recorded update"), ({"score": "lira"}, "Unknown membership")],
+    [({"sites": ["site-9"]}, "Site site-9 is not in"), ({"score": "lira"}, "Unknown membership")],
 )
 def test_what_cannot_be_asked_is_refused_at_once(tmp_path, changes, why):
     with pytest.raises(ValueError, match=why):

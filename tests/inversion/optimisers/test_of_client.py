@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from medleak.custom.record import InputSpec, Manifest, ModelSpec, Record, TaskSpec, UpdateInfo
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.networks import build_network
-from medleak.inversion.observation import Knowledge, observe
+from medleak.inversion.observation import observe
 from medleak.inversion.optimisers.of_client import adds_gradients, rule_of, undone_steps
 
 MODEL = ModelSpec(path="medleak.custom.small_networks.lenet", args={"spatial_size": 16})

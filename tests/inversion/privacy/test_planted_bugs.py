@@ -46,11 +46,15 @@ def test_noise_halved_is_found(monkeypatch):
     assert "release" in refuted(tried())
 
 
-def test_a_clip_that_is_skipped_is_found(monkeypatch):
-    # Twice the bound is let by; a raw update would be refused by the noise's own checks.
+def test_a_clip_that_is_too_wide_is_found(monkeypatch):
     clip = additive.clipping_factor
     monkeypatch.setattr(additive, "clipping_factor", lambda norm, bound: clip(norm, 2.5 * bound))
     assert "release" in refuted(tried())
+
+
+def test_a_clip_that_is_skipped_is_found(monkeypatch):
+    monkeypatch.setattr(additive, "clipping_factor", lambda norm, bound: 1.0)
+    assert "release" in refuted(tried(count=100))
 
 
 def test_noise_used_twice_is_found(monkeypatch):
@@ -76,6 +80,17 @@ def test_buffers_that_leave_bare_are_found(monkeypatch):
 
     monkeypatch.setattr(additive, "protect_entries", bare)
     assert "statistics" in refuted(tried())
+
+
+@pytest.mark.parametrize("name", ["fc.bias", "fc.weight"])
+def test_an_entry_that_leaves_bare_is_found_however_few_values_it_has(monkeypatch, name):
+    protect = additive.protect_entries
+    monkeypatch.setattr(
+        additive,
+        "protect_entries",
+        lambda update, step, **more: protect(update, step, **more) | {name: update[name]},
+    )
+    assert "entry" in refuted(tried())
 
 
 def test_a_delta_that_is_ignored_is_found():

@@ -156,6 +156,7 @@ class Directory:
         groups: Sequence[Mapping[str, Any]] | None = None,
         *,
         refused: Sequence[Mapping[str, Any]] = (),
+        left: Sequence[Mapping[str, Any]] = (),
         health: Mapping[str, Any] | None = None,
         pictures: bool = True,
         config: Mapping[str, Any] | None = None,
@@ -164,7 +165,8 @@ class Directory:
         self.path.mkdir(parents=True, exist_ok=True)
         write_rows(self.path / "results.csv", rows)
         listed = groups_of(rows) if groups is None else list(groups)
-        summary = {"sites": listed, "refused": list(refused), "health": dict(health or {})}
+        summary = {"sites": listed, "refused": list(refused), "left": list(left)}
+        summary["health"] = dict(health or {})
         write_json(self.path / "summary.json", {"format_version": 2, **summary})
         write_json(self.path / "config.json", _config(rows) | dict(config or {}))
         if pictures:

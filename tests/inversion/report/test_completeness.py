@@ -1,32 +1,27 @@
 """Tests of medleak.inversion.report.completeness."""
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from tests.inversion.rows import ROW
 
 from medleak.inversion.report.completeness import JOURNAL, not_examined
-from medleak.inversion.report.model import Audit
-from medleak.inversion.results.rows import Row
+from medleak.inversion.report.model import Audit, Group
 
 
 def row(round, site, attack="row_space"):
-    return Row(
-        round=round,
-        site=site,
-        attack=attack,
-        defence="none",
-        declared="none",
-        knowledge="all",
-        seed=0,
-        reconstruction=0,
-        seconds=1.0,
-        iterations=1,
-        attempts=1,
-        stuck=False,
-        losses="",
-        picture="",
-    )
+    return dataclasses.replace(ROW, round=round, site=site, attack=attack)
+
+
+def groups(rows):
+    names = ("site", "attack", "defence", "declared", "knowledge")
+    counts = Counter(tuple(getattr(row, name) for name in names) for row in rows)
+    return [
+        Group(**dict(zip(names, key, strict=True)), round=None, n=n, seeds=1, figures={})
+        for key, n in counts.items()
+    ]
 
 
 @pytest.fixture
@@ -35,7 +30,7 @@ def audit(tmp_path):
         folder=tmp_path,
         job="x",
         rows=[row(0, "a"), row(1, "a")],
-        groups=[],
+        groups=groups([row(0, "a"), row(1, "a")]),
         refused=[],
         health={},
         definitions={},
@@ -48,6 +43,9 @@ def audit(tmp_path):
 
 
 def changed(audit, **fields):
+    """``audit`` with other ``fields``; the figures of its groups follow its rows."""
+    if "rows" in fields:
+        fields.setdefault("groups", groups(fields["rows"]))
     return dataclasses.replace(audit, **fields)
 
 
@@ -87,3 +85,23 @@ def test_two_audits_of_different_sites_were_not_compared(audit):
     other = changed(audit, rows=[row(0, "b")], config={})
     (said,) = not_examined([audit, other])
     assert "no site in common" in said
+
+
+def test_cases_that_were_planned_and_are_not_done_are_counted(audit):
+    (said,) = not_examined([changed(audit, left={"a": 2, "b": 1})])
+    assert "3 cases are not done" in said
+    (said,) = not_examined([changed(audit, left={"a": 1})])
+    assert "1 case is not done" in said
+
+
+def test_a_table_and_a_summary_of_different_images_are_not_believed(audit):
+    config = {**audit.config, "updates": {"0/a": {}}}
+    cut = changed(audit, rows=audit.rows[:1], groups=audit.groups, config=config)
+    (said,) = not_examined([cut])
+    assert "figures of 2 images and results.csv lists 1" in said
+    other = changed(cut, rows=[dataclasses.replace(row(0, "a"), defence="noise")] * 2)
+    assert not_examined([other]) == []
+    (said,) = not_examined([changed(other, groups=audit.groups)])
+    assert "is of another audit" in said
+    (said,) = not_examined([changed(audit, groups=[])])
+    assert "figures of 0 images and results.csv lists 2" in said

@@ -97,6 +97,24 @@ def test_a_refused_case_takes_no_leak_found_away_but_leaves_a_leak(directory):
     assert site_verdicts(read_audit(folder))[0].light is Light.LEAKS
 
 
+def test_a_case_that_is_not_done_takes_no_leak_found_away_but_leaves_a_leak(directory):
+    left = [{"round": 1, "site": "site-1"}, {"round": 2, "site": "site-1"}]
+    groups = [a_group("site-1", **NOTHING), a_group("site-2", **NOTHING)]
+    folder = directory.write([], groups, left=left, health=REACHED, pictures=False)
+    first, second = sorted(site_verdicts(read_audit(folder)), key=lambda v: v.site)
+    assert (first.light, second.light) == (Light.NOT_KNOWN, Light.NONE_FOUND)
+    assert "2 of its cases are not done" in first.why
+    folder = directory.write([], [a_group("site-1")], left=left, pictures=False)
+    assert site_verdicts(read_audit(folder))[0].light is Light.LEAKS
+
+
+def test_a_site_that_was_not_come_to_is_listed_as_not_known(directory):
+    folder = directory.write([], [], left=[{"site": "site-4"}])
+    (verdict,) = site_verdicts(read_audit(folder))
+    assert (verdict.site, verdict.light) == ("site-4", Light.NOT_KNOWN)
+    assert "stopped" in verdict.why
+
+
 def test_a_site_that_was_only_refused_is_listed_with_the_reason(directory):
     refused = [{"case": {"round": 0, "site": "site-4"}, "why": "hashes differ"}]
     (verdict,) = site_verdicts(read_audit(directory.write([], [], refused=refused)))

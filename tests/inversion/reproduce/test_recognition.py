@@ -4,12 +4,13 @@ import dataclasses
 
 import pytest
 import torch
+from tests.inversion.rows import ROW as A_ROW
 from torch import nn
 
 from medleak.custom.intervals import wilson
 from medleak.inversion.images.pictures import save_png, to_picture
 from medleak.inversion.reproduce.recognition import ORIGINAL, audit_accuracy, recognised
-from medleak.inversion.results.rows import Row, write_rows
+from medleak.inversion.results.rows import write_rows
 
 
 class Bright(nn.Module):
@@ -46,22 +47,7 @@ def test_labels_that_do_not_fit_are_refused():
         recognised(Bright(), torch.rand(1, 1, 8, 8), torch.tensor([4]))
 
 
-ROW = Row(
-    round=0,
-    site="site-1",
-    attack="cpl",
-    defence="none",
-    declared="none",
-    knowledge="all",
-    seed=0,
-    reconstruction=0,
-    seconds=1.0,
-    iterations=1,
-    attempts=1,
-    stuck=False,
-    losses="",
-    picture="",
-)
+ROW = dataclasses.replace(A_ROW, attack="cpl", picture="")
 
 
 @pytest.fixture

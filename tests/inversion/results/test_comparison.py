@@ -6,26 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.stats import wilcoxon
+from tests.inversion.rows import ROW as A_ROW
 
 from medleak.inversion.results.comparison import compare, compare_rows
-from medleak.inversion.results.rows import Row
 
-ROW = Row(
-    round=0,
-    site="site-9",
-    attack="dlg",
-    defence="none",
-    declared="none",
-    knowledge="all",
-    seed=0,
-    reconstruction=0,
-    seconds=1.0,
-    iterations=1,
-    attempts=1,
-    stuck=False,
-    losses="",
-    picture="a.png",
-)
+ROW = dataclasses.replace(A_ROW, site="site-9")
 
 
 def rows(ssim, **changes):

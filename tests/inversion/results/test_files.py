@@ -1,8 +1,17 @@
 """Tests of medleak.inversion.results.files."""
 
+import dataclasses
+
 import pytest
 
-from medleak.inversion.results.files import contradictions_in, read_config, read_refused, write_json
+from medleak.inversion.results.case import Case
+from medleak.inversion.results.files import (
+    contradictions_in,
+    contradictions_of,
+    read_config,
+    read_refused,
+    write_json,
+)
 
 
 def test_nothing_was_refused_where_there_is_no_summary(tmp_path):
@@ -27,3 +36,12 @@ def test_what_contradicts_the_updates_is_read_from_the_config_and_damage_is_pass
     write_json(tmp_path / "config.json", {"said": said})
     assert contradictions_in(read_config(tmp_path)) == {"0/a": ["x"], "0/b": []}
     assert contradictions_in({"said": [1]}) == {}
+
+
+def test_an_attack_was_told_what_was_said_of_all_rounds_that_it_joins_and_of_no_other():
+    said = {"0/a": ["x"], "1/a": ["y", "x"], "2/a": ["z"], "0/b": ["of b"], "?/a": ["damaged"]}
+    at_1 = Case(1, "a", "row_space", "none", "all", 0)
+    joined = dataclasses.replace(at_1, attack="average/row_space")
+    assert contradictions_of([at_1], said) == ["y", "x"]
+    assert contradictions_of([joined], said) == ["x", "y"]
+    assert contradictions_of([], said) == []

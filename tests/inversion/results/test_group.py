@@ -5,26 +5,11 @@ import json
 
 import numpy as np
 import pytest
+from tests.inversion.rows import ROW as A_ROW
 
 from medleak.inversion.results.group import SWEEP, figures_of
-from medleak.inversion.results.rows import Row
 
-ROW = Row(
-    round=0,
-    site="site-1",
-    attack="dlg",
-    defence="none",
-    declared="none",
-    knowledge="all",
-    seed=0,
-    reconstruction=0,
-    seconds=2.0,
-    iterations=1,
-    attempts=1,
-    stuck=False,
-    losses="",
-    picture="a.png",
-)
+ROW = dataclasses.replace(A_ROW, seconds=2.0)
 
 
 def row(k=0, ssim=0.5, prior=0.4, **changes):

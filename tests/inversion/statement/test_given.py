@@ -18,7 +18,8 @@ from medleak.custom.record import (
     write_record,
 )
 from medleak.custom.record.texts import input_of
-from medleak.inversion.observation import Knowledge, observe
+from medleak.inversion.knowledge import Knowledge
+from medleak.inversion.observation import observe
 from medleak.inversion.statement import Given, told
 
 SILENT = Manifest(job="j", created="2026-01-01T00:00:00+00:00")
@@ -33,6 +34,15 @@ def test_what_is_given_goes_before_what_is_declared_and_says_so():
     larger = Given(input=input_of("16x16x1")).of_manifest(manifest).known_input()
     assert (larger.spatial_size, larger.mean, larger.std) == ((16, 16), (0.1,), (0.2,))
     assert Given().of_manifest(manifest) is manifest
+
+
+def test_one_value_of_the_normalisation_is_that_of_all_channels():
+    declared = InputSpec(spatial_size=(8, 8), channels=1, mean=(0.1,) * 3, std=(0.2,) * 3)
+    manifest = SILENT.model_copy(update={"input": declared, "sources": {"input": "declared"}})
+    found = Given(mean=(0.5,)).of_manifest(manifest).known_input()
+    assert (found.mean, found.std) == ((0.5,) * 3, (0.2,) * 3)
+    found = Given(mean=(0.1, 0.2, 0.3), std=(0.4,)).of_manifest(manifest).known_input()
+    assert (found.mean, found.std) == ((0.1, 0.2, 0.3), (0.4,) * 3)
 
 
 def test_what_does_not_fit_together_is_refused():

@@ -22,8 +22,13 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Images all the same: a folder that holds some of them would be short of them without notice.
 _UNREAD = {
     *(".heic", ".heif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".jls"),
-    *(".dcm", ".nii", ".nrrd", ".mha", ".mhd", ".svs", ".ndpi", ".npy", ".raw"),
+    *(".dcm", ".ima", ".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".npy", ".raw"),
+    *(".svs", ".ndpi", ".mrxs", ".scn", ".czi", ".lif", ".vsi", ".psd", ".exr", ".tga"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
 }
+# At the start of JPEG 2000 (as a file and bare) and JPEG XL (likewise), whatever they are called.
+_UNREAD_STARTS = (*(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"\0\0\0\x0cJXL ", b"\xff\x0a"),)
+_HEIF_BRANDS = (b"heic", b"heix", b"mif1", b"avif")
 
 
 Omit = Callable[[Path], bool]
@@ -65,7 +70,19 @@ def find_images(folder: Path, **search: Unpack[Search]) -> Iterator[Path]:
         DataError: A file claims to be an image that is none, or is one of a kind that is not read;
             a link leads nowhere or back; something cannot be read.
     """
-    return _images(folder, (), search)
+    claimed = search.get("claimed", False)
+    for path in files_below(folder, search.get("leave_out")):
+        if _holds_image(path, claimed):
+            yield path
+
+
+def files_below(folder: Path, leave_out: Omit | None = None) -> Iterator[Path]:
+    """What is no folder in and below ``folder``, and is not hidden; links are followed.
+
+    Raises:
+        DataError: A link leads nowhere or back, or a folder cannot be read.
+    """
+    return _below(folder, (), leave_out)
 
 
 def _scan(folder: Path, leave_out: Omit | None) -> list[os.DirEntry[str]]:
@@ -94,18 +111,18 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         ) from None
 
 
-def _images(folder: Path, above: tuple[Path, ...], search: Search) -> Iterator[Path]:
-    """Image files in and below ``folder``; ``above``: the real folders that lead to it."""
+def _below(folder: Path, above: tuple[Path, ...], leave_out: Omit | None) -> Iterator[Path]:
+    """Files in and below ``folder``; ``above``: the real folders that lead to it."""
     real = folder.resolve()
     if real in above:
         raise DataError(
             f"Folder {str(folder)!r} is a link back to {str(real)!r}, which holds it: reading "
             "would never end. Remove the link."
         )
-    for entry in _scan(folder, search.get("leave_out")):
+    for entry in _scan(folder, leave_out):
         if _is_folder(entry):
-            yield from _images(folder / entry.name, (*above, real), search)
-        elif _holds_image(folder / entry.name, search.get("claimed", False)):
+            yield from _below(folder / entry.name, (*above, real), leave_out)
+        else:
             yield folder / entry.name
 
 
@@ -114,7 +131,7 @@ def _holds_image(path: Path, claimed: bool) -> bool:
 
     With ``claimed`` a false name is an image, too; a pipe, which would never end, is not.
     """
-    suffix = path.suffix.lower()
+    suffix = ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
     claims = suffix in _SUFFIXES | _UNREAD
     try:
         # A pipe or device would block or never end: only regular files are opened.
@@ -136,7 +153,7 @@ def _holds_image(path: Path, claimed: bool) -> bool:
         or (head.startswith(b"BM") and head[6:10] == bytes(4))
         or (head.startswith(b"RIFF") and head[8:12] == b"WEBP")
     )
-    if not known and (suffix in _UNREAD or head[128:] == b"DICM"):
+    if not known and (suffix in _UNREAD or _is_of_unread_kind(head)):
         raise DataError(
             f"Image {str(path)!r} is of a kind that is not read: its class would be short of it "
             f"without notice. Convert it to PNG (DICOM: `medleak data dicom`), or remove it."
@@ -148,6 +165,21 @@ def _holds_image(path: Path, claimed: bool) -> bool:
             "it, or replace it by the image."
         )
     return known or (claimed and claims)
+
+
+def may_be_image(path: Path) -> bool:
+    """Whether ``path`` is an image of any kind by its first bytes, or claims to be one."""
+    try:
+        return _holds_image(path, True)
+    except DataError:  # of a kind that is not read
+        return True
+
+
+def _is_of_unread_kind(head: bytes) -> bool:
+    """Whether a file that starts with ``head`` is an image that is not read, whatever its name."""
+    if head[128:] == b"DICM" or head.startswith(_UNREAD_STARTS):
+        return True
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
 
 
 def is_tiff(path: str | Path) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Unpack
 
-from medleak.custom.data.datalist import PATIENT_PATTERN, Item, patient_of, read_images
+from medleak.custom.data.datalist import PATIENT_PATTERN, Item, patient_of
+from medleak.custom.data.folders.classes import read_images
 from medleak.custom.data.image_files import Search
 
 Layout = Mapping[str, Sequence[str]]
@@ -102,8 +103,8 @@ def labelled(
         search: As of `image_files.find_images`.
 
     Raises:
-        FormError: The table lacks a column, has an unknown label, or names none of the images; an
-            image is in no row.
+        FormError: The table lacks a column, has an unknown label or two of one image, or names none
+            of the images; an image is in no row, or two have the name in one.
     """
     rows: dict[str, int] = {}
     try:
@@ -117,12 +118,19 @@ def labelled(
                         f"has a {table.name} with label {row[label]!r} in line {line}, which is "
                         f"none of {known}"
                     )
-                rows[PurePosixPath(row[name]).stem] = values[row[label]]
+                stem = PurePosixPath(row[name]).stem
+                if rows.setdefault(stem, values[row[label]]) != values[row[label]]:
+                    raise FormError(
+                        f"has a {table.name} that gives {row[name]!r} another label in line {line}"
+                    )
     except (OSError, UnicodeError, csv.Error) as error:
         raise FormError(f"has no readable {table.name} ({error})") from None
-    items = []
+    items, seen = [], set[str]()
     for item in read_images(root, may_be_empty=True, **search):
         stem = PurePosixPath(item.image).stem
+        if stem in seen:
+            raise FormError(f"has two images called {stem!r}, and {table.name} does not tell which")
+        seen.add(stem)
         if stem not in rows:
             raise FormError(f"has an image {item.image!r} without a row in {table.name}")
         items.append(replace(item, label=rows[stem], patient=item.image))

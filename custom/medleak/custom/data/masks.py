@@ -13,13 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medleak.custom.data.datalist import (
-    PATIENT_PATTERN,
-    DataError,
-    Item,
-    read_folders,
-    read_images,
-)
+from medleak.custom.data.datalist import PATIENT_PATTERN, DataError, Item
+from medleak.custom.data.folders.classes import read_folders, read_images
 from medleak.custom.data.image_files import Search, sub_folders
 from medleak.custom.data.pixels.reading import read_mask
 
@@ -46,7 +41,7 @@ def read_masked(
         Items, files relative to ``data_root`` with forward slashes, and the class names.
 
     Raises:
-        DataError: A folder is missing, an image has no mask or two, or as `datalist.read_folders`.
+        DataError: A folder is missing, an image has no mask or two, or as `classes.read_folders`.
     """
     root = Path(data_root)
     for name in ("images", "masks"):

@@ -50,7 +50,7 @@ def load_images(
         ``items``.
 
     Raises:
-        DataError: An image cannot be used (see `decode` and `datalist.open_image`).
+        DataError: An image cannot be used (see `decode` and `image_files.open_image`).
     """
     import torch
 

@@ -6,7 +6,7 @@ two images are of one patient.
 """
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from medleak.custom.atomic import whole_folder
 from medleak.custom.data.datalist import DataError, Item
 from medleak.custom.data.dicom import decode_dicom
-from medleak.custom.data.folders.dicom_tree import find_dicom
+from medleak.custom.data.folders.dicom_tree import DicomTree
 from medleak.custom.data.images import save_image
 from medleak.custom.data.pixels.pool import in_order
 from medleak.custom.data.pixels.reading import read_image
@@ -85,46 +85,67 @@ def write_pictures(
 
 
 def dicom_pictures(
-    root: Path,
+    tree: DicomTree,
     window: tuple[float, float] | None = None,
     *,
-    told: bool = False,
     name: str = "",
     allowed: Sequence[str] = (),
     broken: Broken | None = None,
+    without_id: list[Path] | None = None,
 ) -> Generator[Picture]:
-    """The DICOM images of ``root``: a sub-folder a class, or all of one class ``all``.
+    """The DICOM images of ``tree``.
 
     Args:
-        root: As `folders.dicom_tree.find_dicom`.
+        tree: As of `folders.dicom_tree.find_dicom`.
         window: As `dicom.decode_dicom`; None: each file's own.
-        told: The user says that each sub-folder is a class.
         name: Of what is written: it leaves the site as the set's.
         allowed: Names that a person looked at and that are nobody's.
         broken: Takes files that cannot be used, which are then left out. None: the first is raised.
+        without_id: Takes files whose header says no patient: each counts as a patient of its own.
 
     Raises:
-        DataError: There are none, or one cannot be used, or a name that would leave the site is
-            that of a patient, an order or a study (`identity.guard`).
+        DataError: An image cannot be used, or all of a class are broken, or a name that would
+            leave the site is that of a patient, an order or a study (`identity.guard`).
     """
-    tree = find_dicom(root, told=told)
     guard = Guard(Leaving(classes=tree.classes, name=name, allowed=allowed))
+    left: set[str] = set()
     with closing(in_order(lambda file: decode_dicom(file[0], window), tree.files)) as decoded:
         for number, picture in enumerate(decoded, start=1):
             path, of_class = tree.files[number - 1]
             if isinstance(picture, DataError):
                 _leave_out(path, picture, broken)
                 continue
+            left.add(of_class)
             pixels, patient = picture
             guard.see(values_of(path), of_class, number)
+            if patient is None and without_id is not None:
+                without_id.append(path)
             # Without an ID each file counts as one patient; "/" keeps it apart from any ID.
             yield of_class, patient or f"/{path}", pixels
+    refuse_lost(tree.classes, left)
 
 
 def _leave_out(path: Path, error: DataError, broken: Broken | None) -> None:
     if broken is None:
         raise error
     broken[path] = error
+
+
+def refuse_lost(classes: Sequence[str], left: Collection[str]) -> None:
+    """Refuse to go on without a class because all of its images are broken.
+
+    Args:
+        classes: Those that there were images of.
+        left: Those that there are still images of.
+
+    Raises:
+        DataError: One of ``classes`` is not among ``left``.
+    """
+    if lost := [name for name in classes if name not in left]:
+        raise DataError(
+            f"All images of class {lost[0]!r} are broken ({len(lost)} of {len(classes)} classes): "
+            "a network would have an output that it never learns. Mend them, or take the class out."
+        )
 
 
 def windowed_pictures(
@@ -144,11 +165,14 @@ def windowed_pictures(
         broken: As of `dicom_pictures`.
 
     Raises:
-        DataError: An image cannot be used, or is colour of 8 bits.
+        DataError: An image cannot be used, or is colour of 8 bits; or all of a class are broken.
     """
+    before, left = {classes[item.label] for item in items}, set[str]()
     with closing(in_order(lambda item: read_image(root / item.image, window), items)) as shown:
         for item, pixels in zip(items, shown, strict=True):
             if isinstance(pixels, DataError):
                 _leave_out(root / item.image, pixels, broken)
             else:
+                left.add(classes[item.label])
                 yield classes[item.label], item.patient, pixels
+    refuse_lost([name for name in classes if name in before], left)

@@ -5,6 +5,7 @@ files, and so may name patients: they stay on the machine that holds the images.
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -184,43 +185,71 @@ def prepared_lists(out: Path, site: str, classes: Sequence[str]) -> dict[str, li
 
 
 def check_patients(lists: Mapping[str, Mapping[str, Sequence[Item]]]) -> None:
-    """Check that no patient is in two sites' lists, nor in two sections of one site.
+    """Check that no patient, and no image, is in two sites' lists, nor in two sections of one site.
 
     Test lists may be shared among sites, and a site may share training images with another only
-    where it shares its validation list too, as TMI's high-risk client does.
+    where it shares its validation list too, as TMI's high-risk client does. An image is known by
+    its file, whatever an entry calls it or its patient.
 
     Args:
         lists: Site to section to items.
 
     Raises:
-        DataError: The first patient that is, by the place of one of its images.
+        DataError: The first patient or image that is, by the place of one of its images; or an
+            image that two entries give different labels.
     """
-    seen: dict[str, tuple[str, str, str]] = {}
+    patients: dict[str, _Place] = {}
+    files: dict[str, _Place] = {}
     for site, sections in lists.items():
         for section, items in sections.items():
             for k, item in enumerate(items):
-                where = f"{site}: {section}[{k}]"
-                first = seen.setdefault(item.patient, (site, section, where))
-                if not _apart(first, site, section, lists):
+                here = _Place(site, section, k, item.label)
+                patient = patients.setdefault(item.patient, here)
+                file = files.setdefault(os.path.realpath(item.image), here)
+                if not _apart(patient, site, section, lists):
+                    raise _known_there(here, patient, "of the same patient as")
+                if not _apart(file, site, section, lists):
+                    raise _known_there(here, file, "the same image as")
+                if file.label != item.label:
                     raise DataError(
-                        f"{where} is of the same patient as {first[2]}: what one learns there is "
-                        "known here, so results would flatter. Keep all images of a patient in one "
-                        "list of one site, or give each entry the right 'patient'."
+                        f"{here} is the same image as {file} and has another label: which is right "
+                        "is unknown. Keep one entry an image."
                     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an image was seen first, and with which label."""
+
+    site: str
+    section: str
+    k: int
+    label: int
+
+    def __str__(self) -> str:
+        return f"{self.site}: {self.section}[{self.k}]"
+
+
+def _known_there(here: _Place, there: _Place, what: str) -> DataError:
+    return DataError(
+        f"{here} is {what} {there}: what one learns there is known here, so results would flatter. "
+        "Keep all images of a patient in one list of one site, or give each entry the right "
+        "'patient'."
+    )
+
+
 def _apart(
-    first: tuple[str, str, str],
+    first: _Place,
     site: str,
     section: str,
     lists: Mapping[str, Mapping[str, Sequence[Item]]],
 ) -> bool:
-    """Whether an image in ``section`` of ``site`` may be of the patient first seen in ``first``."""
-    if section != first[1]:
+    """Whether an image in ``section`` of ``site`` may be of what was first seen in ``first``."""
+    if section != first.section:
         return False
-    if site == first[0] or section == "test":
+    if site == first.site or section == "test":
         return True
-    shared = (lists[name].get("validation", []) for name in (site, first[0]))
+    shared = (lists[name].get("validation", []) for name in (site, first.site))
     here, there = (sorted(item.image for item in items) for items in shared)
     return bool(here) and here == there
 

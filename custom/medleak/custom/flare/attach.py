@@ -6,6 +6,7 @@ filter that protects nothing, would look like one that works.
 """
 
 import atexit
+import importlib
 import inspect
 import json
 import shutil
@@ -15,10 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medleak.custom.flare.foreign_job import (
+    AttachError,
+    class_of,
+    network_of,
+    read_apps,
+    require_possible,
+    require_taken,
+    spec_of,
+    takes,
+    tasks_of,
+    workflows_text,
+)
 from medleak.custom.flare.recorder import UpdateRecorder
 from medleak.custom.record.schema import InputSpec, ModelSpec, TaskSpec
 from medleak.filters.adapters import RestoreWithheld
-from medleak.filters.adapters.examination import kit
 from medleak.filters.defences.composition import Composition
 from medleak.filters.defences.defence import Defence
 from medleak.filters.defences.withholding import Withhold
@@ -26,25 +38,9 @@ from medleak.filters.registry import declaration, defence
 
 _RECORDER = "medleak.custom.recorder.UpdateRecorder"
 _ADAPTERS = "medleak.filters.adapters."
+_TYPE = "params_transfer_type"
 _BYOC = "custom/medleak.md"
 _NOTE = "This file makes the app one that may use classes of the installed package medleak.\n"
-
-_BEYOND = {
-    "flower": "Flower's messages pass NVFlare's filters by: neither recorder nor filters would "
-    "ever be called. Record and protect inside the Flower app.",
-    "swarm": "in swarm learning sites send their updates to each other and not to the server, "
-    "where the recorder is. Record at the aggregating site, around its training loop.",
-    "ccwf": "in client-controlled workflows updates do not pass the server, where the recorder "
-    "is. Record at the sites, around their training loops.",
-    "xgboost": "there are no weights of a network to record.",
-    "model_encryptor": "updates are encrypted: the server, and its recorder, see nothing of them.",
-    "psi": "it sends no updates.",
-}
-"""Parts of the names of classes under which nothing can be recorded, and why."""
-
-
-class AttachError(ValueError):
-    """A job that cannot be recorded or protected; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +80,9 @@ def attach_folder(
     """
     if out.exists():
         raise AttachError(f"{out} exists: name a folder that does not, so that nothing is lost.")
-    apps = _apps(job)
+    if out.resolve().is_relative_to(job.resolve()):
+        raise AttachError(f"{out} is in {job}, which is copied: name a folder outside of it.")
+    apps = read_apps(job)
     servers = [a for a in apps if a.server is not None]
     clients = [a for a in apps if a.client is not None]
     if len(servers) != 1 or not clients:
@@ -92,11 +90,13 @@ def attach_folder(
             f"{job} has {len(servers)} server and {len(clients)} client configurations that can be "
             "read; one server and at least one client are needed. Export the job again."
         )
-    _check_possible([c for a in apps for c in (a.server, a.client) if c is not None])
+    require_possible([c for a in apps for c in (a.server, a.client) if c is not None])
     server = _plain(servers[0].server)
-    tasks = _tasks(server)
-    model = model or _model(server)
-    found = [*_workflow_text(server), f"updates are the results of the tasks {', '.join(tasks)}"]
+    tasks = tasks_of(server)
+    require_taken([a.client for a in clients if a.client is not None], tasks)
+    model = model or network_of(server)
+    found = [*workflows_text(server), *([f"network {model.path}"] if model else [])]
+    found.append(f"updates are the results of the tasks {', '.join(tasks)}")
     recorder = _recorder(model, task, input, tasks)
     _add_filter(server, "task_result_filters", tasks, [recorder], direction="in")
     written = {servers[0].name: {"config_fed_server.json": server}}
@@ -130,11 +130,11 @@ def attach(
     Raises:
         AttachError: Nothing of this recipe would pass the recorder.
     """
-    _check_possible([{"recipe": {"path": f"{type(recipe).__module__}.{type(recipe).__name__}"}}])
+    require_possible([{"recipe": {"path": f"{type(recipe).__module__}.{type(recipe).__name__}"}}])
     job = recipe._job  # there is no public way to it
     # medleak is installed where the job runs: a copy of some of its files would hide the rest.
     job.set_app_packages([*(getattr(job.job, "app_packages", None) or ()), "medleak"])
-    known = _model_of(getattr(recipe, "model", None))
+    known = spec_of(getattr(recipe, "model", None))
     if known is not None and "model_path" not in recorder:
         recorder |= {"model_path": known.path, "model_args": known.args}
     recipe.add_server_input_filter(UpdateRecorder(**recorder), tasks=list(tasks))
@@ -152,78 +152,6 @@ def _note() -> str:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)  # read when the job is exported
     (folder / Path(_BYOC).name).write_text(_NOTE, encoding="utf-8")
     return str(folder / Path(_BYOC).name)
-
-
-def _apps(job: Path) -> list[kit.App]:
-    try:
-        apps = list(kit.load_apps(job, kit.load_meta(job), to_write=True))
-    except kit.NotReadable as error:
-        raise AttachError(f"{job} is no job that can be read: {error}") from None
-    for app in apps:
-        if isinstance(app, kit.NotReadable):
-            raise AttachError(f"{job}: {app}")
-    return [app for app in apps if isinstance(app, kit.App)]
-
-
-def _paths(content: Any) -> Iterator[str]:
-    """Every class that a configuration names."""
-    if isinstance(content, Mapping):
-        yield from (str(content[k]) for k in ("path", "class_path", "name") if k in content)
-        for value in content.values():
-            yield from _paths(value)
-    elif isinstance(content, list | tuple):
-        for value in content:
-            yield from _paths(value)
-
-
-def _check_possible(configs: Sequence[Mapping[str, Any]]) -> None:
-    for path in (p for config in configs for p in _paths(config)):
-        for part, why in _BEYOND.items():
-            if "." in path and part in path.lower():
-                raise AttachError(f"The job has {path}: {why} Nothing was written.")
-
-
-def _tasks(server: Mapping[str, Any]) -> list[str]:
-    """Names of the tasks that train, as the workflows call them."""
-    found = []
-    for workflow in server.get("workflows") or []:
-        args = workflow.get("args") or {}
-        named = [args[k] for k in ("train_task_name", "task_name") if isinstance(args.get(k), str)]
-        found += named or ["train"]
-    return list(dict.fromkeys(found)) or ["train"]
-
-
-def _workflow_text(server: Mapping[str, Any]) -> list[str]:
-    names = [str(w.get("path") or w.get("name")) for w in server.get("workflows") or []]
-    found = [f"workflow {name.rpartition('.')[2]}" for name in names]
-    if any("cyclic" in name.lower() for name in names):
-        found.append("sites pass the model on: each update is recorded with the model its site got")
-    return found
-
-
-def _model(server: Mapping[str, Any]) -> ModelSpec | None:
-    """The network that the persistor makes; None where the job does not say it by name."""
-    for component in server.get("components") or []:
-        found = _model_of((component.get("args") or {}).get("model"))
-        if found is not None:
-            return found
-    return None
-
-
-def _model_of(model: Any) -> ModelSpec | None:
-    """A network as jobs and recipes name it, or as it is; None where its arguments are unknown."""
-    if isinstance(model, str) and "." in model:
-        return ModelSpec(path=model)
-    if isinstance(model, Mapping) and (path := model.get("path") or model.get("class_path")):
-        return ModelSpec(path=str(path), args=dict(model.get("args") or {}))
-    if not hasattr(model, "state_dict"):
-        return None
-    kind = type(model)
-    values = inspect.signature(kind).parameters.values()
-    plain = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    if any(v.kind not in plain for v in values):  # which it was made with is not known
-        return None
-    return ModelSpec(path=f"{kind.__module__}.{kind.__qualname__}")
 
 
 def _recorder(
@@ -275,10 +203,30 @@ def _protect(client: dict[str, Any], tasks: Sequence[str], text: str, app: str) 
             # A filter chain of "*" matches nothing, and one of a task's name no other task.
             entry["tasks"] = list(tasks)
             yield f"{app}: the executor takes {', '.join(tasks)} alone, which is filtered"
-        args = (entry.get("executor") or {}).get("args")
-        if isinstance(args, dict) and args.get("params_transfer_type", "FULL") != "DIFF":
-            args["params_transfer_type"] = "DIFF"
-            yield f"{app}: params_transfer_type is DIFF now, as filters protect differences"
+        executor = entry.get("executor") or {}
+        args = executor.get("args") or {}
+        if not takes(entry, tasks) or args.get(_TYPE) == "DIFF":
+            continue
+        if _TYPE in args or _has_type(class_of(executor)):
+            executor["args"] = args | {_TYPE: "DIFF"}
+            yield f"{app}: {_TYPE} is DIFF now, as filters protect differences"
+        else:
+            yield (
+                f"{app}: which weights {class_of(executor)} sends is not known; filters protect "
+                "differences, and FULL weights would not leave the site"
+            )
+
+
+def _has_type(path: str) -> bool:
+    """Whether an executor of NVFlare's own can be told to send differences."""
+    module, _, name = path.rpartition(".")
+    if not module.startswith("nvflare."):
+        return False  # the job's own code is not imported
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        return False
+    return _TYPE in inspect.signature(kind).parameters
 
 
 def _add_filter(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from nvflare.apis.workspace import Workspace
+from nvflare.fuel.utils.class_utils import instantiate_class
 from nvflare.fuel.utils.config_service import ConfigService
 from nvflare.private.fed.client.client_json_config import ClientJsonConfigurator
 from nvflare.private.fed.server.server_json_config import ServerJsonConfigurator
@@ -47,13 +48,15 @@ class NotBuilt(ValueError):
 class Side:
     """The server, or one site: what NVFlare made of its configuration.
 
-    ``runner`` is NVFlare's runner configuration, with the filters by task; ``config`` the JSON.
+    ``runner`` is NVFlare's runner configuration, with the filters by task; ``config`` the JSON;
+    ``custom`` the app's own code, None where nobody granted any of it.
     """
 
     name: str
     workspace: Workspace
     runner: Any
     config: Mapping[str, Any]
+    custom: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +68,18 @@ class BuiltJob:
     meta: Mapping[str, Any]
     allowed: Sequence[str] = field(default=_LIBRARIES)
 
-    def require(self, path: str) -> None:
-        """Refuse a class that nobody granted.
+    def make(self, path: str, args: Mapping[str, Any]) -> Any:
+        """What a factory makes that the job names, with the server app's own code beside it.
 
         Raises:
-            NotTried: It is the job's own code.
+            NotTried: It is the job's own code and nobody granted it, or it makes nothing.
         """
         _require(path, self.allowed)
+        try:
+            with _importable(self.server.custom), sealed():
+                return instantiate_class(path, dict(args))
+        except (Exception, SystemExit) as error:
+            raise NotTried(f"{path} makes nothing: {_line(error)}") from error
 
 
 @contextlib.contextmanager
@@ -122,8 +130,8 @@ def _side(root: Path, name: str, app: kit.App, allowed: Sequence[str], *, own: b
     if not file.is_file():
         raise NotTried(f"{app.name} has no {file.name}: check a folder that attach wrote.")
     make = ServerJsonConfigurator if side == "server" else ClientJsonConfigurator
-    custom = place / "custom"
-    with _importable(custom if own else None):
+    custom = place / "custom" if own else None
+    with _importable(custom):
         configurator = make(workspace, str(file), args, str(place))
         refused: list[str] = []
         configurator.set_component_build_authorizer(_authorizer(configurator, allowed, refused))
@@ -140,7 +148,8 @@ def _side(root: Path, name: str, app: kit.App, allowed: Sequence[str], *, own: b
                 f"{app.name}: NVFlare cannot build the {side}: {_line(error)}"
             ) from error
     config = json.loads(file.read_text(encoding="utf-8"))
-    return Side(name=name, workspace=workspace, runner=configurator.runner_config, config=config)
+    runner = configurator.runner_config
+    return Side(name=name, workspace=workspace, runner=runner, config=config, custom=custom)
 
 
 def _authorizer(configurator: Any, allowed: Sequence[str], refused: list[str]) -> Any:

@@ -23,12 +23,11 @@ from nvflare.apis.fl_context import FLContext, FLContextManager
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.utils.task_utils import apply_filters
 from nvflare.app_common.app_constant import AppConstants
-from nvflare.fuel.utils.class_utils import instantiate_class
 from torch import nn
 
 from medleak.custom import record
-from medleak.custom.factories import sealed
 from medleak.custom.flare.built_job import JOB_ID, BuiltJob, NotBuilt, NotTried, Side, built
+from medleak.custom.flare.foreign_job import without_task
 from medleak.custom.flare.recorder import UpdateRecorder
 from medleak.filters.registry import ROWS
 
@@ -94,6 +93,7 @@ def _round(job: BuiltJob) -> Checked:
     seen = [
         f"server and {len(job.sites)} client app(s) are built; the model has {len(state)} tensors"
     ]
+    seen += _other_network(job, state)
     verdicts: list[Verdict] = []
     for side in (job.server, *job.sites):
         _fire(side.runner, EventType.START_RUN, _context(job, side, peer="", task=""))
@@ -112,6 +112,9 @@ def _round(job: BuiltJob) -> Checked:
     )
     if bad or "fails" in verdicts:
         return Checked(verdict="fails", seen=seen)
+    if own := without_task(job.server.config):
+        seen.append(f"not tried: {own[0]} does not say which task trains, and train is assumed")
+        return Checked(verdict="not known", seen=seen)
     return Checked(verdict="not known" if "not known" in verdicts else "works", seen=seen)
 
 
@@ -128,31 +131,43 @@ def _state(job: BuiltJob) -> dict[str, Any]:
     """The state dict of the job's own network, with the values that it is made with."""
     parts = job.server.runner.components.values()
     found = [m for m in (getattr(p, "model", None) for p in parts) if m is not None]
-    network = next((m for m in found if isinstance(m, nn.Module)), None)
+    network = next((m for m in found if isinstance(m, nn.Module)), None) or _named_network(job)
     if network is None:
-        network = _named_network(job)
+        raise NotTried(
+            "the job names no network, so no weights could be made up: give it by --model."
+        )
     try:
         return {n: t.detach().cpu().numpy() for n, t in network.state_dict().items()}
     except TypeError as error:  # bfloat16, which NVFlare's own persistor cannot send either
         raise NotTried(f"the network's tensors have no form in numpy: {error}") from error
 
 
-def _named_network(job: BuiltJob) -> nn.Module:
+def _other_network(job: BuiltJob, state: Mapping[str, Any]) -> Iterator[str]:
+    """Where the network that the record will name is not the one that the job trains."""
+    try:
+        named = _named_network(job)
+    except NotTried as error:
+        yield f"no audit could build the network that the record will name: {error}"
+        return
+    theirs = {} if named is None else {n: tuple(t.shape) for n, t in named.state_dict().items()}
+    if theirs and theirs != (own := {n: np.shape(v) for n, v in state.items()}):
+        differ = {n for n, _ in theirs.items() ^ own.items()}
+        yield (
+            f"the network that the record will name is not the job's ({len(differ)} tensors "
+            f"differ, first {min(differ)!r}): an audit would refuse the record"
+        )
+
+
+def _named_network(job: BuiltJob) -> nn.Module | None:
+    """The network that the record will name, built; None where it names none."""
     for filters in job.server.runner.task_result_filters.values():
         for each in filters:
             if isinstance(each, UpdateRecorder) and each.model_path:
-                job.require(each.model_path)
-                try:
-                    with sealed():
-                        network = instantiate_class(each.model_path, dict(each.model_args or {}))
-                except (Exception, SystemExit) as error:
-                    raise NotTried(
-                        f"the network {each.model_path} is not built: {error}"
-                    ) from error
+                network = job.make(each.model_path, each.model_args or {})
                 if isinstance(network, nn.Module):
                     return network
                 raise NotTried(f"{each.model_path} makes no network of PyTorch.")
-    raise NotTried("the job names no network, so no weights could be made up: give it by --model.")
+    return None
 
 
 def _site(

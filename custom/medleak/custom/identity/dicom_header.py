@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _STANDARD_UID = "1.2.840.10008."
-_LONGEST = 4096  # characters of one value; the rest of a longer one is text beside the point
-_MOST = 64  # values of one attribute
+_LONGEST = 1 << 20  # characters of one value
+_MOST = 4096  # values of one attribute
+_BINARY_LONGEST, _BINARY_MOST = 16384, 1024  # bytes, and texts in them, of a value of unknown kind
 _DEFERRED = 65536  # bytes
 _PIXELS = 0x7FE0
 _SILENT = {"DS", "IS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD", "AS", "CS", "AT"}
@@ -143,12 +144,12 @@ def _of_bytes(value: Any, place: str) -> Iterator[Value]:
     """The texts in bytes of unknown kind: runs of printable characters."""
     if not isinstance(value, bytes):
         return
-    content = value[:_LONGEST]
+    content = value[:_BINARY_LONGEST]
     for encoding in ("utf-8", "latin-1"):
         try:
             text = content.decode(encoding)
         except UnicodeDecodeError:
             continue
-        for run in re.findall(r"[^\x00-\x1f\x7f-\x9f]{4,64}", text)[:_MOST]:
+        for run in re.findall(r"[^\x00-\x1f\x7f-\x9f]{4,64}", text)[:_BINARY_MOST]:
             yield Value(run.strip(), "identifier", place)
         return

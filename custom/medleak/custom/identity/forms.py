@@ -22,22 +22,31 @@ _WHOLE = str.maketrans(
         "ħ": "h",
     }
 )
+_SHORT = 256
 _SEPARATED = re.compile(r"(?<!\d)(?=(\d{1,4})[-_./ ]+(\d{1,2})[-_./ ]+(\d{1,4})(?!\d))")
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 
 
-@lru_cache(maxsize=65536)
 def forms(text: str) -> frozenset[tuple[str, ...]]:
     """The words of ``text``, letters and digits alone, in each way to write its letters in Latin.
 
     Müller is ``muller`` and ``mueller``; Müller and Mueller have ``muller`` in common. Letters of
     other scripts stay as they are, after NFKD and case folding.
     """
+    return _forms_of_short(text) if len(text) <= _SHORT else _forms_of_long(text)
+
+
+def _forms(text: str) -> frozenset[tuple[str, ...]]:
     lower = unicodedata.normalize("NFC", text).casefold()
     plain = _without_accents(lower)
     german = _without_accents(lower.translate(_GERMAN))
     collapsed = re.sub(r"(?<=[aou])e", "", german)
     return frozenset(_words(t) for t in (plain, german, collapsed, re.sub(r"aa", "a", collapsed)))
+
+
+_forms_of_short = lru_cache(maxsize=65536)(_forms)
+# A text is compared with every name in a row; thousands of long ones would fill the memory.
+_forms_of_long = lru_cache(maxsize=4)(_forms)
 
 
 def plain(text: str) -> str:
@@ -50,7 +59,7 @@ def digits(text: str) -> int:
     return sum(c.isdigit() for c in text)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=1024)
 def dates(text: str) -> frozenset[date]:
     """The days that ``text`` may speak of, whichever of day, month and year comes first."""
     lower = text.casefold()
@@ -61,9 +70,7 @@ def dates(text: str) -> frozenset[date]:
         found.update(_days(run[:4], run[4:6], run[6:]), _days(run[:2], run[2:4], run[4:]))
     for run in re.findall(r"(?<!\d)\d{6}(?!\d)", lower):
         found.update(_days(run[:2], run[2:4], run[4:]))
-    for match in re.finditer(
-        r"(?<!\d)(?=(\d{1,4})[-_./ ]+(\d{1,2})[-_./ ]+(\d{1,4})(?!\d))", lower
-    ):
+    for match in _SEPARATED.finditer(lower):
         found.update(_days(*match.groups()))
     return frozenset(found)
 

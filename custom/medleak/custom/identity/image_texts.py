@@ -2,8 +2,9 @@
 
 import re
 import struct
+import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,9 +14,11 @@ from medleak.custom.data.image_files import IMAGE_FORMATS
 from medleak.custom.data.quiet import quiet
 from medleak.custom.identity.values import Kind, Value
 
-_LONGEST = 65536  # bytes of one text
+_LONGEST = 1 << 20  # bytes of one text
+# Beside comments: what Pillow has read by itself, pictures' technical data, and colour profiles.
+_SILENT_SEGMENTS = (b"JFIF", b"JFXX", b"Exif\0", b"ICC_PROFILE", b"Adobe\0", b"MPF\0")
 _PNG = b"\x89PNG\r\n\x1a\n"
-_IFDS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop)
+_IFDS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop, ExifTags.IFD.IFD1)
 _PEOPLE = {"Artist", "XPAuthor", "CameraOwnerName", "OwnerName"}
 _TECHNICAL = {
     "Make",
@@ -29,10 +32,10 @@ _TECHNICAL = {
 
 
 def values_of(path: Path) -> list[Value]:
-    """The texts of the image file ``path``, with their places; none of a file that is damaged.
+    """The texts of the image file ``path``, with their places; none of a file that is no image.
 
     Pixels are not decoded, and nothing here is a reason to refuse the file: its pixels are another
-    reader's.
+    reader's. One damaged part hides no other, and damaged EXIF is compared by its bytes.
     """
     found: list[Value] = []
     with quiet("PIL"):
@@ -41,7 +44,8 @@ def values_of(path: Path) -> list[Value]:
                 if file.read(8) == _PNG:
                     found += _png(file)
             with Image.open(path, formats=IMAGE_FORMATS) as image:
-                found += _pillow(image)
+                for part in (_info, _exif, _tiff, _iptc, _segments):
+                    found += _undamaged(part, image, path)
         except (OSError, UnidentifiedImageError, SyntaxError, ValueError, struct.error):
             return found
         except Exception:  # damaged files make Pillow's parsers raise nearly anything
@@ -49,20 +53,66 @@ def values_of(path: Path) -> list[Value]:
     return found
 
 
-def _pillow(image: ImageFile.ImageFile) -> Iterator[Value]:
+def _undamaged(
+    part: Callable[[ImageFile.ImageFile], Iterator[Value]], image: ImageFile.ImageFile, path: Path
+) -> list[Value]:
+    """What ``part`` finds; where Pillow's parser complains, the texts in the bytes as well."""
+    found: list[Value] = []
+    failed = False
+    # One thread at a time looks here, so that the list of warnings is its own.
+    with warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
+        try:
+            found += part(image)
+        except Exception:  # damaged files make Pillow's parsers raise nearly anything
+            failed = True
+    if complaints or failed:
+        raw = image.info.get("exif") or (_beginning(path) if image.format == "TIFF" else b"")
+        found += [Value(text, "free", "damaged metadata") for text in _texts(raw)]
+    return found
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_LONGEST)
+
+
+def _info(image: ImageFile.ImageFile) -> Iterator[Value]:
     for key in ("comment", "Comment", "xmp", "XML:com.adobe.xmp", "photoshop"):
         for text in _texts(image.info.get(key)):
             yield Value(text, "free", f"the {'comment' if 'omment' in key else 'metadata'}")
-    exif = image.getexif()
+
+
+def _exif(image: ImageFile.ImageFile) -> Iterator[Value]:
+    # Anew where there are bytes: Pillow has parsed them when it opened the file, and kept quiet.
+    exif, data = Image.Exif(), image.info.get("exif")
+    if data:
+        exif.load(data)
+    else:
+        exif = image.getexif()
     for ifd in (None, *_IFDS):
         tags = dict(exif) if ifd is None else exif.get_ifd(ifd)
         for tag, value in tags.items():
             yield from _tag(ExifTags.TAGS.get(tag) or _tiff_name(tag), value, f"EXIF {tag:#06x}")
+
+
+def _tiff(image: ImageFile.ImageFile) -> Iterator[Value]:
     for value in (getattr(image, "tag_v2", None) or {}).items():
         yield from _tag(_tiff_name(value[0]), value[1], f"TIFF tag {value[0]}")
+
+
+def _iptc(image: ImageFile.ImageFile) -> Iterator[Value]:
     for key, value in (IptcImagePlugin.getiptcinfo(image) or {}).items():
         for text in _texts(value):
             yield Value(text, "free", f"IPTC {key[0]}:{key[1]}")
+
+
+def _segments(image: ImageFile.ImageFile) -> Iterator[Value]:
+    """Every comment of a JPEG file, of which Pillow keeps the last, and its applications' data."""
+    for name, data in getattr(image, "applist", ()):
+        if not data.startswith(_SILENT_SEGMENTS):
+            for text in _texts(data):
+                yield Value(text, "free", f"the comment ({name})" if name == "COM" else name)
 
 
 def _tag(name: str, value: Any, place: str) -> Iterator[Value]:

@@ -14,6 +14,7 @@ another framework with :func:`write_manifest` and :func:`write_record`; an audit
 else. Names come from the network and are checked before they touch a path.
 """
 
+from medleak.custom.record.chosen import chosen_updates
 from medleak.custom.record.files import check_site
 from medleak.custom.record.local import Recorder
 from medleak.custom.record.reading import (
@@ -44,9 +45,10 @@ from medleak.custom.record.schema import (
     UpdateInfo,
     utc_now,
 )
-from medleak.custom.record.strays import EmptyRecord, left_out_text, strays
+from medleak.custom.record.strays import EmptyRecord, gaps_text, left_out_text, strays
 from medleak.custom.record.tensors import RecordError
 from medleak.custom.record.writing import (
+    extended,
     write_global,
     write_manifest,
     write_record,
@@ -74,7 +76,10 @@ __all__ = [
     "UnknownError",
     "UpdateInfo",
     "check_site",
+    "chosen_updates",
+    "extended",
     "find_records",
+    "gaps_text",
     "left_out_text",
     "list_updates",
     "natural_key",

@@ -25,6 +25,7 @@ from medleak.filters import storage
 _Model = TypeVar("_Model", bound=BaseModel)
 
 SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_ROUND_DIGITS = 9
 _SIDECAR_LIMIT = 1_000_000  # bytes; a sidecar of ours has about 1,000
 _MANIFEST_LIMIT = 16_000_000  # what was left out of a long job takes the most
 _HEADER_LIMIT = 16_000_000
@@ -57,6 +58,17 @@ def round_dir(root: Path, round: int) -> Path:
     folder = root / f"round_{round:04d}"
     make_folder(folder)
     return folder
+
+
+def round_of(name: str) -> int | None:
+    """The round whose folder is called ``name``; None if it is no round's.
+
+    One round has one name: under two, the files of one folder would be taken for the other's.
+    """
+    digits = name.removeprefix("round_")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= _ROUND_DIGITS):
+        return None
+    return int(digits) if name == f"round_{int(digits):04d}" else None
 
 
 def other_model(folder: Path, digest: str) -> Path:

@@ -22,9 +22,9 @@ from medleak.custom.record.schema import (
     UpdateInfo,
     utc_now,
 )
-from medleak.custom.record.tensors import RecordError, as_arrays, check_update, difference
+from medleak.custom.record.tensors import RecordError, as_arrays, difference
 from medleak.custom.record.texts import first_error, input_of, model_of, task_of
-from medleak.custom.record.writing import write_global, write_manifest, write_update
+from medleak.custom.record.writing import extended, write_manifest, write_record
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,7 +60,8 @@ class Recorder:
             input: An image, as a text ``224x224x3``.
 
         Raises:
-            ValueError: One of the texts is none.
+            ValueError: One of the texts is none. An older record that says otherwise is refused
+                when the first round ends.
         """
         self._root, self._model = Path(root), model
         self._manifest = Manifest(
@@ -93,31 +94,35 @@ class Recorder:
         with _watched(self._model) as seen:
             yield schedule
         update = difference(where, self._arrays(where), before)
-        check_update(where, before, update)
+        if not seen.settings and not any(value.any() for value in update.values()):
+            raise RecordError(
+                f"{where}: no weight of the model changed and no step of an optimiser was seen, so "
+                "another network was trained than the one that is recorded, such as a copy. Give "
+                "the recorder the network that the block trains."
+            )
         try:
             info = UpdateInfo.model_validate(
                 {**seen.schedule(), **schedule, "round": number, "site": site, "time": utc_now()}
             )
         except ValidationError as error:
             raise RecordError(f"{where}: its schedule is unusable: {first_error(error)}.") from None
-        self._write_manifest(seen)
-        write_update(
-            self._root, info, write_global(self._root, number, before, several=True), update
-        )
+        manifest = self._extended(seen)
+        write_record(self._root, info, before, update, several=True)
+        write_manifest(self._root, manifest)
 
     def _arrays(self, where: str) -> dict[str, Any]:
         return as_arrays(where, self._model.state_dict())
 
-    def _write_manifest(self, seen: "_Seen") -> None:
+    def _extended(self, seen: "_Seen") -> Manifest:
+        """The record's manifest with what was said here, or a new one with what was seen."""
         if (self._root / "manifest.json").exists():
-            read_manifest(self._root)  # of another version it must not be gone on with
-            return
+            return extended(self._root, read_manifest(self._root), self._manifest)
         manifest = self._manifest
         if manifest.input is None and (spec := seen.input()) is not None:
             sources = {**manifest.sources, "input": "inferred"}
             text = manifest.model_dump() | {"input": spec.model_dump(), "sources": sources}
             manifest = Manifest.model_validate(text)
-        write_manifest(self._root, manifest)
+        return manifest
 
 
 class _Seen:

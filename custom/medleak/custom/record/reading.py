@@ -16,6 +16,7 @@ from medleak.custom.record.files import (
     paths,
     read_json,
     read_tensors,
+    round_of,
 )
 from medleak.custom.record.schema import (
     READABLE_VERSIONS,
@@ -28,7 +29,6 @@ from medleak.custom.record.schema import (
 from medleak.custom.record.tensors import RecordError, check_update
 
 LARGEST_SIDE = 8192  # pixels; radiographs have some 5,000
-_ROUND = re.compile(r"round_(\d{4,9})")
 _NUMBERED = 200  # characters of a name; int() refuses thousands of digits
 
 
@@ -93,9 +93,9 @@ def read_manifest(root: Path) -> Manifest:
 def list_updates(root: Path) -> list[tuple[int, str]]:
     """All recorded (round, site), in order of round and then of site (site-2 before site-10)."""
     found = [
-        (int(match[1]), sidecar.stem)
+        (round, sidecar.stem)
         for folder in Path(root).glob("round_*")
-        if (match := _ROUND.fullmatch(folder.name))
+        if (round := round_of(folder.name)) is not None
         for sidecar in folder.glob("*.json")
         if SITE_NAME.fullmatch(sidecar.stem)
     ]

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from medleak.custom.record.files import SITE_NAME, RecordError
+from medleak.custom.record.files import SITE_NAME, RecordError, round_of
 from medleak.custom.record.schema import LeftOut
 
-_ROUND_DIGITS = range(4, 10)
+_WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".npz", ".npy", ".h5")
 
 
 class EmptyRecord(RecordError):
@@ -18,33 +18,48 @@ def strays(root: Path) -> list[str]:
     """Places below ``root`` that look like a part of the record and are read as none, and why.
 
     A crash while writing leaves whole updates (their ``.json`` comes last), so tensors without one
-    were cut short, or lost what was said of them.
+    were cut short, or lost what was said of them. Hidden files are not looked at, nor is what
+    stands beside the rounds and holds no weights.
 
     Returns:
         Sentences' beginnings such as ``round_0003/site-1.safetensors has no .json``, by place.
     """
     found = []
-    for folder in sorted(p for p in Path(root).glob("round*") if p.is_dir()):
-        digits = folder.name.removeprefix("round_")
-        if not (digits.isdecimal() and digits.isascii() and len(digits) in _ROUND_DIGITS):
-            found.append(f"{_shown(folder.name)}/ has the name of no round")
-            continue
-        found += [f"{folder.name}/{what}" for what in _in_round(folder)]
+    for entry in sorted(Path(root).glob("[!.]*")):
+        name = _shown(entry.name)
+        if not entry.is_dir():
+            if entry.name.lower().startswith("round"):
+                found.append(f"{name} is no folder")
+            elif _is_weights(entry) or (entry.suffix == ".json" and entry.name != "manifest.json"):
+                found.append(f"{name} is in no round")
+        elif round_of(entry.name) is not None:
+            found += [f"{name}/{what}" for what in _in_round(entry)]
+        elif entry.name.lower().startswith("round"):
+            found.append(f"{name}/ has the name of no round")
+        elif entry.is_symlink() or any(map(_is_weights, entry.rglob("*"))):
+            found.append(f"{name}/ holds weights, or is a link, and has the name of no round")
     return found
 
 
 def _in_round(folder: Path) -> list[str]:
-    names = sorted(p.name for p in folder.iterdir() if p.name[0] != ".")
+    names = sorted(p.name for p in folder.glob("[!.]*"))
     sidecars = {name.removesuffix(".json") for name in names if name.endswith(".json")}
-    nameless = [stem for stem in sidecars if not _is_site(stem)]
-    found = [f"{_shown(stem)}.json has the name of no site" for stem in nameless]
+    found = []
     for name in names:
-        stem = name.removesuffix(".safetensors")
-        if stem != name and stem != "global" and stem not in sidecars:
+        stem, dot, suffix = name.rpartition(".")
+        if dot and suffix == "json" and not _is_site(stem):
+            found.append(f"{_shown(name)} has the name of no site")
+        elif dot and suffix == "safetensors" and stem != "global" and stem not in sidecars:
             found.append(f"{_shown(name)} has no .json")
+        elif name != "models" and suffix not in ("json", "safetensors"):
+            found.append(f"{_shown(name)} is no file of a record")
     if not any(map(_is_site, sidecars)) and not found:
         found.append(" holds no update")
-    return sorted(found)
+    return found
+
+
+def _is_weights(path: Path) -> bool:
+    return path.suffix.lower() in _WEIGHTS
 
 
 def _is_site(name: str) -> bool:
@@ -64,3 +79,23 @@ def left_out_text(left_out: Sequence[LeftOut]) -> str:
     listed = "; ".join(f"{n}: {_shown(reason)}" for reason, n in reasons.most_common(3))
     more = f"; and {len(reasons) - 3} other reasons" if len(reasons) > 3 else ""
     return f"{len(left_out)} updates arrived and were not recorded ({listed}{more})"
+
+
+def gaps_text(updates: Sequence[tuple[int, str]], left_out: Sequence[LeftOut]) -> str:
+    """How many updates the rounds lack without a word of why; empty for none.
+
+    A site that was not asked in a round has none there; so has one whose files were taken away.
+    """
+    here = set(updates)
+    rounds, sites = {r for r, _ in here}, {s for _, s in here}
+    if not here:
+        return ""
+    first, last = min(rounds), max(rounds)
+    said = {(x.round, x.site) for x in left_out if x.site in sites and first <= x.round <= last}
+    missing = (last - first + 1) * len(sites) - len(here | said)
+    if not missing:
+        return ""
+    return (
+        f"{missing} updates that {len(sites)} sites could have sent in rounds {first} to {last} "
+        "are not here, and nothing says why"
+    )

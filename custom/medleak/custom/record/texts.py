@@ -85,4 +85,5 @@ def task_of(text: str) -> TaskSpec:
 def first_error(error: ValidationError) -> str:
     """The first wrong field, and what is wrong with it."""
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'value'}: {first['msg']}"
+    what = first["msg"].removeprefix("Value error, ")  # of our own validators
+    return ": ".join(filter(None, (".".join(map(str, first["loc"])), what)))

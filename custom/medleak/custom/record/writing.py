@@ -25,6 +25,29 @@ def write_manifest(root: Path, manifest: Manifest) -> None:
     write(Path(root) / "manifest.json", as_json(manifest))
 
 
+def extended(root: Path, manifest: Manifest, said: Manifest) -> Manifest:
+    """The ``manifest`` of ``root`` with what ``said`` adds of network, loss and images.
+
+    Raises:
+        RecordError: It says otherwise, which holds for the updates that are there already.
+    """
+    new = {f: v for f in ("model", "task", "input") if (v := getattr(said, f)) is not None}
+    for field, value in new.items():
+        there = getattr(manifest, field)
+        old = {} if there is None else there.model_dump(exclude_none=True)
+        now = value.model_dump(exclude_none=True)
+        if differ := [k for k in old if now.get(k, old[k]) != old[k]]:
+            raise RecordError(
+                f"{root} says of all its updates that {field}.{differ[0]} is {old[differ[0]]!r}, "
+                f"and now {now[differ[0]]!r} is said: it would be changed for updates that are "
+                "there already. Record to a directory of its own."
+            )
+        new[field] = type(value).model_validate(old | now)
+    added = {f: v for f, v in new.items() if v != getattr(manifest, f)}
+    sources = manifest.sources | {field: said.sources[field] for field in added}
+    return manifest.model_copy(update={**added, "sources": sources})
+
+
 def write_global(root: Path, round: int, state: State, *, several: bool = False) -> str:
     """Write the model that was sent in ``round``, once; return its SHA-256.
 
@@ -64,13 +87,8 @@ def write_update(root: Path, info: UpdateInfo, global_digest: str, update: State
     """
     where = f"Round {info.round}, site {check_site(info.site)}"
     data = as_bytes(where, as_arrays(where, update))
-    folder = round_dir(Path(root), info.round)
-    tensors, sidecar = paths(folder, info.site)
-    if sidecar.exists():
-        raise RecordError(
-            f"{sidecar} exists: a site has one update a round. Record runs in directories of "
-            "their own."
-        )
+    _require_new(root, info)
+    tensors, sidecar = paths(round_dir(Path(root), info.round), info.site)
     hashes = Hashes.model_validate(
         {"global": global_digest, "update": hashlib.sha256(data).hexdigest()}
     )
@@ -84,7 +102,19 @@ def write_update(root: Path, info: UpdateInfo, global_digest: str, update: State
     return info
 
 
-def write_record(root: Path, info: UpdateInfo, global_state: State, update: State) -> UpdateInfo:
+def _require_new(root: Path, info: UpdateInfo) -> None:
+    """Refuse a second update of a site in a round, before a file of it is written."""
+    _, sidecar = paths(Path(root) / f"round_{info.round:04d}", info.site)
+    if sidecar.exists():
+        raise RecordError(
+            f"{sidecar} exists: a site has one update a round. Record runs in directories of "
+            "their own."
+        )
+
+
+def write_record(
+    root: Path, info: UpdateInfo, global_state: State, update: State, *, several: bool = False
+) -> UpdateInfo:
     """Write one update and, if it is the first of its round, the model that was sent.
 
     Args:
@@ -93,6 +123,7 @@ def write_record(root: Path, info: UpdateInfo, global_state: State, update: Stat
         global_state: The network's ``state_dict()`` as sent, buffers included; arrays of numpy or
             tensors of torch. bfloat16 is kept as float32, which holds it exactly.
         update: local - global, keyed as ``global_state``; withheld tensors are absent.
+        several: Whether the round may have other models beside this one (`write_global`).
 
     Returns:
         ``info`` with its hashes.
@@ -105,4 +136,6 @@ def write_record(root: Path, info: UpdateInfo, global_state: State, update: Stat
     sent = as_arrays(f"The model of round {info.round}", global_state)
     update = as_arrays(where, update)
     check_update(where, sent, update)
-    return write_update(root, info, write_global(root, info.round, sent), update)
+    _require_new(root, info)
+    digest = write_global(root, info.round, sent, several=several)
+    return write_update(root, info, digest, update)

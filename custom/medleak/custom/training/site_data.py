@@ -12,10 +12,10 @@ from medleak.custom.data.datalist import (
     Item,
     load_datalist,
     read_datalist,
-    read_folders,
     save_datalist,
 )
 from medleak.custom.data.environment import DATA_VARIABLE, path_variable
+from medleak.custom.data.folders.classes import read_folders
 from medleak.custom.data.masks import read_masked
 from medleak.custom.datasets.prepare import check_patients, prepared_lists
 from medleak.custom.sites.split import (

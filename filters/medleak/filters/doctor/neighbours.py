@@ -11,6 +11,7 @@ one filter in a row are looked at as well, with opposite updates: noise that is 
 in their difference.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medleak.filters.doctor.canary import Canary, small
+from medleak.filters.privacy import accounting
 from medleak.filters.privacy.accounting import Guarantee
 from medleak.filters.update import STATISTICS, Update, kinds
 
@@ -27,9 +29,13 @@ if TYPE_CHECKING:
     from medleak.filters.adapters.examination.kit import Chain
 
 _NONE = 1e-6
+_DELTA = 1e-5  # at which claims of one chain are ordered
 _LENGTH = 100.0  # of the raw updates, over that of the doctor's canary
-What = Literal["release", "statistics", "repetition"]
-"""What is looked at: all of a release, its statistics alone, or two releases in a row."""
+_PILOT = 5  # a share of one in so many: judges choose their threshold on no fewer
+What = Literal["release", "statistics", "entry", "repetition"]
+"""What is looked at: all of a release, its statistics alone, the one entry that tells most, or two
+releases in a row."""
+Along = Mapping[str, tuple[float, int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +44,8 @@ class Releases:
 
     Attributes:
         scores: By what was looked at, ([n] of the first update, [n] of the second).
-        guarantee: What the chain noted for the ledger, of one release; None: a heuristic.
+        guarantee: What the chain noted for the ledger, of one release; of several, which hold side
+            by side, the strictest. None: a heuristic.
         relation: Of the two updates.
     """
 
@@ -97,29 +104,27 @@ def releases(chain: "Chain", count: int, *, task: str = "train", seed: int = 0) 
     canary = small()
     first, second, relation = _pair(chain, canary, task, seed)
     direction = {n: np.sign(v) for n, v in first.items() if v.dtype.kind == "f"}
-    groups = _groups(direction)
-    seen: list[tuple[list[dict[What, float]], list[NDArray[np.float64]]]] = []
+    seen: list[list[Along]] = []
+    twice: list[list[float]] = []
     noted: Guarantee | None = None
     for update, other in ((first, second), (second, first)):
-        singles: list[dict[What, float]] = []
-        pairs: list[NDArray[np.float64]] = []
-        for _ in range(count // 2):
-            one, noted = _send(chain, canary.state, update, task)
-            two, _ = _send(chain, canary.state, other, task)
-            singles += [_scores(one, direction, groups)]
-            pairs.append(
-                np.array([_project(one, direction, names) for names in groups.values()])
-                - np.array([_project(two, direction, names) for names in groups.values()])
-            )
-        for _ in range(count - count // 2):
-            one, noted = _send(chain, canary.state, update, task)
-            singles.append(_scores(one, direction, groups))
-        seen.append((singles, pairs))
-    scores: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
-    for what in groups:
-        if all(what in s for singles, _ in seen for s in singles):
-            scores[what] = _arrays([[s[what] for s in singles] for singles, _ in seen])
-    scores["repetition"] = _arrays([[float(p[0]) for p in pairs] for _, pairs in seen])
+        alone: list[Along] = []
+        differences: list[float] = []
+        for k in range(count):
+            sent, noted = _send(chain, canary.state, update, task)
+            alone.append(_along(sent, direction))
+            if k < count // 2:
+                sent, _ = _send(chain, canary.state, other, task)
+                differences.append(_score(alone[-1]) - _score(_along(sent, direction)))
+        seen.append(alone)
+        twice.append(differences)
+    groups = _groups(direction) | {"entry": [_telling(seen)]}
+    scores = {
+        what: _arrays([[_score(a, names) for a in of] for of in seen])
+        for what, names in groups.items()
+        if all(any(n in a for n in names) for of in seen for a in of)
+    }
+    scores["repetition"] = _arrays(twice)
     return Releases(scores=scores, guarantee=noted, relation=relation)
 
 
@@ -167,25 +172,36 @@ def _groups(direction: Update) -> dict[What, list[str]]:
     return found
 
 
-def _scores(
-    sent: Mapping[str, Any], direction: Update, groups: Mapping[What, Sequence[str]]
-) -> dict[What, float]:
+def _along(sent: Mapping[str, Any], direction: Update) -> Along:
+    """Of each entry that left: its sum along the difference, and how many values differ."""
     return {
-        what: _project(sent, direction, names)
-        for what, names in groups.items()
-        if any(name in sent for name in names)
+        n: (
+            float(np.sum(np.asarray(sent[n], dtype=np.float64) * np.asarray(signs))),
+            int(np.count_nonzero(signs)),
+        )
+        for n, signs in direction.items()
+        if n in sent
     }
 
 
-def _project(sent: Mapping[str, Any], direction: Update, names: Sequence[str]) -> float:
+def _score(along: Along, names: Sequence[str] | None = None) -> float:
     """Along the difference; noise of one scale has the deviation of one value's."""
-    there = [n for n in names if n in sent]
-    size = sum(int(np.count_nonzero(direction[n])) for n in there) or 1
-    total = sum(
-        float(np.sum(np.asarray(sent[n], dtype=np.float64) * np.asarray(direction[n])))
-        for n in there
-    )
-    return total / np.sqrt(size)
+    there = [along[n] for n in (along if names is None else names) if n in along]
+    return sum(total for total, _ in there) / math.sqrt(sum(size for _, size in there) or 1)
+
+
+def _telling(seen: Sequence[Sequence[Along]]) -> str:
+    """The entry that tells the updates apart best, by releases that no bound is counted on.
+
+    An entry of few values that leaves bare is lost among the noise of all others.
+    """
+    pilot = [of[: max(1, len(of) // _PILOT)] for of in seen]
+
+    def apart(name: str) -> float:
+        one, other = ([_score(a, [name]) for a in of] for of in pilot)
+        return float((np.mean(one) - np.mean(other)) / (np.std(one) + np.std(other) + 1e-12))
+
+    return max(seen[0][0], key=apart)
 
 
 def _send(
@@ -199,8 +215,14 @@ def _send(
             f"An update made up to try {chain.name!r} did not leave: "
             f"{outcome.refused or outcome.kind}. Nothing was examined."
         )
+    if not any(n in outcome.sent for n, v in update.items() if np.asarray(v).dtype.kind == "f"):
+        raise NothingLeft(f"{chain.name!r} sent nothing of the update. Nothing was examined.")
     noted = [g for g in outcome.guarantees if g is not None]
-    return outcome.sent, noted[0] if noted else None
+    return outcome.sent, noted[0] if len(noted) == 1 else min(noted, key=_claimed, default=None)
+
+
+def _claimed(guarantee: Guarantee) -> float:
+    return accounting.epsilon([guarantee.event], _DELTA)
 
 
 def each_chain(target: str) -> "Iterator[Chain]":

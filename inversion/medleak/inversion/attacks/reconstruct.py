@@ -16,7 +16,8 @@ from medleak.custom.record import (
 )
 from medleak.inversion.attacks.row_space import RowSpace, run
 from medleak.inversion.client.labels import head
-from medleak.inversion.observation import Knowledge, Observation, observe
+from medleak.inversion.knowledge import Knowledge
+from medleak.inversion.observation import Observation, observe
 from medleak.inversion.reconstruction import Reconstruction
 
 _SITE = "in-memory"

@@ -23,9 +23,10 @@ from medleak.inversion.audit.replay import replayed, summed_sites
 from medleak.inversion.evidence.declared_input import contradiction
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.images.truth import training_items
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.similarity import as_channels
 from medleak.inversion.networks import make_importable
-from medleak.inversion.observation import Knowledge, Observation, observe
+from medleak.inversion.observation import Observation, observe
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
 from medleak.inversion.results.case import Case
 from medleak.inversion.statement import complete, contradictions
@@ -135,8 +136,7 @@ class Attacker:
 
     def _rounds(self, case: Case) -> list[int]:
         """Those up to the case's own in which its site sent an update."""
-        recorded = list_updates(self._plan.records)
-        return [r for r, site in recorded if site == case.site and r <= case.round]
+        return [round for round, _ in case.seen(list_updates(self._plan.records))]
 
     def _observed(self, case: Case, round: int) -> Observation:
         """What the attacker of ``case`` sees of ``round``: as recorded, then what is replayed."""

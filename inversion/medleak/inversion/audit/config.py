@@ -4,17 +4,18 @@ import dataclasses
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from medleak.custom.record import RecordError, read_info, read_manifest, utc_now
+from medleak.custom.record import RecordError, list_updates, read_info, read_manifest, utc_now
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.evidence.declared_input import contradiction
-from medleak.inversion.observation import Knowledge, observe
+from medleak.inversion.knowledge import Knowledge
+from medleak.inversion.observation import observe
 from medleak.inversion.results.case import Case
 from medleak.inversion.results.files import write_json
 from medleak.inversion.results.summary import FORMAT_VERSION
@@ -41,8 +42,10 @@ def begin(
         OSError: The disk refuses the file.
     """
     updates = dict.fromkeys((case.round, case.site) for case in cases)
-    said = _plain(told(plan.records, plan.given, updates))
-    for update, why in _against_the_input(plan, list(updates)).items():
+    recorded = list_updates(plan.records)
+    seen = dict.fromkeys(update for case in cases for update in case.seen(recorded))
+    said = _plain(told(plan.records, plan.given, seen))
+    for update, why in _against_the_input(plan, seen).items():
         if update in said["updates"]:
             said["updates"][update]["contradictions"].append(why)
     config = {
@@ -55,6 +58,8 @@ def begin(
         "measures": {"embedding": plan.embedding, "k": plan.neighbours}
         | ({} if plan.perceptual is None else {"lpips": plan.perceptual}),
         "updates": {f"{r}/{s}": _hashes(plan, r, s) for r, s in updates},
+        # Earlier rounds that an attack joins to one of these.
+        "joined": {f"{r}/{s}": _hashes(plan, r, s) for r, s in seen if (r, s) not in updates},
         "run": said["run"],
         "said": said["updates"],
         "attacks": {spec: _plain(dataclasses.asdict(s)) for spec, s in attacks.items()},
@@ -77,14 +82,13 @@ def begin(
     write_json(path, _merged(_read(path), config, path))
 
 
-def _against_the_input(plan: Plan, updates: Sequence[tuple[int, str]]) -> dict[str, str]:
-    """What contradicts the declared input, in one update of each site: it normalises as it does.
+def _against_the_input(plan: Plan, updates: Iterable[tuple[int, str]]) -> dict[str, str]:
+    """What in each update contradicts the declared input.
 
     Where the network cannot be built or the update not be read, the attack will say so.
     """
-    first = {site: (round, site) for round, site in reversed(updates)}
     found = {}
-    for round, site in first.values():
+    for round, site in updates:
         try:
             record = plan.given.record(plan.records, round, site)
             seen = observe(record, Knowledge(), allowed_prefixes=plan.allowed_prefixes)
@@ -103,11 +107,11 @@ def _merged(old: dict[str, Any] | None, new: dict[str, Any], path: Path) -> dict
         if old.get(key) != new[key]:
             raise _another(path, key, old.get(key), new[key])
     merged = dict(new)
-    for key in ("updates", "said", "attacks", "knowledge", "truth"):
+    for key in ("updates", "joined", "said", "attacks", "knowledge", "truth"):
         before = old.get(key, {})
         changed = [k for k in new[key] if before.get(k, new[key][k]) != new[key][k]]
         # An update that could not be read has no rows yet: it may have been restored since.
-        changed = [k for k in changed if key != "updates" or before[k] is not None]
+        changed = [k for k in changed if key not in ("updates", "joined") or before[k] is not None]
         if changed:
             k = changed[0]
             raise _another(path, f"{key} {k}", before[k], new[key][k])

@@ -86,7 +86,7 @@ def estimate(
     def scale(case: Case) -> float:
         n = images.get((case.round, case.site)) or _images(plan, case.round, case.site)
         if case.averages:
-            n *= sum(site == case.site and round <= case.round for round, site in recorded)
+            n *= len(case.seen(recorded))
         return n * (pixels / _REFERENCE_PIXELS) ** _PIXEL_EXPONENT
 
     rates = _measured(rows, {case.attack for case in left}, scale)

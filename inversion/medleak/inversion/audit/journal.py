@@ -16,7 +16,13 @@ from typing import Any
 from medleak.inversion.audit import other_sites
 from medleak.inversion.audit.health import Health
 from medleak.inversion.results.case import Case
-from medleak.inversion.results.files import contradictions_in, read_config, read_refused, write_json
+from medleak.inversion.results.files import (
+    contradictions_in,
+    read_config,
+    read_left,
+    read_refused,
+    write_json,
+)
 from medleak.inversion.results.rows import Row, read_rows, write_rows
 from medleak.inversion.results.summary import summarise
 
@@ -42,6 +48,7 @@ class Journal:
         for row in read_rows(out / "results.csv"):
             self._rows.setdefault(row.case, []).append(row)
         self._refused = {Case(**r["case"]): r["why"] for r in read_refused(out)}
+        self._planned = dict.fromkeys((*read_left(out), *cases))
         self.health = read_health(out)
         self._wrote = self._cost = 0.0
         if self._take_up():
@@ -95,7 +102,9 @@ class Journal:
         refused = [{"case": dataclasses.asdict(c), "why": w} for c, w in self._refused.items()]
         health = {name: dataclasses.asdict(h) for name, h in self.health.items()}
         contradicted = contradictions_in(read_config(self._out))
-        write_json(self._out / "summary.json", summarise(rows, refused, health, contradicted))
+        left = [c for c in self._planned if c not in self._rows and c not in self._refused]
+        summary = summarise(rows, refused, health, contradicted, left)
+        write_json(self._out / "summary.json", summary)
         (self._out / JOURNAL).unlink(missing_ok=True)
         self._wrote = time.monotonic()
         self._cost = self._wrote - start

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from medleak.custom.phantoms import MODALITIES, VOLUMES
 from medleak.inversion.images.prior import load_prior, mean_phantom
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.similarity import ssim
-from medleak.inversion.observation import Knowledge
 from medleak.inversion.results.rows import Row
 
 _GIVEN_UP: tuple[tuple[str, dict[str, Any]], ...] = (

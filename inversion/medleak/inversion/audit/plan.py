@@ -5,12 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from medleak.custom.record import EmptyRecord, list_updates
+from medleak.custom.record import chosen_updates, list_updates
 from medleak.filters.spec import Spec
 from medleak.inversion.attacks.registry import settings_of
-from medleak.inversion.observation import Knowledge
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.results.case import NO_DEFENCE, Case
 from medleak.inversion.results.replays import replay_of, require_sites
 from medleak.inversion.statement import Given
@@ -99,33 +98,7 @@ class Plan:
         Raises:
             ValueError: A round or site is not recorded.
         """
-        recorded = list_updates(self.records)
-        if not recorded:
-            raise EmptyRecord(
-                f"{self.records} holds a manifest and no update: there is nothing to audit. Let "
-                "the job run for a round, or name another run."
-            )
-        rounds, sites = ({k: None for k in column} for column in zip(*recorded, strict=True))
-        for what, asked, known in (("round", self.rounds, rounds), ("site", self.sites, sites)):
-            if asked is not None and (unknown := [a for a in asked if a not in known]):
-                raise ValueError(
-                    f"{what.capitalize()} {unknown[0]} is not in {self.records}: recorded are "
-                    f"{what}s {_listed(list(known))}. Choose among them; `medleak records ls` "
-                    "shows what there is."
-                )
-        chosen = [
-            (round, site)
-            for round, site in recorded
-            if (self.rounds is None or round in self.rounds)
-            and (self.sites is None or site in self.sites)
-        ]
-        if not chosen:
-            raise ValueError(
-                f"No update of {self.records} is of the rounds and of the sites asked for: rounds "
-                f"{_listed(self.rounds)}, sites {_listed(self.sites)}. `medleak records ls` shows "
-                "which site sent in which round."
-            )
-        return chosen
+        return chosen_updates(self.records, self.rounds, self.sites)
 
 
 def knowledge_of(text: str) -> Knowledge:
@@ -136,11 +109,3 @@ def knowledge_of(text: str) -> Knowledge:
     """
     given = "" if text.strip() == "all" else text
     return settings_of(Knowledge, Spec.parse(f"knowledge:{given}").args, "Knowledge")
-
-
-def _listed(values: Sequence[Any] | None) -> str:
-    """All of a few values, else the first and the last: error messages stay one line."""
-    texts = [str(v) for v in values or ()]
-    if not texts:
-        return "any"
-    return ", ".join(texts if len(texts) <= 12 else [*texts[:6], "…", *texts[-3:]])

@@ -27,7 +27,12 @@ from medleak.inversion.calibration.site import (
     search_site,
 )
 from medleak.inversion.reconstruction import ProgressCallback
-from medleak.inversion.results.files import contradictions_in, read_config, write_json
+from medleak.inversion.results.files import (
+    contradictions_in,
+    contradictions_of,
+    read_config,
+    write_json,
+)
 from medleak.inversion.results.replays import replay_of
 from medleak.inversion.results.utility import Utility
 
@@ -100,7 +105,9 @@ def calibrate(
                 update=_attacked(w, text, outcomes),
                 alone=_attacked(w, alone, outcomes),
                 health=health,
-                contradicted=[why for u in _updates(w.site, outcomes) for why in said.get(u, ())],
+                contradicted=contradictions_of(
+                    (o.case for o in outcomes if o.case.site == w.site), said
+                ),
             )
             for w, (text, alone) in zip(wanted, texts, strict=True)
         ]
@@ -131,12 +138,6 @@ def _attacked(wanted: Wanted, text: str, outcomes: Sequence[Outcome]) -> Attacke
             whys = refused.setdefault((case.attack, case.knowledge), {})
             whys[case.round, case.seed] = outcome.refused
     return Attacked(rows=[row for outcome in mine for row in outcome.rows], refused=refused)
-
-
-def _updates(site: str, outcomes: Sequence[Outcome]) -> list[str]:
-    """The attacked updates of ``site``, as config.json names them."""
-    cases = (o.case for o in outcomes if o.case.site == site)
-    return list(dict.fromkeys(f"{case.round}/{case.site}" for case in cases))
 
 
 def _write(

@@ -35,7 +35,8 @@ def inspect(
     """
     from medleak.custom.record import list_updates, read_record
     from medleak.inversion.evidence.inspection import inspect_update
-    from medleak.inversion.observation import Knowledge, observe
+    from medleak.inversion.knowledge import Knowledge
+    from medleak.inversion.observation import observe
 
     root = records_of(run)
     updates = [

@@ -19,6 +19,7 @@ from medleak.inversion.cli.shared.output import printable
 
 if TYPE_CHECKING:
     from medleak.custom.record import Manifest
+    from medleak.custom.record.tensors import Arrays
 
 _SHOWN = ("n_images", "n_steps", "batch_size", "lr")  # of an update's schedule, in its row
 
@@ -72,22 +73,26 @@ def verify_records(
     Exit code 3 where there is no update, or something in the record is read as none: then nothing,
     or not everything, was verified.
     """
-    from medleak.custom.record import left_out_text, read_manifest, strays, verify
+    from medleak.custom.record import gaps_text, left_out_text, read_manifest, strays, verify
 
     root = records_of(run)
-    left_out = left_out_text(read_manifest(root).left_out)
+    gone = read_manifest(root).left_out
+    left_out = left_out_text(gone)
     results = [
         {"round": round, "site": site, "ok": error is None, "error": error}
         for round, site, error in verify(root)
     ]
     bad = [r for r in results if not r["ok"]]
+    gaps = gaps_text([(r["round"], r["site"]) for r in results], gone)
     if as_json:
-        content = {"records": str(root), "updates": results, "left_out": left_out}
+        content = {"records": str(root), "updates": results, "left_out": left_out, "gaps": gaps}
         typer.echo(json.dumps({**content, "not_read": strays(root)}, indent=2))
     elif results:
         typer.echo(f"{root}: {len(results) - len(bad)} of {len(results)} updates are as recorded.")
-        if left_out:
-            typer.echo(printable(f"{left_out}: what was in them cannot be verified."))
+    if not as_json and left_out:
+        typer.echo(printable(f"{left_out}: what was in them cannot be verified."))
+    if not as_json and gaps:
+        typer.echo(printable(f"{gaps}."))
     for r in bad:
         why = " ".join(str(r["error"]).split())
         typer.echo(f"medleak: round {r['round']}, {r['site']}: {why}", err=True)
@@ -142,30 +147,50 @@ def import_states(
     from medleak.custom.networks.weights import read_state, unwrapped
     from medleak.custom.record import (
         Manifest,
+        RecordError,
         UpdateInfo,
         check_site,
+        extended,
         read_manifest,
         utc_now,
-        write_global,
         write_manifest,
-        write_update,
+        write_record,
     )
-    from medleak.custom.record.tensors import as_arrays, check_update, difference
+    from medleak.custom.record.tensors import as_arrays, difference
 
+    if statement.base is not None:
+        raise ValueError("--base completes a partial update when it is audited: give it there.")
     given = given_of(statement)
     where = f"Round {round}, site {check_site(site)}"
     sent, local = (as_arrays(str(p), unwrapped(read_state(p))) for p in (before, after))
     update = difference(where, local, sent)
-    check_update(where, sent, update)
+    if went := _no_training(update):
+        raise RecordError(f"{before}, {after}: {went}")
     info = given.of_info(UpdateInfo(round=round, site=site, time=utc_now()))
+    manifest = Manifest(job=f"import of {after.name}", created=utc_now())
     if (out / "manifest.json").exists():
-        manifest = given.of_manifest(read_manifest(out))
-    else:
-        manifest = given.of_manifest(Manifest(job=f"import of {after.name}", created=utc_now()))
-    digest = write_global(out, round, sent, several=True)
-    write_update(out, info, digest, update)
+        manifest = read_manifest(out)
+    manifest = extended(out, manifest, given.of_manifest(manifest))
+    write_record(out, info, sent, update, several=True)
     write_manifest(out, manifest)
     typer.echo(f"{where} is recorded in {out}: {len(update)} of {len(sent)} tensors.")
+    if coarse := [n for n, v in local.items() if v.dtype.itemsize < sent[n].dtype.itemsize]:
+        typer.echo(
+            f"medleak: {after} holds {local[coarse[0]].dtype} where {before} has "
+            f"{sent[coarse[0]].dtype} ({len(coarse)} tensors): the update is rounded to that. If "
+            "the site sent more, an audit of this record finds less than leaked.",
+            err=True,
+        )
+
+
+def _no_training(update: "Arrays") -> str:
+    """Why what lies between two files is no training; empty where it may be."""
+    if not any(value.any() for value in update.values()):
+        return "they hold the same weights, so there is no update. Name the site's, after training."
+    counters = [v for n, v in update.items() if n.endswith("num_batches_tracked")]
+    if any((v < 0).any() for v in counters):
+        return "batch norm counts backwards from one to the other: the first must be the earlier."
+    return ""
 
 
 def _print(root: Path, manifest: "Manifest", rows: list[dict[str, Any]]) -> None:

@@ -2,6 +2,9 @@
 
 Each is a function of counts, with its formal guarantee: where the mechanism is (ε, δ)-private, or
 has the trade-off that is named, the bound exceeds it with probability of at most 1 - confidence.
+
+`medleak dp-audit` uses `clopper_pearson` and `gaussian`. `one_run` and `one_run_gaussian` are for
+who plants canaries in a training of his own and counts what he guessed: no command plants any.
 """
 
 import math

@@ -12,7 +12,7 @@ from medleak.filters.privacy.accounting import Event, Guarantee
 from medleak.inversion.dp_audit import estimates
 
 Floats = NDArray[np.float64]
-Kind = Literal["refuted", "not refuted", "heuristic"]
+Kind = Literal["refuted", "not refuted", "out of reach", "heuristic"]
 _FOR_THRESHOLD = 0.25  # of the scores: they choose the cut, the others are counted
 _ROUNDS = {"repetition": 2}
 Claim = Callable[[Sequence[Event], float], float]
@@ -27,12 +27,15 @@ class Bound:
         claimed: ε of the ledger for it; None: a heuristic, which claims nothing.
         clopper_pearson: Lower bound that holds for any mechanism.
         gaussian: Lower bound if the mechanism is Gaussian; None where none is claimed.
+        most: The larger bound if so many releases had been told apart without an error: what could
+            be shown at all.
     """
 
     what: str
     claimed: float | None
     clopper_pearson: float
     gaussian: float | None
+    most: float
 
     @property
     def epsilon(self) -> float:
@@ -43,6 +46,11 @@ class Bound:
     def refuted(self) -> bool:
         """Whether what is claimed is less than what was seen."""
         return self.claimed is not None and self.epsilon > self.claimed
+
+    @property
+    def out_of_reach(self) -> bool:
+        """Whether so few releases could not refute what is claimed, whatever the filter did."""
+        return self.claimed is not None and self.most <= self.claimed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +74,15 @@ class Tried:
 
     @property
     def kind(self) -> Kind:
-        """``not refuted`` is no proof: a better attack might see more."""
+        """``not refuted`` is no proof: a better attack might see more.
+
+        ``out of reach``: one of the claims could not have been refuted, so that it was not tried.
+        """
         if any(b.refuted for b in self.bounds):
             return "refuted"
-        return "heuristic" if self.unit is None else "not refuted"
+        if self.unit is None:
+            return "heuristic"
+        return "out of reach" if any(b.out_of_reach for b in self.bounds) else "not refuted"
 
     def __str__(self) -> str:
         """In words."""
@@ -89,6 +102,13 @@ class Tried:
                 f"at least {worst.epsilon:.3g} at δ = {self.delta:g} ({self.confidence:.0%} "
                 "confidence): something is not as declared"
             )
+        if far := [b for b in self.bounds if b.out_of_reach]:
+            return (
+                f"not known: the ledger claims ε = {far[0].claimed:.3g} for {far[0].what}, and "
+                f"{self.releases} releases of each of two updates could not show more than "
+                f"{far[0].most:.3g} at δ = {self.delta:g} ({self.confidence:.0%} confidence), "
+                "whatever left. Make more, or claim less"
+            )
         return f"not refuted: the ledger claims ε = {best.claimed:.3g} a release; {said}"
 
     def as_json(self) -> dict[str, Any]:
@@ -107,7 +127,9 @@ class Tried:
                     "claimed": b.claimed,
                     "clopper_pearson": b.clopper_pearson,
                     "gaussian": b.gaussian,
+                    "most": b.most,
                     "refuted": b.refuted,
+                    "out_of_reach": b.out_of_reach,
                 }
                 for b in self.bounds
             ],
@@ -171,13 +193,13 @@ def _bound(
     cut = estimates.threshold_of(first[:n], second[:m])
     settings = {"delta": delta, "confidence": confidence}
     told = first[n:], second[m:], cut
-    gaussian = bool(events) and all(e["event"] == "Gaussian" for e in events)
-    return Bound(
-        what=what,
-        claimed=claimed,
-        clopper_pearson=estimates.clopper_pearson(*told, **settings),
-        gaussian=estimates.gaussian(*told, **settings) if gaussian else None,
-    )
+    apart = np.ones(len(told[0])), np.zeros(len(told[1])), 0.5
+    found = {"clopper_pearson": estimates.clopper_pearson(*told, **settings), "gaussian": None}
+    most = estimates.clopper_pearson(*apart, **settings)
+    if events and all(e["event"] == "Gaussian" for e in events):
+        found["gaussian"] = estimates.gaussian(*told, **settings)
+        most = max(most, estimates.gaussian(*apart, **settings))
+    return Bound(what=what, claimed=claimed, most=most, **found)
 
 
 def _check(what: str, first: Floats, second: Floats) -> None:

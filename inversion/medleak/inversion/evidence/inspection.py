@@ -7,7 +7,8 @@ from typing import Literal
 from medleak.inversion.evidence.reading import Reading
 from medleak.inversion.evidence.source import Told
 from medleak.inversion.evidence.sources.registry import SOURCES
-from medleak.inversion.observation import KnowledgeError, Observation
+from medleak.inversion.knowledge import KnowledgeError
+from medleak.inversion.observation import Observation
 
 Verdict = Literal["exact", "yes", "labels", "not known", "nothing sent"]
 """``exact``: algebra gives an image or a layer's input. ``yes``: there is something to match.

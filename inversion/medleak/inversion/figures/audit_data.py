@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medleak.custom.data.datalist import open_image
+from medleak.custom.data.image_files import open_image
 from medleak.custom.record import find_records, natural_key, read_info
 from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.replays import is_null

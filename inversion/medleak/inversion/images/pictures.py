@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from medleak.custom.atomic import write_atomic
-from medleak.custom.data.datalist import open_image
+from medleak.custom.data.image_files import open_image
 
 TILE_PX = 256
 _SHEET_ROWS, _SHEET_PX = 33, 4096

@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medleak.custom.data.datalist import DataError, Item, load_datalist, open_image, read_images
+from medleak.custom.data.datalist import DataError, Item, load_datalist
+from medleak.custom.data.folders.classes import read_images
 from medleak.custom.data.folders.names import holds_masks
 from medleak.custom.data.folders.recognition import refuse_masks
+from medleak.custom.data.image_files import open_image
 from medleak.custom.data.pixels.reading import read_image
 from medleak.custom.data.transforms import decode, load_images
 from medleak.custom.data.volumes import load_volume

@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from medleak.custom.record import UnknownError
-from medleak.inversion.observation import KnowledgeError, Observation
+from medleak.inversion.knowledge import KnowledgeError
+from medleak.inversion.observation import Observation
 
 _LEAST_VARIANCE = 1e-6  # a revealed variance can come out below 0 where noise was added
 

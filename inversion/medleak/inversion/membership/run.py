@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medleak.custom.record import EmptyRecord, Record, list_updates, read_manifest, read_record
+from medleak.custom.record import Record, chosen_updates, list_updates, read_manifest, read_record
 from medleak.inversion.images.truth import find_truth
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.membership import lists
 from medleak.inversion.membership.assessment import (
     Group,
@@ -24,7 +25,7 @@ from medleak.inversion.membership.easy import easy_record
 from medleak.inversion.membership.roc import Figure, Separation
 from medleak.inversion.membership.rule import FALSE_RATE, Findings, judge
 from medleak.inversion.membership.scores.registry import ScoreRow, score_of
-from medleak.inversion.observation import Knowledge, Observation, observe
+from medleak.inversion.observation import Observation, observe
 from medleak.inversion.results.verdict import Verdict, as_json
 
 MOST_OTHERS = 3
@@ -114,23 +115,7 @@ def assess_run(plan: Plan) -> Iterator[Assessed]:
     if given:
         lists.check_apart(candidates, given, None)
         halves(given)
-    recorded = list_updates(plan.records)
-    if not recorded:
-        raise EmptyRecord(
-            f"The record {str(plan.records)!r} has no update: nothing was examined. See "
-            "`medleak records verify`."
-        )
-    chosen = [
-        (round, site)
-        for round, site in recorded
-        if (plan.rounds is None or round in plan.rounds)
-        and (plan.sites is None or site in plan.sites)
-    ]
-    if not chosen:
-        raise ValueError(
-            "No recorded update is of these sites and rounds: nothing would be examined. See "
-            "`medleak records ls`."
-        )
+    chosen = chosen_updates(plan.records, plan.rounds, plan.sites)
     run = _Run(plan, row, picture, candidates, given or None)
     for round, site in chosen:
         yield run.assess(round, site)

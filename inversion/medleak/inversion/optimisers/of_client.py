@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor
 
 from medleak.custom.record import UnknownError
-from medleak.inversion.observation import KnowledgeError, Observation
+from medleak.inversion.knowledge import KnowledgeError
+from medleak.inversion.observation import Observation
 from medleak.inversion.optimisers.first_step import (
     FirstStep,
     NotFirstStepError,

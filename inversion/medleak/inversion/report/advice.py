@@ -188,10 +188,16 @@ _KEPT += ("--base",)
 
 def _paste(calibration: Calibration) -> Advice:
     lines = calibration.privacy_json
+    if not lines:
+        return Advice(
+            text=f"{short(calibration.site)}: {calibration.text} is the least at which what came "
+            "back cannot be told from what noise alone gives, against the attacks tried; it is "
+            f"no filter of the site, the federation has to be run that way. {calibration.why}"
+        )
     text = lines if isinstance(lines, str) else json.dumps(lines, indent=2, ensure_ascii=False)
     return Advice(
         text=f"Put these lines into the privacy.json of {short(calibration.site)}: "
-        f"{calibration.text} is the least strength at which nothing came back better than a guess, "
-        f"against the attacks tried. {calibration.why}",
-        copy=text if lines else "",
+        f"{calibration.text} is the least strength at which what came back cannot be told from what "
+        f"noise alone gives, against the attacks tried. {calibration.why}",
+        copy=text,
     )

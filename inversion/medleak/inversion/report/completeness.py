@@ -1,9 +1,11 @@
 """Whether an audit looked at all that it set out to: what was not attacked is not known."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from medleak.inversion.report.model import Audit
+from medleak.inversion.report.model import Audit, Group
 from medleak.inversion.results.case import AVERAGE
+from medleak.inversion.results.rows import Row
 
 JOURNAL = "journal.jsonl"
 """As `medleak.inversion.audit.journal` leaves it where an audit was killed."""
@@ -31,6 +33,12 @@ def _of_one(audit: Audit) -> list[str]:
     if audit.refused:
         cases = "case" if len(audit.refused) == 1 else "cases"
         found.append(f"{len(audit.refused)} {cases} of {name} could not be attacked")
+    if left := sum(audit.left.values()):
+        cases = "case is" if left == 1 else "cases are"
+        found.append(
+            f"{left} {cases} not done of {name}; repeat its command, which goes on from there"
+        )
+    found += _cut(audit)
     if missing := _not_attacked(audit):
         listed = ", ".join(missing[:6]) + (", …" if len(missing) > 6 else "")
         found.append(
@@ -40,6 +48,23 @@ def _of_one(audit: Audit) -> list[str]:
     elif (audit.folder / JOURNAL).exists():
         found.append(f"the audit {name} was killed; repeat its command, which goes on from there")
     return found
+
+
+def _cut(audit: Audit) -> list[str]:
+    """Whether summary and table are of the same images: else no figure is of the table's."""
+    counted = {_attacked(g): g.n for g in audit.overall}
+    listed = Counter(_attacked(row) for row in audit.rows)
+    if not audit.rows or counted == listed:
+        return []
+    return [
+        f"summary.json of {audit.folder.name} has figures of {sum(counted.values())} images and "
+        f"results.csv lists {listed.total()}: one of the two was changed or is of another audit; "
+        "restore them, or audit again"
+    ]
+
+
+def _attacked(of: Group | Row) -> tuple[str, ...]:
+    return of.site, of.attack, of.defence, of.declared, of.knowledge
 
 
 def _not_attacked(audit: Audit) -> list[str]:

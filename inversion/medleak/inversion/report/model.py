@@ -122,6 +122,7 @@ class Audit:
         rows: One an attacked image.
         groups: Over all rounds and, where the audit has them, by round.
         refused: ``case`` and ``why`` of what could not be attacked.
+        left: Site to how many of its cases were to be attacked and are not done.
         health: By ``attack|knowledge``: did the attack succeed on an easy case?
         missing: What the directory lacks, a sentence each; said in the report.
     """
@@ -138,12 +139,13 @@ class Audit:
     utility: Sequence[Mapping[str, Any]]
     ledgers: Sequence[Ledger]
     missing: Sequence[str]
+    left: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def sites(self) -> list[str]:
-        """Sites in the order of the table, refused ones included."""
+        """Sites in the order of the table, those included of which nothing is known."""
         seen = [g.site for g in self.groups] + [r.site for r in self.rows]
-        seen += [str(r["case"]["site"]) for r in self.refused]
+        seen += [str(r["case"]["site"]) for r in self.refused] + list(self.left)
         return sorted(set(seen), key=natural_key)
 
     @property

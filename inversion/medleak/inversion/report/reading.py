@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ from medleak.inversion.measures.similarity import ASR_THRESHOLD
 from medleak.inversion.report.model import METRICS, Audit, Calibration, Figure, Group, Ledger
 from medleak.inversion.report.sound import as_written, read_json
 from medleak.inversion.results import verdict
-from medleak.inversion.results.case import NO_DEFENCE
-from medleak.inversion.results.files import contradictions_in
+from medleak.inversion.results.case import NO_DEFENCE, Case
+from medleak.inversion.results.files import contradictions_in, contradictions_of
 from medleak.inversion.results.replays import is_null
 from medleak.inversion.results.rows import Row, read_rows
 from medleak.inversion.results.summary import DEFINITIONS, summarise
@@ -66,6 +67,7 @@ def _read(folder: Path, ledger: Sequence[Path]) -> Audit:
         utility=[u for u in _list(utility) if isinstance(u, dict)],
         ledgers=_ledgers([folder, *ledger]),
         missing=missing,
+        left=_left(summary),
     )
 
 
@@ -124,17 +126,21 @@ def _group(
         sentence=_text(raw.get("verdict")),
         over=_text(raw.get("over")),
         identification=_identification(raw),
-        contradicted=_contradicted(key["site"], round_, against),
+        contradicted=_contradicted(key["site"], round_, key["attack"], against),
     )
 
 
-def _contradicted(site: str, round_: int | None, against: Mapping[str, Sequence[str]]) -> str:
-    """The first contradiction of an update of ``site``, of ``round_`` if that is one."""
-    for update, whys in against.items():
-        of_round, _, of_site = update.partition("/")
-        if whys and of_site == site and (round_ is None or of_round == str(round_)):
-            return whys[0]
-    return ""
+def _contradicted(
+    site: str, round_: int | None, attack: str, against: Mapping[str, Sequence[str]]
+) -> str:
+    """The first contradiction of an update of ``site``: of any round, or of those of ``round_``."""
+    if round_ is not None:
+        whys = contradictions_of([Case(round_, site, attack, "", "", 0)], against)
+    else:
+        whys = [
+            w for update, some in against.items() if update.partition("/")[2] == site for w in some
+        ]
+    return next(iter(whys), "")
 
 
 def _identification(raw: Mapping[str, Any]) -> str:
@@ -225,6 +231,11 @@ def _ledger(path: Path) -> Ledger:
         spent="; ".join(spent) or "ε: none (heuristic)",
         head=verified.head,
     )
+
+
+def _left(summary: Mapping[str, Any]) -> Mapping[str, int]:
+    sites = (_mapping(case).get("site") for case in _list(summary.get("left")))
+    return Counter("?" if site is None else _text(site) for site in sites)
 
 
 def _is_refusal(raw: Any) -> bool:

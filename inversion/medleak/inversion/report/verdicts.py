@@ -134,6 +134,7 @@ def _site(audit: Audit, site: str) -> SiteVerdict:
     refused = [str(r.get("why", "")) for r in audit.refused if r["case"]["site"] == site]
     if not deciding:
         why = f"its update could not be attacked: {refused[0]}" if refused else "not attacked"
+        why = "not attacked: the audit was stopped before" if site in audit.left else why
         return SiteVerdict(
             site=site, light=Light.NOT_KNOWN, why=why, group=None, best=None, replayed=None
         )
@@ -141,6 +142,8 @@ def _site(audit: Audit, site: str) -> SiteVerdict:
     light, why, group = min(judged, key=lambda j: (j[0].severity, -(_leak(j[2]))))
     if refused and light is Light.NONE_FOUND:
         light, why = Light.NOT_KNOWN, f"{len(refused)} of its updates could not be attacked"
+    if (left := audit.left.get(site)) and light is Light.NONE_FOUND:
+        light, why = Light.NOT_KNOWN, f"the audit was stopped, and {left} of its cases are not done"
     rows = [r for r in audit.rows if r.site == site and r.defence == group.defence]
     best = max(rows, key=lambda r: -2.0 if r.ssim is None else r.ssim, default=None)
     return SiteVerdict(

@@ -22,7 +22,7 @@ KNOWLEDGE = {
     "model_round": "the model's round",
     "prior_image": "what stands for the mean picture",
 }
-"""Fields of `medleak.inversion.observation.Knowledge`."""
+"""Fields of `medleak.inversion.knowledge.Knowledge`."""
 
 _USUAL = {"model_round": "current", "prior_image": "given"}
 """Values that say no more than `KNOWLEDGE` does."""

@@ -9,8 +9,8 @@ from medleak.filters.spec import rounded
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.run import audit, estimate_cost
 from medleak.inversion.figures import AuditData, draw_all
+from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.embedding import load_embedding
-from medleak.inversion.observation import Knowledge
 from medleak.inversion.results.case import NO_DEFENCE, AttackSpec
 
 Say = Callable[[str], None]

@@ -10,7 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from medleak.custom.data.datalist import Item, load_datalist, read_folders
+from medleak.custom.data.datalist import Item, load_datalist
+from medleak.custom.data.folders.classes import read_folders
 from medleak.custom.data.pixels.reading import read_image
 from medleak.custom.phantoms import MODALITIES, listing, render
 from medleak.custom.record import (

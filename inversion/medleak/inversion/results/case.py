@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +75,19 @@ class Case:
     def averages(self) -> bool:
         """Whether the attack joins the rounds up to this one."""
         return self.attack.startswith(AVERAGE)
+
+    def seen(self, recorded: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
+        """The updates (round, site) of ``recorded`` that the attack looks at.
+
+        >>> case = Case(2, "a", "average/row_space", "none", "all", 0)
+        >>> case.seen([(0, "a"), (1, "b"), (2, "a"), (3, "a")])
+        [(0, 'a'), (2, 'a')]
+        """
+        return [
+            (round, site)
+            for round, site in recorded
+            if site == self.site and (round == self.round or (self.averages and round < self.round))
+        ]
 
     @property
     def name(self) -> str:

@@ -1,10 +1,11 @@
 """summary.json: figures of every group, with a verdict, the attacks' health, and refusals."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from medleak.inversion.results.case import NO_DEFENCE, Case
+from medleak.inversion.results.files import contradictions_of
 from medleak.inversion.results.group import figures_of
 from medleak.inversion.results.replays import is_null
 from medleak.inversion.results.rows import Row
@@ -19,6 +20,7 @@ def summarise(
     refused: Sequence[Mapping[str, Any]],
     health: Mapping[str, Mapping[str, Any]] | None = None,
     contradicted: Mapping[str, Sequence[str]] | None = None,
+    left: Iterable[Case] = (),
 ) -> dict[str, Any]:
     """What summary.json holds: figures with intervals and a verdict, health, refusals.
 
@@ -28,6 +30,7 @@ def summarise(
         health: ``attack|knowledge`` to what the attack reached on an easy case: ``ssim``,
             ``reached``.
         contradicted: ``round/site`` to what in that update contradicts what was said of it.
+        left: Cases that the audit set out to do and has not done.
 
     Returns:
         ``sites``: a group for each site, attack, defence, declared and knowledge over all rounds
@@ -52,6 +55,7 @@ def summarise(
             **{key: dict(value) for key, value in health.items()},
         },
         "refused": list(refused),
+        "left": [dataclasses.asdict(case) for case in left],
         "definitions": DEFINITIONS,
     }
 
@@ -106,7 +110,7 @@ def _grouped(
             members,
             health,
             lost_undefended=any(_update(r) in lost for r in members),
-            contradicted=_of_updates(members, contradicted),
+            contradicted=contradictions_of(dict.fromkeys(r.case for r in members), contradicted),
         )
         for key, members in groups.items()
     ]
@@ -125,11 +129,6 @@ def _judged(
     return figures | as_json(
         judge(rows, figures, easy, lost_undefended=lost_undefended, contradicted=contradicted)
     )
-
-
-def _of_updates(rows: Sequence[Row], contradicted: Mapping[str, Sequence[str]]) -> list[str]:
-    updates = dict.fromkeys(f"{row.round}/{row.site}" for row in rows)
-    return list(dict.fromkeys(why for update in updates for why in contradicted.get(update, ())))
 
 
 def _update(row: Row) -> tuple[Any, ...]:

@@ -77,6 +77,8 @@ class Given:
         base = self.input or manifest.known_input()
         before = manifest.input.model_dump() if manifest.input is not None else {}
         kept = {k: before.get(k) for k in ("mean", "std") if k not in norm}
+        most = max((len(v) for v in (*norm.values(), *kept.values()) if v), default=1)
+        norm = {k: v * most if len(v) == 1 else v for k, v in norm.items()}
         try:
             return InputSpec.model_validate(base.model_dump() | kept | norm)
         except ValidationError as error:

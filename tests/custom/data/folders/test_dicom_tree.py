@@ -1,5 +1,7 @@
 """Tests of medleak.custom.data.folders.dicom_tree."""
 
+import os
+
 import numpy as np
 import pytest
 from tests.custom.identity.headers import a_file
@@ -77,3 +79,25 @@ def test_studies_that_are_numbered_alike_in_every_class_are_no_reason_to_refuse(
     for name in ("a/ST1/SE1/IM1", "b/ST1/SE1/IM1"):
         a_file(tmp_path / name)
     assert find_dicom(tmp_path).classes == ("a", "b")
+
+
+def test_a_class_that_is_a_link_is_read_and_one_that_leads_nowhere_is_refused(tmp_path):
+    a_file(tmp_path / "in" / "a" / "x.dcm")
+    a_file(tmp_path / "elsewhere" / "y.dcm")
+    (tmp_path / "in" / "b").symlink_to(tmp_path / "elsewhere")
+    tree = find_dicom(tmp_path / "in")
+    assert tree.classes == ("a", "b")
+    assert len(tree.files) == 2
+    (tmp_path / "in" / "c").symlink_to(tmp_path / "gone")
+    with pytest.raises(DataError, match="leads nowhere"):
+        find_dicom(tmp_path / "in")
+    (tmp_path / "in" / "c").unlink()
+    (tmp_path / "in" / "a" / "back").symlink_to(tmp_path / "in")
+    with pytest.raises(DataError, match="a link back to"):
+        find_dicom(tmp_path / "in")
+
+
+def test_a_pipe_is_counted_and_not_waited_for(tmp_path):
+    a_file(tmp_path / "x.dcm")
+    os.mkfifo(tmp_path / "y.dcm")
+    assert find_dicom(tmp_path).left_out == {"no regular file": 1}

@@ -20,7 +20,9 @@ def labels(found):
 
 def test_the_parts_of_a_split_are_pooled_by_class(tmp_path):
     put(tmp_path, "train/a/7_1.png", "train/b/1.png", "val/a/7_2.png", "test/b/3.png")
-    put(tmp_path, "train/loose.png", "other/x.png")
+    put(tmp_path, "train/loose.png", "other/x.png", "other/deep/y.png")
+    (tmp_path / "other" / "x.png").rename(tmp_path / "other" / "IM1")
+    (tmp_path / "train" / "a" / "drawing.svg").write_text("<svg/>")
     (tmp_path / "readme.txt").touch()
     found = read_set(tmp_path, Told(layout="parts"))
     assert labels(found) == {
@@ -32,7 +34,12 @@ def test_the_parts_of_a_split_are_pooled_by_class(tmp_path):
     patients = {item.image: item.patient for item in found.items}
     assert patients["train/a/7_1.png"] == patients["val/a/7_2.png"] == "7"
     assert patients["train/b/1.png"] == "train/b/1.png"
-    assert found.left_out == {"images beside the folders": 2, "no image (.txt)": 1}
+    assert found.left_out == {
+        "images beside the folders": 2,
+        "images in other folders": 1,
+        "no image (.svg)": 1,
+        "no image (.txt)": 1,
+    }
 
 
 def test_equal_names_in_two_parts_are_two_patients(tmp_path):
@@ -215,3 +222,12 @@ def test_what_contradicts_itself_or_the_folder_is_refused(tmp_path, told):
         read_set(tmp_path, Told(**told))
     with pytest.raises(DataError, match="does not exist"):
         read_set(tmp_path / "nowhere", Told(layout="parts"))
+
+
+def test_it_is_said_how_many_images_tell_no_patient(tmp_path):
+    put(tmp_path, "a/7_1.png", "a/7_2.png", "b/ISIC_1.png")
+    how = read_set(tmp_path, Told()).patients
+    assert how == "by file name; 1 of 3 tell none and count as one each"
+    (tmp_path / "b" / "ISIC_1.png").rename(tmp_path / "b" / "8_1.png")
+    assert read_set(tmp_path, Told()).patients == "by file name"
+    assert read_set(tmp_path, Told(patients="file")).patients == "each file one"

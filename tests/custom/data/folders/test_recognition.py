@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from medleak.custom.data.data_error import DataError
-from medleak.custom.data.datalist import read_folders
+from medleak.custom.data.folders.classes import read_folders
 from medleak.custom.data.folders.recognition import (
     refuse_masks,
     refuse_other_layouts,
@@ -106,5 +106,14 @@ def test_masks_need_their_image_beside_them(tmp_path):
 
 
 def test_one_sub_folder_is_no_patient(tmp_path):
-    refuse_patient_folders(tmp_path, ["a/jpg2/1.png", "a/jpg2/2.png"], ["a/jpg2/1.png"] * 2)
-    refuse_patient_folders(tmp_path, ["a/p/1_1.png", "a/q/2_1.png"], ["1", "2"])
+    one, two = ["a/jpg2/1.png", "a/jpg2/2.png"], ["a/jpg2/1.png", "a/other/2.png"]
+    refuse_patient_folders(tmp_path, one, one)
+    with pytest.raises(DataError, match="if a sub-folder is a patient"):
+        refuse_patient_folders(tmp_path, two, two)
+
+
+def test_sub_folders_are_no_patients_where_file_names_tell_them(tmp_path):
+    images = ["a/p/1_1.png", "a/q/2_1.png"]
+    refuse_patient_folders(tmp_path, images, ["1", "2"])
+    with pytest.raises(DataError, match="no file name in them tells a patient"):
+        refuse_patient_folders(tmp_path, images, images)

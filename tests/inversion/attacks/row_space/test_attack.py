@@ -15,7 +15,7 @@ from medleak.custom.networks import load_weights
 from medleak.custom.record import ModelSpec
 from medleak.inversion.attacks.row_space import RowSpace, run
 from medleak.inversion.attacks.row_space.recipes import ROUGH, by_features
-from medleak.inversion.observation import Knowledge, KnowledgeError
+from medleak.inversion.knowledge import Knowledge, KnowledgeError
 
 pytestmark = pytest.mark.slow
 

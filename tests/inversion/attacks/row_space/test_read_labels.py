@@ -6,7 +6,7 @@ from tests.inversion.evidence.rounds import client, smooth
 
 from medleak.inversion.attacks.row_space.read_labels import read_labels
 from medleak.inversion.evidence.steps import client_steps
-from medleak.inversion.observation import Knowledge
+from medleak.inversion.knowledge import Knowledge
 
 
 @pytest.mark.parametrize("label", [0, 1])

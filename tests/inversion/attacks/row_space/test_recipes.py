@@ -13,7 +13,7 @@ from medleak.inversion.attacks.row_space.recipes import (
     without_statistics,
 )
 from medleak.inversion.evidence.several_rounds import Rounds
-from medleak.inversion.observation import Knowledge
+from medleak.inversion.knowledge import Knowledge
 
 
 def changed(rounds, **other):

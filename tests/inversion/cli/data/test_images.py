@@ -1,6 +1,7 @@
 """Tests of the commands that write images."""
 
 import itertools
+import json
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +12,8 @@ from PIL import Image
 from tests.custom.identity.headers import a_file
 from tests.inversion.cli.data.commands import TABLE, medleak, printed, refused
 
-from medleak.custom.data.datalist import load_datalist, read_folders
+from medleak.custom.data.datalist import load_datalist
+from medleak.custom.data.folders.classes import read_folders
 from medleak.custom.phantoms import MODALITIES
 from medleak.filters import storage
 
@@ -120,7 +122,19 @@ def test_a_folder_of_dicom_is_converted_and_what_is_not_used_is_said(tmp_path):
     result = medleak("dicom", "s", "-o", "out")
     assert result.exit_code == 0, result.output
     assert "out: 2 images of a\nnot used: 1 not DICOM (.txt)" in result.stdout
+    assert "no patient" not in result.stdout
     assert printed("dicom", "s", "-o", "again")["left_out"] == {"not DICOM (.txt)": 1}
+
+
+def test_dicom_that_states_no_patient_or_is_broken_is_counted(tmp_path):
+    pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    a_file(tmp_path / "s" / "a" / "IM0", PatientID="MRN-4710")
+    a_file(tmp_path / "s" / "a" / "IM1", PatientID="")
+    (tmp_path / "s" / "a" / "x.dcm").write_text("no picture")
+    result = medleak("dicom", "s", "-o", "out", "--skip-broken")
+    assert "1 state no patient: each counts as a patient of its own" in result.stdout
+    said = json.loads(medleak("dicom", "s", "-o", "again", "--skip-broken", "--json").stdout)
+    assert (said["images"], said["broken"], said["without_patient_id"]) == (2, 1, 1)
 
 
 def test_a_name_that_a_header_holds_is_refused_in_one_line_without_being_said(tmp_path):

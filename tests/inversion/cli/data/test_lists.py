@@ -61,7 +61,12 @@ def test_a_bad_image_is_named_to_the_user_and_nothing_is_written(folder):
     (folder / "sick" / "bad.png").write_bytes((folder / "sick" / "00100_000.png").read_bytes()[:40])
     assert "bad.png" in refused("folder", folder, "--table", TABLE, "--out", "out")
     assert not Path("out").exists()
-    assert medleak("folder", folder, "--table", TABLE, "--no-check").exit_code == 0
+    result = medleak("folder", folder, "--table", TABLE, "--no-check")
+    assert result.exit_code == 0
+    assert "27 patients (by file name; 1 of 51 tell none and count as one each); not decoded (" in (
+        result.stdout
+    )
+    assert printed("folder", folder, "--table", TABLE, "--no-check")["decoded"] is False
 
 
 def test_a_prepared_set_says_where_its_counts_differ(tmp_path):
@@ -73,6 +78,12 @@ def test_a_prepared_set_says_where_its_counts_differ(tmp_path):
     assert said["licence"] == DATA_SETS["melanoma"].licence
     result = medleak("prepare", "melanoma", "--root", ".", "--table", TABLE)
     assert "20 images here, 5500 published" in result.output
+    assert "not decoded" not in result.output
+    (tmp_path / "benign" / "broken.png").write_bytes(b"")
+    arguments = ("prepare", "melanoma", "--root", ".", "--table", TABLE, "-o", "o")
+    said = json.loads(medleak(*arguments, "--skip-broken", "--json").stdout)
+    assert said["differs"]["benign"] == {"found": 21, "published": 5500}
+    assert said["images"]["benign"] == 20
 
 
 def test_a_prior_becomes_one_list_that_medleak_prior_reads(tmp_path):
@@ -81,6 +92,7 @@ def test_a_prior_becomes_one_list_that_medleak_prior_reads(tmp_path):
         Image.fromarray(pixels).save(tmp_path / f"0000000{k}_000.png")
     said = printed("prepare", "chestxray14", "--root", ".", "--limit", 4)
     assert said["public"] == 4
+    assert [n["found"] for n in said["differs"].values()] == [6]
     arguments = ["prior", "--data", f"{said['out']}/public.json", "-o", "p.png", "--size", "16"]
     assert CliRunner().invoke(app, arguments).exit_code == 0
     with Image.open("p.png") as image:
@@ -105,6 +117,50 @@ def test_check_counts_sound_lists_and_refuses_a_patient_in_two_sites(folder):
     content["training"].append(json.loads(Path("out/a.json").read_text())["training"][0])
     Path("out/c.json").write_text(json.dumps(content))
     assert "same patient" in refused("check", "out/a.json", "out/c.json")
+
+
+def write_list(path, *entries, **sections):
+    listed = [{"image": image, "label": label, **more} for image, label, more in entries]
+    Path(path).write_text(json.dumps({"training": listed, **sections}))
+
+
+@pytest.mark.parametrize("other", ["a.png", "sub/../a.png", "link.png", "{here}/a.png"])
+def test_one_image_under_two_names_or_patients_is_not_in_two_sites(tmp_path, other):
+    noise(0).save("a.png")
+    noise(1).save("b.png")
+    Path("sub").mkdir()
+    Path("link.png").symlink_to(tmp_path / "a.png")
+    write_list("one.json", ("a.png", 0, {"patient": "p"}))
+    write_list("two.json", (other.format(here=tmp_path), 0, {"patient": "q"}))
+    assert "same image as one.json: training[0]" in refused("check", "one.json", "two.json")
+    write_list("two.json", ("b.png", 0, {"patient": "q"}))
+    assert medleak("check", "one.json", "two.json").exit_code == 0
+    write_list("both.json", ("a.png", 0, {}), (other.format(here=tmp_path), 1, {}))
+    assert "has another label" in refused("check", "both.json")
+    write_list("both.json", ("a.png", 0, {}), (other.format(here=tmp_path), 0, {}))
+    assert "1 name an image that another entry names" in medleak("check", "both.json").stdout
+
+
+def test_check_says_what_it_did_not_compare(tmp_path):
+    for k in range(3):
+        noise(k).save(f"{k}.png")
+    Image.new("L", (9, 9)).save("mask.png")
+    more = [{"patient": "p"}, {}, {"mask": "mask.png"}]
+    write_list("x.json", *((f"{k}.png", 7 * (k == 2), more[k]) for k in range(3)))
+    result = medleak("check", "x.json")
+    assert "labels 0, 7, not compared with a number of classes" in result.stdout
+    assert "2 of 3 tell no patient" in result.stdout
+    assert "2 of 3 have no mask" in result.stdout
+    result = medleak("check", "x.json", "--json", "--no-check")
+    said = json.loads(result.stdout)["x.json"]
+    assert said["not_examined"][0] == "not decoded (--no-check)"
+    assert len(said["not_examined"]) == 4
+    entry = {"patient": "p", "mask": "mask.png"}
+    write_list("x.json", *((f"{k}.png", k, entry) for k in range(2)))
+    result = medleak("check", "x.json", "--num-classes", 2)
+    assert result.stdout == "x.json: 2 training, 0 validation, 0 test\n"
+    assert printed("check", "x.json", "--num-classes", 2)["x.json"]["training"] == 2
+    assert result.stderr == ""
 
 
 @pytest.mark.parametrize(

@@ -201,3 +201,13 @@ def test_many_broken_files_are_counted_and_ten_named(tmp_path, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 11
     assert lines[-1] == "medleak: 12,345 broken images were left out, 10 of them are named above."
+
+
+@pytest.mark.parametrize("window", [(), ("--window", "0:255")])
+def test_a_class_that_is_broken_as_a_whole_is_not_left_out(scans, window):
+    for path in (scans / "b").iterdir():
+        spoil(path)
+    result = prepare(scans, "--skip-broken", *window)
+    assert result.exit_code == 2
+    assert "All images of class 'b' are broken (1 of 2 classes)" in result.stderr
+    assert not (scans.parent / "out").exists()

@@ -31,9 +31,24 @@ def test_a_mechanism_that_is_not_what_it_says_is_an_error(monkeypatch):
     assert "REFUTED: the ledger claims ε = " in result.output
 
 
-def test_what_could_not_be_tried_is_not_known(tmp_path):
-    result = medleak("dp-audit", f"{CLIPPED},max_grad_norm=1e-30", "--releases", 100)
-    assert result.exit_code in (2, 3)
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ((CLIPPED, "--task", "validate"), "not examined"),
+        (("percentile_gaussian:sigma0=1",), "no ε is claimed"),
+        (("clipped_gaussian:max_grad_norm=1,noise_multiplier=0.05",), "could not show more than"),
+        (("clipped_laplace:max_grad_norm=1,noise_multiplier=0.2",), "could not show more than"),
+        ((CLIPPED, "--delta", "0.999999"), "could not show more than"),
+    ],
+)
+def test_what_was_not_put_to_the_test_is_not_known(arguments, why):
+    result = medleak("dp-audit", *arguments, "--releases", 100)
+    assert result.exit_code == 3
+    assert why in result.output
+
+
+def test_a_setting_twice_is_bad_input():
+    assert "given twice" in refused(medleak("dp-audit", f"{CLIPPED},max_grad_norm=1e-30"), 2)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_an_update_that_cannot_be_examined_is_an_error_of_the_run(case):
     ("more", "why"),
     [
         (("--score", "lira"), "Unknown membership score"),
-        (("--site", "nobody"), "No recorded update"),
+        (("--site", "nobody"), "Site nobody is not in"),
         (("--candidates", "missing.json"), "missing.json"),
     ],
 )

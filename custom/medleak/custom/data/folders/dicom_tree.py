@@ -1,5 +1,6 @@
 """DICOM files in a folder: which there are, of which class, and how many others lie among them."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from medleak.custom.data.data_error import DataError
 from medleak.custom.data.dicom import is_dicom
 from medleak.custom.data.folders.recognition import refuse_other_layouts
+from medleak.custom.data.image_files import files_below
 
 ONE_CLASS = "all"
 
@@ -25,29 +27,30 @@ def find_dicom(root: Path, *, told: bool = False) -> DicomTree:
     """The DICOM files in and below ``root``: a sub-folder a class, or all of one class ``all``.
 
     A file is DICOM by its content, with or without the preamble, or if it is called ``.dcm``: what
-    only claims to be is refused when decoded.
+    only claims to be is refused when decoded. Links to folders are followed.
 
     Args:
         root: Folder of DICOM files, whatever they are called.
         told: The user says that each sub-folder is a class.
 
     Raises:
-        DataError: There is no such folder or no such file, files lie beside the classes, or the
-            sub-folders look like something else than classes.
+        DataError: There is no such folder or no such file, files lie beside the classes, the
+            sub-folders look like something else than classes, a link leads nowhere or back, or a
+            folder cannot be read.
     """
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"{str(root)!r} {what}: there are no images to read. Name a folder.")
     files: list[tuple[Path, str]] = []
     reasons: Counter[str] = Counter()
-    for path in sorted(root.rglob("*")):
-        if not path.is_file():
-            continue
+    for path in sorted(files_below(root)):
         inside = path.relative_to(root).parts
-        if (reason := _passed_over(path, inside)) is not None:
+        if (reason := _passed_over(path)) is not None:
             reasons[reason] += 1
         else:
             files.append((path, inside[0] if len(inside) > 1 else ONE_CLASS))
+    if hidden := _hidden(root):
+        reasons["hidden"] = hidden
     if not files:
         counted = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
         raise DataError(
@@ -66,10 +69,18 @@ def find_dicom(root: Path, *, told: bool = False) -> DicomTree:
     return DicomTree(files=tuple(files), classes=classes, left_out=dict(reasons))
 
 
-def _passed_over(path: Path, inside: tuple[str, ...]) -> str | None:
+def _hidden(root: Path) -> int:
+    """How many files are hidden, or lie in a folder that is."""
+    found = (path for path in root.rglob("*") if path.is_file())
+    return sum(any(part[0] == "." for part in path.relative_to(root).parts) for path in found)
+
+
+def _passed_over(path: Path) -> str | None:
     """Why a file is no image to convert; None if it is one, or claims to be."""
-    if any(part.startswith(".") for part in inside):
-        return "hidden"
+    if not path.is_file():  # a pipe would never end
+        return "no regular file"
+    if not os.access(path, os.R_OK):
+        return "not allowed to be read"
     if path.name.upper() == "DICOMDIR":
         return "DICOMDIR (a list of the files)"
     if path.suffix.lower() == ".dcm" or is_dicom(path):

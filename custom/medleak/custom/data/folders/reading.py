@@ -1,6 +1,5 @@
 """A user's folder of images, read as the user says that it is arranged."""
 
-import mimetypes
 import os
 import re
 from collections import Counter
@@ -10,17 +9,12 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from medleak.custom.data.data_error import DataError
-from medleak.custom.data.datalist import (
-    PATIENT_PATTERN,
-    Item,
-    patient_of,
-    read_folders,
-    read_images,
-)
+from medleak.custom.data.datalist import PATIENT_PATTERN, Item, patient_of
 from medleak.custom.data.folders import names as said
+from medleak.custom.data.folders.classes import read_folders, read_images
 from medleak.custom.data.folders.recognition import refuse_masks
 from medleak.custom.data.folders.table import matched, read_table
-from medleak.custom.data.image_files import Omit, Search, sub_folders
+from medleak.custom.data.image_files import Omit, Search, may_be_image, sub_folders
 from medleak.custom.data.masks import read_masked
 
 Layout = Literal["classes", "parts", "names"]
@@ -29,6 +23,7 @@ LAYOUTS: Mapping[Layout, str] = {
     "parts": "train/, val/, test/ with the same classes in each: all are split anew",
     "names": "the class is the file's name up to a number: normal_0001.png",
 }
+_EACH_FILE = "each file one"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +71,7 @@ def read_set(root: Path, told: Told) -> Found:
     """The images of ``root``, arranged as ``told`` says.
 
     Raises:
-        DataError: The folder is not so arranged, or as `datalist.read_folders`.
+        DataError: The folder is not so arranged, or as `classes.read_folders`.
     """
     _refuse_contradictions(told)
     pattern = told.pattern or PATIENT_PATTERN
@@ -104,6 +99,9 @@ def read_set(root: Path, told: Told) -> Found:
     if told.patients is not None and told.labels is None:
         depth = 1 + (told.layout == "parts") + (told.masks and classes != ("all",))
         items = [replace(item, patient=_told_patient(item.image, told, depth)) for item in items]
+    unknown = sum(item.patient == item.image for item in items)
+    if unknown and by != _EACH_FILE:
+        by += f"; {unknown:,} of {len(items):,} tell none and count as one each"
     used = {item.image for item in items} | {item.mask for item in items if item.mask}
     reasons = _left_out(root, used, told, why)
     if without:
@@ -140,7 +138,7 @@ def _how(told: Told) -> str:
     if told.patients == "folder":
         return "by sub-folder"
     if told.patients == "file" or (told.layout == "names" and told.pattern is None):
-        return "each file one"
+        return _EACH_FILE
     return "by file name" + (" and --patient-pattern" if told.pattern else "")
 
 
@@ -353,7 +351,7 @@ def _why(root: Path, image: str, told: Told) -> str:
         return "left out by --leave-out"
     if told.labels is not None and (root / image).resolve() == told.labels.resolve():
         return "the table itself"
-    if not str(mimetypes.guess_type(image)[0]).startswith("image/"):
+    if not may_be_image(root / image):
         return f"no image ({PurePosixPath(image).suffix.lower() or 'without suffix'})"
     if told.labels is not None:
         return "images in no row of the table"
@@ -361,4 +359,4 @@ def _why(root: Path, image: str, told: Told) -> str:
         return "masks without an image"
     if told.layout != "names" and len(parts) <= (2 if told.layout == "parts" else 1):
         return "images beside the folders"
-    return "not of --classes"
+    return "not of --classes" if told.classes is not None else "images in other folders"

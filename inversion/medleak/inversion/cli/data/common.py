@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from medleak.custom.datasets.dataset import DataSet
 
 PLACE = Path("workspace") / "data"
+NOT_DECODED = "not decoded (--no-check)"
 
 FolderOption = Annotated[
     Path | None,
@@ -82,26 +83,39 @@ def report_lists(
     known: "DataSet | None",
     as_json: bool,
     found: "Found | None" = None,
+    *,
+    decoded: bool,
+    there: Mapping[str, int] | None = None,
 ) -> None:
     """Say what lists were written to ``out``, how they differ from ``known``, and what is next.
 
-    ``found``: how the user's own folder was read.
+    Args:
+        out: Folder of the lists.
+        description: As of ``dataset.json``.
+        known: The public set; None: the user's own folder.
+        as_json: For a program.
+        found: How the user's own folder was read.
+        decoded: Whether the pixels were looked at.
+        there: Images of each class in the folder that was read, broken ones and those beyond a
+            limit among them: it is they that are compared with the published numbers.
     """
     published = known.counts if known else {}
     differing = {
         name: {"found": n, "published": published[name]}
-        for name, n in description["images"].items()
+        for name, n in (there or {}).items()
         if name in published and n != published[name]
     }
     if as_json:
-        content = {"out": str(out), **description, "differs": differing}
+        content = {"out": str(out), **description, "decoded": decoded, "differs": differing}
         if found is not None:
             content |= {"patients_by": found.patients, "left_out": dict(found.left_out)}
         typer.echo(json.dumps(content, indent=2))
         return
     images = ", ".join(f"{n} {name}" for name, n in description["images"].items())
     told = f" ({found.patients})" if found is not None else ""
-    typer.echo(f"{out}: {description['name']}, {images}, {description['patients']} patients{told}")
+    unseen = "" if decoded else f"; {NOT_DECODED}"
+    who = f"{description['patients']} patients{told}"
+    typer.echo(f"{out}: {description['name']}, {images}, {who}{unseen}")
     if found is not None and found.left_out:
         typer.echo(f"not used: {counted(found.left_out)}")
     for name, counts in differing.items():
@@ -154,10 +168,12 @@ def report_images(
     licence: str = "",
     masks: bool = False,
     left_out: Mapping[str, int] | None = None,
+    counts: Mapping[str, int] | None = None,
 ) -> None:
     """Say what images were written to ``out``, with or without ``masks``, and what is next.
 
-    ``left_out``: files of the source that are not among them, by reason.
+    ``left_out``: files of the source that are not among them, by reason. ``counts``: more numbers
+    for a program; of images ``without_patient_id`` a reader is told, too.
     """
     if as_json:
         content = {
@@ -168,11 +184,14 @@ def report_images(
             "licence": licence,
         }
         content |= {} if left_out is None else {"left_out": dict(left_out)}
+        content |= counts or {}
         typer.echo(json.dumps(content, indent=2))
         return
     typer.echo(f"{out}: {n} images of {', '.join(classes)}")
     if left_out:
         typer.echo(f"not used: {counted(left_out)}")
+    if nobodys := (counts or {}).get("without_patient_id"):
+        typer.echo(f"{nobodys:,} state no patient: each counts as a patient of its own")
     if licence:
         typer.echo(f"licence: {licence}")
     place = shlex.quote(str(out))

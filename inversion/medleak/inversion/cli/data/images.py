@@ -137,20 +137,21 @@ def convert_dicom(
     from medleak.custom.datasets.convert import dicom_pictures, write_pictures
 
     out = out or PLACE / f"{folder.resolve().name}-png"
-    told = layout == "classes"
-    tree = find_dicom(folder, told=told)
+    tree = find_dicom(folder, told=layout == "classes")
     broken: Broken | None = {} if skip_broken else None
+    without_id: list[Path] = []
     pictures = dicom_pictures(
-        folder,
+        tree,
         parse_window(window) if window else None,
-        told=told,
         name=out.name,
         allowed=allow_name or (),
         broken=broken,
+        without_id=without_id,
     )
     seen, say_odd = watch()
     with closing(pictures), progress(pictures, len(tree.files), "Converting") as bar:
         n = write_pictures(bar, out, seen)
     say_odd()
     say_broken(broken)
-    report_images(out, "", n, tree.classes, as_json, left_out=tree.left_out)
+    counts = {"broken": len(broken or ()), "without_patient_id": len(without_id)}
+    report_images(out, "", n, tree.classes, as_json, left_out=tree.left_out, counts=counts)

@@ -1,7 +1,8 @@
 """``medleak data``: from images to the lists that jobs read, with nothing but pixels on the way."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medleak.inversion.cli.data.common import (
+    NOT_DECODED,
     PLACE,
     AllowNameOption,
     CheckOption,
@@ -99,7 +101,7 @@ def prepare_set(
     """
     from medleak.custom.atomic import whole_folder
     from medleak.custom.datasets.catalogue import find
-    from medleak.custom.datasets.dataset import read, require_root
+    from medleak.custom.datasets.dataset import count, read, require_root
     from medleak.custom.datasets.prepare import DESCRIPTION, Content, choose, prepare_public
     from medleak.custom.sites.split import parse_table
 
@@ -123,6 +125,7 @@ def prepare_set(
         if known.unpack is not None and (here := known.unpack(root, part / "images")) != root:
             there = out / "images"
         items = read(known, here, claimed=skip_broken)
+        found = count(items, known.classes)
         if known.prior:
             items = choose(items, limit, seed)
             if check:
@@ -146,7 +149,7 @@ def prepare_set(
                 published_test=known.test,
             )
     say_broken(broken)
-    report_lists(out, description, known, as_json)
+    report_lists(out, description, known, as_json, decoded=check, there=found)
 
 
 @data.command(
@@ -181,7 +184,7 @@ def prepare_folder(
     images of more than 8 bits are first rewritten as 8-bit PNG below OUT.
     """
     from medleak.custom.atomic import whole_folder
-    from medleak.custom.data.datalist import read_folders
+    from medleak.custom.data.folders.classes import read_folders
     from medleak.custom.data.folders.reading import read_set
     from medleak.custom.datasets.convert import claim_empty, windowed_pictures, write_pictures
     from medleak.custom.datasets.prepare import DESCRIPTION, Content
@@ -216,7 +219,7 @@ def prepare_folder(
     else:
         description = _prepare(found.items, folder, out, content, check, broken=broken, **options)
     say_broken(broken)
-    report_lists(out, description, None, as_json, found)
+    report_lists(out, description, None, as_json, found, decoded=check)
 
 
 @data.command(
@@ -255,19 +258,43 @@ def check_lists(
         site: {section: len(items) for section, items in sections.items()}
         for site, sections in loaded.items()
     }
+    unseen = {
+        site: list(_not_examined([i for items in sections.values() for i in items], num_classes))
+        for site, sections in loaded.items()
+    }
+    if not check:
+        unseen = {site: [NOT_DECODED, *more] for site, more in unseen.items()}
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        more = {site: {"not_examined": what} for site, what in unseen.items() if what}
+        typer.echo(json.dumps({s: n | more.get(s, {}) for s, n in rows.items()}, indent=2))
     for site, counts in rows.items():
+        counted = ", ".join(f"{n} {section}" for section, n in counts.items())
         if not as_json:
-            decoded = "" if check else "; not decoded (--no-check)"
-            counted = ", ".join(f"{n} {section}" for section, n in counts.items())
-            typer.echo(f"{site}: {counted}{decoded}")
+            typer.echo("; ".join([f"{site}: {counted}", *unseen[site]]))
         say_left_out(read[site].left_out, site)
     if empty := [site for site, counts in rows.items() if not any(counts.values())]:
         raise NothingExamined(
             f"{', '.join(empty)} names no image in training, validation and test: nothing of it "
             "was checked. Name the list that the site trains with."
         )
+
+
+def _not_examined(items: Sequence["Item"], num_classes: int | None) -> Iterator[str]:
+    """What of a list's ``items`` could not be compared with anything, and what is missing there."""
+    if not items:
+        return
+    if num_classes is None:
+        labels = ", ".join(map(str, sorted({item.label for item in items})))
+        yield f"labels {labels}, not compared with a number of classes (--num-classes)"
+    # Where no patient is known, it is the file, in lists of `prepare` relative to their root.
+    if unknown := sum(f"/{item.image}".endswith(f"/{item.patient}") for item in items):
+        yield f"{unknown:,} of {len(items):,} tell no patient and count as one each"
+    masked = sum(bool(item.mask) for item in items)
+    if 0 < masked < len(items):
+        yield f"{len(items) - masked:,} of {len(items):,} have no mask, and a segmentation needs it"
+    twice = len(items) - len({os.path.realpath(item.image) for item in items})
+    if twice:
+        yield f"{twice:,} name an image that another entry names"
 
 
 def _prepare(
@@ -284,10 +311,14 @@ def _prepare(
     Those that cannot be used are put into ``broken``, where that is given. Images are decoded below
     ``here``, and will be below the option ``root`` in the end.
     """
+    from medleak.custom.datasets.convert import refuse_lost
     from medleak.custom.datasets.prepare import prepare
 
     if check:
+        before = {item.label for item in items}
         items = decode_all(items, here, broken)
+        left = {content.classes[item.label] for item in items}
+        refuse_lost([name for k, name in enumerate(content.classes) if k in before], left)
     content = replace(content, broken=len(broken or {}))
     return prepare(items, options.pop("root", here), out, content, **options)
 

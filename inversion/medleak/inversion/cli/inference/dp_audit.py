@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medleak.inversion.cli.shared.errors import FAILED, NOT_KNOWN, one_line_errors
+from medleak.inversion.cli.shared.errors import FAILED, NOT_KNOWN, fail, one_line_errors
 from medleak.inversion.cli.shared.options import JsonOption
 from medleak.inversion.cli.shared.output import printable
 
@@ -38,7 +38,8 @@ def dp_audit(
     lets statistics by is found. A bound above the ledger's ε refutes it. One below proves nothing,
     as another attack might see more. Nothing is released; the site's ledger is not touched.
 
-    Exit code 0: nothing was refuted. 1: ε is larger than claimed. 3: something could not be tried.
+    Exit code 0: every claim was tried, and none refuted. 1: ε is larger than claimed. 3: something
+    was not put to the test: nothing left, no ε is claimed, or so few releases could refute none.
 
     Examples: medleak dp-audit clipped_gaussian:max_grad_norm=1,noise_multiplier=2
     · medleak dp-audit /opt/nvflare/site-1 --releases 4000 --json
@@ -60,7 +61,9 @@ def dp_audit(
         typer.echo(json.dumps(results, indent=2))
     if any(r.get("kind") == "refuted" for r in results):
         raise typer.Exit(FAILED)
-    if not results or any("not_examined" in r for r in results):
+    if not results:
+        fail(f"{printable(target)} has no chain of filters: nothing was examined.", NOT_KNOWN)
+    if any(r.get("kind") != "not refuted" for r in results):
         raise typer.Exit(NOT_KNOWN)
 
 
