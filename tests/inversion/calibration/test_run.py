@@ -126,3 +126,13 @@ def test_the_policy_is_one_that_nvflare_loads_and_the_doctor_passes(text, tmp_pa
     names = [type(f).__name__ for f in scope.task_result_filters["out"]]
     assert names[-1] == "PrivacyLedger"
     assert len(names) == 2 + text.count("+")
+
+
+def test_a_search_over_more_sites_than_sent_is_refused_at_once(make_run, tmp_path):
+    plan = plan_for(make_run({"site-1": 1, "site-2": 1}, rounds=(4,)), tmp_path)
+    chosen = mechanism("secure_aggregation", high=3)
+    assert chosen.whole
+    assert chosen.text(2) == "secure_aggregation:sites=2"
+    with pytest.raises(ValueError, match="2 sent an update in round 4"):
+        list(calibrate(plan, chosen))
+    assert not plan.out.exists()

@@ -1,12 +1,14 @@
 """A calibration against an audit directory: its probes are cases there, its answer a file."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from medleak.custom.record import list_updates
 from medleak.filters.defences.composition import Composition
 from medleak.filters.defences.percentile_gaussian import PercentileGaussian
 from medleak.filters.policy import policy
@@ -33,7 +35,7 @@ from medleak.inversion.results.files import (
     read_config,
     write_json,
 )
-from medleak.inversion.results.replays import replay_of
+from medleak.inversion.results.replays import replay_of, require_sites
 from medleak.inversion.results.utility import Utility
 
 CALIBRATION = "calibration.json"
@@ -78,6 +80,11 @@ def calibrate(
         )
     if not tolerance > 1:
         raise ValueError(f"The tolerance is a ratio of two strengths above 1, got {tolerance}.")
+
+    most = max(replay_of(mechanism.text(end)).sites for end in (mechanism.weak, mechanism.strong))
+    sent = Counter(round for round, _ in list_updates(plan.records))
+    for round, _ in plan.updates():
+        require_sites(most, sent[round], round)
 
     def run(wanted: Sequence[Wanted]) -> list[Found]:
         texts = [(w.defence(mechanism), w.alone(mechanism)) for w in wanted]

@@ -197,7 +197,7 @@ def _paste(calibration: Calibration) -> Advice:
     text = lines if isinstance(lines, str) else json.dumps(lines, indent=2, ensure_ascii=False)
     return Advice(
         text=f"Put these lines into the privacy.json of {short(calibration.site)}: "
-        f"{calibration.text} is the least strength at which what came back cannot be told from what "
-        f"noise alone gives, against the attacks tried. {calibration.why}",
+        f"{calibration.text} is the least strength at which what came back cannot be told from "
+        f"what noise alone gives, against the attacks tried. {calibration.why}",
         copy=text,
     )
