@@ -3,6 +3,8 @@
 import importlib
 
 import pytest
+from nvflare.app_common.ccwf.swarm_server_ctl import SwarmServerController
+from nvflare.app_common.workflows.fedavg import FedAvg
 
 from medleak.filters.allowed import (
     DANGEROUS,
@@ -11,7 +13,9 @@ from medleak.filters.allowed import (
     SITE_CLASSES,
     SITE_FILE,
     matches,
+    past_filters,
     site_networks,
+    updates_past_filters,
     way_out,
 )
 
@@ -47,6 +51,29 @@ def test_the_lists_hold_whole_names_of_what_is_there_and_no_prefix():
 @pytest.mark.parametrize("name", [n for n in DANGEROUS if ".app_common.ccwf" in n])
 def test_a_swarm_is_told_as_what_it_is(name):
     assert "peer to peer" in (way_out(name) or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "past"),
+    [
+        ("nvflare.app_opt.flower.controller.FlowerController", True),
+        ("nvflare.app_opt.xgboost.histogram_based_v2.fed_executor.FedXGBHistogramExecutor", True),
+        ("nvflare.app_common.ccwf.SwarmClientController", True),
+        ("nvflare.app_common.workflows.cyclic_ctl.CyclicController", False),  # results of tasks
+        ("nvflare.app_common.executors.client_api_executor.ClientAPIExecutor", False),
+        ("mylab.flower.Own", False),
+    ],
+)
+def test_whose_updates_never_come_by_a_filter_is_told_by_name(name, past):
+    assert bool(past_filters(name)) == past
+
+
+def test_a_subclass_is_what_its_bases_are():
+    class Own(SwarmServerController):
+        pass
+
+    assert "peer to peer" in (updates_past_filters(Own) or "")
+    assert updates_past_filters(FedAvg) is None
 
 
 def test_of_a_class_that_is_not_known_nothing_is_said():

@@ -138,7 +138,8 @@ _WAYS_OUT = {
     "nvflare.app_opt.pt.multi_process_executor.": "starts processes that the job names",
     "nvflare.app_common.job_launcher.": "starts processes",
     "nvflare.app_opt.job_launcher.": "starts processes or containers",
-    "nvflare.app_opt.flower.": "Flower's own messages pass no filter",
+    "nvflare.app_opt.flower.": "Flower's own messages pass no filter of NVFlare: protect inside "
+    "the Flower app, with medleak.custom.flower",
     "nvflare.app_opt.xgboost.": "XGBoost's own messages pass no filter",
     "nvflare.app_common.tie.": "another system's own messages pass no filter",
     "nvflare.app_common.logging.": "streams logs to the server, past the filters",
@@ -161,6 +162,27 @@ _WAYS_OUT = {
 def way_out(name: str) -> str | None:
     """What the NVFlare class ``name`` does past the filters; None if that is not known."""
     return next((why for prefix, why in _WAYS_OUT.items() if name.startswith(prefix)), None)
+
+
+_NO_TASKS = (
+    *("nvflare.app_common.ccwf.", "nvflare.app_common.tie.", "nvflare.app_opt.flower."),
+    *("nvflare.app_opt.p2p.", "nvflare.app_opt.xgboost.", "nvflare.edge."),
+)
+
+
+def past_filters(name: str) -> str | None:
+    """Why updates of the executor or workflow ``name`` are no results of tasks; None if they are.
+
+    Result filters and a server's recorder, which NVFlare calls for results of tasks, would never
+    be called.
+    """
+    return way_out(name) if name.startswith(_NO_TASKS) else None
+
+
+def updates_past_filters(kind: type) -> str | None:
+    """As `past_filters`; a subclass in a job's own code is what its bases are."""
+    names = (f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__)
+    return next((why for name in names if (why := past_filters(name))), None)
 
 
 DANGEROUS = (

@@ -2,6 +2,7 @@
 
 import errno
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from nvflare.apis.fl_constant import FLContextKey, ReservedKey, ReturnCode
 from nvflare.apis.fl_context import FLContext, FLContextManager
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.app_common.app_constant import AppConstants
+from nvflare.app_common.ccwf.swarm_server_ctl import SwarmServerController
+from nvflare.app_common.workflows.fedavg import FedAvg
+from nvflare.app_opt.flower.controller import FlowerController
 
 from medleak.custom.flare.recorder import UpdateRecorder
 from medleak.custom.record import (
@@ -335,3 +339,69 @@ def test_what_fails_in_an_event_handler_is_raised_where_it_counts(tmp_path):
 def test_settings_that_would_record_nothing_are_refused(tmp_path, argument, value):
     with pytest.raises(ValueError, match=argument):
         Server(tmp_path, **{argument: value})
+
+
+def test_a_run_in_which_nothing_came_is_called_so_in_log_and_record(server, caplog):
+    server.send(task="config")
+    server.fire(EventType.END_RUN)
+    assert "Nothing was recorded" in caplog.text
+    silence = read_manifest(server.records).silence
+    assert "no result of the task train came by" in silence
+    assert "config" in silence
+
+
+def test_sites_that_answered_with_errors_alone_are_counted_in_the_reason(server, caplog):
+    for site in ("site-1", "site-2"):
+        server.send(site=site)
+        reply = make_reply(ReturnCode.TASK_RESULT_FILTER_ERROR)
+        server.recorder.process(reply, server.context(site))
+    server.fire(EventType.END_RUN)
+    silence = read_manifest(server.records).silence
+    assert "sites answered with errors (2 of TASK_RESULT_FILTER_ERROR)" in silence
+
+
+def test_a_run_with_an_update_ends_without_a_word(server, caplog):
+    server.send()
+    server.receive()
+    server.fire(EventType.END_RUN)
+    assert "Nothing was recorded" not in caplog.text
+    assert read_manifest(server.records).silence == ""
+
+
+def test_an_update_that_was_left_out_is_no_silence(tmp_path):
+    server = Server(tmp_path, sites=["site-9"])
+    server.send()
+    server.receive()
+    server.fire(EventType.END_RUN)
+    assert read_manifest(server.records).silence == ""
+
+
+@pytest.mark.parametrize(
+    ("controllers", "stopped"),
+    [
+        ([SwarmServerController], True),
+        ([FlowerController, SwarmServerController], True),
+        ([SwarmServerController, FedAvg], False),
+        ([], False),
+    ],
+)
+def test_a_job_that_sends_no_update_by_the_server_is_stopped_when_it_starts(
+    tmp_path, controllers, stopped
+):
+    server = Server(tmp_path)
+    fired = []
+    made = [SimpleNamespace(controller=object.__new__(kind)) for kind in controllers]
+    runner = SimpleNamespace(config=SimpleNamespace(workflows=made))
+    context = server.context()
+    context.set_prop(FLContextKey.RUNNER, runner, private=True, sticky=False)
+    engine: Any = context.get_engine()
+    engine.fire_event = lambda event, ctx: fired.append(
+        (event, ctx.get_prop(FLContextKey.EVENT_DATA))
+    )
+    server.recorder.handle_event(EventType.START_RUN, context)
+    assert [event for event, _ in fired] == [EventType.FATAL_SYSTEM_ERROR] * stopped
+    server.recorder.handle_event(EventType.END_RUN, context)
+    silence = read_manifest(server.records).silence
+    assert ("SwarmServerController: a swarm" in silence) == stopped
+    if stopped:
+        assert "SwarmServerController: a swarm" in fired[0][1]

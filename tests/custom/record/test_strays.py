@@ -1,7 +1,7 @@
 """Tests of medleak.custom.record.strays."""
 
-from medleak.custom.record import LeftOut
-from medleak.custom.record.strays import gaps_text, left_out_text, strays
+from medleak.custom.record import LeftOut, Manifest
+from medleak.custom.record.strays import gaps_text, left_out_text, strays, why_empty
 
 
 def touch(root, *names):
@@ -83,3 +83,9 @@ def test_what_was_left_out_is_counted_by_reason():
     assert left_out_text(found) == (
         "13 updates arrived and were not recorded (3: r0; 3: r1; 3: r2; and 2 other reasons)"
     )
+
+
+def test_an_empty_record_has_its_recorders_word_or_says_where_to_look():
+    silent = Manifest(job="j", created="now", silence="no result\ncame by")
+    assert why_empty(silent) == "Its recorder says: no result came by."
+    assert "Look whether" in why_empty(Manifest(job="j", created="now"))

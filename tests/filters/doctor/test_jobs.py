@@ -39,6 +39,14 @@ JOBS = {
         "failed",
         client(executor="nvflare.app_opt.flower.executor.FlowerExecutor", args={}),
     ),
+    "PercentileGaussian beside FlowerExecutor, whose updates never come by a filter": (
+        "failed",
+        client(
+            executor="nvflare.app_opt.flower.executor.FlowerExecutor",
+            args={},
+            results=[{"tasks": ["train"], "filters": [NOISE]}],
+        ),
+    ),
     "peer to peer": (
         "failed",
         client(executor="nvflare.app_common.ccwf.cyclic_client_ctl.CyclicClientController"),

@@ -55,6 +55,15 @@ def test_a_record_without_an_update_is_not_known_to_be_sound(make_run, command):
     assert "holds a manifest and no update" in refused(medleak(*command), 3)
 
 
+@pytest.mark.parametrize("command", [("records", "ls"), ("records", "verify"), ("audit",)])
+def test_why_a_record_is_empty_is_said_in_its_recorders_words(make_run, command):
+    run = make_run({"site-1": 1})
+    shutil.rmtree(run.records / "round_0000")
+    silent = read_manifest(run.records).model_copy(update={"silence": "no result came by"})
+    write_manifest(run.records, silent)
+    assert "Its recorder says: no result came by" in refused(medleak(*command), 3)
+
+
 def test_what_is_read_as_no_update_is_named_and_the_rest_is_verified(make_run):
     run = make_run({"site-1": 1, "site-2": 1})
     (run.records / "round_0000" / "site-2.json").unlink()

@@ -1,6 +1,7 @@
 """The server's recorder: what the server sees of every site, written as it arrives."""
 
 import platform
+from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -8,7 +9,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from nvflare.apis.dxo import DXO, DataKind, from_shareable
+from nvflare.apis.dxo import from_shareable
 from nvflare.apis.event_type import EventType
 from nvflare.apis.filter import Filter
 from nvflare.apis.fl_constant import FLContextKey, ReservedKey, ReturnCode
@@ -18,22 +19,17 @@ from nvflare.app_common.app_constant import AppConstants
 from pydantic import ValidationError
 
 from medleak.custom import record
+from medleak.custom.flare.received import encrypted, hides_its_schedule, update_of
 from medleak.custom.flare.sent_models import SentModel, SentModels
-from medleak.custom.record import (
-    SCHEDULE,
-    LeftOut,
-    Manifest,
-    RecordError,
-    UpdateInfo,
-    check_site,
-    utc_now,
-)
-from medleak.custom.record.tensors import as_arrays, check_update, difference
+from medleak.custom.record import LeftOut, Manifest, RecordError, check_site, utc_now
+from medleak.custom.record.declared import declared_info
+from medleak.custom.record.tensors import as_arrays
+from medleak.custom.record.texts import first_error
+from medleak.filters.adapters.attendance import Attendance
+from medleak.filters.allowed import updates_past_filters
 from medleak.filters.update import DECLARED
 
-DECLARED_LEDGER = "medleak_ledger"
-_GUARANTEED = ("clipped_gaussian", "clipped_laplace", "dp_sgd")  # may hide the schedule
-
+_LEDGER = "medleak_ledger"
 _PACKAGES = ("medleak", "nvflare", "torch", "torchvision", "monai", "numpy", "safetensors")
 
 
@@ -99,6 +95,12 @@ class UpdateRecorder(Filter):
         self._sent = SentModels()
         self._failure: Exception | None = None
         self._bytes = 0
+        self._refused: Counter[str] = Counter()
+        self._attendance = Attendance(self._ours, processes=False)
+
+    @property
+    def _ours(self) -> list[str]:
+        return self.tasks or ["train"]
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Open the record when the run starts; take note of every model that goes out."""
@@ -106,9 +108,16 @@ class UpdateRecorder(Filter):
             if event_type == EventType.START_RUN:
                 with self._lock:
                     self._open(fl_ctx)
-            elif event_type == EventType.AFTER_TASK_DATA_FILTER and self._is_ours(fl_ctx):
+                if why := _sends_nothing_here(fl_ctx):
+                    self.system_panic(f"Nothing would be recorded: {why}", fl_ctx)
+            elif event_type == EventType.AFTER_TASK_DATA_FILTER:
+                self._attendance.task_came(fl_ctx)
+                if self._is_ours(fl_ctx):
+                    with self._lock:
+                        self._note_model(_site(fl_ctx), fl_ctx.get_prop(FLContextKey.TASK_DATA))
+            elif event_type == EventType.END_RUN:
                 with self._lock:
-                    self._note_model(_site(fl_ctx), fl_ctx.get_prop(FLContextKey.TASK_DATA))
+                    self._close(fl_ctx)
         except Exception as error:
             # NVFlare only logs what an event handler raises: keep it for process(), which counts.
             self._failure = error
@@ -120,8 +129,12 @@ class UpdateRecorder(Filter):
         Raises:
             RecordError: The update, or the model that it belongs to, cannot be recorded.
         """
-        if not self._is_ours(fl_ctx) or shareable.get_return_code() != ReturnCode.OK:
+        if not self._is_ours(fl_ctx):
             return shareable
+        if (code := shareable.get_return_code()) != ReturnCode.OK:
+            self._refused[str(code)] += 1
+            return shareable
+        self._attendance.result_came(fl_ctx)
         with self._lock:
             if self._failure is not None:
                 raise RecordError(f"Recording failed: {self._failure}") from self._failure
@@ -129,7 +142,7 @@ class UpdateRecorder(Filter):
         return shareable
 
     def _is_ours(self, fl_ctx: FLContext) -> bool:
-        return fl_ctx.get_prop(FLContextKey.TASK_NAME) in (self.tasks or ["train"])
+        return fl_ctx.get_prop(FLContextKey.TASK_NAME) in self._ours
 
     def _open(self, fl_ctx: FLContext) -> None:
         engine = fl_ctx.get_engine()
@@ -148,6 +161,19 @@ class UpdateRecorder(Filter):
         )
         record.write_manifest(self._root, self._manifest)
 
+    def _close(self, fl_ctx: FLContext) -> None:
+        """Say so, in the log and in the manifest, if nothing came in the whole run."""
+        nothing = self._attendance.silence(fl_ctx)
+        if not nothing or self._manifest is None or self._root is None:
+            return
+        codes = ", ".join(f"{n} of {code}" for code, n in sorted(self._refused.items()))
+        why = _sends_nothing_here(fl_ctx) or (
+            f"{nothing}; sites answered with errors ({codes})" if codes else nothing
+        )
+        self._manifest = self._manifest.model_copy(update={"silence": why})
+        record.write_manifest(self._root, self._manifest)
+        self.log_error(fl_ctx, f"Nothing was recorded in {self._root}: {why}", fire_event=False)
+
     def _declaration(self) -> dict[str, Any]:
         """What the job says of its network, task and images, as a manifest has it."""
         model = {"path": self.model_path, "args": self.model_args or {}}
@@ -163,8 +189,8 @@ class UpdateRecorder(Filter):
             Manifest.model_validate({"job": "", "created": "", **self._declaration()})
         except ValidationError as error:
             raise ValueError(
-                f"The recorder cannot use {_first(error)}. Correct it, or leave it out: what is "
-                "not known can be said when the record is audited."
+                f"The recorder cannot use {first_error(error)}. Correct it, or leave it out: what "
+                "is not known can be said when the record is audited."
             ) from None
 
     def _note_model(self, site: str, task_data: Shareable | None) -> None:
@@ -178,7 +204,7 @@ class UpdateRecorder(Filter):
                 "not be told apart. Record a workflow that counts rounds."
             )
         where = f"The model of round {round}"
-        sent = {} if _encrypted(dxo) else as_arrays(where, dxo.data)
+        sent = {} if encrypted(dxo) else as_arrays(where, dxo.data)
         self._sent.note(site, round, sent)
 
     def _record(self, shareable: Shareable, fl_ctx: FLContext) -> None:
@@ -188,22 +214,24 @@ class UpdateRecorder(Filter):
         sent = self._sent.answered(site, shareable.get_cookie(AppConstants.CONTRIBUTION_ROUND))
         round = sent.round
         dxo = from_shareable(shareable)
-        if encrypted := _encrypted(dxo):
-            self._leave_out(LeftOut(round=round, site=site, reason=encrypted))
-            self.log_info(fl_ctx, f"Round {round} of {site}: {encrypted}")
-            return
-        if reason := _hides_its_schedule(dxo):
+        if reason := encrypted(dxo) or hides_its_schedule(dxo):
             self._leave_out(LeftOut(round=round, site=site, reason=reason))
             self.log_info(fl_ctx, f"Round {round} of {site}: {reason}")
             return
-        update = _update(f"Round {round}, site {site}", dxo, sent)
+        update = update_of(f"Round {round}, site {site}", dxo, sent)
         if reason := self._reason_to_leave_out(site, sent, update):
             self._leave_out(LeftOut(round=round, site=site, reason=reason))
             return
         if sent.digest is None:
             sent.digest = record.write_global(self._root, round, sent.arrays, several=True)
             self._bytes += _nbytes(sent.arrays)
-        info, unusable = _info(round, site, dxo)
+        info, unusable = declared_info(
+            round,
+            site,
+            dxo.get_meta_prop("hp"),
+            defences=dxo.get_meta_prop(DECLARED),
+            ledger=dxo.get_meta_prop(_LEDGER),
+        )
         if unusable:
             self.log_warning(
                 fl_ctx,
@@ -235,87 +263,18 @@ class UpdateRecorder(Filter):
         record.write_manifest(self._root, self._manifest)
 
 
+def _sends_nothing_here(fl_ctx: FLContext) -> str:
+    """Why no update of any workflow of the job comes by the server; empty if one may."""
+    config = getattr(fl_ctx.get_prop(FLContextKey.RUNNER), "config", None)
+    kinds = [type(w.controller) for w in getattr(config, "workflows", None) or []]
+    reasons = [f"{kind.__name__}: {updates_past_filters(kind) or ''}" for kind in kinds]
+    return "" if any(r.endswith(": ") for r in reasons) else "; ".join(reasons)
+
+
 def _site(fl_ctx: FLContext) -> str:
     """Who is at the other end; empty where NVFlare does not say."""
     peer = fl_ctx.get_peer_context()
     return peer.get_identity_name() if peer else ""
-
-
-def _update(where: str, dxo: DXO, sent: SentModel) -> dict[str, np.ndarray]:
-    """local - global of an update of either kind, after all checks."""
-    if dxo.data_kind not in (DataKind.WEIGHT_DIFF, DataKind.WEIGHTS):
-        raise RecordError(
-            f"{where}: an update of kind {dxo.data_kind!s} cannot be recorded: it must be "
-            "WEIGHT_DIFF (params_transfer_type DIFF) or WEIGHTS."
-        )
-    update = as_arrays(where, dxo.data)
-    if dxo.data_kind == DataKind.WEIGHTS:
-        update = difference(where, update, sent.arrays)
-    check_update(where, sent.arrays, update)
-    return update
-
-
-def _info(round: int, site: str, dxo: DXO) -> tuple[UpdateInfo, list[str]]:
-    """The schedule as the site declares it in the ``hp`` of its update, and what is unusable."""
-    defences = dxo.get_meta_prop(DECLARED) or []
-    said = dxo.get_meta_prop(DECLARED_LEDGER)
-    ledger = {k: said.get(k) for k in ("entries", "head")} if isinstance(said, dict) else None
-    ours = {"round": round, "site": site, "time": utc_now()}
-    declared = dxo.get_meta_prop("hp")
-    hp = declared if isinstance(declared, dict) else {}
-    schedule, unusable = {}, []
-    for field in SCHEDULE:
-        if (value := _plain(hp.get(field))) is None:
-            continue
-        try:
-            UpdateInfo.model_validate({**ours, field: value})
-        except ValidationError as error:
-            unusable.append(f"{_first(error)}, got {str(value)[:40]}")
-        else:
-            schedule[field] = value
-    try:
-        words = {"defences": defences, "ledger": ledger}
-        return UpdateInfo.model_validate({**ours, **schedule, **words}), unusable
-    except ValidationError as error:
-        raise RecordError(
-            f"{site} declared an unusable defence or ledger: {_first(error)}. Correct its filters."
-        ) from None
-
-
-def _plain(value: Any) -> Any:
-    """A number of numpy or torch as Python's; all else as it is."""
-    return value.item() if callable(getattr(value, "item", None)) else value
-
-
-def _first(error: ValidationError) -> str:
-    """The first wrong field, and what is wrong with it."""
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-
-
-def _hides_its_schedule(dxo: DXO) -> str:
-    """Why an update without a schedule is not recorded; empty if it has one, or has no right to."""
-    defences = dxo.get_meta_prop(DECLARED)
-    named = [d.get("name") for d in defences if isinstance(d, dict)] if defences else []
-    if dxo.get_meta_prop("hp") is not None or not set(named) & set(_GUARANTEED):
-        return ""
-    return (
-        "its guarantee hides the training schedule, without which no attack can be judged; to "
-        'audit it, the site\'s mechanism must disclose=["schedule"]'
-    )
-
-
-def _encrypted(dxo: DXO) -> str:
-    """Why an encrypted DXO is not recorded; empty if it is in clear."""
-    hidden = [n for n, v in dxo.data.items() if type(v).__module__.startswith("tenseal")]
-    if not hidden:
-        return ""
-    if len(hidden) == len(dxo.data):
-        return "encrypted homomorphically: there is nothing to audit at the server"
-    return (
-        f"{len(hidden)} of {len(dxo.data)} tensors are encrypted homomorphically; what is in clear "
-        "beside them is not recorded, and not audited"
-    )
 
 
 def _nbytes(arrays: Mapping[str, np.ndarray]) -> int:

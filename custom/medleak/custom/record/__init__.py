@@ -45,7 +45,13 @@ from medleak.custom.record.schema import (
     UpdateInfo,
     utc_now,
 )
-from medleak.custom.record.strays import EmptyRecord, gaps_text, left_out_text, strays
+from medleak.custom.record.strays import (
+    EmptyRecord,
+    gaps_text,
+    left_out_text,
+    strays,
+    why_empty,
+)
 from medleak.custom.record.tensors import RecordError
 from medleak.custom.record.writing import (
     extended,
@@ -89,6 +95,7 @@ __all__ = [
     "strays",
     "utc_now",
     "verify",
+    "why_empty",
     "write_global",
     "write_manifest",
     "write_record",

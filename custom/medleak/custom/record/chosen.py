@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from medleak.custom.record.reading import list_updates
-from medleak.custom.record.strays import EmptyRecord
+from medleak.custom.record.reading import list_updates, read_manifest
+from medleak.custom.record.strays import EmptyRecord, why_empty
 
 
 def chosen_updates(
@@ -20,8 +20,8 @@ def chosen_updates(
     recorded = list_updates(records)
     if not recorded:
         raise EmptyRecord(
-            f"{records} holds a manifest and no update: nothing was examined. Let the job run for "
-            "a round, or name another run."
+            f"{records} holds a manifest and no update: nothing was examined. "
+            f"{why_empty(read_manifest(records))}"
         )
     _check("round", rounds, [round for round, _ in recorded], records)
     _check("site", sites, [site for _, site in recorded], records)

@@ -129,7 +129,10 @@ def _with_sources(data: Any, fields: tuple[str, ...]) -> Any:
 
 
 class Manifest(_Frozen):
-    """What all updates of a run have in common; ``model``, ``task``, ``input`` may be unknown."""
+    """What all updates of a run have in common; ``model``, ``task``, ``input`` may be unknown.
+
+    ``silence`` is why no update ever came to the recorder; empty while that is not so.
+    """
 
     format_version: Literal[2] = FORMAT_VERSION
     job: str
@@ -140,6 +143,7 @@ class Manifest(_Frozen):
     class_names: tuple[str, ...] = ()
     versions: dict[str, str] = {}
     left_out: tuple[LeftOut, ...] = ()
+    silence: str = ""
     sources: dict[str, Source] = {}
 
     @model_validator(mode="before")

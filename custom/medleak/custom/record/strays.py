@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medleak.custom.record.files import SITE_NAME, RecordError, round_of
-from medleak.custom.record.schema import LeftOut
+from medleak.custom.record.schema import LeftOut, Manifest
 
 _WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".npz", ".npy", ".h5")
 
@@ -66,9 +66,19 @@ def _is_site(name: str) -> bool:
     return SITE_NAME.fullmatch(name) is not None
 
 
-def _shown(name: str) -> str:
-    """A stranger's file name, short and without what a terminal would obey."""
-    return "".join(c if c.isprintable() else "?" for c in name[:100])
+def _shown(text: str, length: int = 100) -> str:
+    """A stranger's text, such as a file name, short and without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in text[:length])
+
+
+def why_empty(manifest: Manifest) -> str:
+    """Why a record holds no update: what its recorder says, else where to look; a sentence."""
+    if manifest.silence:
+        return f"Its recorder says: {_shown(' '.join(manifest.silence.split()), 600)}."
+    return (
+        "Look whether the job's clients started and its recorder is in the job; then name its "
+        "record."
+    )
 
 
 def left_out_text(left_out: Sequence[LeftOut]) -> str:

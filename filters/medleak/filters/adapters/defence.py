@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nvflare.apis.filter import Filter
+from nvflare.apis.filter import ContentBlockedException, Filter
+from nvflare.apis.fl_constant import FLContextKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 
+from medleak.filters.adapters.attendance import unprotected
 from medleak.filters.adapters.rim import (
     FailClosedFilter,
     global_model,
@@ -21,11 +23,15 @@ from medleak.filters.update import UpdateError
 class GlobalModel(Filter):
     """Show the incoming global model to medleak's result filters; changes nothing.
 
-    For ``task_data_filters`` of a site's ``privacy.json``: filters there receive no events.
+    For ``task_data_filters`` of a site's ``privacy.json``: filters there receive no events. So this
+    one also refuses, before training, what they could not protect.
     """
 
     def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
-        """Remember the task's model in ``fl_ctx``."""
+        """Remember the task's model in ``fl_ctx``, or raise ``ContentBlockedException``."""
+        if why := unprotected(fl_ctx, [str(fl_ctx.get_prop(FLContextKey.TASK_NAME))]):
+            self.log_error(fl_ctx, f"task refused: {why}", fire_event=False)
+            raise ContentBlockedException(f"GlobalModel refused the task: {why}")
         remember_global_model(shareable, fl_ctx)
         return shareable
 

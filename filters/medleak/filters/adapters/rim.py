@@ -22,6 +22,7 @@ from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.app_common.app_constant import AppConstants
 
 from medleak.filters import checks
+from medleak.filters.adapters.attendance import Attendance, unprotected
 from medleak.filters.adapters.payload import (
     as_numpy,
     check_meta,
@@ -86,14 +87,36 @@ class FailClosedFilter(Filter):
         if "*" in tasks:
             raise ValueError('tasks must name the tasks ("train"): NVFlare matches "*" to nothing.')
         self.tasks = list(tasks)
+        self._attendance = Attendance(self.tasks, processes=True)
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
-        """Remember the model that the server sent, before training can change it."""
+        """Remember the model that the server sent, before training can change it.
+
+        A job whose updates this filter could not protect is stopped before it trains; a run in
+        which nothing came by is called what it was when it ends.
+        """
         if event_type == EventType.AFTER_TASK_DATA_FILTER:
+            self._attendance.task_came(fl_ctx)
             remember_global_model(fl_ctx.get_prop(FLContextKey.TASK_DATA), fl_ctx)
+        elif event_type == EventType.START_RUN:
+            if why := unprotected(fl_ctx, self.tasks):
+                # NVFlare only logs what an event handler raises; a job that is unsafe gets no task
+                # run here, and the server ends it at the answer.
+                fl_ctx.set_job_is_unsafe()
+                self._attendance.refused = True
+                self.log_error(fl_ctx, f"no task is run here: {why}", fire_event=False)
+        elif event_type == EventType.END_RUN and (nothing := self._attendance.silence(fl_ctx)):
+            log = self.log_warning if self._attendance.idle else self.log_error
+            log(
+                fl_ctx,
+                f"This filter protected nothing: {nothing}. If the site trained, what left it was "
+                "not protected. Let tasks name the task that trains, or protect where it sends.",
+                fire_event=False,
+            )
 
     def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
         """Protect the result, or raise ``ContentBlockedException`` with the reason."""
+        self._attendance.result_came(fl_ctx)
         try:
             code = shareable.get_return_code()
             if code != ReturnCode.OK:

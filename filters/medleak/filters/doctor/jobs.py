@@ -11,6 +11,7 @@ from medleak.filters.allowed import (
     TASKS,
     WORKFLOWS,
     matches,
+    past_filters,
     shadows,
     site_networks,
     way_out,
@@ -102,6 +103,7 @@ def _app(app: "App", kit: Path) -> Iterator[Check]:
     for key in ("task_data_filters", "task_result_filters"):
         for chain in _mappings(app.client.get(key)):
             yield from _filters(app.name, key, chain)
+    yield from _idle_filters(app.name, app.client)
     known = {"format_version", "executors", "components", "task_data_filters"}
     for key in sorted(set(app.client) - known - {"task_result_filters"}):
         if _contains_class(app.client[key]):
@@ -204,6 +206,18 @@ def _filters(app: str, key: str, chain: Mapping[str, Any]) -> Iterator[Check]:
             yield failed("job", detail)
         else:
             yield from _component(app, entry, "filter")
+
+
+def _idle_filters(app: str, client: Mapping[str, Any]) -> Iterator[Check]:
+    """Filters beside an executor whose updates never come by them."""
+    served = map(_class, _mappings([e.get("executor") for e in _mappings(client.get("executors"))]))
+    past = next(filter(past_filters, served), None)
+    chains = _mappings(client.get("task_result_filters"))
+    names = [_class(f) for chain in chains for f in _mappings(chain.get("filters"))]
+    if past and names:
+        detail = f"{app} has {names[0].rpartition('.')[2]} beside {past.rpartition('.')[2]}, whose "
+        detail += "updates never come by a filter: neither it nor the site's own protect anything."
+        yield failed("job", detail)
 
 
 def _class(entry: Mapping[str, Any]) -> str:

@@ -101,7 +101,7 @@ def verify_records(
 
 def _end(root: Path, n: int, any_bad: bool, done: str) -> None:
     """Say what of the record at ``root`` was not ``done``, and exit accordingly."""
-    from medleak.custom.record import strays
+    from medleak.custom.record import read_manifest, strays, why_empty
 
     others = strays(root)
     for other in others:
@@ -112,8 +112,8 @@ def _end(root: Path, n: int, any_bad: bool, done: str) -> None:
         raise typer.Exit(FAILED)
     if not n:
         fail(
-            f"{root} holds a manifest and no update: nothing was {done}. Look whether the job's "
-            "clients started and its recorder is in the job; then name its record.",
+            f"{root} holds a manifest and no update: nothing was {done}. "
+            f"{why_empty(read_manifest(root))}",
             NOT_KNOWN,
         )
     if others:

@@ -1,0 +1,50 @@
+"""An update as it reaches the server: its tensors, and whether they may be recorded."""
+
+import numpy as np
+from nvflare.apis.dxo import DXO, DataKind
+
+from medleak.custom.flare.sent_models import SentModel
+from medleak.custom.record import RecordError
+from medleak.custom.record.tensors import as_arrays, check_update, difference
+from medleak.filters.update import DECLARED
+
+_GUARANTEED = ("clipped_gaussian", "clipped_laplace", "dp_sgd")  # may hide the schedule
+
+
+def update_of(where: str, dxo: DXO, sent: SentModel) -> dict[str, np.ndarray]:
+    """local - global of an update of either kind, after all checks."""
+    if dxo.data_kind not in (DataKind.WEIGHT_DIFF, DataKind.WEIGHTS):
+        raise RecordError(
+            f"{where}: an update of kind {dxo.data_kind!s} cannot be recorded: it must be "
+            "WEIGHT_DIFF (params_transfer_type DIFF) or WEIGHTS."
+        )
+    update = as_arrays(where, dxo.data)
+    if dxo.data_kind == DataKind.WEIGHTS:
+        update = difference(where, update, sent.arrays)
+    check_update(where, sent.arrays, update)
+    return update
+
+
+def hides_its_schedule(dxo: DXO) -> str:
+    """Why an update without a schedule is not recorded; empty if it has one, or has no right to."""
+    defences = dxo.get_meta_prop(DECLARED)
+    named = [d.get("name") for d in defences if isinstance(d, dict)] if defences else []
+    if dxo.get_meta_prop("hp") is not None or not set(named) & set(_GUARANTEED):
+        return ""
+    return (
+        "its guarantee hides the training schedule, without which no attack can be judged; to "
+        'audit it, the site\'s mechanism must disclose=["schedule"]'
+    )
+
+
+def encrypted(dxo: DXO) -> str:
+    """Why an encrypted DXO is not recorded; empty if it is in clear."""
+    hidden = [n for n, v in dxo.data.items() if type(v).__module__.startswith("tenseal")]
+    if not hidden:
+        return ""
+    if len(hidden) == len(dxo.data):
+        return "encrypted homomorphically: there is nothing to audit at the server"
+    return (
+        f"{len(hidden)} of {len(dxo.data)} tensors are encrypted homomorphically; what is in clear "
+        "beside them is not recorded, and not audited"
+    )

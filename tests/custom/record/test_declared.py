@@ -1,0 +1,47 @@
+"""Tests of what a site declares beside its update, as an update's info."""
+
+import numpy as np
+import pytest
+
+from medleak.custom.record import RecordError
+from medleak.custom.record.declared import declared_info
+
+
+def test_what_is_declared_is_taken_and_the_rest_is_unknown():
+    info, unusable = declared_info(3, "a", {"n_images": np.int64(4), "lr": 0.1, "other": 1})
+    assert (info.round, info.site, info.n_images, info.lr, info.batch_size) == (
+        3,
+        "a",
+        4,
+        0.1,
+        None,
+    )
+    assert (info.sources["lr"], info.sources["batch_size"]) == ("declared", "unknown")
+    assert unusable == []
+
+
+@pytest.mark.parametrize("schedule", [None, "lr=0.1", 3, ["lr"]])
+def test_what_is_no_mapping_declares_nothing(schedule):
+    info, unusable = declared_info(0, "a", schedule)
+    assert set(info.sources.values()) == {"unknown"}
+    assert unusable == []
+
+
+def test_what_no_training_has_is_unknown_and_said():
+    info, (first,) = declared_info(0, "a", {"lr": -1.0, "n_steps": 2})
+    assert (info.lr, info.n_steps) == (None, 2)
+    assert "lr" in first
+    assert "-1.0" in first
+
+
+def test_of_a_ledger_its_head_is_kept():
+    ledger = {"entries": 2, "head": "0" * 64, "more": "x"}
+    info, _ = declared_info(0, "a", {}, ledger=ledger)
+    assert info.ledger is not None
+    assert info.ledger.entries == 2
+
+
+@pytest.mark.parametrize("words", [{"defences": "noise"}, {"ledger": {"entries": 0}}])
+def test_unusable_defences_or_ledgers_are_refused(words):
+    with pytest.raises(RecordError, match="unusable defence or ledger"):
+        declared_info(0, "a", {}, **words)
