@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-fast test-security test-py check docs format clean
+.PHONY: install demo cards test test-fast test-security test-py check docs format clean
 
 install: $(STAMP)
 
@@ -18,6 +18,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)  ## simulate the clean and the DP chest X-ray job, invert both, show what leaked
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python jobs/demo.py
+
+cards: $(STAMP)  ## every configuration of docs/cards on phantoms, and their table; hours
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/cards/make.py docs/cards workspace/cards
 
 # Files go to the workers in their order, so that the longest, which start NVFlare, begin first.
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest \

@@ -34,8 +34,9 @@ def extended(root: Path, manifest: Manifest, said: Manifest) -> Manifest:
     new = {f: v for f in ("model", "task", "input") if (v := getattr(said, f)) is not None}
     for field, value in new.items():
         there = getattr(manifest, field)
-        old = {} if there is None else there.model_dump(exclude_none=True)
-        now = value.model_dump(exclude_none=True)
+        # As files hold them: there a tuple is a list.
+        old = {} if there is None else there.model_dump(mode="json", exclude_none=True)
+        now = value.model_dump(mode="json", exclude_none=True)
         if differ := [k for k in old if now.get(k, old[k]) != old[k]]:
             raise RecordError(
                 f"{root} says of all its updates that {field}.{differ[0]} is {old[differ[0]]!r}, "

@@ -10,6 +10,7 @@ from medleak.inversion.cli.data.lists import data
 from medleak.inversion.cli.doctor import doctor
 from medleak.inversion.cli.federation.attach import attach
 from medleak.inversion.cli.figures import figures
+from medleak.inversion.cli.inference.card import card
 from medleak.inversion.cli.inference.dp_audit import dp_audit
 from medleak.inversion.cli.inference.membership import membership
 from medleak.inversion.cli.inspect import inspect
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(card)
 app.command()(attach)
 app.command(cls=WithTables)(audit)
 app.command(cls=WithTables)(calibrate)

@@ -1,0 +1,235 @@
+"""What an attacker makes of the simulated clients: inspection, reconstruction, membership."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medleak.custom.record import read_record
+from medleak.inversion.audit.plan import Plan
+from medleak.inversion.audit.run import Outcome, audit
+from medleak.inversion.card.config import CardConfig
+from medleak.inversion.card.simulate import Simulated
+from medleak.inversion.evidence.inspection import Inspection, inspect_update
+from medleak.inversion.knowledge import Knowledge
+from medleak.inversion.membership.run import Plan as Asked
+from medleak.inversion.membership.run import assess_run
+from medleak.inversion.observation import observe
+from medleak.inversion.report.model import Audit, Group
+from medleak.inversion.report.reading import read_audit
+from medleak.inversion.report.verdicts import Light, light_of
+from medleak.inversion.results.case import NO_DEFENCE
+
+PRIOR = "phantoms"
+_TOO_LONG = 600  # of a reason that goes on a page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """What came back to who sees the updates in one way, over all sites.
+
+    Attributes:
+        defence: What stood before him, as an audit names it.
+        light: The worst of the sites'.
+        why: In words.
+        images: How many were asked for, over all sites.
+        whole: Of these, at SSIM 0.9 or more.
+        ssim, ssim_max, prior: Means and maximum; None where nothing was measured.
+        rdlv: (mean, lower, upper) of the worst site.
+        stuck: Runs that were stuck.
+    """
+
+    defence: str
+    light: Light
+    why: str
+    images: int = 0
+    whole: int = 0
+    ssim: float | None = None
+    ssim_max: float | None = None
+    prior: float | None = None
+    rdlv: tuple[float | None, float | None, float | None] = (None, None, None)
+    stuck: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """How well members are told from others, a site each; or why it was not tested.
+
+    Attributes:
+        verdicts: Of the sites, in words.
+        kinds: Of the verdicts.
+        auc: (value, lower, upper) of each site.
+        untested: Why there is none.
+    """
+
+    verdicts: Sequence[str] = ()
+    kinds: Sequence[str] = ()
+    auc: Sequence[tuple[float, float, float]] = ()
+    untested: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """All that a card says.
+
+    Attributes:
+        config: The description.
+        inspection: Of the first site's update; None: it could not be inspected, as ``why`` says.
+        why: See there.
+        recipients: What came back, the bare updates first.
+        membership: Who was in it.
+    """
+
+    config: CardConfig
+    inspection: Inspection | None
+    why: str = ""
+    recipients: Sequence[Recipient]
+    membership: Membership = field(default_factory=Membership)
+
+    @property
+    def known(self) -> bool:
+        """Whether the question that a card is for has an answer: do the bare updates leak?"""
+        return self.recipients[0].light in (Light.LEAKS, Light.NONE_FOUND)
+
+    def as_json(self) -> dict[str, Any]:
+        """For card.json."""
+        seen = self.inspection
+        return {
+            "format_version": 1,
+            "config": self.config.model_dump(mode="json"),
+            "inspection": {"why": self.why} if seen is None else asdict(seen),
+            "recipients": [asdict(r) | {"light": r.light.value} for r in self.recipients],
+            "membership": asdict(self.membership),
+            "known": self.known,
+        }
+
+
+def examine(
+    config: CardConfig,
+    made: Simulated,
+    out: Path,
+    *,
+    jobs: int = 1,
+    device: str = "cpu",
+    allowed_prefixes: Sequence[str] = (),
+    told: Callable[[Outcome], None] | None = None,
+) -> Findings:
+    """Try what an attacker would on what was simulated.
+
+    Args:
+        config: The description.
+        made: What was simulated.
+        out: Audit directory, for who wants to look closer.
+        jobs: Attacks at the same time.
+        device: Where attacks run.
+        allowed_prefixes: As of `medleak.inversion.card.simulate.simulate`.
+        told: Called with what became of each case.
+
+    Raises:
+        ValueError: The audit as a whole is unusable.
+    """
+    inspection, why = _inspected(made, allowed_prefixes)
+    plan = Plan(
+        records=made.records,
+        out=out,
+        attacks=[f"row_space:seconds={config.seconds:g}"],
+        defences=[NO_DEFENCE, *config.replays()],
+        prior=PRIOR if len(config.input_spec().spatial_size) == 2 else "gray",
+        truth=made.truth,
+        device=device,
+        allowed_prefixes=allowed_prefixes,
+    )
+    for outcome in audit(plan, jobs=jobs, command=["medleak", "card"]):
+        if told is not None:
+            told(outcome)
+    found = read_audit(out)
+    return Findings(
+        config=config,
+        inspection=inspection,
+        why=why,
+        recipients=[_recipient(found, defence, config) for defence in plan.defences],
+        membership=_membership(made, device, allowed_prefixes),
+    )
+
+
+def _inspected(made: Simulated, allowed_prefixes: Sequence[str]) -> tuple[Inspection | None, str]:
+    try:
+        record = read_record(made.records, 0, "site-1")
+        return inspect_update(observe(record, Knowledge(), allowed_prefixes=allowed_prefixes)), ""
+    except (ValueError, RuntimeError, ArithmeticError) as error:
+        return None, _one_line(error)
+
+
+def _recipient(found: Audit, defence: str, config: CardConfig) -> Recipient:
+    groups = [g for g in found.overall if g.defence == defence]
+    rows = [r for r in found.rows if r.defence == defence and r.ssim is not None]
+    refused = [_why(r) for r in found.refused if _defence(r) == defence]
+    asked = config.images * config.sites
+    if not groups:
+        why = refused[0] if refused else "nothing was attacked"
+        return Recipient(defence=defence, light=Light.NOT_KNOWN, why=why, images=asked)
+    judged = [(*light_of(g, found.health), g) for g in groups]
+    light, why, worst = min(judged, key=lambda j: (j[0].severity, -_mean(j[2])))
+    if light is Light.NONE_FOUND and (refused or len(groups) < config.sites):
+        light = Light.NOT_KNOWN
+        why = f"{len(refused) or config.sites - len(groups)} of the updates could not be attacked"
+    rdlv = worst.figure("rdlv")
+    return Recipient(
+        defence=defence,
+        light=light,
+        why=why[:_TOO_LONG],
+        images=asked,
+        whole=sum((r.ssim or 0) >= 0.9 for r in rows),
+        ssim=_over(rows, "ssim"),
+        ssim_max=max((r.ssim or 0.0 for r in rows), default=None),
+        prior=_over(rows, "ssim_prior"),
+        rdlv=(rdlv.mean, rdlv.lower95, rdlv.upper95),
+        stuck=sum(g.stuck for g in groups),
+    )
+
+
+def _mean(group: Group) -> float:
+    return group.figure("rdlv").mean or -1.0
+
+
+def _over(rows: Sequence[Any], name: str) -> float | None:
+    values = [v for r in rows if (v := getattr(r, name)) is not None]
+    return sum(values) / len(values) if values else None
+
+
+def _defence(refused: Mapping[str, Any]) -> str:
+    case = refused.get("case")
+    return str(case.get("defence", "")) if isinstance(case, Mapping) else ""
+
+
+def _why(refused: Mapping[str, Any]) -> str:
+    return " ".join(str(refused.get("why", "")).split())[:_TOO_LONG]
+
+
+def _membership(made: Simulated, device: str, allowed_prefixes: Sequence[str]) -> Membership:
+    asked = Asked(
+        records=made.records,
+        candidates=made.candidates,
+        nonmembers=made.nonmembers,
+        truth=made.truth,
+        device=device,
+        allowed_prefixes=allowed_prefixes,
+    )
+    try:
+        assessed = list(assess_run(asked))
+    except (ValueError, RuntimeError) as error:
+        return Membership(untested=_one_line(error))
+    refused = [str(one.refused) for one in assessed if one.refused is not None]
+    done = [one for one in assessed if one.verdict is not None]
+    if not done:
+        return Membership(untested=refused[0] if refused else "there was no update")
+    aucs = [one.found.separation.auc for one in done if one.found and one.found.separation]
+    return Membership(
+        verdicts=[str(one.verdict) for one in done] + [f"not examined: {w}" for w in refused],
+        kinds=[one.verdict.kind for one in done if one.verdict] + ["not_examined"] * len(refused),
+        auc=[(f.value, f.lower95, f.upper95) for f in aucs],
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:_TOO_LONG]
