@@ -1,6 +1,7 @@
 """A client of one round, by real SGD, observed; and its evidence against images."""
 
 import copy
+import dataclasses
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +62,12 @@ def trained_once(
 ) -> Observation:
     """One step on ``images`` of a network that no record names, observed; noise on the update."""
     return _observed(network, images, labels, None, len(images), 1, lr, noise=noise)
+
+
+def saying(observation: Observation, **changes: object) -> Observation:
+    """The same update under another declaration of the site."""
+    info = observation._info.model_copy(update=changes)
+    return dataclasses.replace(observation, _info=info)
 
 
 def _observed(
