@@ -97,15 +97,22 @@ class World:
         return pixels, torch.tensor([files[i][1] for i in order])
 
 
-def make_world(data: DataSet, size: int, weights: Path) -> World:
-    """The shared weights after two epochs of SGD on the public images; kept in the temp folder."""
+def make_world(data: DataSet, size: int, weights: Path | None) -> World:
+    """The shared weights after two epochs of SGD on the public images; kept in the temp folder.
+
+    Without ``weights``, random ones take their place.
+    """
     files = data.files("public")
     pixels = torch.stack([load(f, size) for f, _ in files])
     labels = torch.tensor([label for _, label in files])
-    key = hashlib.sha256(f"{data.root.resolve()} {data.classes} {len(files)}".encode()).hexdigest()
+    text = f"{data.root.resolve()} {data.classes} {len(files)}{'' if weights else ' random'}"
+    key = hashlib.sha256(text.encode()).hexdigest()
     cache = Path(tempfile.gettempdir()) / f"medleak_benchmark_{key[:12]}_{size}.safetensors"
     if not cache.is_file():
-        network = load_weights(resnet18(len(data.classes)), load_file(weights)).train()
+        network = resnet18(len(data.classes))
+        if weights is not None:
+            network = load_weights(network, load_file(weights))
+        network.train()
         optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
         generator = torch.Generator().manual_seed(0)
         for _ in range(2):

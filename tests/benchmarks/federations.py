@@ -35,7 +35,7 @@ from clients import DataSet, parser_of
 from families.frame import Case, Images
 from families.measuring import Result, measure
 
-FAMILIES = ("networks", "norms", "optimisers", "transformers", "volumes")
+FAMILIES = ("networks", "norms", "optimisers", "transformers", "volumes", "batches", "published")
 """Modules of ``families/`` with rows."""
 
 
