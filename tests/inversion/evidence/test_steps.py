@@ -1,5 +1,6 @@
 """Tests of the local steps of a round."""
 
+import pytest
 import torch
 from tests.inversion.evidence.rounds import client, compare, saying, smooth
 
@@ -57,6 +58,21 @@ def test_passes_of_one_optimiser_step_are_batches_at_one_progress():
     assert (passes.n_passes, passes.n_steps, passes.accumulation_steps) == (4, 2, 2)
     steps = client_steps(passes)
     assert [(s.size, s.progress) for s in steps] == [(1, 0), (1, 0), (1, 0.5), (1, 0.5)]
+
+
+def test_a_schedule_of_the_learning_rate_and_momentum_place_the_steps():
+    observation = client(smooth(3), torch.tensor([1, 0, 1]), batch_size=1)
+    falling = saying(observation, lr_schedule=(0.02, 0.01, 0.01))
+    assert [s.progress for s in client_steps(falling)] == [0, 0.5, 0.75]
+    warm = saying(observation, lr=None, lr_schedule=(0.0, 0.01, 0.01), momentum=1 / 2)
+    assert warm.lr == 0.01
+    assert [s.progress for s in client_steps(warm)] == pytest.approx([0, 0, 6 / 13])
+
+
+def test_a_schedule_of_another_number_of_steps_is_refused():
+    observation = saying(client(smooth(1), torch.tensor([1])), lr_schedule=(0.01, 0.02))
+    with pytest.raises(ValueError, match="lr_schedule has 2 learning rates for 1 local steps"):
+        client_steps(observation)
 
 
 def test_many_steps_share_a_few_probes():

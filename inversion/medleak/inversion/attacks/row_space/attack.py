@@ -348,7 +348,7 @@ def _report(
             images = guess_contrast(best.images, level)
     return Reconstruction(
         images=images.cpu(),
-        labels=read_labels(observation, images, rounds.steps),
+        labels=read_labels(observation, images, rounds.steps, frozen=rounds.last.frozen),
         losses=_named(best.terms),
         start_losses=_named(_judged(rounds, _flat(observation, prior))),
         history=torch.tensor(meter.history),
