@@ -9,7 +9,7 @@ from recording import record_of_round
 from families.frame import Case, Client, Images
 from medleak.custom.record import ModelSpec
 from medleak.inversion.networks import build_network
-from medleak.inversion.observation import Knowledge
+from medleak.inversion.knowledge import Knowledge
 
 _SET = "cifar10"
 _SIZE = 32
