@@ -17,7 +17,6 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ import at_once
 import classical
 import torch
 from clients import DataSet, Split, World, client_record, make_world, parser_of
+from figures import mean, missed
 
 from medleak.custom.record import Record
 from medleak.filters.noise import NoiseSource
@@ -144,14 +144,14 @@ def measure(name: str, case: Case, world: World, split: Split, seed: int, device
         )
     result = Result(
         case=name,
-        ssim_mean=_mean(ssims),
+        ssim_mean=mean(ssims),
         ssim_min=min(ssims),
-        prior_mean=_mean(priors),
-        label_accuracy=_mean(right) if right else None,
-        cpu_seconds=_mean(seconds),
+        prior_mean=mean(priors),
+        label_accuracy=mean(right) if right else None,
+        cpu_seconds=mean(seconds),
         images=len(ssims),
         stuck=stuck,
-        iterations=_mean(iterations),
+        iterations=mean(iterations),
         attempts=attempts,
         per_image=[round(s, 4) for s in ssims],
         missed=[],
@@ -168,24 +168,16 @@ def _noised(record: Record, sigma0: float, seed: int) -> Record:
     return dataclasses.replace(record, update=dict(update))
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
 def _missed(case: Case, found: Result) -> list[str]:
-    labels = 1.0 if found.label_accuracy is None else found.label_accuracy
-    targets = (
-        ("mean", case.mean, found.ssim_mean, 1),
-        ("minimum", case.minimum, found.ssim_min, 1),
-        ("over prior", case.over_prior, found.ssim_mean - found.prior_mean, 1),
-        ("labels", case.labels, labels, 1),
-        ("seconds", case.seconds, found.cpu_seconds, -1),
+    return missed(
+        (
+            ("mean", case.mean, found.ssim_mean, 1),
+            ("minimum", case.minimum, found.ssim_min, 1),
+            ("over prior", case.over_prior, found.ssim_mean - found.prior_mean, 1),
+            ("labels", case.labels, found.label_accuracy, 1),
+            ("seconds", case.seconds, found.cpu_seconds, -1),
+        )
     )
-    return [
-        f"{name} {value:.3g} not {target:g}"
-        for name, target, value, sign in targets
-        if target is not None and sign * value < sign * target
-    ]
 
 
 def main() -> int:

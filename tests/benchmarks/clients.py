@@ -17,22 +17,12 @@ from typing import Literal
 import numpy as np
 import torch
 from PIL import Image
+from recording import record_of_round
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from medleak.custom.networks import load_weights, resnet18
-from medleak.custom.record import (
-    InputSpec,
-    Manifest,
-    ModelSpec,
-    Record,
-    TaskSpec,
-    UpdateInfo,
-    read_record,
-    utc_now,
-    write_manifest,
-    write_record,
-)
+from medleak.custom.record import ModelSpec, Record
 
 SHARED = Path(os.environ.get("MEDLEAK_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 Split = Literal["public", "tune", "report"]
@@ -107,15 +97,22 @@ class World:
         return pixels, torch.tensor([files[i][1] for i in order])
 
 
-def make_world(data: DataSet, size: int, weights: Path) -> World:
-    """The shared weights after two epochs of SGD on the public images; kept in the temp folder."""
+def make_world(data: DataSet, size: int, weights: Path | None) -> World:
+    """The shared weights after two epochs of SGD on the public images; kept in the temp folder.
+
+    Without ``weights``, random ones take their place.
+    """
     files = data.files("public")
     pixels = torch.stack([load(f, size) for f, _ in files])
     labels = torch.tensor([label for _, label in files])
-    key = hashlib.sha256(f"{data.root.resolve()} {data.classes} {len(files)}".encode()).hexdigest()
+    text = f"{data.root.resolve()} {data.classes} {len(files)}{'' if weights else ' random'}"
+    key = hashlib.sha256(text.encode()).hexdigest()
     cache = Path(tempfile.gettempdir()) / f"medleak_benchmark_{key[:12]}_{size}.safetensors"
     if not cache.is_file():
-        network = load_weights(resnet18(len(data.classes)), load_file(weights)).train()
+        network = resnet18(len(data.classes))
+        if weights is not None:
+            network = load_weights(network, load_file(weights))
+        network.train()
         optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
         generator = torch.Generator().manual_seed(0)
         for _ in range(2):
@@ -138,39 +135,17 @@ def client_record(
     lr: float = 0.01,
 ) -> Record:
     """Train one client for one round with real SGD, record it on disk, read the record back."""
-    network = resnet18(len(world.data.classes)).train()
+    classes = len(world.data.classes)
+    network = resnet18(classes)
     network.load_state_dict(world.state)
-    optimizer = torch.optim.SGD(network.parameters(), lr=lr)
-    size, steps = batch_size or len(images), 0
-    for _ in range(epochs):
-        for x, y in zip(images.split(size), labels.split(size), strict=True):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(network(x.expand(-1, 3, -1, -1)), y).backward()
-            optimizer.step()
-            steps += 1
-    sent = {k: v.numpy() for k, v in world.state.items()}
-    update = {k: v.detach().numpy() - sent[k] for k, v in network.state_dict().items()}
-    model = ModelSpec(
-        path="medleak.custom.networks.resnet18", args={"num_classes": len(world.data.classes)}
+    size = batch_size or len(images)
+    pixels = images.expand(-1, 3, -1, -1)
+    batches = [*zip(pixels.split(size), labels.split(size), strict=True)]
+    return record_of_round(
+        network,
+        ModelSpec(path="medleak.custom.networks.resnet18", args={"num_classes": classes}),
+        batches * epochs,
+        optimizer=torch.optim.SGD(network.parameters(), lr=lr),
+        classes=classes,
+        declared={"n_images": len(images), "local_epochs": epochs},
     )
-    manifest = Manifest(
-        job="benchmark",
-        created=utc_now(),
-        model=model,
-        task=TaskSpec(num_classes=len(world.data.classes)),
-        input=InputSpec(spatial_size=(world.size, world.size), channels=1),
-    )
-    info = UpdateInfo(
-        round=0,
-        site="site-1",
-        time=utc_now(),
-        n_images=len(images),
-        n_steps=steps,
-        batch_size=size,
-        local_epochs=epochs,
-        lr=lr,
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        write_manifest(Path(folder), manifest)
-        write_record(Path(folder), info, sent, update)
-        return read_record(Path(folder), 0, "site-1")

@@ -9,7 +9,7 @@ Rows live in ``families/``, a file a family with ``CASES: dict[str, Case]``. A c
 is a function of (images, seed) -> `frame.Client`, which is a record, the images that the network
 saw, and a prior; an attack, by default what ``medleak audit`` runs; and what it must reach. To add
 rows, write such a file and name it in `FAMILIES`. `frame.trained` trains a global model on public
-images (kept in the temporary folder), `frame.client_record` trains a client for a round and reads
+images (kept in the temporary folder), `record_of_round` trains a client for a round and reads
 its record back; a case that needs other things does them itself.
 
 Attacked images were used neither for training nor for any choice of settings (``clients.py`` splits
@@ -33,9 +33,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 from clients import DataSet, parser_of
-from families.frame import Case, Images, Result, measure
+from families.frame import Case, Images
+from families.measuring import Result, measure
 
-FAMILIES = ("networks", "norms", "optimisers", "transformers", "volumes")
+FAMILIES = ("networks", "norms", "optimisers", "transformers", "volumes", "batches", "published")
 """Modules of ``families/`` with rows."""
 
 

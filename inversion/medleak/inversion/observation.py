@@ -65,6 +65,11 @@ class Observation(SeenSchedule):
         return {n: self._update[n].clone() for n in self.parameter_names}
 
     @property
+    def silent(self) -> bool:
+        """Whether every entry of all that was sent is zero: weights, statistics and counters."""
+        return not any(bool(u.any()) for u in self._update.values())
+
+    @property
     def gradient(self) -> dict[str, Tensor]:
         """-update / lr by parameter: for plain SGD the sum of the local steps' gradients."""
         return {n: -v / self.lr for n, v in self.parameter_update.items()}

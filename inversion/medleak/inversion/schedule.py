@@ -80,9 +80,28 @@ class SeenSchedule:
 
     @property
     def lr(self) -> float:
-        """Learning rate of this round's local steps."""
+        """Learning rate of this round's local steps; of a schedule, the highest."""
         self._need(self.knowledge.lr, "the learning rate", "lr")
+        if self._info.lr is None and self._info.lr_schedule:
+            return max(self._info.lr_schedule)
         return self._info.known("lr")
+
+    @property
+    def lr_factors(self) -> tuple[float, ...]:
+        """Learning rate of each local step as a share of `lr`; empty where there is no schedule.
+
+        Raises:
+            ValueError: The schedule has another number of steps than the update counts.
+        """
+        rates = self._info.lr_schedule
+        if not rates or not self.knowledge.lr:
+            return ()
+        if len(rates) != self.n_steps:
+            raise ValueError(
+                f"lr_schedule has {len(rates)} learning rates for {self.n_steps} local steps: the "
+                "weights between them would be nobody's. Correct it by --schedule lr_schedule=..."
+            )
+        return tuple(rate / self.lr for rate in rates)
 
     @property
     def momentum(self) -> float:

@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
+from recording import record_of_round
 from torch import nn
 
-from families.frame import Case, Client, Images, client_record, seen, trained
+from families.frame import Case, Client, Images, seen, trained
 from medleak.custom.networks import load_weights
 from medleak.custom.record import ModelSpec
 from medleak.inversion.networks import build_network
@@ -53,7 +54,7 @@ def unet64_instance(images: Images, seed: int) -> Client:
     network = build_network(model.path, model.args)
     truth, _ = images.drawn(seed, 1, SIZE)
     mask = (truth[:, 0] > truth.mean()).long()
-    record = client_record(
+    record = record_of_round(
         network,
         model,
         [(truth, mask)],
@@ -69,7 +70,7 @@ def one_image(
     """One step of SGD (0.01) on one gray image."""
     truth, labels = images.drawn(seed, 1, SIZE)
     torch.manual_seed(seed)  # of what the client drops at random
-    record = client_record(
+    record = record_of_round(
         network,
         model,
         [(seen(truth), labels)],

@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from recording import record_of_round
 from torch import nn
 
-from families.frame import Case, Client, Images, client_record, seen
+from families.frame import Case, Client, Images, seen
 from families.norms import SIZE, resnet18
 from medleak.inversion.networks import build_network
 
@@ -38,7 +39,7 @@ def _client(
     if each is not None:
         batches = [*zip(seen(truth).split(each), labels.split(each), strict=True)]
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        record = client_record(
+        record = record_of_round(
             network,
             model,
             batches,

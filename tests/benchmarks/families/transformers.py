@@ -4,9 +4,10 @@ from typing import Any
 
 import torch
 from monai.losses.dice import DiceCELoss
+from recording import record_of_round
 from torch import Tensor, nn
 
-from families.frame import Case, Client, Images, client_record, seen
+from families.frame import Case, Client, Images, seen
 from families.volumes import phantom_volume, segmented
 from medleak.custom.record import ModelSpec
 from medleak.inversion.networks import build_network
@@ -42,7 +43,7 @@ def _step(images: Images, seed: int, n: int, *, adam: bool = False) -> Client:
     if adam:
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
         declared = {"optimizer": "adam"}
-    record = client_record(
+    record = record_of_round(
         network,
         model,
         [(seen(pixels), labels)],

@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
+from recording import Loss, record_of_round
 from torch import Tensor, nn
 
-from families.frame import Case, Client, Images, Loss, client_record
+from families.frame import Case, Client, Images
 from medleak.custom.phantoms import listing, phantom
 from medleak.custom.record import ModelSpec
 from medleak.inversion.images.prior import mean_phantom
@@ -54,7 +55,7 @@ def segmented(
     lr: float,
 ) -> Client:
     """A client that learnt one mask in one step of SGD."""
-    record = client_record(
+    record = record_of_round(
         network,
         model,
         [(volume, mask)],

@@ -59,7 +59,8 @@ def test_what_changes_in_the_block_is_unknown_and_what_is_said_goes_first(tmp_pa
         said["n_images"] = 8
     info = read_record(tmp_path, 0, "a").info
     assert (info.n_steps, info.optimizer, info.momentum) == (2, "sgd", 0.9)
-    assert info.lr is None
+    assert info.lr is None, "there is no one learning rate"
+    assert info.lr_schedule == pytest.approx((0.1, 0.01))
     assert (info.n_images, info.batch_size) == (8, 9)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.inversion.evidence.rounds import saying
 
 from medleak.inversion.client.single_step import single_step
 from medleak.inversion.knowledge import Knowledge, KnowledgeError
@@ -18,6 +19,22 @@ def test_the_gradient_of_the_true_image_is_the_observed_one(change, observed, sm
         assert float(step.distance(name, truth.double(), label).detach()) < 1e-5
     wrong = float(step.distance("relative", 1 - truth.double(), label).detach())
     assert wrong > 0.01
+
+
+def test_a_first_step_of_adam_is_undone_and_another_is_refused(observed, smooth_images):
+    truth, label, lr = smooth_images(seed=1), torch.tensor([1]), 0.1
+
+    def adam(name, value):
+        return (value.double() / ((value.double() / lr).abs() + 1e-8)).float()
+
+    step = single_step(saying(observed(truth, label, change=adam, lr=lr), optimizer="adam"))
+    assert float(step.distance("weighted", truth.double(), label).detach()) < 0.01
+    assert float(step.distance("weighted", 1 - truth.double(), label).detach()) > 0.1
+    assert step.labels(truth).tolist() == [1]
+    kept = saying(observed(truth, label, change=adam, lr=lr), optimizer="adam", lr=lr / 3)
+    with pytest.raises(ValueError, match="no first step of adam"):
+        single_step(saying(observed(truth, label, lr=lr), optimizer="adam", lr=1e-6))
+    assert single_step(kept).gradient  # the update shows its own rate
 
 
 @pytest.mark.parametrize("label", [0, 1])

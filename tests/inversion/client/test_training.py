@@ -46,7 +46,9 @@ def real_training(network, images, labels, schedule, criterion: Criterion = "cro
         momentum=schedule.momentum,
         weight_decay=schedule.weight_decay,
     )
-    for batch in schedule.batches:
+    rates = schedule.rates or (1.0,) * len(schedule.batches)
+    for batch, rate in zip(schedule.batches, rates, strict=True):
+        optimizer.param_groups[0]["lr"] = rate * schedule.lr
         optimizer.zero_grad()
         task_loss(criterion, local(images[list(batch)]), labels[list(batch)]).backward()
         optimizer.step()
@@ -87,6 +89,15 @@ def test_equals_sgd_over_several_epochs_with_a_short_last_batch(criterion, momen
     assert [len(b) for b in schedule.batches] == [4, 2] * 3
     found = simulated(network, images, labels, schedule, criterion=criterion)
     for name, value in real_training(network, images, labels, schedule, criterion).items():
+        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-5, msg=name)
+
+
+def test_equals_sgd_whose_learning_rate_changes_within_the_round():
+    network = make_network()
+    images, labels = images_and_labels(3)
+    schedule = Schedule(batches=epochs_of(3, 1), lr=0.1, momentum=0.9, rates=(0.0, 1.0, 0.5))
+    found = simulated(network, images, labels, schedule)
+    for name, value in real_training(network, images, labels, schedule).items():
         torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-5, msg=name)
 
 
@@ -234,6 +245,8 @@ def test_dropout_is_off_and_restored():
         ({"lr": 0.0}, "lr must be positive, got 0.0"),
         ({"lr": float("nan")}, "lr must be positive, got nan"),
         ({"momentum": 1.0}, r"momentum must be in \[0, 1\), got 1.0"),
+        ({"rates": (0.5, 1.0)}, "for 1 optimiser steps: each needs one"),
+        ({"rates": (0.0,)}, "one of them must move"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0, got -0.1"),
     ],
 )

@@ -10,6 +10,7 @@ import torch
 from medleak.inversion.attacks.registry import ATTACKS, ROWS, attack_of
 from medleak.inversion.knowledge import Knowledge, KnowledgeError
 from medleak.inversion.reconstruction import Progress
+from medleak.inversion.results.found import at_the_level_of_found
 
 pytestmark = pytest.mark.slow
 
@@ -117,3 +118,12 @@ def test_a_callback_can_stop_it(name, observation):
 
     with pytest.raises(StopError):
         reconstruct(name, observation, on_progress=stop)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_result_tells_whether_it_is_at_the_level_of_something_found(name, observation):
+    found = reconstruct(name, observation)
+    as_found = dict.fromkeys(found.losses, 1e-6)
+    start = at_the_level_of_found(found.start_losses, found.start_losses, as_found)
+    assert start is False, "what it started from is nothing found"
+    assert at_the_level_of_found(as_found, found.start_losses, as_found) is True

@@ -1,6 +1,7 @@
 """A client of one round, by real SGD, observed; and its evidence against images."""
 
 import copy
+import dataclasses
 
 import torch
 from torch import Tensor, nn
@@ -46,9 +47,10 @@ def client(
 ) -> Observation:
     """Real SGD on ``images``, observed; with ``frozen`` batch norms in evaluation mode."""
     network = build_network(NETWORK.path, NETWORK.args).train()
+    drawn = torch.Generator().manual_seed(0)  # whatever other tests drew before
     for module in network.modules():  # MONAI starts norms at weight 1; give them something to say.
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.5, 1.5, generator=drawn)
             module.train(not frozen)
     return _observed(
         network, images, labels, NETWORK, batch_size or len(images), epochs, lr,
@@ -61,6 +63,12 @@ def trained_once(
 ) -> Observation:
     """One step on ``images`` of a network that no record names, observed; noise on the update."""
     return _observed(network, images, labels, None, len(images), 1, lr, noise=noise)
+
+
+def saying(observation: Observation, **changes: object) -> Observation:
+    """The same update under another declaration of the site."""
+    info = observation._info.model_copy(update=changes)
+    return dataclasses.replace(observation, _info=info)
 
 
 def _observed(
@@ -90,7 +98,8 @@ def _observed(
             steps += 1
     update = {k: v - before[k] for k, v in network.state_dict().items()}
     if noise:
-        update = {k: v + noise * torch.randn(v.shape) for k, v in update.items()}
+        drawn = torch.Generator().manual_seed(0)
+        update = {k: v + noise * torch.randn(v.shape, generator=drawn) for k, v in update.items()}
     if not statistics:
         update = {k: v for k, v in update.items() if "running" not in k}
     record = Record(

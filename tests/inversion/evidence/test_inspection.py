@@ -44,6 +44,18 @@ def test_an_update_of_zeros_tells_nothing_and_only_that_is_a_no():
     assert found.words.startswith("No:")
 
 
+def test_weights_that_did_not_move_are_no_silence_where_statistics_did():
+    found = inspect_update(client(smooth(1), torch.tensor([1]), lr=0.0))
+    assert found.verdict == "yes"
+    assert {t.source for t in found.told if t.useful} == {"norm_statistics"}
+
+
+def test_noise_is_not_called_an_image():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2))
+    found = inspect_update(trained_once(network, smooth(1), torch.tensor([1]), noise=1.0))
+    assert found.verdict == "labels"
+
+
 def test_a_source_that_cannot_read_a_network_is_named_and_the_rest_asked(monkeypatch):
     def broken(reading):
         raise ValueError("no such layer here")

@@ -25,6 +25,15 @@ def test_row_spaces_of_frozen_norms_are_not_centred():
     assert all(s.space.gap > 10 for s in spans.values())
 
 
+@pytest.mark.parametrize(("lr", "drifted"), [(1e-4, False), (0.1, True)])
+def test_ranks_tell_whether_weights_moved_between_visits_of_a_batch(lr, drifted):
+    reading = Reading(client(smooth(1), torch.tensor([1]), epochs=3, lr=lr))
+    assert reading.drifted is drifted
+    assert [s.visits for s in reading.steps] == [3 if drifted else 1]
+    assert bool(reading.statistics) is not drifted  # mixed at weights that nobody knows
+    assert reading.row_spaces
+
+
 def test_noise_is_told_by_what_should_be_zero():
     reading = Reading(client(smooth(1), torch.tensor([1])))
     assert reading.sigma is not None

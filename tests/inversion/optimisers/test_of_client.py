@@ -46,11 +46,22 @@ def test_the_gradient_of_a_first_step_comes_back():
     made = record()
     undone = undone_steps(observe(made, Knowledge()))
     assert undone is not None
+    torch.manual_seed(0)
     network = build_network(MODEL.path, MODEL.args)
     network.load_state_dict({k: torch.as_tensor(v) for k, v in made.global_state.items()})
-    for name in undone:
-        assert undone.gradient[name].shape == network.get_parameter(name).shape
-        assert (undone.error[name] >= 0).all()
+    nn.functional.cross_entropy(network(torch.rand(1, 3, 16, 16)), torch.tensor([1])).backward()
+    read = 0
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None
+        true, found, error = parameter.grad, undone.gradient[name], undone.error[name]
+        known = error.isfinite()
+        read += int((known & (found != 0)).sum())
+        off = (true - found).abs()[known]
+        near = off <= 6 * error[known] + 1e-3 * true.abs()[known]
+        assert near.double().mean() > 0.999 or not known.any()
+        bound, beyond = found[~known], true[~known]
+        assert (bound.sign() * beyond >= 0.5 * bound.abs()).all()
+    assert read > 100
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,11 @@ def test_a_right_statement_is_not_contradicted():
     [
         ({"steps": 3}, {"n_steps": 2}, "counted 3 forward passes, and n_steps is 2"),
         (
+            {"steps": 3},
+            {"n_steps": 3, "lr_schedule": (0.1, 0.01)},
+            "lr_schedule has 2 learning rates and n_steps is 3",
+        ),
+        (
             {"accumulate": 4},
             {"n_steps": 1},
             "counted 4 forward passes, and n_steps is 1",

@@ -142,8 +142,11 @@ class _Seen:
             values = [s.get(field) for s in self.settings]
             if all(v == values[0] for v in values) and values[0] is not None:
                 found[field] = values[0]
+        rates = [s.get("lr") for s in self.settings]
         if found.get("lr") == 0:  # of a warm-up: no training's
             del found["lr"]
+        elif "lr" not in found and None not in rates:
+            found["lr_schedule"] = tuple(rates)
         if passes and passes % steps == 0:
             found["accumulation_steps"] = passes // steps
             found["batch_size"] = max(shape[0] for shape in self.shapes)

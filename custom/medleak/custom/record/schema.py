@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)
@@ -190,6 +190,7 @@ SCHEDULE = {
     "batch_size": "the batch size",
     "local_epochs": "the number of local epochs",
     "lr": "the learning rate",
+    "lr_schedule": "the learning rate of each step",
     "momentum": "the optimiser's momentum",
     "weight_decay": "the optimiser's weight decay",
     "optimizer": "the optimiser",
@@ -204,6 +205,13 @@ SCHEDULE = {
 """Fields of an `UpdateInfo` that may be unknown, in words."""
 
 _Share = Annotated[float, Field(ge=0, lt=1)]
+_Rate = Annotated[float, Field(ge=0)]
+
+
+def _moves(rates: tuple[float, ...]) -> tuple[float, ...]:
+    if not any(rates):
+        raise ValueError("a step with a learning rate above 0 is needed, else nothing was trained")
+    return rates
 
 
 class UpdateInfo(_Frozen):
@@ -215,6 +223,7 @@ class UpdateInfo(_Frozen):
         batch_size: Images in an optimiser step's forward pass.
         local_epochs: Passes over the images in this round.
         lr, momentum, weight_decay, betas, eps: Of the optimiser.
+        lr_schedule: Learning rate of each optimiser step, where a schedule changes it in the round.
         optimizer: ``sgd``, ``adam``, ``adamw`` or another name, in small letters.
         clip_norm: L2 norm that a step's gradient is clipped to.
         accumulation_steps: Forward passes whose gradients make one optimiser step.
@@ -233,6 +242,7 @@ class UpdateInfo(_Frozen):
     batch_size: Annotated[int, Field(ge=1)] | None = None
     local_epochs: Annotated[int, Field(ge=1)] | None = None
     lr: Annotated[float, Field(gt=0)] | None = None
+    lr_schedule: Annotated[tuple[_Rate, ...], AfterValidator(_moves)] | None = None
     momentum: Annotated[float, Field(ge=0)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     optimizer: Annotated[str, Field(min_length=1, max_length=40)] | None = None

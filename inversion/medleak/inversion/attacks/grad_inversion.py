@@ -6,7 +6,7 @@ left out: seeds that start from one image stay aligned.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -156,8 +156,15 @@ def run(
                 for c in candidates
             ]
         best = min(range(len(scores)), key=lambda i: scores[i])
-        return Attempt(
-            candidates[best], end.others, {**end.terms, "distance": scores[best]}, end.ending
+        begun = {}
+        if attack.gradient_weight:
+            weight = attack.gradient_weight * seeds
+            begun = {"distance": end.start_terms["gradient"] / weight}
+        return replace(
+            end,
+            images=candidates[best],
+            terms={**end.terms, "distance": scores[best]},
+            start_terms=begun,
         )
 
     return best_attempt(

@@ -126,9 +126,9 @@ def easy_record(
     _easy_loss(first_output(output), image, label, task.criterion if task else None).backward()
     optimizer.step()
     update = {k: (v - state[k]).numpy() for k, v in network.state_dict().items()}
-    schedule = {"n_images": 1, "n_steps": 1, "batch_size": 1, "local_epochs": 1}
-    plain = {"lr": lr, "momentum": 0.0, "accumulation_steps": 1, "state_kept": False} | settings
-    info = record.info.with_schedule("given", **schedule, **plain)
+    counts = ("n_images", "n_steps", "batch_size", "local_epochs", "accumulation_steps")
+    plain = {"lr": lr, "lr_schedule": None, "momentum": 0.0, "state_kept": False} | settings
+    info = record.info.with_schedule("given", **dict.fromkeys(counts, 1), **plain)
     return Record(manifest, info, record.global_state, update)
 
 

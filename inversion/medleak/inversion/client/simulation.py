@@ -155,6 +155,7 @@ def schedule_of(observation: Observation) -> Schedule:
         eps=observation.eps,
         clip_norm=observation.clip_norm,
         accumulation=observation.accumulation_steps,
+        rates=observation.lr_factors,
     )
 
 
@@ -223,7 +224,8 @@ def labels_of(simulation: Simulation, stand_in: Tensor, generator: torch.Generat
             "whose entries are nearly signs. Use Knowledge(labels='optimised') or known ones, or "
             "row_space, which reads labels once it has the images."
         )
-    gradient = -update / (observation.lr * simulation.schedule.steps)
+    schedule = simulation.schedule
+    gradient = -update / (schedule.lr * (sum(schedule.rates) or schedule.steps))
     counts = label_counts(gradient, outputs, n, observation.criterion)
     labels = torch.arange(len(counts), device=device).repeat_interleave(counts)
     first_epoch = -(-n // len(simulation.schedule.batches[0]))

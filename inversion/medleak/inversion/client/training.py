@@ -70,10 +70,10 @@ class Schedule:
                 f"accumulation is {self.accumulation} for {len(self.batches)} forward passes: "
                 "every optimiser step needs as many of them."
             )
-        if self.rates and (len(self.rates) != self.steps or not all(r > 0 for r in self.rates)):
+        if self.rates and (len(self.rates) != self.steps or not any(self.rates)):
             raise ValueError(
-                f"rates is {self.rates} for {self.steps} optimiser steps: each needs a "
-                "positive one."
+                f"rates is {self.rates} for {self.steps} optimiser steps: each needs one, "
+                "and one of them must move."
             )
         _ = self.rule  # which checks the settings
 

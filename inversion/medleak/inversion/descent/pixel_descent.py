@@ -62,7 +62,7 @@ def require_weights(settings: object, *names: str) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attempt:
-    """Where one descent ended."""
+    """Where one descent ended; ``start_terms`` are the terms of the images that it started from."""
 
     images: Tensor
     others: Sequence[Tensor]
@@ -138,7 +138,8 @@ def best_attempt(
     Args:
         settings: See there.
         once: Number of an attempt, from 0 -> its end; may raise DivergedError.
-        distance: Of an attempt's update to the observed one, compared with ``solved``.
+        distance: Of an attempt's update to the observed one, by its ``terms``; compared with
+            ``solved``. Of its ``start_terms`` it is the start's.
         labels: [N] of an attempt's images.
         fallback: Images [N, C, H, W] to return where every attempt diverged.
         meter: What the attempts counted with.
@@ -160,11 +161,14 @@ def best_attempt(
         best = Attempt(fallback.clamp(0, 1), (), {"distance": math.inf}, "finished")
     else:
         best = replace(best, terms={**best.terms, "distance": score})
+    # Of the terms, the distance alone says how well an image explains the update: weights of the
+    # others change on the way, and a smooth start is no sign of anything.
+    start = distance(replace(best, terms=best.start_terms)) if best.start_terms else None
     return Reconstruction(
         images=best.images.float().cpu(),
         labels=None if score == math.inf else labels(best),
         losses=best.terms,
-        start_losses=best.start_terms,
+        start_losses={} if start is None else {"distance": start},
         history=torch.tensor(meter.history),
         iterations=len(meter.history),
         seconds=meter.seconds,

@@ -13,7 +13,8 @@ from medleak.inversion.observation import Observation
 Verdict = Literal["exact", "yes", "labels", "not known", "nothing sent"]
 """``exact``: algebra gives an image or a layer's input. ``yes``: there is something to match.
 ``labels``: only the head tells anything. ``not known``: no source here applies, which is no
-evidence of safety. ``nothing sent``: every entry of the update is zero."""
+evidence of safety. ``nothing sent``: every entry of the update is zero, running statistics and
+counters among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ def inspect_update(observation: Observation) -> Inspection:
         told += found
         if not any(t.useful for t in found):
             without.append((source.name, f"needs {' and '.join(source.needs)}"))
-    verdict = _verdict(reading, told)
+    verdict = _verdict(observation, told)
     return Inspection(
         images=reading.images,
         steps=observation.n_steps,
@@ -65,8 +66,8 @@ def inspect_update(observation: Observation) -> Inspection:
     )
 
 
-def _verdict(reading: Reading, told: Sequence[Told]) -> Verdict:
-    if not any(bool(u.any()) for u in reading.update.values()):
+def _verdict(observation: Observation, told: Sequence[Told]) -> Verdict:
+    if observation.silent:
         return "nothing sent"
     useful = [t for t in told if t.useful]
     if any(t.exact for t in useful):

@@ -33,6 +33,7 @@ class Evidence:
         layers: All convolutions whose inputs the probes can show, by name, as they run.
         statistics: Batch statistics by norm layer, of `norms` and of others that ran twice.
         norms: Norm layers whose statistics were observed, in order of execution.
+        frozen: Norm layers that ran in evaluation mode.
         mixing: [steps] weights with which the steps' statistics mix, by norm layer.
         spans: Convolutions with a usable row space, by name, likewise.
         covers: Those before them whose update's rows candidate patches must explain, likewise.
@@ -50,6 +51,7 @@ class Evidence:
     layers: Mapping[str, ConvLayer]
     statistics: Statistics
     norms: tuple[str, ...]
+    frozen: tuple[str, ...]
     mixing: Mapping[str, Tensor]
     spans: Mapping[str, Span]
     covers: Mapping[str, Cover]
@@ -87,6 +89,7 @@ def read_evidence(
         layers={c.name: c for c in reading.convs},
         statistics=reading.statistics,
         norms=norm_statistics.norms(reading),
+        frozen=reading.frozen,
         mixing=norm_statistics.mixing(reading),
         spans=spans,
         covers=covers,

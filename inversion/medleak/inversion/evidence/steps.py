@@ -70,15 +70,17 @@ def apart(observation: Observation) -> tuple[LocalStep, ...] | None:
 def _progress(observation: Observation, passes: int) -> list[float]:
     """Share of the round's update that was made before each forward pass.
 
-    Passes of one optimiser step share their weights. Momentum makes later steps longer.
+    Passes of one optimiser step share their weights. Momentum makes later steps longer, and a
+    schedule of the learning rate each step as it says.
     """
     together = observation.accumulation_steps
     steps = -(-passes // together)
     momentum = observation.momentum if observation.knowledge.lr else 0.0
+    factors = observation.lr_factors
     lengths, velocity = [], 0.0
-    for _ in range(steps):
+    for k in range(steps):
         velocity = momentum * velocity + 1
-        lengths.append(velocity)
+        lengths.append(velocity * (factors[min(k, len(factors) - 1)] if factors else 1.0))
     before = [sum(lengths[:k]) / sum(lengths) for k in range(steps)]
     return [before[p // together] for p in range(passes)]
 

@@ -107,6 +107,9 @@ def _of_the_numbers(said: UpdateInfo) -> list[str]:
     found = []
     if n is not None and batch is not None and batch > n:
         found.append(f"batch_size is {batch} and n_images {n}")
+    if said.lr_schedule is not None and steps is not None and len(said.lr_schedule) != steps:
+        rates = len(said.lr_schedule)
+        found.append(f"lr_schedule has {rates} learning rates and n_steps is {steps}")
     if None not in (n, batch, epochs, steps) and n and batch and epochs and steps:
         whole, last_dropped = -(-n // batch), n // batch
         possible = {k * epochs for k in (whole, last_dropped) if k}

@@ -42,6 +42,19 @@ def test_known_labels_are_given_to_the_images_that_they_fit(observed, resnet_spe
     assert swapped.tolist() == [1, 0]
 
 
+def test_labels_of_a_batch_whose_norms_were_frozen_are_read_in_evaluation_mode():
+    labels, truth = [0, 1, 1, 0], smooth(4)
+    observation = client(truth, torch.tensor(labels), frozen=True)
+    steps, frozen = client_steps(observation), observation.frozen_norms
+    assert frozen
+    found = read_labels(observation, truth, steps, frozen=frozen)
+    assert found is not None
+    assert found.tolist() == labels
+    trained = read_labels(observation, truth, steps)
+    assert trained is not None
+    assert trained.tolist() != labels
+
+
 @pytest.mark.parametrize("labels", [[0], [1], [1, 0], [1, 1]])
 def test_labels_are_read_off_the_update(labels):
     truth = smooth(len(labels))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.inversion.evidence.rounds import saying
 from tests.inversion.evidence.tokens.networks import pixels
 
 from medleak.custom.record import ModelSpec
@@ -124,6 +125,47 @@ def test_noise_on_the_update_is_no_image_and_is_never_called_one(client, sigma):
     assert answer is not None
     error = float((answer.images - images).square().mean().sqrt())
     assert answer.stuck or error < 0.12
+
+
+@pytest.mark.parametrize("eps", [1e-10, 1e-2], ids=["nearly signs", "nearly a gradient"])
+def test_a_step_of_adam_is_an_image_or_known_to_be_none(client, eps):
+    lr = 0.1
+
+    def adam(name, value):
+        gradient = value.double() / lr
+        return (lr * gradient / (gradient.abs() + eps)).float()
+
+    images, observation = client(change=adam, lr=lr)
+    reading = Reading(saying(observation, optimizer="adam", eps=eps))
+    assert reading.undone is not None
+    assert SOURCE.answer is not None
+    answer = SOURCE.answer(reading)
+    assert answer is not None
+    assert answer.images.isfinite().all()
+    error = float((answer.images - images).square().mean().sqrt())
+    assert answer.stuck == (eps < 1e-3)
+    assert answer.stuck or error < 0.05
+    (told,) = SOURCE.tell(reading)
+    assert told.useful is not answer.stuck
+    assert ("tell a sign and a bound alone" in told.words) == answer.stuck
+
+
+def test_more_images_than_were_declared_are_never_called_one(client):
+    images, observation = client(n=2)
+    answer = SOURCE.answer(Reading(saying(observation, n_images=1, batch_size=1)))  # pyright: ignore[reportOptionalCall]
+    assert answer is not None
+    error = float((answer.images - images).square().mean((1, 2, 3)).sqrt().min())
+    assert answer.stuck or error < 0.12
+
+
+def test_steps_that_are_no_sum_of_gradients_are_not_solved(client):
+    _, observation = client(epochs=3)
+    reading = Reading(saying(observation, optimizer="adamw"))
+    (told,) = SOURCE.tell(reading)
+    assert (told.useful, told.exact) == (False, None)
+    assert "no sum of gradients" in told.words
+    assert SOURCE.answer is not None
+    assert SOURCE.answer(reading) is None
 
 
 def test_more_patches_than_equations_are_not_taken_for_an_image(observed):

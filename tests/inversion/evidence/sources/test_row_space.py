@@ -1,7 +1,7 @@
 """What row spaces tell."""
 
 import torch
-from tests.inversion.evidence.rounds import client, smooth
+from tests.inversion.evidence.rounds import client, saying, smooth
 
 from medleak.inversion.evidence.reading import Reading
 from medleak.inversion.evidence.sources.row_space import SOURCE, usable
@@ -24,3 +24,10 @@ def test_what_stands_out_less_than_asked_is_not_used():
     assert spans
     assert not any(usable(reading, s) for s in spans.values())
     assert not any(t.useful for t in SOURCE.tell(reading))
+
+
+def test_an_update_that_is_no_sum_of_gradients_is_not_said_to_lack_room():
+    observation = saying(client(smooth(1), torch.tensor([1])), optimizer="lamb")
+    told = [t for t in SOURCE.tell(Reading(observation)) if "zero" not in t.words]
+    assert told
+    assert all(t.words == "the update of lamb is no sum of gradients" for t in told)

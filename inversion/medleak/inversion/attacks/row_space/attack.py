@@ -34,6 +34,7 @@ from medleak.inversion.reconstruction import Ending, ProgressCallback, Reconstru
 
 _APART = 0.05  # standard deviation of the noise that keeps the images of a batch apart
 _RESTART = 0.1  # and attempts that go the same way from repeating each other
+_NOTHING = 1.0  # relative misfit of no image at all, from which a closed form starts
 _LARGE = 90  # px; from there on ResNet-18's first row space lies in its third stage, not its second
 
 
@@ -180,6 +181,7 @@ def _closed_form(observation: Observation) -> Reconstruction | None:
         images=answer.images.float().cpu().clamp(0, 1),
         labels=labels if labels is None else labels.cpu(),
         losses={"closed_form": answer.misfit},
+        start_losses={"closed_form": _NOTHING},
         history=torch.tensor([answer.misfit]),
         iterations=1,
         seconds=watch.seconds,
@@ -346,7 +348,7 @@ def _report(
             images = guess_contrast(best.images, level)
     return Reconstruction(
         images=images.cpu(),
-        labels=read_labels(observation, images, rounds.steps),
+        labels=read_labels(observation, images, rounds.steps, frozen=rounds.last.frozen),
         losses=_named(best.terms),
         start_losses=_named(_judged(rounds, _flat(observation, prior))),
         history=torch.tensor(meter.history),

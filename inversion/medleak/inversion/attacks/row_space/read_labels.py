@@ -1,7 +1,7 @@
 """Read the labels off an update once the images are reconstructed."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -16,7 +16,11 @@ from medleak.inversion.optimisers.of_client import adds_gradients, undone_steps
 
 
 def read_labels(
-    observation: Observation, images: Tensor, steps: Sequence[LocalStep]
+    observation: Observation,
+    images: Tensor,
+    steps: Sequence[LocalStep],
+    *,
+    frozen: Collection[str] = (),
 ) -> Tensor | None:
     """The class [N] of each reconstructed image, on the CPU.
 
@@ -28,6 +32,7 @@ def read_labels(
         observation: Must grant the global model, and for several images the learning rate.
         images: [N, C, H, W] in [0, 1], batch by batch as in ``steps``.
         steps: The client's distinct batches.
+        frozen: Norm layers that ran in evaluation mode.
 
     Returns:
         None where the network has no linear head with a bias, its gradient is zero or broken, or
@@ -43,7 +48,7 @@ def read_labels(
             if observation.knowledge.labels == "known":
                 return observation.labels.cpu()
             return label_of_one(-observation.parameter_update[f"{name}.bias"]).cpu()
-        scores = _scores(observation, images, steps, name)
+        scores = _scores(observation, images, steps, name, frozen)
     except ValueError:
         return None
     if observation.knowledge.labels == "known":
@@ -54,11 +59,17 @@ def read_labels(
 
 
 def _scores(
-    observation: Observation, images: Tensor, steps: Sequence[LocalStep], name: str
+    observation: Observation,
+    images: Tensor,
+    steps: Sequence[LocalStep],
+    name: str,
+    frozen: Collection[str],
 ) -> Tensor:
     features, outputs = [], []
     for step in steps:
         network = network_at(observation, step.progress)
+        for norm in frozen:
+            network.get_submodule(norm).eval()
         linear = network.get_submodule(name)
         seen: list[Tensor] = []
         linear.register_forward_pre_hook(functools.partial(_keep, seen))
@@ -82,10 +93,13 @@ def _scores(
 def _weight_of_steps(observation: Observation) -> float:
     """How often the gradients of all steps are in the update: as many as they are without momentum.
 
-    Momentum m applies the gradient of the k-th step from the end (1 - m^k) / (1 - m) times.
+    Momentum applies a step's gradient again in all later ones, each at its own learning rate.
     """
-    steps, momentum = observation.n_steps, observation.momentum
-    return sum((1 - momentum**k) / (1 - momentum) for k in range(1, steps + 1))
+    factors, velocity, weight = observation.lr_factors, 0.0, 0.0
+    for k in range(observation.n_steps):
+        velocity = observation.momentum * velocity + 1
+        weight += velocity * (factors[k] if factors else 1.0)
+    return weight
 
 
 def _keep(seen: list[Tensor], _: nn.Module, args: tuple[Tensor, ...]) -> None:

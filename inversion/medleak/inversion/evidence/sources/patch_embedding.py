@@ -22,6 +22,7 @@ from medleak.inversion.evidence.tokens.rounding import added_variance, rounding_
 
 _STUCK = 0.1  # root mean square error, of pixels in [0, 1]: what a mean image has
 _GRAY = 0.5
+_BOUNDS = 0.1  # share of entries known as bounds alone from which on they are why it fails
 
 
 class _UnusableError(Exception):
@@ -45,7 +46,7 @@ def _tell(reading: Reading) -> Sequence[Told]:
         if _stuck(solved):
             words = (
                 f"its equations do not give an image (misfit {solved.patches.misfit:.2g}, {rank} "
-                f"of {places} directions): noise, or not one image's plain gradient"
+                f"of {places} directions): {_likely(reading, projection, embedding)}"
             )
         told.append(
             _told(
@@ -98,6 +99,10 @@ def _solved(reading: Reading, projection: Projection, embedding: PatchEmbedding 
             "would tell each token's signal"
         )
     observation = reading.observation
+    if not reading.linear:
+        raise _UnusableError(
+            f"the update of {observation.optimizer} is no sum of gradients: it tells no signal"
+        )
     if not embedding.trained or not reading.update[embedding.position].any():
         signal = bool(reading.update[projection.weight].any())
         raise _UnusableError(
@@ -134,7 +139,11 @@ def _known(reading: Reading, name: str) -> tuple[Tensor, Tensor | None]:
     """The update of a parameter without weight decay, and the variance of each entry, if known."""
     update, weight = reading.update[name], _weight(reading, name)
     error = reading.error.get(name)
-    variance = rounding_variance(weight, update) if error is None else error.double().square()
+    variance = rounding_variance(weight, update)
+    if error is not None:
+        # Of an entry that is but a bound, hardly more than the size of the others is known.
+        size = update.double().abs().max()
+        variance = torch.where(error.isinf(), size, error.double()).square()
     observation = reading.observation
     if reading.undone is None and observation.knowledge.lr and observation.weight_decay:
         return update + _decay(reading) * weight, variance
@@ -153,6 +162,16 @@ def _weight(reading: Reading, name: str) -> Tensor:
     return reading.observation.network().get_parameter(name).detach()
 
 
+def _likely(reading: Reading, projection: Projection, embedding: PatchEmbedding | None) -> str:
+    """Why the equations are of no use."""
+    names = [projection.weight, *([embedding.position] if embedding else [])]
+    bounds = [float(reading.error[n].isinf().double().mean()) for n in names if n in reading.error]
+    if max(bounds, default=0.0) > _BOUNDS:
+        name = reading.observation.optimizer
+        return f"{max(bounds):.0%} of the entries of {name}'s step tell a sign and a bound alone"
+    return "noise, or not one image's plain gradient"
+
+
 def _width(reading: Reading, projection: Projection) -> int:
     return len(reading.update[projection.weight])
 
@@ -160,7 +179,8 @@ def _width(reading: Reading, projection: Projection) -> int:
 def _stuck(solved: Solved) -> bool:
     values = solved.patches.values
     beyond = (values - values.clamp(0, 1)).square().mean().sqrt()
-    return solved.patches.error > _STUCK or float(beyond) > _STUCK
+    near = solved.patches.error <= _STUCK and float(beyond) <= _STUCK
+    return not (solved.patches.explained and near)
 
 
 def _told(

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from medleak.inversion.evidence.layers import ConvLayer
-from medleak.inversion.evidence.ranks import Span, possible_ranks
+from medleak.inversion.evidence.ranks import Span, fitting_ranks, possible_ranks
 from medleak.inversion.evidence.reading import Reading
 from medleak.inversion.evidence.source import Source, Told
 
@@ -39,8 +39,7 @@ def _told(reading: Reading, conv: ConvLayer) -> Told:
         return dataclasses.replace(told, words="its update is zero: frozen, or cut off")
     span = reading.row_spaces.get(conv.name)
     if span is None:
-        words = f"{rank} directions do not fit into {limit}: they fill its row space"
-        return dataclasses.replace(told, words=words)
+        return dataclasses.replace(told, words=_why_none(reading, conv, rank, limit))
     found = len(span.space.basis)
     told = dataclasses.replace(told, rank=found, expected=rank, noise=span.space.noise)
     if not usable(reading, span):
@@ -51,6 +50,16 @@ def _told(reading: Reading, conv: ConvLayer) -> Told:
         useful=True,
         words=f"{found} of {conv.patch_size} directions span its input patches",
     )
+
+
+def _why_none(reading: Reading, conv: ConvLayer, rank: int, limit: int) -> str:
+    if not reading.linear:
+        return f"the update of {reading.observation.optimizer} is no sum of gradients"
+    if conv.centred in fitting_ranks(conv, reading.steps):
+        return f"too few entries of the step of {reading.observation.optimizer} can be read"
+    if conv.pointwise:
+        return f"{rank} pixels tell too little of {conv.patch_size} channels"
+    return f"{rank} directions do not fit into {limit}: they fill its row space"
 
 
 SOURCE = Source(

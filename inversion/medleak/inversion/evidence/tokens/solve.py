@@ -66,6 +66,11 @@ class Patches:
     misfit: float
     rank: int
 
+    @property
+    def explained(self) -> bool:
+        """Whether ``values`` are more than the guess."""
+        return self.misfit <= _UNEXPLAINED
+
 
 def solve_patches(
     signal: Tensor,
@@ -113,7 +118,7 @@ def solve_patches(
     edges = None if neighbours is None else neighbours.adapted(x + zero, _STEP)
     x = start + system.solved(start, edges, _ITERATIONS[1])
     misfit = (g - d.T @ x).norm() / g.norm().clamp_min(_TINY)
-    if misfit > _UNEXPLAINED:
+    if not misfit <= _UNEXPLAINED:
         x = start
     return Patches(
         values=x + zero,
