@@ -163,6 +163,19 @@ def test_a_bad_image_is_told_to_the_log_by_its_place_alone(
     assert "Doe_1970" in kept["validation"][0]["image"]
 
 
+def test_a_library_that_cannot_be_imported_beforehand_is_told_with_the_task(
+    tmp_path, monkeypatch, caplog, tracked
+):
+    def missing(*_):
+        raise ImportError("no torch")
+
+    monkeypatch.setattr(client, "uncollected", missing)
+    client._import_libraries()
+    monkeypatch.setattr(client.LocalTrainer, "train", missing)
+    with pytest.raises(ImportError, match="no torch"):
+        served(monkeypatch, *options(tmp_path))
+
+
 def test_odd_images_are_told_to_the_log_by_their_places_once_a_run(tmp_path, caplog, tracked):
     folder = tmp_path / "Doe Jane"
     folder.mkdir()

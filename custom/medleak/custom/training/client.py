@@ -1,15 +1,18 @@
 """The client of the jobs: receive the global model, train on the site's images, send the update.
 
-NVFlare runs :func:`main` anew in every round of a simulation with fewer threads than sites, and
-once more at the end, so nothing is kept in memory between rounds and the costly imports wait for
-the first model.
+NVFlare runs :func:`main` anew in every round of a simulation with fewer threads than sites, so
+nothing is kept in memory between rounds, and the costly imports are done while it connects to the
+server and fetches the first model.
 """
 
 import argparse
 import hashlib
+import importlib
 import logging
 import sys
+import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from medleak.custom.data.datalist import DataError, Item
@@ -18,6 +21,7 @@ from medleak.custom.training import REPORT
 from medleak.custom.training.arguments import parse
 from medleak.custom.training.first_look import look_once
 from medleak.custom.training.site_data import Source, site_lists
+from medleak.filters.imports import uncollected
 
 if TYPE_CHECKING:
     from nvflare.app_common.abstract.fl_model import FLModel
@@ -35,11 +39,14 @@ def main(argv: list[str] | None = None) -> None:
     import nvflare.client as flare
 
     flare.init()
+    libraries = threading.Thread(target=_import_libraries, daemon=True)
+    libraries.start()  # seconds, in which NVFlare waits for the server and the first model
     site = LocalTrainer(args, flare.get_site_name())
     while flare.is_running():
         model = flare.receive()
         if model is None:
             break
+        libraries.join()
         try:
             answer = site.evaluate(model) if flare.is_evaluate() else site.train(model)
         except (DataError, OSError) as error:
@@ -48,6 +55,12 @@ def main(argv: list[str] | None = None) -> None:
             _say(site.name, error)
             raise SystemExit(2) from None
         flare.send(answer)
+
+
+def _import_libraries() -> None:
+    # What cannot be imported fails again where there is a task to say so with.
+    with suppress(Exception), uncollected():
+        importlib.import_module("medleak.custom.training.sgd")
 
 
 class LocalTrainer:

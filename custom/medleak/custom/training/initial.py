@@ -16,6 +16,7 @@ from medleak.custom import factories
 from medleak.custom.data.environment import WEIGHTS_VARIABLE, path_variable
 from medleak.custom.networks.weights import WeightsError, load_weights, read_state
 from medleak.filters.allowed import NETWORKS_VARIABLE
+from medleak.filters.imports import uncollected
 
 
 class ModelError(ValueError):
@@ -66,10 +67,11 @@ def build_job_network(
 
 def _factory(path: str, allowed: Sequence[str]) -> Callable[..., Any]:
     try:
-        if factories.brings_code():
-            module, _, name = path.rpartition(".")
-            return getattr(importlib.import_module(module), name)
-        return factories.resolve(path, (*allowed, *factories.allowed_here()))
+        with uncollected():
+            if factories.brings_code():
+                module, _, name = path.rpartition(".")
+                return getattr(importlib.import_module(module), name)
+            return factories.resolve(path, (*allowed, *factories.allowed_here()))
     except factories.NotAllowed:
         raise ModelError(
             f"The job names the model {path!r}, which nobody here has allowed: making it would run "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from medleak.filters.imports import uncollected
 from medleak.inversion.cli.shared.errors import INTERRUPTED, NOT_KNOWN, fail, one_line_errors
 from medleak.inversion.cli.shared.grouped import grouped
 from medleak.inversion.cli.shared.options import (
@@ -133,11 +134,12 @@ def audit(
     · medleak audit RUN --schedule n_images=4,lr=0.01 --input 224x224x3 --task bce:14
     · medleak audit RUN --seed 0 --seed 1 --seed 2 --dry-run
     """
-    import torch
+    with uncollected():
+        import torch
 
-    from medleak.inversion.audit.run import estimate_cost
-    from medleak.inversion.cli.shared.output import print_ladder, print_outcomes, print_summary
-    from medleak.inversion.results.utility import write_utilities
+        from medleak.inversion.audit.run import estimate_cost
+        from medleak.inversion.cli.shared.output import print_ladder, print_outcomes, print_summary
+        from medleak.inversion.results.utility import write_utilities
 
     torch.set_num_threads(machine.threads)
     ladder = _ladder(grid)

@@ -1,5 +1,6 @@
 """``medleak calibrate``: how much of a defence is enough, and what it costs."""
 
+import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from medleak.filters.imports import uncollected
 from medleak.inversion.cli.shared.errors import INTERRUPTED, fail, one_line_errors
 from medleak.inversion.cli.shared.grouped import grouped
 from medleak.inversion.cli.shared.options import (
@@ -133,7 +135,10 @@ def calibrate(
     · medleak calibrate RUN --scope group --utility 0=runs/clean --utility 3=runs/sigma0-3
     · medleak calibrate RUN --schedule n_images=1,lr=0.01 --input 224x224x3 --task bce:14
     """
-    import torch
+    with uncollected():
+        import torch
+
+        importlib.import_module("medleak.inversion.calibration.run")
 
     torch.set_num_threads(machine.threads)
     plan = plan_of(run, out, references, identification, machine, statement, **_cells(probes))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from medleak.filters.imports import uncollected
 from medleak.inversion.cli.shared.errors import NOT_KNOWN, fail, one_line_errors
 from medleak.inversion.cli.shared.options import JsonOption, RunArgument, records_of
 from medleak.inversion.cli.shared.output import printable
@@ -33,10 +34,11 @@ def inspect(
 
     Examples: medleak inspect  ·  medleak inspect RUN --site site-2 --round 3 --json
     """
-    from medleak.custom.record import list_updates, read_record
-    from medleak.inversion.evidence.inspection import inspect_update
-    from medleak.inversion.knowledge import Knowledge
-    from medleak.inversion.observation import observe
+    with uncollected():
+        from medleak.custom.record import list_updates, read_record
+        from medleak.inversion.evidence.inspection import inspect_update
+        from medleak.inversion.knowledge import Knowledge
+        from medleak.inversion.observation import observe
 
     root = records_of(run)
     updates = [

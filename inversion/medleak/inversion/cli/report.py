@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from medleak.filters.imports import uncollected
 from medleak.inversion.cli.shared.errors import NOT_KNOWN, one_line_errors
 from medleak.inversion.cli.shared.options import JsonOption
 from medleak.inversion.cli.shared.output import printable
@@ -74,12 +75,13 @@ def report(
     · medleak report before/ after/ --originals hidden
     · medleak report AUDIT --redact --fail-if "rdlv.upper95 > 0 or asr.mean > 0" --json
     """
-    from medleak.custom.atomic import write_atomic
-    from medleak.inversion.report.completeness import not_examined
-    from medleak.inversion.report.fail_if import failures, parse
-    from medleak.inversion.report.html.page import render
-    from medleak.inversion.report.reading import read_audit
-    from medleak.inversion.report.sound import as_written
+    with uncollected():
+        from medleak.custom.atomic import write_atomic
+        from medleak.inversion.report.completeness import not_examined
+        from medleak.inversion.report.fail_if import failures, parse
+        from medleak.inversion.report.html.page import render
+        from medleak.inversion.report.reading import read_audit
+        from medleak.inversion.report.sound import as_written
 
     condition = None if fail_if is None else parse(fail_if)
     audits = [read_audit(folder, ledger or ()) for folder in (audit, after) if folder is not None]

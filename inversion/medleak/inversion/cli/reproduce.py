@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from medleak.filters.imports import uncollected
 from medleak.inversion.cli.shared.errors import one_line_errors
 from medleak.inversion.cli.shared.options import (
     DeviceOption,
@@ -60,11 +61,12 @@ def reproduce(
     · medleak reproduce tmi2023 --run simulator_workspace --prior prior.png
     · medleak reproduce medpfl --data cxr --data melanoma --data brain_mri
     """
-    import torch
+    with uncollected():
+        import torch
 
-    from medleak.inversion.measures.embedding import load_embedding
-    from medleak.inversion.reproduce import medpfl, tmi2023
-    from medleak.inversion.reproduce.experiment import FULL, QUICK, Place
+        from medleak.inversion.measures.embedding import load_embedding
+        from medleak.inversion.reproduce import medpfl, tmi2023
+        from medleak.inversion.reproduce.experiment import FULL, QUICK, Place
 
     torch.set_num_threads(threads)
     if run is not None and (data or paper == "medpfl"):

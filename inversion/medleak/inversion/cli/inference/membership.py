@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from medleak.filters.imports import uncollected
 from medleak.inversion.cli.shared.errors import NOT_KNOWN, fail, one_line_errors
 from medleak.inversion.cli.shared.grouped import grouped
 from medleak.inversion.cli.shared.options import (
@@ -82,10 +83,11 @@ def membership(
     Examples: medleak membership RUN --candidates asked.json --nonmembers public/xrays
     · medleak membership RUN --candidates pool.json --truth lists --site site-3 --out answers
     """
-    import torch
+    with uncollected():
+        import torch
 
-    from medleak.custom.record import strays
-    from medleak.inversion.membership.run import Plan, assess_run
+        from medleak.custom.record import strays
+        from medleak.inversion.membership.run import Plan, assess_run
 
     torch.set_num_threads(machine.threads)
     plan = Plan(
