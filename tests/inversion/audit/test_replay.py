@@ -93,8 +93,8 @@ def test_noise_alone_has_the_entries_and_nothing_of_their_places(make_run):
         if "running_var" in name:
             assert (record.global_state[name] + alone.update[name] > 0).all()
         elif "tracked" not in name and value.size > 20:
-            entries = (np.sort(v.ravel()) for v in (alone.update[name], value))
-            np.testing.assert_array_equal(*entries)
+            shuffled, before = (np.sort(v.ravel()) for v in (alone.update[name], value))
+            np.testing.assert_array_equal(shuffled, before)
             assert (alone.update[name] != value).any()
             assert (alone.update[name] != other.update[name]).any()
         elif "tracked" in name:
