@@ -14,6 +14,11 @@ TASK = TaskSpec(num_classes=2)
 SAID: dict[str, Any] = {"n_images": 6, "n_steps": 2, "batch_size": 4, "local_epochs": 1, "lr": 0.25}
 
 
+def said(**more: Any) -> dict[str, Any]:
+    """What the site says, but for ``more``."""
+    return SAID | more
+
+
 def see(
     knowledge: Knowledge | None = None,
     *,
@@ -60,7 +65,7 @@ def test_without_counters_the_steps_come_with_the_batch_size():
 
 @pytest.mark.parametrize("counted", [None, 0])
 def test_norms_in_evaluation_mode_count_nothing_and_the_site_is_asked(counted):
-    assert see(counted=counted, **SAID | {"n_steps": 3}).n_passes == 3
+    assert see(counted=counted, **said(n_steps=3)).n_passes == 3
 
 
 def test_passes_are_steps_times_what_a_step_accumulates():
@@ -79,7 +84,7 @@ def test_the_images_of_a_pass_are_told_from_those_of_a_step_by_the_counters():
     of_a_step = see(counted=4, n_images=8, batch_size=8, n_steps=1, accumulation_steps=4)
     of_a_pass = see(counted=4, n_images=8, batch_size=2, n_steps=1, accumulation_steps=4)
     assert of_a_step.batch_size == of_a_pass.batch_size == 2
-    assert see(**SAID | {"batch_size": 64}).batch_size == SAID["n_images"]
+    assert see(**said(batch_size=64)).batch_size == SAID["n_images"]
 
 
 ASKED = ("n_images", "batch_size", "local_epochs", "lr", "n_steps")
