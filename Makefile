@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo cards test test-fast test-security test-py check docs format clean
+.PHONY: install demo cards test test-fast test-security test-flower test-py check docs format clean
 
 install: $(STAMP)
 
@@ -34,6 +34,20 @@ test-fast: $(STAMP)  ## tests for the work in between: no NVFlare, browser or lo
 
 test-security: $(STAMP)  ## every generated attack: 20,000 updates, 500 kills, 5,000 records
 	MEDLEAK_SECURITY=full $(PYTEST) -o timeout=7200 tests/security
+
+# Flower wants older versions of what others of our tools want newer: they lie in front of VENV's.
+FLOWER := .venv-flower
+PURELIB := import sysconfig; print(sysconfig.get_paths()["purelib"])
+
+$(FLOWER)/.installed: $(STAMP) constraints-flower.txt
+	$(BIN)/python -m venv --clear $(FLOWER)
+	$(BIN)/python -c '$(PURELIB)' > "$$($(FLOWER)/bin/python -c '$(PURELIB)')/beside.pth"
+	$(FLOWER)/bin/python -m pip install --quiet --constraint constraints-flower.txt flwr
+	@touch $@
+
+test-flower: $(FLOWER)/.installed  ## the tests that need Flower, in an environment beside .venv
+	OMP_NUM_THREADS=1 FLWR_TELEMETRY_ENABLED=0 $(FLOWER)/bin/python -m pytest -p no:cacheprovider \
+	  -m "not simulator" tests/custom/flower tests/docs/test_readme.py
 
 test-py:  ## the fast tests under another Python, in a venv of its own: make test-py PYTHON=python3.13
 	$(MAKE) PYTHON=$(PYTHON) VENV=.venv-$(notdir $(PYTHON)) test-fast

@@ -37,6 +37,7 @@ autodoc_default_options = {
     "exclude-members": "permutation_test",
 }
 autodoc_member_order = "bysource"
+autodoc_mock_imports = ["flwr"]  # an extra that needs an environment of its own
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True

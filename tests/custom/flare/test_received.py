@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from nvflare.apis.dxo import DXO, DataKind
 
-from medleak.custom.flare.received import encrypted, hides_its_schedule, update_of
-from medleak.custom.flare.sent_models import SentModel
+from medleak.custom.flare.received import encrypted, update_of
 from medleak.custom.record import RecordError
+from medleak.custom.record.sent_models import SentModel
 
 SENT = SentModel(0, {"w": np.ones(2, np.float32)})
 
@@ -29,18 +29,6 @@ def test_weights_become_their_difference_and_differences_stay():
 def test_what_is_no_update_of_the_model_is_refused_by_name(kind, data):
     with pytest.raises(RecordError, match="Round 1, site a"):
         update_of("Round 1, site a", DXO(kind, data=data), SENT)
-
-
-def test_only_a_guarantee_may_hide_the_schedule():
-    def dxo(name, **meta):
-        return DXO(
-            DataKind.WEIGHT_DIFF, data={}, meta={"medleak_defences": [{"name": name}], **meta}
-        )
-
-    assert 'disclose=["schedule"]' in hides_its_schedule(dxo("clipped_gaussian"))
-    assert hides_its_schedule(dxo("clipped_gaussian", hp={})) == ""
-    assert hides_its_schedule(dxo("percentile_gaussian")) == ""
-    assert hides_its_schedule(DXO(DataKind.WEIGHT_DIFF, data={})) == ""
 
 
 def test_what_is_in_clear_is_not_encrypted():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medleak.custom.record import RecordError
-from medleak.custom.record.declared import declared_info
+from medleak.custom.record.declared import declared_info, hides_schedule
 
 
 def test_what_is_declared_is_taken_and_the_rest_is_unknown():
@@ -45,3 +45,12 @@ def test_of_a_ledger_its_head_is_kept():
 def test_unusable_defences_or_ledgers_are_refused(words):
     with pytest.raises(RecordError, match="unusable defence or ledger"):
         declared_info(0, "a", {}, **words)
+
+
+def test_only_a_guarantee_may_hide_the_schedule():
+    formal, heuristic = [{"name": "clipped_gaussian"}], [{"name": "percentile_gaussian"}]
+    assert 'disclose=["schedule"]' in hides_schedule(formal, None)
+    assert hides_schedule(formal, {}) == ""
+    assert hides_schedule(heuristic, None) == ""
+    assert hides_schedule(None, None) == ""
+    assert hides_schedule("noise", None) == ""

@@ -28,13 +28,12 @@ from medleak.custom.flare.foreign_job import (
     tasks_of,
     workflows_text,
 )
+from medleak.custom.flare.outside import filters_of, steps_of
 from medleak.custom.flare.recorder import UpdateRecorder
 from medleak.custom.record.schema import InputSpec, ModelSpec, TaskSpec
 from medleak.filters.adapters import RestoreWithheld
-from medleak.filters.defences.composition import Composition
-from medleak.filters.defences.defence import Defence
 from medleak.filters.defences.withholding import Withhold
-from medleak.filters.registry import declaration, defence
+from medleak.filters.registry import declaration
 
 _RECORDER = "medleak.custom.recorder.UpdateRecorder"
 _ADAPTERS = "medleak.filters.adapters."
@@ -139,9 +138,9 @@ def attach(
         recorder |= {"model_path": known.path, "model_args": known.args}
     recipe.add_server_input_filter(UpdateRecorder(**recorder), tasks=list(tasks))
     if defence_text is not None:
-        if any(isinstance(s, Withhold) for s in _steps(defence_text)):
+        if any(isinstance(s, Withhold) for s in steps_of(defence_text)):
             recipe.add_client_input_filter(RestoreWithheld(), tasks=list(tasks))
-        for made in _filters(defence_text):
+        for made in filters_of(defence_text):
             recipe.add_client_output_filter(made, tasks=list(tasks))
     recipe.add_server_file(_note())
 
@@ -173,27 +172,16 @@ def _recorder(
     return {"path": _RECORDER, "args": args}
 
 
-def _filters(text: str) -> list[Any]:
-    from medleak.filters import adapters
-
-    return [getattr(adapters, type(s).__name__)(**declaration(s)["args"]) for s in _steps(text)]
-
-
-def _steps(text: str) -> Sequence[Defence]:
-    made = defence(text)
-    return made.steps if isinstance(made, Composition) else [made]
-
-
 def _protect(client: dict[str, Any], tasks: Sequence[str], text: str, app: str) -> Iterator[str]:
     """Put the filters of ``text`` into a client's configuration; what else had to change."""
-    _filters(text)  # what they refuse is said now
+    filters_of(text)  # what they refuse is said now
     other = {} if list(tasks) == ["train"] else {"tasks": list(tasks)}
     entries = [
         {"path": _ADAPTERS + type(s).__name__, "args": declaration(s)["args"] | other}
-        for s in _steps(text)
+        for s in steps_of(text)
     ]
     _add_filter(client, "task_result_filters", tasks, entries, direction="out")
-    if any(isinstance(s, Withhold) for s in _steps(text)):
+    if any(isinstance(s, Withhold) for s in steps_of(text)):
         restore = {"path": f"{_ADAPTERS}RestoreWithheld", "args": {}}
         _add_filter(client, "task_data_filters", tasks, [restore], direction="in")
         yield f"{app}: what is withheld is kept at the site, and restored in the model that comes"

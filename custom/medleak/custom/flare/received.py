@@ -3,12 +3,9 @@
 import numpy as np
 from nvflare.apis.dxo import DXO, DataKind
 
-from medleak.custom.flare.sent_models import SentModel
 from medleak.custom.record import RecordError
+from medleak.custom.record.sent_models import SentModel
 from medleak.custom.record.tensors import as_arrays, check_update, difference
-from medleak.filters.update import DECLARED
-
-_GUARANTEED = ("clipped_gaussian", "clipped_laplace", "dp_sgd")  # may hide the schedule
 
 
 def update_of(where: str, dxo: DXO, sent: SentModel) -> dict[str, np.ndarray]:
@@ -23,18 +20,6 @@ def update_of(where: str, dxo: DXO, sent: SentModel) -> dict[str, np.ndarray]:
         update = difference(where, update, sent.arrays)
     check_update(where, sent.arrays, update)
     return update
-
-
-def hides_its_schedule(dxo: DXO) -> str:
-    """Why an update without a schedule is not recorded; empty if it has one, or has no right to."""
-    defences = dxo.get_meta_prop(DECLARED)
-    named = [d.get("name") for d in defences if isinstance(d, dict)] if defences else []
-    if dxo.get_meta_prop("hp") is not None or not set(named) & set(_GUARANTEED):
-        return ""
-    return (
-        "its guarantee hides the training schedule, without which no attack can be judged; to "
-        'audit it, the site\'s mechanism must disclose=["schedule"]'
-    )
 
 
 def encrypted(dxo: DXO) -> str:

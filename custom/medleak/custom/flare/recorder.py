@@ -19,10 +19,10 @@ from nvflare.app_common.app_constant import AppConstants
 from pydantic import ValidationError
 
 from medleak.custom import record
-from medleak.custom.flare.received import encrypted, hides_its_schedule, update_of
-from medleak.custom.flare.sent_models import SentModel, SentModels
+from medleak.custom.flare.received import encrypted, update_of
 from medleak.custom.record import LeftOut, Manifest, RecordError, check_site, utc_now
-from medleak.custom.record.declared import declared_info
+from medleak.custom.record.declared import declared_info, hides_schedule
+from medleak.custom.record.sent_models import SentModel, SentModels
 from medleak.custom.record.tensors import as_arrays
 from medleak.custom.record.texts import first_error
 from medleak.filters.adapters.attendance import Attendance
@@ -214,7 +214,8 @@ class UpdateRecorder(Filter):
         sent = self._sent.answered(site, shareable.get_cookie(AppConstants.CONTRIBUTION_ROUND))
         round = sent.round
         dxo = from_shareable(shareable)
-        if reason := encrypted(dxo) or hides_its_schedule(dxo):
+        schedule, defences = dxo.get_meta_prop("hp"), dxo.get_meta_prop(DECLARED)
+        if reason := encrypted(dxo) or hides_schedule(defences, schedule):
             self._leave_out(LeftOut(round=round, site=site, reason=reason))
             self.log_info(fl_ctx, f"Round {round} of {site}: {reason}")
             return
@@ -226,11 +227,7 @@ class UpdateRecorder(Filter):
             sent.digest = record.write_global(self._root, round, sent.arrays, several=True)
             self._bytes += _nbytes(sent.arrays)
         info, unusable = declared_info(
-            round,
-            site,
-            dxo.get_meta_prop("hp"),
-            defences=dxo.get_meta_prop(DECLARED),
-            ledger=dxo.get_meta_prop(_LEDGER),
+            round, site, schedule, defences=defences, ledger=dxo.get_meta_prop(_LEDGER)
         )
         if unusable:
             self.log_warning(

@@ -1,6 +1,6 @@
 """What a site declares beside its update, in whatever its framework sends: checked, as an info."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from medleak.custom.record.files import RecordError
 from medleak.custom.record.schema import SCHEDULE, UpdateInfo, utc_now
 from medleak.custom.record.texts import first_error
+
+_GUARANTEED = ("clipped_gaussian", "clipped_laplace", "dp_sgd")  # may hide the schedule
 
 
 def declared_info(
@@ -45,6 +47,23 @@ def declared_info(
             f"{site} declared an unusable defence or ledger: {first_error(error)}. Correct its "
             "filters."
         ) from None
+
+
+def hides_schedule(defences: object, schedule: object) -> str:
+    """Why an update without a schedule is not recorded; empty if it has one, or has no right to.
+
+    Args:
+        defences: What the site's filters say that they did.
+        schedule: None: the site says nothing of it.
+    """
+    said = defences if isinstance(defences, Sequence) else ()
+    named = {d.get("name") for d in said if isinstance(d, Mapping)}
+    if schedule is not None or not named & set(_GUARANTEED):
+        return ""
+    return (
+        "its guarantee hides the training schedule, without which no attack can be judged; to "
+        'audit it, the site\'s mechanism must disclose=["schedule"]'
+    )
 
 
 def _plain(value: Any) -> Any:

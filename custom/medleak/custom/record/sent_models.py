@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medleak.custom.record import RecordError
+from medleak.custom.record.tensors import RecordError
 
 
 @dataclass(slots=True, eq=False)

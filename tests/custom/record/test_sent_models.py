@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from medleak.custom.flare.sent_models import SentModels
 from medleak.custom.record import RecordError
+from medleak.custom.record.sent_models import SentModels
 
 A, B = {"w": np.ones(3)}, {"w": np.full(3, 2.0)}
 
