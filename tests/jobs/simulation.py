@@ -77,12 +77,18 @@ def _deploy_map(job: Path) -> dict[str, list[str]]:
     return json.loads((job / "meta.json").read_text())["deploy_map"]
 
 
-def simulate(job: Path, workspace: Path, threads: int, **variables: str) -> Simulation:
-    """Run ``nvflare simulator`` on ``job``; the variables are added to the environment."""
+def simulate(
+    job: Path, workspace: Path, threads: int, *, clients: int | None = None, **variables: str
+) -> Simulation:
+    """Run ``nvflare simulator`` on ``job``; the variables are added to the environment.
+
+    ``clients`` is for a job that names no sites.
+    """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MEDLEAK_")}
     environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    sites = [] if clients is None else ["-n", str(clients)]
     process = subprocess.Popen(
-        ["nvflare", "simulator", str(job), "-w", str(workspace), "-t", str(threads)],
+        ["nvflare", "simulator", str(job), "-w", str(workspace), "-t", str(threads), *sites],
         env=environment | variables,
         cwd=workspace.parent,
         stdout=subprocess.PIPE,

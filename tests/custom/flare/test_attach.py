@@ -191,6 +191,33 @@ def test_a_folder_that_is_there_and_one_that_is_no_job_are_refused(tmp_path):
         attach_folder(tmp_path / "empty", tmp_path / "new")
 
 
+def test_what_an_audit_will_need_is_said_as_its_options(tmp_path):
+    own = job(tmp_path)
+    (own / "app" / "custom" / "model.py").write_text("class SimpleNetwork: ...")
+    options = attach_folder(own, tmp_path / "new").options
+    assert options[:3] == ["--allow-model model.", "--task LOSS:OUTPUTS", "--input HxWxC"]
+    known = attach_folder(
+        own,
+        tmp_path / "b",
+        model=ModelSpec(path="torchvision.models.resnet18"),
+        task=TaskSpec(num_classes=10),
+    )
+    assert known.options[0] == "--input HxWxC"
+    assert known.options[-1].startswith("--schedule n_images=")
+
+
+def test_the_folder_that_a_recipe_exported_its_job_into_will_do_for_the_job(tmp_path):
+    folder = tmp_path / "exported"
+    job(folder)
+    done = attach_folder(folder, tmp_path / "new")
+    assert done.found[0] == f"job job in {folder}"
+    assert (tmp_path / "new" / "meta.json").is_file()
+    job(folder / "other")
+    (folder / "other" / "job").rename(folder / "second")
+    with pytest.raises(AttachError, match="holds 2 jobs: name one"):
+        attach_folder(folder, tmp_path / "b")
+
+
 def test_a_network_that_the_job_does_not_name_is_unknown_or_given(tmp_path):
     server = {**SERVER, "components": []}
     done = attach_folder(job(tmp_path, server), tmp_path / "new")

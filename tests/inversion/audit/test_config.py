@@ -34,6 +34,25 @@ def test_a_directory_takes_more_of_its_own_audit_and_nothing_of_another(
         assert (tmp_path / "audit" / "results.csv").read_bytes() == before
 
 
+def test_an_audit_in_which_all_was_refused_leaves_its_directory_to_a_corrected_one(
+    make_run, tmp_path
+):
+    def refuse(_):
+        raise ValueError("this attack has nothing to match")
+
+    run = make_run()
+    (first,) = outcomes(plan_of(run, tmp_path), fake(refuse), health=True)
+    assert "nothing to match" in (tmp_path / "audit" / "summary.json").read_text()
+    assert first.refused == "this attack has nothing to match"
+    table = fake(lambda _: torch.full((1, 1, 16, 16), 0.5))
+    (second,) = outcomes(plan_of(run, tmp_path, prior="gray"), table, health=True)
+    assert second.refused is None
+    for file in ("summary.json", "health.json"):
+        assert "nothing to match" not in (tmp_path / "audit" / file).read_text()
+    with pytest.raises(ValueError, match="holds another audit"):  # now it has figures
+        outcomes(plan_of(run, tmp_path), table)
+
+
 def test_another_runs_records_are_not_mixed_into_an_audit(make_run, tmp_path):
     table = fake(lambda _: torch.full((1, 1, 16, 16), 0.5))
     outcomes(plan_of(make_run(), tmp_path), table)

@@ -191,6 +191,7 @@ def test_what_the_record_does_not_say_is_asked_for_taken_and_told(make_run, tmp_
     why = medleak("audit", run.records, *out, tmp_path / "a")
     assert why.exit_code == 1
     assert "Not known: the number of images" in why.stderr
+    assert why.stderr.rstrip().endswith("1 of 1 cases could not be audited.")
     assert "--schedule n_images=" in why.stderr
     said = ("--schedule", "n_images=1,n_steps=9", "--task", "bce:2", "--mean", "0.5")
     done = medleak("audit", run.records, *out, tmp_path / "b", *said)

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from tests.inversion.cli.commands import flip_a_byte, medleak, refused
 
 from medleak.custom.record import LeftOut, read_manifest, read_record, verify, write_manifest
+from medleak.custom.small_networks import lenet
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -172,6 +174,23 @@ def test_an_import_says_nothing_new_of_updates_that_are_there_already(states):
 def test_a_base_is_not_accepted_and_ignored(states):
     said = ("records", "import", "before.pt", "after.pt", "--base", "before.pt")
     assert "--base completes a partial update" in refused(medleak(*said), 2)
+
+
+@pytest.mark.parametrize(
+    ("mean", "fits"), [("0.5,0.5", False), ("0.5", True), ("0.1,0.2,0.3", True)]
+)
+def test_an_import_refuses_a_normalisation_that_the_network_cannot_take(mean, fits):
+    network = lenet(spatial_size=16)
+    torch.save(network.state_dict(), "before.pt")
+    torch.save({k: v + 1 for k, v in network.state_dict().items()}, "after.pt")
+    model = "medleak.custom.small_networks.lenet:spatial_size=16"
+    said = ("--out", "run", "--input", "16x16x1", "--model", model, "--mean", mean)
+    done = medleak("records", "import", "before.pt", "after.pt", *said)
+    if fits:
+        assert done.exit_code == 0, done.output
+    else:
+        assert "the network takes 3 channels" in refused(done, 2)
+        assert not Path("run").exists()
 
 
 def test_a_pickle_is_not_imported(tmp_path):

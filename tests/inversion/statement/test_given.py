@@ -43,6 +43,8 @@ def test_one_value_of_the_normalisation_is_that_of_all_channels():
     assert (found.mean, found.std) == ((0.5,) * 3, (0.2,) * 3)
     found = Given(mean=(0.1, 0.2, 0.3), std=(0.4,)).of_manifest(manifest).known_input()
     assert (found.mean, found.std) == ((0.1, 0.2, 0.3), (0.4,) * 3)
+    found = Given(input=input_of("8x8x3"), mean=(0.5,)).of_manifest(SILENT).known_input()
+    assert (found.mean, found.std) == ((0.5,) * 3, None)
 
 
 def test_what_does_not_fit_together_is_refused():

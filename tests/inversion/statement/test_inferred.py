@@ -88,6 +88,26 @@ def test_one_step_is_over_all_images():
     assert inferred(record_of(n_images=8, batch_size=4, steps=6))["local_epochs"] == 3
 
 
+@pytest.mark.parametrize(
+    ("said", "steps"),
+    [
+        ({"n_images": 8, "batch_size": 4, "local_epochs": 3}, 6),
+        ({"n_images": 3, "batch_size": 4, "local_epochs": 2}, 2),
+        ({"n_images": 6, "batch_size": 4, "local_epochs": 2}, None),  # 4 or, without the last, 2
+        ({"n_images": 8, "batch_size": 4}, None),
+        ({"n_images": 8, "batch_size": 4, "local_epochs": 3, "optimizer": "dp_sgd"}, None),
+    ],
+)
+def test_without_counters_the_steps_follow_from_whole_batches(said, steps):
+    made = record_of(steps=5)
+    info = made.info.with_schedule("given", **said)
+    silent = {k: v for k, v in made.update.items() if not k.endswith("num_batches_tracked")}
+    found = inferred(Record(made.manifest, info, made.global_state, silent))
+    assert found.get("n_steps") == steps
+    counted = inferred(Record(made.manifest, info, made.global_state, made.update))
+    assert counted["n_steps"] == 5  # counters go before words
+
+
 def test_what_is_inferred_says_so_and_what_was_said_stays():
     found = complete(record_of(lr=0.01, batch_size=4)).info
     assert (found.n_steps, found.n_images, found.batch_size) == (1, 4, 4)

@@ -19,7 +19,9 @@ from typing import Any
 from medleak.custom.flare.foreign_job import (
     AttachError,
     class_of,
+    job_in,
     network_of,
+    own_module,
     read_apps,
     require_possible,
     require_taken,
@@ -32,6 +34,7 @@ from medleak.custom.flare.outside import filters_of, steps_of
 from medleak.custom.flare.recorder import UpdateRecorder
 from medleak.custom.record.schema import InputSpec, ModelSpec, TaskSpec
 from medleak.filters.adapters import RestoreWithheld
+from medleak.filters.adapters.examination.kit import App
 from medleak.filters.defences.withholding import Withhold
 from medleak.filters.registry import declaration
 
@@ -50,11 +53,13 @@ class Attached:
         folder: The new job.
         found: What it is, and what was added, a sentence each.
         unknown: What an audit will have to be told, a sentence each.
+        options: Of ``medleak audit``, with gaps to fill in, which tell it.
     """
 
     folder: Path
     found: Sequence[str]
     unknown: Sequence[str]
+    options: Sequence[str]
 
 
 def attach_folder(
@@ -69,7 +74,7 @@ def attach_folder(
     """Copy the exported job ``job`` to ``out`` with the recorder, and filters, in it.
 
     Args:
-        job: A job folder with ``meta`` and apps.
+        job: A job folder with ``meta`` and apps, or the folder that a recipe exported one into.
         out: The new folder, which must not exist.
         defence_text: As ``medleak audit --defence`` has it; None: record only.
         task, input, model: What is known; the model is looked for in the job.
@@ -77,6 +82,7 @@ def attach_folder(
     Raises:
         AttachError: The job cannot be read, recorded or protected; nothing is written.
     """
+    given, job = job, job_in(job)
     if out.exists():
         raise AttachError(f"{out} exists: name a folder that does not, so that nothing is lost.")
     if out.resolve().is_relative_to(job.resolve()):
@@ -94,7 +100,8 @@ def attach_folder(
     tasks = tasks_of(server)
     require_taken([a.client for a in clients if a.client is not None], tasks)
     model = model or network_of(server)
-    found = [*workflows_text(server), *([f"network {model.path}"] if model else [])]
+    found = [] if job == given else [f"job {job.name} in {given}"]
+    found += [*workflows_text(server), *([f"network {model.path}"] if model else [])]
     found.append(f"updates are the results of the tasks {', '.join(tasks)}")
     recorder = _recorder(model, task, input, tasks)
     _add_filter(server, "task_result_filters", tasks, [recorder], direction="in")
@@ -107,8 +114,26 @@ def attach_folder(
         written.setdefault(app.name, {})["config_fed_client.json"] = client
     _write(job, out, written)
     said = {"network": model, "training loss": task, "images": input}
-    unknown = [f"{what}: not known" for what, value in said.items() if value is None]
-    return Attached(folder=out, found=list(dict.fromkeys(found)), unknown=unknown)
+    return Attached(
+        folder=out,
+        found=list(dict.fromkeys(found)),
+        unknown=[f"{what}: not known" for what, value in said.items() if value is None],
+        options=_options(model, task, input, apps),
+    )
+
+
+def _options(
+    model: ModelSpec | None, task: TaskSpec | None, input: InputSpec | None, apps: Sequence[App]
+) -> list[str]:
+    """What an audit needs beside the record; nobody's client but ours sends its schedule."""
+    own = own_module(model, apps) if model is not None else None
+    return [
+        *(["--model PATH"] if model is None else []),
+        *([f"--allow-model {own}."] if own else []),
+        *(["--task LOSS:OUTPUTS"] if task is None else []),
+        *(["--input HxWxC"] if input is None else []),
+        "--schedule n_images=…,batch_size=…,local_epochs=…,lr=…",
+    ]
 
 
 def attach(

@@ -6,6 +6,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from nvflare.apis.fl_constant import JobConstants
+
 from medleak.custom.record.schema import ModelSpec
 from medleak.filters.adapters.examination import kit
 
@@ -25,6 +27,22 @@ _BEYOND = {
 
 class AttachError(ValueError):
     """A job that cannot be recorded or protected; the message says why."""
+
+
+def job_in(folder: Path) -> Path:
+    """``folder`` itself, or the one job in it: an export of a recipe is a folder with a job in it.
+
+    Raises:
+        AttachError: There are several.
+    """
+    jobs = [folder] if _is_job(folder) else sorted(p for p in folder.glob("*") if _is_job(p))
+    if len(jobs) > 1:
+        raise AttachError(f"{folder} holds {len(jobs)} jobs: name one, such as {jobs[0]}.")
+    return jobs[0] if jobs else folder
+
+
+def _is_job(folder: Path) -> bool:
+    return any(path.is_file() for path in folder.glob(f"{Path(JobConstants.META_FILE).stem}.*"))
 
 
 def read_apps(job: Path) -> list[kit.App]:
@@ -88,6 +106,13 @@ def without_task(server: Mapping[str, Any]) -> list[str]:
 def _named(workflow: Mapping[str, Any]) -> list[str]:
     args = workflow.get("args") or {}
     return [args[k] for k in ("train_task_name", "task_name") if isinstance(args.get(k), str)]
+
+
+def own_module(model: ModelSpec, apps: Sequence[kit.App]) -> str | None:
+    """The module in one of the job's folders that makes the network; None where it is installed."""
+    top, _, rest = model.path.partition(".")
+    places = [app.folder / "custom" / name for app in apps for name in (f"{top}.py", top)]
+    return top if rest and any(place.exists() for place in places) else None
 
 
 def class_of(component: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from medleak.custom.record import RecordError, list_updates, read_info, read_manifest, utc_now
+from medleak.inversion.audit import journal
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.evidence.declared_input import contradiction
 from medleak.inversion.knowledge import Knowledge
@@ -36,6 +37,7 @@ def begin(
 
     A plan may add rounds, sites, attacks, defences, knowledge and seeds to the audit in its
     directory. What its rows depend on must be the same: records, prior, settings of the attacks.
+    Where every case was refused there are no rows, and another plan takes the directory over.
 
     Raises:
         ValueError: The directory holds another audit, or is something else.
@@ -79,7 +81,14 @@ def begin(
         ],
     }
     path = plan.out / "config.json"
-    write_json(path, _merged(_read(path), config, path))
+    try:
+        merged = _merged(_read(path), config, path)
+    except _AnotherAudit:
+        if not journal.is_empty(plan.out):
+            raise
+        journal.forget(plan.out)
+        merged = config
+    write_json(path, merged)
 
 
 def _against_the_input(plan: Plan, updates: Iterable[tuple[int, str]]) -> dict[str, str]:
@@ -124,8 +133,12 @@ def _merged(old: dict[str, Any] | None, new: dict[str, Any], path: Path) -> dict
     return merged
 
 
-def _another(path: Path, what: str, old: Any, new: Any) -> ValueError:
-    return ValueError(
+class _AnotherAudit(ValueError):
+    """The directory holds the audit of another plan."""
+
+
+def _another(path: Path, what: str, old: Any, new: Any) -> _AnotherAudit:
+    return _AnotherAudit(
         f"{path.parent} holds another audit: its {what} is {json.dumps(old)}, now "
         f"{json.dumps(new)}. Figures of two audits must not be mixed: choose another --out, or "
         "repeat its command."

@@ -142,6 +142,17 @@ class Journal:
         return True
 
 
+def is_empty(out: Path) -> bool:
+    """Whether the audit directory ``out`` holds no figures: what was tried was refused."""
+    return not (out / JOURNAL).exists() and not read_rows(out / "results.csv")
+
+
+def forget(out: Path) -> None:
+    """Remove what became of the cases, and of the easy cases, of an audit without figures."""
+    for name in (HEALTH, "summary.json"):
+        (out / name).unlink(missing_ok=True)
+
+
 def read_health(out: Path) -> dict[str, Health]:
     """What became of the easy cases in the audit directory ``out``, by `health.key`.
 

@@ -23,8 +23,7 @@ from medleak.inversion.audit.plan import Plan
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.images.truth import find_truth, training_items
 from medleak.inversion.measures.perceptual import load_perceptual
-from medleak.inversion.networks import build_network, make_importable
-from medleak.inversion.observation import network_channels, normalisation
+from medleak.inversion.networks import make_importable
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
 from medleak.inversion.results.case import Case
 from medleak.inversion.results.replays import sums_over_sites
@@ -145,12 +144,14 @@ class _Session:
     """A plan with what all its cases share, read and checked once."""
 
     def __init__(self, plan: Plan, table: AttackTable) -> None:
-        self._input = plan.given.manifest(plan.records).known_input()
+        manifest = plan.given.manifest(plan.records)
+        self._input = manifest.known_input()
         self.plan, self._table = plan, table
         self.cases = plan.cases()
         self.settings: dict[str, Any] = {a: attack_of(a, table)[1] for a in plan.attacks}
         _check_device(plan.device)
-        _check_normalisation(plan)
+        make_importable(plan.records, plan.allowed_prefixes)
+        plan.given.require_fitting(manifest, plan.allowed_prefixes)
         self.datalists = _datalists(plan, sorted({case.site for case in self.cases}))
         self.prior = load_prior(plan.prior, self._input.spatial_size, self._input.channels)
 
@@ -249,31 +250,6 @@ def _check_device(device: str) -> None:
             f"Device {device!r} cannot be used ({reason}): no attack could run. Choose cpu, or a "
             "device that torch sees."
         ) from None
-
-
-def _check_normalisation(plan: Plan) -> None:
-    """Refuse a mean or std that is given and of another number of channels than the network takes.
-
-    Of a network that cannot be built nothing is said here: each case will say it.
-    """
-    given = {"--mean": plan.given.mean, "--std": plan.given.std}
-    if not any(given.values()):
-        return
-    manifest = plan.given.manifest(plan.records)
-    make_importable(plan.records, plan.allowed_prefixes)
-    try:
-        model = manifest.known_model()
-        network = build_network(model.path, model.args, allowed_prefixes=plan.allowed_prefixes)
-    except pool.REFUSED:
-        return
-    takes = network_channels(network)
-    for option, values in given.items():
-        if takes and values and len(values) not in (1, takes):
-            raise ValueError(
-                f"{option} has {len(values)} values and the network takes {takes} channels, so it "
-                f"is known of no image. Give one value for all channels, or {takes}."
-            )
-    normalisation(manifest.known_input(), network)
 
 
 def _datalists(plan: Plan, sites: Sequence[str]) -> dict[str, Path | None]:

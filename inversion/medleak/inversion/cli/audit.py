@@ -256,7 +256,8 @@ def _fail_where_refused(outcomes: "Sequence[Outcome]") -> None:
     for o in refused:
         typer.echo(f"medleak: round {o.case.round}, {o.case.site}: {o.refused}", err=True)
     if refused:
-        fail(f"{len(refused)} of {len(outcomes)} cases could not be audited; the others were.")
+        others = "; the others were" if len(refused) < len(outcomes) else ""
+        fail(f"{len(refused)} of {len(outcomes)} cases could not be audited{others}.")
 
 
 def _fail_where_not_read(plan: "Plan") -> None:

@@ -171,6 +171,7 @@ def import_states(
     if (out / "manifest.json").exists():
         manifest = read_manifest(out)
     manifest = extended(out, manifest, given.of_manifest(manifest))
+    given.require_fitting(manifest)
     write_record(out, info, sent, update, several=True)
     write_manifest(out, manifest)
     typer.echo(f"{where} is recorded in {out}: {len(update)} of {len(sent)} tensors.")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from medleak.custom.record import (
 )
 from medleak.custom.record.tensors import as_arrays
 from medleak.custom.record.texts import first_error
+from medleak.inversion.networks import build_network
+from medleak.inversion.observation import network_channels, normalisation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +79,42 @@ class Given:
         base = self.input or manifest.known_input()
         before = manifest.input.model_dump() if manifest.input is not None else {}
         kept = {k: before.get(k) for k in ("mean", "std") if k not in norm}
-        most = max((len(v) for v in (*norm.values(), *kept.values()) if v), default=1)
+        most = max([base.channels, *(len(v) for v in (*norm.values(), *kept.values()) if v)])
         norm = {k: v * most if len(v) == 1 else v for k, v in norm.items()}
         try:
             return InputSpec.model_validate(base.model_dump() | kept | norm)
         except ValidationError as error:
             raise ValueError(f"--input, --mean and --std: {first_error(error)}.") from None
+
+    def require_fitting(self, manifest: Manifest, allowed_prefixes: Sequence[str] = ()) -> None:
+        """Refuse a mean or std that is given and of another number of channels than the network.
+
+        Of a network that is not known, or cannot be built, nothing is said here: whoever attacks it
+        will say it.
+
+        Args:
+            manifest: With what is given, see `of_manifest`.
+            allowed_prefixes: See `medleak.inversion.networks.build_network`.
+
+        Raises:
+            ValueError: It says how many channels the network takes.
+        """
+        given = {"--mean": self.mean, "--std": self.std}
+        if not any(given.values()) or manifest.model is None:
+            return
+        model = manifest.model
+        try:
+            network = build_network(model.path, model.args, allowed_prefixes=allowed_prefixes)
+        except (ValueError, ArithmeticError, RuntimeError):
+            return
+        takes = network_channels(network)
+        for option, values in given.items():
+            if takes and values and len(values) not in (1, takes):
+                raise ValueError(
+                    f"{option} has {len(values)} values and the network takes {takes} channels, so "
+                    f"it is known of no image. Give one value for all channels, or {takes}."
+                )
+        normalisation(manifest.known_input(), network)
 
     def info(self, records: Path, round: int, site: str) -> UpdateInfo:
         """What is known of an update without its tensors."""

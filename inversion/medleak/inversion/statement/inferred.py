@@ -42,6 +42,8 @@ def inferred(record: Record) -> dict[str, Any]:
     passes = forward_passes(record.update)
     if said.n_steps is None and passes is not None and passes % (said.accumulation_steps or 1) == 0:
         found["n_steps"] = passes // (said.accumulation_steps or 1)
+    elif said.n_steps is None and passes is None and (steps := _steps_said(said)) is not None:
+        found["n_steps"] = steps
     steps, shape = known("n_steps"), step_size(record)
     if shape is not None and said.optimizer is None and not said.defences:
         share, size = shape
@@ -58,6 +60,19 @@ def inferred(record: Record) -> dict[str, Any]:
         if steps % batches == 0:
             found["local_epochs"] = steps // batches
     return found
+
+
+def _steps_said(said: UpdateInfo) -> int | None:
+    """Steps that images, batch and epochs make; None where a smaller batch may have been left out.
+
+    Of DP-SGD, whose batches are drawn, they make none.
+    """
+    n, batch, epochs = said.n_images, said.batch_size, said.local_epochs
+    if not (n and batch and epochs) or said.optimizer == "dp_sgd":
+        return None
+    if n < batch:  # the one batch there is
+        return epochs
+    return epochs * n // batch if n % batch == 0 else None
 
 
 def contradictions(record: Record) -> list[str]:

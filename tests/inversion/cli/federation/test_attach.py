@@ -13,8 +13,10 @@ def test_attach_says_what_it_found_and_what_is_not_known(tmp_path):
     assert done.exit_code == 0, done.output
     assert "workflow FedAvg." in done.stdout
     assert "To be said when the run is audited: images: not known." in done.stdout
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("When it has run: medleak audit RUN --input HxWxC --schedule n_images=")
     again = medleak("attach", tmp_path / "job", "-o", tmp_path / "b", "--json")
-    assert set(json.loads(again.stdout)) == {"out", "found", "unknown"}
+    assert set(json.loads(again.stdout)) == {"out", "found", "unknown", "options"}
 
 
 def hello(tmp_path, client=HELLO):

@@ -25,7 +25,7 @@ _WORDS: Mapping[str, str] = {
 @one_line_errors
 def attach(
     ctx: typer.Context,
-    job: Annotated[Path, typer.Argument(help="An exported job folder: JSON, HOCON or YAML.")],
+    job: Annotated[Path, typer.Argument(help="An exported job: JSON, HOCON or YAML.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The new job folder.")],
     defence: Annotated[
         str | None,
@@ -83,6 +83,7 @@ def attach(
             "out": str(out),
             "found": list(done.found),
             "unknown": list(done.unknown),
+            "options": list(done.options),
         }
         if checked is not None:
             content["check"] = {"verdict": checked.verdict, "seen": list(checked.seen)}
@@ -103,7 +104,7 @@ def _print(done: "Attached", checked: "Checked | None", out: Path) -> None:
         typer.echo(f"{printable(line)}.")
     if done.unknown:
         typer.echo(f"To be said when the run is audited: {', '.join(done.unknown)}.")
-    typer.echo(f"New job: {out}")
+    typer.echo(f"New job: {out}\nWhen it has run: medleak audit RUN {' '.join(done.options)}")
     if checked is not None:
         typer.echo("\nCheck with made-up weights:")
         for line in checked.seen:
