@@ -8,8 +8,8 @@ from recording import record_of_round
 
 from families.frame import Case, Client, Images
 from medleak.custom.record import ModelSpec
-from medleak.inversion.networks import build_network
 from medleak.inversion.knowledge import Knowledge
+from medleak.inversion.networks import build_network
 
 _SET = "cifar10"
 _SIZE = 32
