@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,19 @@ from medleak.inversion.calibration.members import NobodyTold, TriedMembership
 from medleak.inversion.calibration.probe import Attacked, Found, NotMeasuredError, TriedStrength
 from medleak.inversion.cli.calibrate import CLOSE, MARGIN
 
-COMMON = {"strength": 1.0, "n": 3, "seeds": (0, 1, 2), "attack": "a", "knowledge": "all"}
-EXCESS = {"rdlv_mean": 0.1, "rdlv_upper95": 0.3, "alone_mean": 0.0, "excess_upper95": 0.2}
+COMMON: dict[str, Any] = {
+    "strength": 1.0,
+    "n": 3,
+    "seeds": (0, 1, 2),
+    "attack": "a",
+    "knowledge": "all",
+}
+EXCESS: dict[str, Any] = {
+    "rdlv_mean": 0.1,
+    "rdlv_upper95": 0.3,
+    "alone_mean": 0.0,
+    "excess_upper95": 0.2,
+}
 IMAGES = TriedStrength(**COMMON, **EXCESS, over="patients", above=1, images=4, refused=2)
 MEMBERS = TriedMembership(**COMMON, auc_mean=0.55, auc_upper95=0.65, recognised=2)
 

@@ -81,7 +81,7 @@ def test_the_least_protecting_strength_is_found_and_confirmed_with_fresh_seeds()
     assert all(w.seeds == (0, 1, 2) for w in asked[:-1])
     assert [p.fresh for p in found.searched] == [False] * (len(found.searched) - 1) + [True]
     assert found.searched[0].strength == 0
-    assert found.searched[0].rdlv_mean == pytest.approx(0.8)
+    assert found.searched[0].columns()["RDLV"] == "+0.800"
 
 
 def test_fresh_seeds_that_refute_it_send_the_search_up():
