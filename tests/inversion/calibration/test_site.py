@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from medleak.inversion.audit.health import Health
+from medleak.inversion.calibration.goal import NoImages
 from medleak.inversion.calibration.probe import Attacked, Found
 from medleak.inversion.calibration.search import mechanism
 from medleak.inversion.calibration.site import FRESH, Calibration, search_all, search_site
@@ -51,7 +52,7 @@ def answer(
 
     A string instead of a number is why the case was refused.
     """
-    search = search_site("s", chosen, seeds, **options)
+    search = search_site("s", chosen, seeds, NoImages(**options))
     wanted = next(search)
     while True:
         if asked is not None:
@@ -80,7 +81,7 @@ def test_the_least_protecting_strength_is_found_and_confirmed_with_fresh_seeds()
     assert all(w.seeds == (0, 1, 2) for w in asked[:-1])
     assert [p.fresh for p in found.searched] == [False] * (len(found.searched) - 1) + [True]
     assert found.searched[0].strength == 0
-    assert found.searched[0].rdlv_mean == pytest.approx(0.8)
+    assert found.searched[0].columns()["RDLV"] == "+0.800"
 
 
 def test_fresh_seeds_that_refute_it_send_the_search_up():
@@ -165,7 +166,7 @@ def test_where_less_protects_the_answer_is_the_largest():
 
 
 def test_the_strongest_attack_decides_and_hidden_images_are_counted():
-    search = search_site("s", NOISE, (0, 1), margin=-0.15)
+    search = search_site("s", NOISE, (0, 1), NoImages(margin=-0.15))
     next(search)
     rows = [
         *(row(-0.5, seed, image, "weak") for seed in (0, 1) for image in range(4)),
@@ -189,7 +190,7 @@ def test_an_attacker_who_knows_less_does_not_hide_one_who_knows_more():
         rows = [row(v, s, knowledge=k) for k, v in known for s in (0, 1)]
         return of(rows)
 
-    search = search_site("s", NOISE, (0, 1))
+    search = search_site("s", NOISE, (0, 1), NoImages())
     next(search)
     search.send(leaking(0.4))  # pooled, -0.25 would have been "nothing leaks" at once
     search.send(leaking(-0.2))  # the least strength of the range does, once more with fresh seeds
@@ -221,7 +222,7 @@ def test_sites_are_searched_side_by_side():
         ]
 
     limit = {"x": 0.001, "y": 3.0}
-    searches = {site: search_site(site, NOISE, (0, 1)) for site in limit}
+    searches = {site: search_site(site, NOISE, (0, 1), NoImages()) for site in limit}
     found = {c.site: c.strength for c in search_all(searches, run)}
     assert found == {"x": 0.01, "y": 3.16}
     assert steps[:3] == [["x", "y"]] * 3
@@ -234,7 +235,7 @@ def test_a_strength_under_which_images_are_found_that_match_no_list_does_not_pro
     losses = {True: {"losses": "span=0.001"}, False: {"losses": "span=0.2"}}
 
     def search(protects_from):
-        asked = search_site("s", NOISE, (0, 1, 2))
+        asked = search_site("s", NOISE, (0, 1, 2), NoImages())
         wanted = next(asked)
         while True:
             found = (wanted.strength or 0) < protects_from
@@ -259,7 +260,7 @@ def test_a_strength_under_which_images_are_found_that_match_no_list_does_not_pro
 
 def test_an_undefended_update_with_images_of_no_list_is_inconclusive():
     health = {"a|all": replace(HEALTHY["a|all"], losses={"span": 1e-4})}
-    asked = search_site("s", NOISE, (0, 1, 2))
+    asked = search_site("s", NOISE, (0, 1, 2), NoImages())
     next(asked)
     found = {"losses": "span=0.001", "start_losses": "span=0.5"}
     rows = [replace(row(-0.3 - seed / 100, seed), **found) for seed in (0, 1, 2)]
@@ -269,7 +270,7 @@ def test_an_undefended_update_with_images_of_no_list_is_inconclusive():
 
 
 def test_an_update_that_contradicts_what_was_said_of_it_has_no_strength_whatever_leaks():
-    asked = search_site("s", NOISE, (0, 1, 2))
+    asked = search_site("s", NOISE, (0, 1, 2), NoImages())
     next(asked)
     rows = [row(0.8, seed) for seed in (0, 1, 2)]
     with pytest.raises(StopIteration) as end:

@@ -55,3 +55,14 @@ def test_what_is_no_number_is_the_worst_for_the_claim():
 def test_one_group_alone_is_refused():
     with pytest.raises(ValueError, match="needs both"):
         separation(np.zeros(3), np.ones(3, dtype=bool), list("abc"))
+
+
+def test_a_curve_has_the_rates_that_are_resolved_and_rises():
+    rng = np.random.default_rng(3)
+    member, scores = np.arange(150) < 50, rng.normal(size=150) + (np.arange(150) < 50)
+    told = separation(scores, member, list(range(150)))
+    assert list(told.curve) == [0.01, 0.02, 0.05, 0.1, 0.2, 0.5]
+    values = [figure.value for figure in told.curve.values()]
+    assert values == sorted(values)
+    assert told.curve[0.01] == told.tpr["tpr_1"]
+    assert all(f.lower95 <= f.value <= f.upper95 for f in told.curve.values())

@@ -9,7 +9,12 @@ from medleak.inversion.membership.rule import Findings, judge
 def told(value, low, high):
     figure = Figure(value=value, lower95=low, upper95=high)
     return Separation(
-        auc=figure, tpr={"tpr_1": figure, "tpr_01": figure}, members=40, others=60, patients=100
+        auc=figure,
+        tpr={"tpr_1": figure, "tpr_01": figure},
+        curve={0.1: figure},
+        members=40,
+        others=60,
+        patients=100,
     )
 
 
@@ -54,6 +59,7 @@ def test_an_auc_above_chance_and_above_the_null_leaks():
         ({"views_known": False}, "augmentation"),
         ({"easy": None}, "no evidence"),
         ({"easy": 0.8}, "did not know an easy case"),
+        ({"contradicted": "mean 0.5 cannot be"}, "contradicts what was said of it (mean 0.5"),
         ({"recognised": 5, "null_recognised": 4}, "of another kind"),
         ({"separation": None, "recognised": 5, "null_recognised": 4}, "of another kind"),
     ],
@@ -82,3 +88,13 @@ def test_that_none_could_be_recognised_is_not_said_as_that_none_was():
     found = verdict(separation=None, nulls=(), least_p=0.05)
     assert found.kind == "not_measured"
     assert "none could be recognised" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("members", "why"),
+    [(None, "give --truth"), (0, "none of the candidates were in"), (9, "all of the candidates")],
+)
+def test_what_cannot_be_told_apart_says_why(members, why):
+    found = verdict(separation=None, members=members)
+    assert found.kind == "not_measured"
+    assert why in str(found)

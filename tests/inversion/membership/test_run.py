@@ -3,19 +3,13 @@ from dataclasses import replace
 import pytest
 from tests.inversion.membership.federations import asked
 
+from medleak.inversion.membership.assessor import Question
 from medleak.inversion.membership.run import Plan, assess_run
 
 
 def plan(case, **changes):
-    return replace(
-        Plan(
-            records=case.records,
-            candidates=case.candidates,
-            nonmembers=case.nonmembers,
-            truth=case.truth,
-        ),
-        **changes,
-    )
+    question = Question(candidates=case.candidates, nonmembers=case.nonmembers, truth=case.truth)
+    return replace(Plan(records=case.records, question=question), **changes)
 
 
 def test_members_of_a_site_are_found_and_another_site_is_the_null(tmp_path):
@@ -65,7 +59,9 @@ def test_a_bad_update_is_refused_and_the_others_are_done(tmp_path):
 
 
 def test_without_certain_non_members_nothing_is_examined(tmp_path):
-    (found,) = assess_run(plan(asked(tmp_path), nonmembers=None, sites=["site-1"]))
+    case = asked(tmp_path)
+    question = Question(candidates=case.candidates, truth=case.truth)
+    (found,) = assess_run(plan(case, question=question, sites=["site-1"]))
     assert "--nonmembers" in str(found.refused)
 
 

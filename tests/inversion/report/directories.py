@@ -160,6 +160,7 @@ class Directory:
         health: Mapping[str, Any] | None = None,
         pictures: bool = True,
         config: Mapping[str, Any] | None = None,
+        membership: Sequence[Mapping[str, Any]] = (),
     ) -> Path:
         """results.csv, summary.json, config.json and the pictures."""
         self.path.mkdir(parents=True, exist_ok=True)
@@ -167,6 +168,7 @@ class Directory:
         listed = groups_of(rows) if groups is None else list(groups)
         summary = {"sites": listed, "refused": list(refused), "left": list(left)}
         summary["health"] = dict(health or {})
+        summary |= {"membership": list(membership)} if membership else {}
         write_json(self.path / "summary.json", {"format_version": 2, **summary})
         write_json(self.path / "config.json", _config(rows) | dict(config or {}))
         if pictures:

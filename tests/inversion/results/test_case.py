@@ -61,3 +61,16 @@ def test_an_attack_is_what_its_text_says(text):
 def test_what_names_no_attack_is_refused(text):
     with pytest.raises(ValueError, match="key=value"):
         AttackSpec.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("attack", "score"),
+    [
+        ("membership/row_space", "row_space"),
+        ("average/membership/loss_drop", "loss_drop"),
+        ("row_space", None),
+        ("average/row_space", None),
+    ],
+)
+def test_a_case_that_asks_who_was_in_names_its_score(attack, score):
+    assert Case(0, "site-1", attack, "none", "all", 0).score == score

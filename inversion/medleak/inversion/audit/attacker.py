@@ -25,6 +25,8 @@ from medleak.inversion.images.prior import load_prior
 from medleak.inversion.images.truth import training_items
 from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.similarity import as_channels
+from medleak.inversion.membership import assessor as membership
+from medleak.inversion.membership.answer import Assessed
 from medleak.inversion.networks import make_importable
 from medleak.inversion.observation import Observation, observe
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
@@ -52,20 +54,31 @@ class Attacker:
     """
 
     def __init__(
-        self, plan: Plan, table: AttackTable, datalists: Mapping[str, Path | None], device: str
+        self,
+        plan: Plan,
+        table: AttackTable,
+        datalists: Mapping[str, Path | None],
+        device: str,
+        *,
+        easy: bool = True,
     ) -> None:
         """Read the prior; ``datalists`` are opened only where labels are declared known.
+
+        ``easy``: membership scores are tried on an easy case; of attacks that is a task.
 
         Raises:
             ValueError: The prior does not fit the record.
         """
+        self._easy_scores = easy
         self._plan, self._table, self._datalists, self._device = plan, table, datalists, device
         make_importable(plan.records, plan.allowed_prefixes)
         self._knowledge = {k.describe(): k for k in plan.knowledge}
         self._input = plan.given.manifest(plan.records).known_input()
         self._prior = load_prior(plan.prior, self._input.spatial_size, self._input.channels)
 
-    def __call__(self, task: Task, on_progress: ProgressCallback | None) -> Reconstruction | Health:
+    def __call__(
+        self, task: Task, on_progress: ProgressCallback | None
+    ) -> Reconstruction | Health | Assessed:
         """Do ``task``.
 
         Raises:
@@ -73,6 +86,8 @@ class Attacker:
         """
         if isinstance(task, EasyCase):
             return self._easy(task, on_progress)
+        if task.score is not None:
+            return self._ask(task, task.score)
         kind, settings = attack_of(task.attack, self._table)
         generator = torch.Generator().manual_seed(task.stream)
         if task.averages:
@@ -112,6 +127,26 @@ class Attacker:
         found = dataclasses.replace(found, images=images)
         return health.judge(task.round, found, image, self._prior, declared)
 
+    def _ask(self, case: Case, score: str) -> Assessed:
+        """Who was in, by ``score``; the one task that looks at truth, after it has scored."""
+        rounds = self._rounds(case) if case.averages else [case.round]
+        known = self._knowledge[case.knowledge]
+        attacker = membership.Attacker(
+            read=lambda round, site: self._sent(case, round, site),
+            recorded=self._read,
+            # No score infers labels: they stand beside the candidates.
+            look=lambda record: self._look(record, dataclasses.replace(known, labels="inferred")),
+            knowledge=case.knowledge,
+            allowed_prefixes=self._plan.allowed_prefixes,
+        )
+        return self._assessor.assess(rounds, case.site, score, attacker, easy=self._easy_scores)
+
+    @functools.cached_property
+    def _assessor(self) -> membership.Assessor:
+        assert self._plan.question is not None  # noqa: S101  else no case has a score
+        records = self._plan.records
+        return membership.Assessor(self._plan.question, records, self._input.picture())
+
     def _contradiction(self, record: Record) -> str:
         """What in ``record`` contradicts what was said of it; all that it has is used.
 
@@ -147,13 +182,29 @@ class Attacker:
             labels = torch.cat([self._labels(site) for site in sites])
         return self._observe(record, case.knowledge, labels)
 
+    def _sent(self, case: Case, round: int, site: str) -> Record:
+        """What the attacker of ``case`` holds of ``site``, its own or one that is a null.
+
+        Raises:
+            ValueError: It is a sum over sites, which is no other site's.
+        """
+        other = site != case.site
+        case = dataclasses.replace(case, site=site)
+        sites = summed_sites(self._plan.records, case, round)
+        if other and len(sites) > 1:
+            raise ValueError(f"A sum over {len(sites)} sites may hold what {site} did not have.")
+        return replayed(case, round, sites, functools.partial(self._read, round))
+
     def _observe(self, record: Record, knowledge: str, labels: Tensor | None) -> Observation:
         known = self._knowledge[knowledge]
+        return self._look(record, known, labels if known.labels == "known" else None)
+
+    def _look(self, record: Record, known: Knowledge, labels: Tensor | None = None) -> Observation:
         return observe(
             complete(record),  # from what the attacker has: after the defence
             known,
             device=self._device,
-            labels=labels if known.labels == "known" else None,
+            labels=labels,
             stale_global=self._stale(record, known.model_round),
             allowed_prefixes=self._plan.allowed_prefixes,
         )

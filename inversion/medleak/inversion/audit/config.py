@@ -16,6 +16,9 @@ from medleak.inversion.audit import journal
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.evidence.declared_input import contradiction
 from medleak.inversion.knowledge import Knowledge
+from medleak.inversion.membership.assessment import Group
+from medleak.inversion.membership.assessor import Assessor
+from medleak.inversion.membership.lists import fingerprints
 from medleak.inversion.observation import observe
 from medleak.inversion.results.case import Case
 from medleak.inversion.results.files import write_json
@@ -32,6 +35,7 @@ def begin(
     prior: Tensor,
     datalists: Mapping[str, Path | None],
     command: Sequence[str],
+    assessor: Assessor | None = None,
 ) -> None:
     """Write config.json, or go on with the audit that it describes.
 
@@ -71,6 +75,7 @@ def begin(
         },
         "defences": sorted({c.defence for c in cases}),
         "seeds": sorted({c.seed for c in cases}),
+        **({} if assessor is None else {"membership": _asked(plan, assessor)}),
         "runs": [
             {
                 "started": utc_now(),
@@ -127,6 +132,8 @@ def _merged(old: dict[str, Any] | None, new: dict[str, Any], path: Path) -> dict
         merged[key] = {**before, **new[key]}
     for key in ("defences", "seeds"):
         merged[key] = sorted({*old[key], *new[key]})
+    if asked := _merged_question(old.get("membership"), new.get("membership"), path):
+        merged["membership"] = asked
     merged["runs"] = old["runs"]
     if {**old["runs"][-1], "started": ""} != {**new["runs"][0], "started": ""}:
         merged["runs"] = [*old["runs"], *new["runs"]]  # the same again is no news
@@ -135,6 +142,33 @@ def _merged(old: dict[str, Any] | None, new: dict[str, Any], path: Path) -> dict
 
 class _AnotherAudit(ValueError):
     """The directory holds the audit of another plan."""
+
+
+def _asked(plan: Plan, assessor: Assessor) -> dict[str, Any]:
+    """Which images were asked about, told apart by their pixels, and by which scores."""
+    return {
+        "candidates": _images(assessor.candidates),
+        "nonmembers": _images(assessor.nonmembers),
+        "scores": sorted(plan.scores),
+    }
+
+
+def _images(group: Group | None) -> dict[str, Any] | None:
+    if group is None:
+        return None
+    together = hashlib.sha256("".join(fingerprints(group.images)).encode()).hexdigest()
+    return {"images": len(group), "patients": len(set(group.patients)), "sha256": together}
+
+
+def _merged_question(
+    old: dict[str, Any] | None, new: dict[str, Any] | None, path: Path
+) -> dict[str, Any] | None:
+    if old is None or new is None:
+        return new or old
+    for key in ("candidates", "nonmembers"):
+        if old.get(key) != new[key]:
+            raise _another(path, f"membership {key}", old.get(key), new[key])
+    return new | {"scores": sorted({*old["scores"], *new["scores"]})}
 
 
 def _another(path: Path, what: str, old: Any, new: Any) -> _AnotherAudit:

@@ -3,7 +3,7 @@
 import math
 import shutil
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ _ROW_BYTES = 2_000  # in results.csv, the journal and the summary together
 _PNG_BYTES = 200  # of a picture beyond its pixels
 _TILE_BYTES = 20_000  # of a panel: 192 px of gray with a caption, hardly compressible
 _TILES, _SHOWN = 3, 8
+_SECONDS_A_CANDIDATE = 0.05  # of 64 x 64 pixels, with the other sites' updates and an easy case
+_CANDIDATE_BYTES = 200  # in the table and in JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,8 @@ def estimate(
     settings: Mapping[str, Any],
     rows: Sequence[Row],
     *,
+    answered: Set[Case] = frozenset(),
+    candidates: int = 0,
     jobs: int = 1,
 ) -> Cost:
     """What is left to do of ``cases``, given the ``rows`` that the audit directory has.
@@ -73,9 +77,11 @@ def estimate(
         cases: Of the plan.
         settings: Of each attack, by its text; one with a ``seconds`` bounds its time.
         rows: Found already, also by other plans.
+        answered: Cases of membership that are done.
+        candidates: Images whose membership is asked about.
         jobs: Processes.
     """
-    done = {row.case for row in rows}
+    done = {row.case for row in rows} | answered
     left = [case for case in cases if case not in done]
     images = {u: _images(plan, *u) for u in {(c.round, c.site) for c in cases}}
     spec = plan.given.manifest(plan.records).known_input()
@@ -89,19 +95,23 @@ def estimate(
             n *= len(case.seen(recorded))
         return n * (pixels / _REFERENCE_PIXELS) ** _PIXEL_EXPONENT
 
-    rates = _measured(rows, {case.attack for case in left}, scale)
-    cpu = 0.0
-    for case in left:
+    rebuilt = [case for case in left if case.score is None]
+    asked = len(left) - len(rebuilt)
+    rates = _measured(rows, {case.attack for case in rebuilt}, scale)
+    a_candidate = _SECONDS_A_CANDIDATE * pixels / _REFERENCE_PIXELS
+    cpu = asked * (_SECONDS_A_CASE + a_candidate * candidates)
+    for case in rebuilt:
         rate = rates.get(case.attack, _stated(case.attack))
         needed = rate * scale(case)
         bound = getattr(settings[case.attack], "seconds", None)
         cpu += _SECONDS_A_CASE + (needed if bound is None else min(needed, bound))
     pictures = pixels * spec.channels
-    sites = {case.site: images[case.round, case.site] for case in left}
+    sites = {case.site: images[case.round, case.site] for case in rebuilt}
     kept = 1 + plan.keep_iterations  # the result, and pictures of the attack on its way
     bytes_ = sum(
-        _bytes(images[case.round, case.site], pictures, spec.channels, kept) for case in left
+        _bytes(images[case.round, case.site], pictures, spec.channels, kept) for case in rebuilt
     )
+    bytes_ += asked * candidates * _CANDIDATE_BYTES
     return Cost(
         cases=len(cases),
         kept=len(cases) - len(left),

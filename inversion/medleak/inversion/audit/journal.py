@@ -15,6 +15,8 @@ from typing import Any
 
 from medleak.inversion.audit import other_sites
 from medleak.inversion.audit.health import Health
+from medleak.inversion.membership.files import Answer, answer_of, read_answers, write_answers
+from medleak.inversion.membership.rule import RULE
 from medleak.inversion.results.case import Case
 from medleak.inversion.results.files import (
     contradictions_in,
@@ -47,6 +49,7 @@ class Journal:
         self._rows: dict[Case, list[Row]] = {}
         for row in read_rows(out / "results.csv"):
             self._rows.setdefault(row.case, []).append(row)
+        self._answers = read_answers(out)
         self._refused = {Case(**r["case"]): r["why"] for r in read_refused(out)}
         self._planned = dict.fromkeys((*read_left(out), *cases))
         self.health = read_health(out)
@@ -63,6 +66,21 @@ class Journal:
     def found(self, case: Case) -> Sequence[Row]:
         """The rows of ``case``; empty if it is not done."""
         return self._rows.get(case, ())
+
+    def answer(self, case: Case) -> Answer | None:
+        """Who was in, where ``case`` asks that and is done."""
+        return self._answers.get(case)
+
+    def done(self, case: Case) -> bool:
+        """Whether ``case`` need not be done again."""
+        return case in self._rows or case in self._answers
+
+    def add_answer(self, case: Case, answer: Answer) -> None:
+        """As `add`, of a case that asks who was in."""
+        self._append({"answer": answer.as_json(case)})
+        self._answers[case] = answer
+        self._refused.pop(case, None)
+        self._write_if_cheap()
 
     def add(self, case: Case, rows: Sequence[Row]) -> None:
         """Keep the rows of a finished case: when this returns, they outlive a power cut."""
@@ -99,11 +117,17 @@ class Journal:
         rows = self.rows
         if rows:
             write_rows(self._out / "results.csv", rows)
+        if self._answers:
+            ordered = sorted(self._answers, key=lambda case: self._order.get(case, -1))
+            write_answers(self._out, {case: self._answers[case] for case in ordered}, RULE)
         refused = [{"case": dataclasses.asdict(c), "why": w} for c, w in self._refused.items()]
         health = {name: dataclasses.asdict(h) for name, h in self.health.items()}
         contradicted = contradictions_in(read_config(self._out))
-        left = [c for c in self._planned if c not in self._rows and c not in self._refused]
+        left = [c for c in self._planned if not self.done(c) and c not in self._refused]
         summary = summarise(rows, refused, health, contradicted, left)
+        summary["membership"] = [
+            {**dataclasses.asdict(case), **answer.summary} for case, answer in self._answers.items()
+        ]
         write_json(self._out / "summary.json", summary)
         (self._out / JOURNAL).unlink(missing_ok=True)
         self._wrote = time.monotonic()
@@ -132,6 +156,10 @@ class Journal:
                     rows = [Row(**row) for row in entry["rows"]]
                     self._rows[rows[0].case] = rows
                     self._refused.pop(rows[0].case, None)
+                elif "answer" in entry:
+                    case, answer = answer_of(entry["answer"])
+                    self._answers[case] = answer
+                    self._refused.pop(case, None)
                 else:
                     self._refused[Case(**entry["refused"])] = entry["why"]
             except (ValueError, TypeError, KeyError, IndexError) as error:

@@ -10,8 +10,10 @@ from medleak.custom.record import chosen_updates, list_updates
 from medleak.filters.spec import Spec
 from medleak.inversion.attacks.registry import settings_of
 from medleak.inversion.knowledge import Knowledge
-from medleak.inversion.results.case import NO_DEFENCE, Case
-from medleak.inversion.results.replays import replay_of, require_sites
+from medleak.inversion.membership.assessor import Question
+from medleak.inversion.membership.scores.registry import score_of
+from medleak.inversion.results.case import AVERAGE, MEMBERSHIP, NO_DEFENCE, Case
+from medleak.inversion.results.replays import is_null, replay_of, require_sites
 from medleak.inversion.statement import Given
 
 
@@ -42,6 +44,9 @@ class Plan:
         given: What the auditor says of network, loss, images and schedule.
         perceptual: Measure LPIPS as well: ``alexnet``, or a file with its weights
             (`medleak.inversion.measures.perceptual.load_perceptual`). None: do not.
+        question: Whom it is asked about, was it in the updates? None: nobody.
+        scores: By which membership scores; after `AVERAGE` one joins a site's rounds as an attack
+            does. Used with a question alone.
     """
 
     records: Path
@@ -62,6 +67,8 @@ class Plan:
     keep_iterations: int = 0
     given: Given = field(default_factory=Given)
     perceptual: str | None = None
+    question: Question | None = None
+    scores: Sequence[str] = ()
 
     def cases(self) -> list[Case]:
         """All cases, each once, in order of round and site.
@@ -69,19 +76,33 @@ class Plan:
         Raises:
             ValueError: A round or site is not recorded, or a defence is unknown or unusable.
         """
+        for score in self.scores:
+            score_of(score.removeprefix(AVERAGE))
         replays = [replay_of(spec) for spec in self.defences if spec != NO_DEFENCE]
         if (most := max((replay.sites for replay in replays), default=1)) > 1:
             sent = Counter(round for round, _ in list_updates(self.records))
             for round, _ in self.updates():
                 require_sites(most, sent[round], round)
         knowledge = [k.describe() for k in self.knowledge]
-        grid = (self.attacks, self.defences, knowledge, self.seeds)
+        attacks = [*self.attacks, *map(_asking, self.scores if self.question else ())]
+        grid = (attacks, self.defences, knowledge, self.seeds)
         updates = self.updates()
         last = {site: round for round, site in updates}
         cases = (
             Case(round, site, *combination)
             for round, site in updates
             for combination in itertools.product(*grid)
+        )
+        # Without noise that is replayed nothing of membership depends on the seed; and noise alone
+        # is what attacks are compared with.
+        cases = (
+            case
+            for case in cases
+            if case.score is None
+            or (
+                not is_null(case.defence)
+                and (case.defence != NO_DEFENCE or case.seed == self.seeds[0])
+            )
         )
         return list(
             dict.fromkeys(
@@ -99,6 +120,12 @@ class Plan:
             ValueError: A round or site is not recorded.
         """
         return chosen_updates(self.records, self.rounds, self.sites)
+
+
+def _asking(score: str) -> str:
+    """A score as a case's attack."""
+    bare = score.removeprefix(AVERAGE)
+    return f"{AVERAGE * (bare != score)}{MEMBERSHIP}{bare}"
 
 
 def knowledge_of(text: str) -> Knowledge:

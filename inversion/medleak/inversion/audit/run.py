@@ -23,6 +23,9 @@ from medleak.inversion.audit.plan import Plan
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.images.truth import find_truth, training_items
 from medleak.inversion.measures.perceptual import load_perceptual
+from medleak.inversion.membership.answer import Assessed
+from medleak.inversion.membership.assessor import Assessor
+from medleak.inversion.membership.files import Answer, read_answers
 from medleak.inversion.networks import make_importable
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
 from medleak.inversion.results.case import Case
@@ -36,7 +39,8 @@ class Outcome:
 
     Attributes:
         case: Which one.
-        rows: Its figures; empty if it was refused.
+        rows: Its figures; empty if it was refused, or asks who was in.
+        answer: Who was in, if that was asked.
         refused: Why it could not be attacked.
         kept: The rows were in the audit directory already.
         crashed: It was refused for a reason of the machine (memory, a killed process).
@@ -47,6 +51,7 @@ class Outcome:
     refused: str | None = None
     kept: bool = False
     crashed: bool = False
+    answer: Answer | None = None
 
 
 def audit(
@@ -88,7 +93,7 @@ def audit(
             to them by pickle. On ``cuda`` without a number, they share all GPUs that there are. A
             script that asks for several needs ``if __name__ == "__main__":`` around its work.
         health: Have every attack invert an easy case first, once an audit directory for each kind
-            of knowledge (`medleak.inversion.audit.health`).
+            of knowledge (`medleak.inversion.audit.health`), and each membership score know one.
         nulls: At the end, compare each truth with the reconstructions from other sites' updates; to
             be left out where other audits of the same directory follow at once.
         watch: Makes the callback that follows the attack on a case.
@@ -108,17 +113,26 @@ def audit(
     session = _Session(plan, attacks)
     require_disk(session.cost(jobs), plan.out)
     evaluator = session.evaluator()  # loaded here, as a network of its may be missing
-    begin(plan, session.cases, session.settings, session.prior, session.datalists, command)
+    begin(
+        plan,
+        session.cases,
+        session.settings,
+        session.prior,
+        session.datalists,
+        command,
+        session.assessor,
+    )
     keep_picture(plan.out, PRIOR_PICTURE, session.prior[0])
 
     def outcomes() -> Generator[Outcome]:
         with closing(Journal(plan.out, session.cases)) as journal:
             for case in session.cases:
-                if rows := journal.found(case):
-                    yield Outcome(case=case, rows=rows, kept=True)
-            left = [case for case in session.cases if not journal.found(case)]
+                if journal.done(case):
+                    rows, answer = journal.found(case), journal.answer(case)
+                    yield Outcome(case=case, rows=rows, answer=answer, kept=True)
+            left = [case for case in session.cases if not journal.done(case)]
             tasks = _with_easy_cases(left, journal.health) if health else left
-            with closing(session.do(tasks, jobs, watch)) as done:
+            with closing(session.do(tasks, jobs, watch, health=health)) as done:
                 for end in done:
                     if isinstance(end.task, EasyCase):
                         checked = end.result or failed(end.task.round, str(end.refused))
@@ -152,6 +166,10 @@ class _Session:
         _check_device(plan.device)
         make_importable(plan.records, plan.allowed_prefixes)
         plan.given.require_fitting(manifest, plan.allowed_prefixes)
+        self.assessor: Assessor | None = None
+        if plan.question is not None:
+            picture = self._input.picture()
+            self.assessor = Assessor(plan.question, plan.records, picture)
         self.datalists = _datalists(plan, sorted({case.site for case in self.cases}))
         self.prior = load_prior(plan.prior, self._input.spatial_size, self._input.channels)
 
@@ -170,18 +188,29 @@ class _Session:
 
     def cost(self, jobs: int) -> Cost:
         rows = read_rows(self.plan.out / "results.csv")
-        return estimate(self.plan, self.cases, self.settings, rows, jobs=jobs)
+        asked = len(self.assessor.candidates) if self.assessor else 0
+        return estimate(
+            self.plan,
+            self.cases,
+            self.settings,
+            rows,
+            answered={*read_answers(self.plan.out)},
+            candidates=asked,
+            jobs=jobs,
+        )
 
     def do(
-        self, tasks: Sequence[Task], jobs: int, watch: pool.Watch | None
+        self, tasks: Sequence[Task], jobs: int, watch: pool.Watch | None, *, health: bool
     ) -> Generator[pool.Done[Task]]:
-        """What the attacks make of ``tasks``; truth has no part in it."""
+        """What the attacks make of ``tasks``; truth has no part in what they find."""
         names = {attack_name(spec) for spec in self.settings}
         used = {name: self._table[name] for name in names}  # others need not be picklable
         lists = self.datalists
         if any(map(sums_over_sites, self.plan.defences)):  # labels of those who join the sum
             lists = _all_datalists(self.plan, lists)
-        make = functools.partial(_make_attacker, self.plan, used, lists, torch.get_num_threads())
+        make = functools.partial(
+            _make_attacker, self.plan, used, lists, torch.get_num_threads(), health
+        )
         if jobs > 1 and len(tasks) > 1:
             return pool.at_once(tasks, make, jobs, watch=watch)
         return pool.one_by_one(tasks, make, watch=watch)
@@ -192,6 +221,10 @@ def _keep(
 ) -> Outcome:
     """Measure what an attack found, and write it down."""
     why = end.refused
+    if isinstance(end.result, Assessed):
+        answer = Answer.of(end.result.summary(), end.result.candidates)
+        journal.add_answer(case, answer)
+        return Outcome(case=case, answer=answer)
     if why is None:
         try:
             rows = _measure(plan, case, end.result, evaluator)
@@ -220,13 +253,14 @@ def _make_attacker(
     table: AttackTable,
     datalists: Mapping[str, Path | None],
     threads: int,
+    health: bool,
     number: int,
 ) -> Attacker:
     torch.set_num_threads(threads)
     device = plan.device
     if device == "cuda" and (gpus := torch.cuda.device_count()) > 1:
         device = f"cuda:{number % gpus}"
-    return Attacker(plan, table, datalists, device)
+    return Attacker(plan, table, datalists, device, easy=health)
 
 
 def _with_easy_cases(cases: Sequence[Case], known: Mapping[str, Health]) -> list[Task]:
@@ -234,7 +268,8 @@ def _with_easy_cases(cases: Sequence[Case], known: Mapping[str, Health]) -> list
     tasks: list[Task] = []
     checked = set(known)
     for case in cases:
-        if (name := key(case.attack, case.knowledge)) not in checked:
+        # A membership score tries its own, as it needs the images of the question.
+        if case.score is None and (name := key(case.attack, case.knowledge)) not in checked:
             checked.add(name)
             tasks.append(EasyCase(case.round, case.site, case.attack, case.knowledge))
         tasks.append(case)

@@ -15,6 +15,8 @@ from typing import Any
 from scipy import stats
 
 from medleak.inversion.audit.health import Health, key
+from medleak.inversion.membership.files import Answer
+from medleak.inversion.results.case import Case
 from medleak.inversion.results.found import found_by_losses
 from medleak.inversion.results.rows import Row, shortened
 
@@ -27,10 +29,14 @@ Run = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attacked:
-    """What the audit made of some cases: rows, and why a run was refused, by attacker."""
+    """What the audit made of some cases: rows, and why a run was refused, by attacker.
+
+    ``answers``: who was in, where that was asked.
+    """
 
     rows: Sequence[Row]
     refused: Mapping[InformedAttack, Mapping[Run, str]] = field(default_factory=dict)
+    answers: Sequence[tuple[Case, Answer]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +97,26 @@ class TriedStrength:
     fresh: bool = False
     found: int = 0
 
+    def columns(self) -> Mapping[str, str]:
+        """The figures for a table."""
+        return {
+            "RDLV": f"{self.rdlv_mean:+.3f}",
+            "noise alone": f"{self.alone_mean:+.3f}",
+            "excess at most (95 %)": f"{self.excess_upper95:+.3f}",
+            "over": f"{self.over}, n = {self.n}",
+            "above prior": f"{self.above} of {self.images}",
+        }
+
+    def at_most(self) -> str:
+        """What it may still let through, for a sentence."""
+        return (
+            f"the mean RDLV may still be {self.excess_upper95:+.3f} above that of noise alone "
+            f"({self.attack})"
+        )
+
 
 class NotMeasuredError(Exception):
-    """What was wanted gave no RDLV to judge by."""
+    """What was wanted gave no figure to judge by."""
 
 
 def upper95(values: Sequence[tuple[Any, Any, float]]) -> tuple[float, float, str]:

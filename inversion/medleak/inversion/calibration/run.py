@@ -18,10 +18,11 @@ from medleak.inversion.audit.health import key
 from medleak.inversion.audit.journal import Journal, read_health
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.run import Outcome, audit
+from medleak.inversion.calibration.goal import Goal, NoImages
+from medleak.inversion.calibration.members import NobodyTold
 from medleak.inversion.calibration.probe import Attacked, Found, InformedAttack, Run
 from medleak.inversion.calibration.search import Mechanism
 from medleak.inversion.calibration.site import (
-    MARGIN,
     Calibration,
     Wanted,
     as_json,
@@ -39,15 +40,16 @@ from medleak.inversion.results.replays import replay_of, require_sites
 from medleak.inversion.results.utility import Utility
 
 CALIBRATION = "calibration.json"
+CALIBRATION_OF_MEMBERSHIP = "membership_calibration.json"
 
 
 def calibrate(
     plan: Plan,
     mechanism: Mechanism,
     *,
+    goal: Goal[Any] | None = None,
     attacks: AttackTable = ATTACKS,
     tolerance: float = 1.25,
-    margin: float = MARGIN,
     jobs: int = 1,
     watch: Callable[[Task], ProgressCallback] | None = None,
     told: Callable[[Sequence[Outcome]], None] | None = None,
@@ -60,15 +62,15 @@ def calibrate(
         plan: Rounds, sites, attacks, knowledge and seeds (at least two) of every probe; its
             defences are not used.
         mechanism: The defence and the range.
+        goal: When a strength is enough; None: no image comes back.
         attacks: Names that the plan may use.
         tolerance: See `medleak.inversion.calibration.search.least_protecting`.
-        margin: See `medleak.inversion.calibration.site.search_site`.
         jobs: As for `medleak.inversion.audit.run.audit`; also ``watch`` and ``command``.
         told: Called with what became of each step's cases.
         utilities: Federations run under the defence, for calibration.json.
 
     Yields:
-        An answer a site, when it is in calibration.json.
+        An answer a site, when it is in calibration.json, or `CALIBRATION_OF_MEMBERSHIP`.
 
     Raises:
         ValueError: As `medleak.inversion.audit.run.audit`; too few seeds; a bad tolerance.
@@ -86,14 +88,17 @@ def calibrate(
     for round, _ in plan.updates():
         require_sites(most, sent[round], round)
 
+    until: Goal[Any] = goal or NoImages()
+
     def run(wanted: Sequence[Wanted]) -> list[Found]:
         texts = [(w.defence(mechanism), w.alone(mechanism)) for w in wanted]
-        pairs = zip(wanted, texts, strict=True)
-        cells = {(w.site, text, s) for w, both in pairs for text in both for s in w.seeds}
+        last = None if until.needs_noise_alone else 1
+        pairs = [(w, both[:last]) for w, both in zip(wanted, texts, strict=True)]
+        cells = {(w.site, text, s) for w, asked in pairs for text in asked for s in w.seeds}
         step = replace(
             plan,
             sites=list(dict.fromkeys(w.site for w in wanted)),
-            defences=list(dict.fromkeys(text for both in texts for text in both)),
+            defences=list(dict.fromkeys(text for _, asked in pairs for text in asked)),
             seeds=list(dict.fromkeys(s for w in wanted for s in w.seeds)),
             only=frozenset(cells),
         )
@@ -121,11 +126,10 @@ def calibrate(
 
     sites = list(dict.fromkeys(site for _, site in plan.updates()))
     searches = {
-        site: search_site(site, mechanism, plan.seeds, tolerance=tolerance, margin=margin)
-        for site in sites
+        site: search_site(site, mechanism, plan.seeds, until, tolerance=tolerance) for site in sites
     }
     for answer in search_all(searches, run):
-        _write(plan, mechanism, answer, margin, utilities)
+        _write(plan, mechanism, answer, until, utilities)
         yield answer
     with closing(Journal(plan.out, ())) as journal:
         journal.finish()
@@ -144,28 +148,37 @@ def _attacked(wanted: Wanted, text: str, outcomes: Sequence[Outcome]) -> Attacke
             case = outcome.case
             whys = refused.setdefault((case.attack, case.knowledge), {})
             whys[case.round, case.seed] = outcome.refused
-    return Attacked(rows=[row for outcome in mine for row in outcome.rows], refused=refused)
+    return Attacked(
+        rows=[row for outcome in mine for row in outcome.rows],
+        refused=refused,
+        answers=[(o.case, o.answer) for o in mine if o.answer is not None],
+    )
 
 
 def _write(
     plan: Plan,
     mechanism: Mechanism,
     answer: Calibration,
-    margin: float,
+    goal: Goal[Any],
     utilities: Sequence[Utility],
 ) -> None:
-    path = plan.out / CALIBRATION
+    name = name_of(goal)
     strength = answer.strength
     entry = as_json(answer, mechanism) | {
         "scope": _scope(mechanism.text(mechanism.weak)),
-        "margin": margin,
+        **goal.settings(),
         "rounds": None if plan.rounds is None else list(plan.rounds),
-        "attacks": list(plan.attacks),
+        "attacks": [*plan.attacks, *plan.scores],
         "knowledge": [k.describe() for k in plan.knowledge],
         "privacy_json": None if strength is None else _lines(mechanism.text(strength)),
         "utility": [asdict(u) for u in utilities],
     }
-    write_json(path, {**read_calibration(plan.out), answer.site: entry})
+    write_json(plan.out / name, {**read_calibration(plan.out, name), answer.site: entry})
+
+
+def name_of(goal: Goal[Any]) -> str:
+    """The file of its answers: what hides images need not hide who was in."""
+    return CALIBRATION_OF_MEMBERSHIP if isinstance(goal, NobodyTold) else CALIBRATION
 
 
 def _lines(text: str) -> dict[str, Any] | None:
@@ -181,13 +194,13 @@ def _scope(text: str) -> str | None:
     return next((str(step.scope) for step in steps if isinstance(step, PercentileGaussian)), None)
 
 
-def read_calibration(out: Path) -> dict[str, Any]:
-    """calibration.json of an audit directory; empty if there is none.
+def read_calibration(out: Path, name: str = CALIBRATION) -> dict[str, Any]:
+    """calibration.json of an audit directory, or its other ``name``; empty if there is none.
 
     Raises:
         ValueError: It is damaged.
     """
-    path = out / CALIBRATION
+    path = out / name
     if not path.exists():
         return {}
     try:

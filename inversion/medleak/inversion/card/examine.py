@@ -12,6 +12,7 @@ from medleak.inversion.card.config import CardConfig
 from medleak.inversion.card.simulate import Simulated
 from medleak.inversion.evidence.inspection import Inspection, inspect_update
 from medleak.inversion.knowledge import Knowledge
+from medleak.inversion.membership.assessor import Question
 from medleak.inversion.membership.run import Plan as Asked
 from medleak.inversion.membership.run import assess_run
 from medleak.inversion.observation import observe
@@ -207,11 +208,10 @@ def _why(refused: Mapping[str, Any]) -> str:
 
 
 def _membership(made: Simulated, device: str, allowed_prefixes: Sequence[str]) -> Membership:
+    question = Question(candidates=made.candidates, nonmembers=made.nonmembers, truth=made.truth)
     asked = Asked(
         records=made.records,
-        candidates=made.candidates,
-        nonmembers=made.nonmembers,
-        truth=made.truth,
+        question=question,
         device=device,
         allowed_prefixes=allowed_prefixes,
     )

@@ -11,7 +11,9 @@ import typer
 from medleak.filters.imports import uncollected
 from medleak.inversion.cli.shared.errors import INTERRUPTED, NOT_KNOWN, fail, one_line_errors
 from medleak.inversion.cli.shared.grouped import grouped
+from medleak.inversion.cli.shared.membership import tell_all
 from medleak.inversion.cli.shared.options import (
+    Asked,
     Identification,
     JobsOption,
     JsonOption,
@@ -22,6 +24,7 @@ from medleak.inversion.cli.shared.options import (
     Statement,
     attacks_of,
     plan_of,
+    question_of,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +49,10 @@ class Grid:
         list[int] | None, typer.Option(help="Round to audit; may be repeated. Default: all.")
     ] = None
     attack: Annotated[
-        list[str], typer.Option(help="Attack, as name or name:key=value,…; may be repeated.")
+        list[str],
+        typer.Option(
+            help="Attack, as name or name:key=value,…; may be repeated. none, with --candidates."
+        ),
     ] = field(default_factory=lambda: ["row_space"])
     average: Annotated[
         bool,
@@ -106,6 +112,7 @@ def audit(
     run: RunArgument = None,
     *,
     grid: Grid,
+    asked: Asked,
     references: References,
     out: OutOption = None,
     jobs: JobsOption = 1,
@@ -123,7 +130,8 @@ def audit(
 ) -> None:
     """Attack recorded updates and measure how much of the training images comes back.
 
-    Writes results.csv, summary.json, config.json and pictures. Stopped, the same command goes on
+    Writes results.csv, summary.json, config.json and pictures; with --candidates also who was in
+    (membership.csv, membership.json). Stopped, the same command goes on
     where it was. Exit code 1 if an update could not be audited; the others are, all the same. 3 if
     there is no update, or something in the record is read as none and so was not audited.
 
@@ -132,6 +140,7 @@ def audit(
     · medleak audit RUN --defence none --defence percentile_gaussian:sigma0=10 --jobs 4
     · medleak audit RUN --ladder --prior prior.png --out audits/ladder
     · medleak audit RUN --schedule n_images=4,lr=0.01 --input 224x224x3 --task bce:14
+    · medleak audit RUN --candidates pool.json --nonmembers public/xrays --truth lists
     · medleak audit RUN --seed 0 --seed 1 --seed 2 --dry-run
     """
     with uncollected():
@@ -151,6 +160,7 @@ def audit(
         machine,
         statement,
         **_cells(grid, ladder),
+        **_question(asked, grid, references),
         keep_iterations=extent.keep_iterations,
         perceptual=lpips,
     )
@@ -170,6 +180,7 @@ def audit(
         print_outcomes(plan, outcomes, health=extent.health)
         if ladder:
             print_ladder(outcomes, ladder, one_at_a_time=grid.ladder_each)
+        tell_all(outcomes)
     _fail_where_refused(outcomes)
     _fail_where_not_read(plan)
 
@@ -201,12 +212,28 @@ def _cells(grid: Grid, ladder: "list[Rung]") -> dict[str, Any]:
     return {
         "rounds": grid.round or None,
         "sites": grid.site or None,
-        "attacks": attacks_of(grid.attack, grid.average),
+        "attacks": _attacks(grid),
         "defences": list(dict.fromkeys(grid.defence)),
         "knowledge": [rung.knowledge for rung in ladder]
         or [knowledge_of(text) for text in dict.fromkeys(grid.knowledge or ["all"])],
         "seeds": list(dict.fromkeys(grid.seed)),
     }
+
+
+NO_ATTACK = "none"
+
+
+def _attacks(grid: Grid) -> list[str]:
+    if grid.attack == [NO_ATTACK]:
+        return []
+    return attacks_of(grid.attack, grid.average)
+
+
+def _question(asked: Asked, grid: Grid, references: References) -> dict[str, Any]:
+    """The fields of a plan that ask who was in."""
+    if asked.candidates is None and grid.attack == [NO_ATTACK]:
+        raise ValueError("--attack none without --candidates: nothing would be examined.")
+    return question_of(asked, references.truth, average=grid.average)
 
 
 def _utilities(texts: Sequence[str]) -> "list[Utility]":

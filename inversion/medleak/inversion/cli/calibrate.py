@@ -14,6 +14,7 @@ from medleak.filters.imports import uncollected
 from medleak.inversion.cli.shared.errors import INTERRUPTED, fail, one_line_errors
 from medleak.inversion.cli.shared.grouped import grouped
 from medleak.inversion.cli.shared.options import (
+    Asked,
     Identification,
     JobsOption,
     JsonOption,
@@ -24,14 +25,20 @@ from medleak.inversion.cli.shared.options import (
     Statement,
     attacks_of,
     plan_of,
+    question_of,
 )
 
 if TYPE_CHECKING:
     from medleak.inversion.audit.plan import Plan
     from medleak.inversion.audit.run import Outcome
+    from medleak.inversion.calibration.goal import Goal as CalibrationGoal
     from medleak.inversion.calibration.search import Mechanism
     from medleak.inversion.calibration.site import Calibration
     from medleak.inversion.results.utility import Utility
+
+
+MARGIN = 0.05  # as in `medleak.inversion.calibration.goal`, which imports torch
+CLOSE = 0.6  # as in `medleak.inversion.membership.rule`, which imports torch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +101,14 @@ class Goal:
     margin: Annotated[
         float,
         typer.Option(min=0.0, help="Excess in RDLV over noise alone that counts as no leak."),
-    ] = 0.05
+    ] = MARGIN
+    until: Annotated[
+        str, typer.Option(help="images: none comes back. membership: nobody is told to be in.")
+    ] = "images"
+    auc: Annotated[
+        float,
+        typer.Option(help="With --until membership: AUC up to which members count as not told."),
+    ] = CLOSE
     utility: Annotated[
         list[str] | None,
         typer.Option(
@@ -113,6 +127,7 @@ def calibrate(
     strength: Strength,
     probes: Probes,
     goal: Goal,
+    asked: Asked,
     references: References,
     out: OutOption = None,
     jobs: JobsOption = 1,
@@ -125,12 +140,15 @@ def calibrate(
 
     Nothing leaks: under the strongest of the attacks with the knowledge assumed, RDLV cannot be
     told from what the attack makes of noise alone (the upper end of the 95 % interval of the excess
-    is at most --margin). Probes are cases of the audit directory, so the same
-    command goes on where it was stopped. Writes calibration.json beside results.csv. Where an
-    update contradicts what was said of it, the answer is inconclusive. Exit code 1 if a site has no
+    is at most --margin). With --until membership: the AUC of who was in is at most 0.6 by its
+    upper bound, and no patient is recognised. Probes are cases of the audit directory, so the same
+    command goes on where it was stopped. Writes calibration.json, or membership_calibration.json,
+    beside results.csv. Where an update contradicts what was said of it, the answer is inconclusive.
+    Exit code 1 if a site has no
     protecting strength. 3 if the record has no update.
 
     Examples: medleak calibrate RUN --scope group --site site-9 --prior prior.png
+    · medleak calibrate RUN --until membership --candidates pool.json --nonmembers public/xrays
     · medleak calibrate RUN --defence top_k --low 0.001 --high 0.5
     · medleak calibrate RUN --scope group --utility 0=runs/clean --utility 3=runs/sigma0-3
     · medleak calibrate RUN --schedule n_images=1,lr=0.01 --input 224x224x3 --task bce:14
@@ -141,16 +159,20 @@ def calibrate(
         importlib.import_module("medleak.inversion.calibration.run")
 
     torch.set_num_threads(machine.threads)
-    plan = plan_of(run, out, references, identification, machine, statement, **_cells(probes))
+    until = _until(goal, asked, probes)
+    plan = plan_of(
+        *(run, out, references, identification, machine, statement),
+        **_cells(probes) | _question(asked, probes, references, goal),
+    )
     chosen = _mechanism(strength)
     if probes.round is None:
         plan = replace(plan, rounds=[max(round for round, _ in plan.updates())])
     utilities = _utilities(goal.utility or (), chosen)
-    answers = _run(plan, chosen, goal, jobs, utilities)
+    answers = _run(plan, chosen, goal, until, jobs, utilities)
     if as_json:
-        _print_json(plan)
+        _print_json(plan, until)
     else:
-        _print(plan, chosen, answers, utilities)
+        _print(plan, chosen, answers, utilities, until)
     if missing := [a for a in answers if a.strength is None]:
         fail(f"{len(missing)} of {len(answers)} sites have no protecting strength; see above.")
 
@@ -171,6 +193,36 @@ def _cells(probes: Probes) -> dict[str, Any]:
         "knowledge": [knowledge_of(text) for text in dict.fromkeys(probes.knowledge)],
         "seeds": list(range(probes.seeds)),
     }
+
+
+def _until(goal: Goal, asked: Asked, probes: Probes) -> "CalibrationGoal[Any]":
+    from medleak.inversion.calibration.goal import NoImages
+    from medleak.inversion.calibration.members import NobodyTold
+
+    if goal.until == "membership":
+        if asked.candidates is None:
+            raise ValueError("--until membership asks who was in, of nobody: name --candidates.")
+        if goal.margin != MARGIN or probes.seconds is not None or probes.attack != ["row_space"]:
+            raise ValueError(
+                "--margin, --seconds and --attack are about images: with --until membership no "
+                "image is rebuilt. Leave them out."
+            )
+        return NobodyTold(most=goal.auc)
+    if goal.until != "images":
+        raise ValueError(f"--until {goal.until} is unknown; choose images or membership.")
+    if asked != Asked() or goal.auc != CLOSE:
+        raise ValueError(
+            "--candidates, --nonmembers, --score and --auc are about who was in: they go with "
+            "--until membership."
+        )
+    return NoImages(margin=goal.margin)
+
+
+def _question(asked: Asked, probes: Probes, references: References, goal: Goal) -> dict[str, Any]:
+    """The fields of a plan that ask who was in, in place of any attack."""
+    if goal.until != "membership":
+        return {}
+    return {"attacks": []} | question_of(asked, references.truth, average=probes.average)
 
 
 def _mechanism(strength: Strength) -> "Mechanism":
@@ -212,6 +264,7 @@ def _run(
     plan: "Plan",
     chosen: "Mechanism",
     goal: Goal,
+    until: "CalibrationGoal[Any]",
     jobs: int,
     utilities: "list[Utility]",
 ) -> "list[Calibration]":
@@ -230,8 +283,8 @@ def _run(
             for answer in run_calibration(
                 plan,
                 chosen,
+                goal=until,
                 tolerance=goal.tolerance,
-                margin=goal.margin,
                 jobs=jobs,
                 watch=watch,
                 told=finished_all,
@@ -250,10 +303,10 @@ def _run(
     return answers
 
 
-def _print_json(plan: "Plan") -> None:
-    from medleak.inversion.calibration.run import read_calibration
+def _print_json(plan: "Plan", until: "CalibrationGoal[Any]") -> None:
+    from medleak.inversion.calibration.run import name_of, read_calibration
 
-    content = {"out": str(plan.out), "sites": read_calibration(plan.out)}
+    content = {"out": str(plan.out), "sites": read_calibration(plan.out, name_of(until))}
     typer.echo(json.dumps(content, indent=2))
 
 
@@ -262,19 +315,16 @@ def _print(
     chosen: "Mechanism",
     answers: "list[Calibration]",
     utilities: "list[Utility]",
+    until: "CalibrationGoal[Any]",
 ) -> None:
-    from medleak.inversion.calibration.run import CALIBRATION
+    from medleak.inversion.calibration.run import name_of
     from medleak.inversion.cli.shared.output import print_statement, print_table
 
     probes = [
         {
             "site": answer.site,
             chosen.parameter: f"{p.strength:g}",
-            "RDLV": f"{p.rdlv_mean:+.3f}",
-            "noise alone": f"{p.alone_mean:+.3f}",
-            "excess at most (95 %)": f"{p.excess_upper95:+.3f}",
-            "over": f"{p.over}, n = {p.n}",
-            "above prior": f"{p.above} of {p.images}",
+            **p.columns(),
             "": "fresh seeds" if p.fresh else "no defence" if p is answer.searched[0] else "",
         }
         for answer in answers
@@ -285,16 +335,19 @@ def _print(
         strength = "-" if answer.strength is None else f"{chosen.parameter}={answer.strength:g}"
         typer.echo(f"{answer.site}: {strength}: {answer.why}.")
     print_statement(plan, set(plan.updates()))
-    typer.echo("Intervals over runs are about noise and starts alone, not about other images.")
-    _print_policy(plan, answers)
+    if not plan.scores:
+        typer.echo("Intervals over runs are about noise and starts alone, not about other images.")
+    _print_policy(plan, answers, until)
     _print_utilities(answers, chosen, utilities)
-    typer.echo(f"Probes and answers: {plan.out}, {Path(plan.out) / CALIBRATION}")
+    typer.echo(f"Probes and answers: {plan.out}, {Path(plan.out) / name_of(until)}")
 
 
-def _print_policy(plan: "Plan", answers: "list[Calibration]") -> None:
-    from medleak.inversion.calibration.run import read_calibration
+def _print_policy(
+    plan: "Plan", answers: "list[Calibration]", until: "CalibrationGoal[Any]"
+) -> None:
+    from medleak.inversion.calibration.run import name_of, read_calibration
 
-    written = read_calibration(plan.out)
+    written = read_calibration(plan.out, name_of(until))
     for answer in answers:
         if lines := written[answer.site]["privacy_json"]:
             typer.echo(f"local/privacy.json of {answer.site} (see docs/deploy.md):")

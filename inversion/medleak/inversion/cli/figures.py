@@ -29,7 +29,7 @@ def figures(
         list[str] | None,
         typer.Option(
             help="rounds, attacks, schedule, ssim, rdlv, embeddings, iip, iterations, noise, "
-            "front or table; may be repeated. Default: all that the audit has data for."
+            "front, roc or table; may be repeated. Default: all that the audit has data for."
         ),
     ] = None,
     format: Annotated[Format, typer.Option(help="Of the files.")] = "png",
@@ -76,7 +76,9 @@ def figures(
     charts = [n for n in names if n in FIGURES]
     embed = load_embedding(embedding) if embedding is not None else None
     drawn = list(draw_all(data, target, charts, format, embed)) if charts else []
-    if "table" in names:
+    if "table" in names and not data.rows:
+        drawn.append(Drawn("table", None, f"{str(audit)!r} has no attacked update to list."))
+    elif "table" in names:
         drawn += [Drawn("table", path) for path in table(data, target)]
     _report(drawn, as_json)
     missing = [d for d in drawn if d.path is None]

@@ -16,6 +16,7 @@ from medleak.inversion.figures.pictures import (
     noise_levels,
     reconstructions_by_round,
 )
+from medleak.inversion.figures.roc import members_told
 from medleak.inversion.figures.schedule_sweep import ssim_by_schedule
 from medleak.inversion.figures.strength_curves import ssim_by_strength
 from medleak.inversion.figures.style import Format, house_style, save
@@ -44,6 +45,7 @@ FIGURES: Mapping[str, Kind] = {
     "iterations": Kind(iteration_strips, "MedPFL Fig. 5-7"),
     "noise": Kind(noise_levels, "MedPFL Fig. 10, 11"),
     "front": Kind(privacy_utility, "-"),
+    "roc": Kind(members_told, "-"),
 }
 
 
@@ -67,6 +69,8 @@ def draw(name: str, audit: AuditData, **options: Any) -> Figure:
         raise ValueError(
             f"There is no figure {name!r}: nothing can be drawn. Known are {', '.join(FIGURES)}."
         )
+    if not audit.rows and name != "roc":
+        raise audit.missing("rows of attacked updates", "medleak audit RUN")
     with house_style():
         return FIGURES[name].make(audit, **options)
 

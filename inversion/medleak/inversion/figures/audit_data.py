@@ -1,14 +1,15 @@
 """An audit directory as the figures read it, and what to say where something is missing."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from medleak.custom.data.image_files import open_image
 from medleak.custom.record import find_records, natural_key, read_info
-from medleak.inversion.results.case import NO_DEFENCE
+from medleak.inversion.membership.files import Answer, read_answers
+from medleak.inversion.results.case import NO_DEFENCE, Case
 from medleak.inversion.results.replays import is_null
 from medleak.inversion.results.rows import Row, read_rows
 from medleak.inversion.results.strength import protection
@@ -35,6 +36,7 @@ class AuditData:
         path: Audit directory; pictures are read from it when they are needed.
         rows: Of results.csv, or a part of them.
         utility: Of utility.json; empty where there is none.
+        answers: Who was in; empty where nobody asked.
         schedules: By (round, site); empty where the run was not named.
     """
 
@@ -42,6 +44,7 @@ class AuditData:
     rows: Sequence[Row]
     utility: Sequence[Utility] = ()
     schedules: dict[tuple[int, str], Schedule] | None = None
+    answers: Mapping[Case, Answer] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: Path, run: Path | None = None) -> "AuditData":
@@ -51,13 +54,15 @@ class AuditData:
             ValueError: It holds no results, or files that cannot be read.
         """
         rows = [row for row in read_rows(path / "results.csv") if not is_null(row.defence)]
-        if not rows:
+        answers = read_answers(path)
+        if not rows and not answers:
             raise ValueError(
                 f"{str(path)!r} holds no results.csv with rows: there is nothing to draw. Name the "
                 "directory that `medleak audit` wrote."
             )
         utility = read_utilities(path)
-        return cls(path, rows, utility, None if run is None else _schedules(run, rows))
+        schedules = None if run is None else _schedules(run, rows)
+        return cls(path, rows, utility, schedules, answers)
 
     @property
     def measured(self) -> list[Row]:

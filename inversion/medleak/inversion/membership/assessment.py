@@ -91,7 +91,7 @@ def halves(nonmembers: Group, *, seed: int = 0) -> tuple[Group, Group]:
 
 
 def scored(
-    observation: Observation,
+    observations: Sequence[Observation],
     candidates: Group,
     background: Group,
     nulls: Group,
@@ -102,7 +102,7 @@ def scored(
     """Score ``candidates`` and compare them with ``nulls``.
 
     Args:
-        observation: The update.
+        observations: The update; or those of several rounds of one client, which are joined.
         candidates: Whom it is asked about.
         background: Certain non-members that the score may use.
         nulls: Others, of other patients.
@@ -116,12 +116,14 @@ def scored(
     if candidates.labels is not None and nulls.labels is not None:
         labels = torch.cat([candidates.labels, nulls.labels])
     images, n = torch.cat([candidates.images, nulls.images]), len(candidates)
-    device = observation.device
-    behind = background.images.to(device)
-    parts = score(observation, images.to(device), labels, behind)
-    if mirrored:
-        other = score(observation, images.flip(-1).to(device), labels, behind)
-        parts = {name: torch.maximum(value, other[name]) for name, value in parts.items()}
+    parts: dict[str, Tensor] = {}
+    for k, observation in enumerate(observations):
+        x, behind = (i.to(observation.device) for i in (images, background.images))
+        found = score(observation, x, labels, behind)
+        if mirrored:
+            other = score(observation, x.flip(-1), labels, behind)
+            found = {name: torch.maximum(value, other[name]) for name, value in found.items()}
+        parts |= {f"{k} {name}": value for name, value in found.items()}
     values, null = joined(
         {k: v[:n] for k, v in parts.items()}, {k: v[n:] for k, v in parts.items()}
     )
@@ -151,7 +153,7 @@ def easy_auc(
     labels = members.labels
     if labels is None or len(labels.unique()) < 2:
         labels = torch.arange(len(members)) % 2  # so that a step has something to learn
-    found = scored(step(members.images, labels), members, behind, nulls, score)
+    found = scored([step(members.images, labels)], members, behind, nulls, score)
     return auc(found.scores, found.nulls)
 
 
@@ -163,6 +165,7 @@ def findings(
     *,
     easy: float | None,
     views_known: bool,
+    contradicted: str = "",
 ) -> Findings:
     """What is to be judged of one update.
 
@@ -173,7 +176,7 @@ def findings(
         others: The same candidates against other clients' updates, and [N] who of them was not in
             those.
         easy: See `easy_auc`.
-        views_known: See `medleak.inversion.membership.rule.Findings`.
+        views_known: See `medleak.inversion.membership.rule.Findings`; ``contradicted`` likewise.
     """
     told, nulls = None, []
     if member is not None and member.any() and not member.all():
@@ -187,6 +190,8 @@ def findings(
         easy=easy,
         least_p=1 / (1 + found.null_patients),
         views_known=views_known,
+        contradicted=contradicted,
+        members=None if member is None else int(member.sum()),
     )
 
 

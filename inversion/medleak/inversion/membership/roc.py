@@ -12,6 +12,9 @@ from medleak.custom.intervals import bootstrap_of, wilson
 RATES = {"tpr_1": 0.01, "tpr_01": 0.001}
 """Names in files -> false positive rates, 1 % and 0.1 %."""
 
+GRID = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""False positive rates at which a curve has points: even on a log axis, where leaks show."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
@@ -30,11 +33,14 @@ class Separation:
         auc: Probability that a member scores above another image; 0.5 is chance.
         tpr: By the name in `RATES`, share of members above a threshold that no larger share of
             the others is above.
+        curve: By false positive rate of `GRID`, the same share; rates that there are too few others
+            to resolve are left out.
         members: Images; ``others``: images; ``patients``: of both.
     """
 
     auc: Figure
     tpr: Mapping[str, Figure]
+    curve: Mapping[float, Figure]
     members: int
     others: int
     patients: int
@@ -61,12 +67,14 @@ def separation(
         )
     scores = np.where(np.isnan(scores), np.where(member, -np.inf, np.inf), scores)
 
+    rates = RATES | {f"{rate:g}": rate for rate in GRID if (~member).sum() * rate >= 1}
+
     def figures(chosen: NDArray[np.intp]) -> dict[str, float]:
         inside, outside = scores[chosen][member[chosen]], scores[chosen][~member[chosen]]
         if not len(inside) or not len(outside):
-            return dict.fromkeys(("auc", *RATES), float("nan"))
+            return dict.fromkeys(("auc", *rates), float("nan"))
         return {"auc": auc(inside, outside)} | {
-            name: tpr_at(inside, outside, rate) for name, rate in RATES.items()
+            name: tpr_at(inside, outside, rate) for name, rate in rates.items()
         }
 
     values = figures(np.arange(len(scores)))
@@ -82,6 +90,7 @@ def separation(
     return Separation(
         auc=found["auc"],
         tpr={name: found[name] for name in RATES},
+        curve={rate: found[name] for name, rate in rates.items() if name not in RATES},
         members=int(member.sum()),
         others=int((~member).sum()),
         patients=len(groups[0] | groups[1]),

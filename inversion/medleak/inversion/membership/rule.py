@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import hypot
 
+from medleak.inversion.membership.easy import REACHED
 from medleak.inversion.membership.roc import Figure, Separation
 from medleak.inversion.results.verdict import Extent, Kind, Verdict
 
@@ -19,8 +20,9 @@ RULE = (
     "are recognised, at most 1 % of them wrongly (Benjamini and Hochberg on conformal p-values), "
     "and none of the list by the other clients' updates. no leak found: neither, AUC at most 0.6 "
     "by its upper 95 % bound, the other clients' at chance, the images entered training as they "
-    "are, or mirrored, and the score knew eight images that were certainly in. not measured: "
-    "nobody said which candidates were in, and none was recognised. inconclusive: all else."
+    "are, or mirrored, the update agrees with what was said of it, and the score knew eight images "
+    "that were certainly in. not measured: nobody said which candidates were in, and none was "
+    "recognised. inconclusive: all else."
 )
 
 
@@ -36,6 +38,8 @@ class Findings:
         easy: AUC of the easy case; None: not tried.
         least_p: The smallest p-value that there are enough certain non-members for.
         views_known: Whether training showed the images as they were tried.
+        contradicted: What in the update contradicts what was said of it; empty: nothing.
+        members: How many of the candidates were in; None: nobody said.
     """
 
     separation: Separation | None
@@ -45,6 +49,28 @@ class Findings:
     easy: float | None
     least_p: float
     views_known: bool
+    contradicted: str = ""
+    members: int | None = None
+
+    @property
+    def flaws(self) -> list[str]:
+        """Why low figures would be no evidence, however low; empty: they would be."""
+        flaws = []
+        if not self.nulls:
+            flaws.append("no update of a client that had neither group to compare with")
+        elif off := [n.auc for n in self.nulls if not n.auc.lower95 <= 0.5 <= n.auc.upper95]:
+            flaws.append(f"a client that had neither group has AUC {off[0].value:.2f}, not chance")
+        if not self.views_known:
+            flaws.append(
+                "how training changed the images (augmentation) is not known, or not tried"
+            )
+        if self.easy is None:
+            flaws.append("the score was not tried on an easy case, so this is no evidence")
+        elif self.easy < REACHED:
+            flaws.append(f"the score did not know an easy case (AUC {self.easy:.2f})")
+        if self.contradicted:
+            flaws.append(f"the update contradicts what was said of it ({self.contradicted})")
+        return flaws
 
 
 def judge(found: Findings, *, score: str, knowledge: str, images: int, patients: int) -> Verdict:
@@ -68,11 +94,17 @@ def _judged(found: Findings, patients: int) -> tuple[Kind, list[str]]:
         if doubts:
             return "inconclusive", doubts
         unknown = "it is not known which candidates were in: give --truth"
+        if found.members is not None:
+            all_or_none = "none" if found.members == 0 else "all"
+            unknown = f"{all_or_none} of the candidates were in, so there is nobody to tell apart"
         if found.least_p > FALSE_RATE:
             few = f"p is at least {found.least_p:.2g} with so few certain non-members, so that "
             return "not_measured", [few + "none could be recognised: give more of them", unknown]
         return "not_measured", ["none of the candidates was recognised", unknown]
-    doubts += _doubts(found, found.separation)
+    if found.separation.auc.upper95 > CLOSE:
+        auc = found.separation.auc
+        doubts.append(f"AUC {auc.value:.2f}, up to {auc.upper95:.2f}: too few to tell")
+    doubts += found.flaws
     if doubts:
         return "inconclusive", doubts
     said = f"AUC {found.separation.auc.value:.2f}, upper 95 % {found.separation.auc.upper95:.2f}"
@@ -117,20 +149,3 @@ def _above(auc: Figure, null: Figure) -> bool:
     """Whether the difference is above 0 by its lower bound (Newcombe 1998, square-and-add)."""
     spread = hypot(auc.value - auc.lower95, null.upper95 - null.value)
     return auc.value - null.value > spread
-
-
-def _doubts(found: Findings, told: Separation) -> list[str]:
-    doubts = []
-    if told.auc.upper95 > CLOSE:
-        doubts.append(f"AUC {told.auc.value:.2f}, up to {told.auc.upper95:.2f}: too few to tell")
-    if not found.nulls:
-        doubts.append("no update of a client that had neither group to compare with")
-    elif off := [n.auc for n in found.nulls if not n.auc.lower95 <= 0.5 <= n.auc.upper95]:
-        doubts.append(f"a client that had neither group has AUC {off[0].value:.2f}, not chance")
-    if not found.views_known:
-        doubts.append("how training changed the images (augmentation) is not known, or not tried")
-    if found.easy is None:
-        doubts.append("the score was not tried on an easy case, so this is no evidence")
-    elif found.easy < 0.95:
-        doubts.append(f"the score did not know an easy case (AUC {found.easy:.2f})")
-    return doubts

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from medleak.inversion.report import who
 from medleak.inversion.report.model import Audit, Calibration, Group
 from medleak.inversion.report.texts import names, short
 from medleak.inversion.report.verdicts import (
@@ -48,9 +49,21 @@ def advice(audit: Audit, verdicts: Sequence[SiteVerdict]) -> list[Advice]:
             )
         )
     found += [_paste(calibrated[v.site]) for v in bad if v.site in calibrated][:_MOST]
-    held = (_held(audit, v) for v in bad if v.site not in calibrated)
+    # What keeps images in need not hide who was in.
+    held = (_held(audit, v) for v in bad if v.site not in calibrated and not _tells_who(audit, v))
     found += list(itertools.islice(filter(None, held), _MOST))
-    if open_sites := [v.site for v in bad if v.site not in calibrated]:
+    telling = [v.site for v in bad if _tells_who(audit, v)]
+    if telling:
+        found.append(
+            Advice(
+                text=f"Find the least noise at which it can no longer be told who was in the data "
+                f"of {names(telling)}: strengths that keep images in may be too weak for that.",
+                copy="\n".join(
+                    calibrate_command(audit, site, "membership") for site in telling[:_MOST]
+                ),
+            )
+        )
+    if open_sites := [v.site for v in bad if v.site not in {*calibrated, *telling}]:
         found.append(
             Advice(
                 text=f"Find the least noise at which {names(open_sites)} no longer "
@@ -69,6 +82,10 @@ def advice(audit: Audit, verdicts: Sequence[SiteVerdict]) -> list[Advice]:
             )
         )
     return found
+
+
+def _tells_who(audit: Audit, verdict: SiteVerdict) -> bool:
+    return who.leaks(audit, verdict.site)
 
 
 def _stop(leaking: Sequence[SiteVerdict]) -> Advice:
@@ -102,6 +119,8 @@ def _settle(audit: Audit, unknown: Sequence[SiteVerdict]) -> Advice:
 
 def _remedy(audit: Audit, verdict: SiteVerdict) -> str:
     group = verdict.group
+    if group is None and any(m.site == verdict.site for m in audit.membership):
+        return "Audit it with an attack as well: only who was in was asked."
     if group is None or any(r["case"]["site"] == verdict.site for r in audit.refused):
         return "Check the record (medleak records verify), and audit the site again."
     if not group.figure("ssim").defined:
@@ -158,17 +177,20 @@ def _at_most_a_guess(group: Group, audit: Audit) -> bool:
     return upper is not None and upper <= 0 and not leaks
 
 
-def calibrate_command(audit: Audit, site: str) -> str:
+def calibrate_command(audit: Audit, site: str, until: str = "") -> str:
     """The command that looks for the least noise; run, prior, truth and all that was said of the
-    record as the audit had them.
+    record as the audit had them. ``until``: see ``medleak calibrate``; empty: its default.
     """
     runs = audit.config.get("runs")
     last = runs[-1] if isinstance(runs, list) and runs else None
     command = last.get("command", []) if isinstance(last, Mapping) else []
     words = [str(w) for w in command] if isinstance(command, list) else []
     run = next((w for w in words[2:3] if not w.startswith("-")), "RUN")
-    kept = [part for o in _KEPT for part in _option(words, o)]
-    return shlex.join(["medleak", "calibrate", run, "--site", site, "--scope", "group", *kept])
+    options = (*_KEPT, *(_KEPT_OF_MEMBERSHIP if until else ()))
+    kept = [part for o in options for part in _option(words, o)]
+    goal = ["--until", until] if until else []
+    start = ["medleak", "calibrate", run, "--site", site, "--scope", "group"]
+    return shlex.join([*start, *goal, *kept])
 
 
 def _option(words: Sequence[str], name: str) -> list[str]:
@@ -184,6 +206,7 @@ def _option(words: Sequence[str], name: str) -> list[str]:
 
 _KEPT = ("--prior", "--truth", "--schedule", "--input", "--mean", "--std", "--task", "--model")
 _KEPT += ("--base",)
+_KEPT_OF_MEMBERSHIP = ("--candidates", "--nonmembers")
 
 
 def _paste(calibration: Calibration) -> Advice:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from medleak.inversion.report.model import Audit, Group
-from medleak.inversion.results.case import AVERAGE
+from medleak.inversion.results.case import AVERAGE, MEMBERSHIP
 from medleak.inversion.results.rows import Row
 
 JOURNAL = "journal.jsonl"
@@ -27,7 +27,7 @@ def not_examined(audits: Sequence[Audit]) -> list[str]:
 
 def _of_one(audit: Audit) -> list[str]:
     name = audit.folder.name
-    if not audit.groups and not audit.rows and not audit.refused:
+    if not any((audit.groups, audit.rows, audit.refused, audit.membership)):
         return [f"the audit {name} attacked nothing, so it says of no site that it is safe"]
     found = []
     if audit.refused:
@@ -44,6 +44,12 @@ def _of_one(audit: Audit) -> list[str]:
         found.append(
             f"{len(missing)} updates of {name} have neither figures nor a reason ({listed}): the "
             "audit was stopped, or its table cut; repeat its command, which goes on from there"
+        )
+    elif silent := _not_asked(audit):
+        listed = ", ".join(silent[:6]) + (", …" if len(silent) > 6 else "")
+        found.append(
+            f"{name} asked who was in, and of {len(silent)} updates there is neither an answer nor "
+            f"a reason ({listed}): repeat its command, which goes on from there"
         )
     elif (audit.folder / JOURNAL).exists():
         found.append(f"the audit {name} was killed; repeat its command, which goes on from there")
@@ -73,11 +79,27 @@ def _not_attacked(audit: Audit) -> list[str]:
     An attack that joins rounds has one case a site, so then a row of any round counts.
     """
     updates, attacks = audit.config.get("updates"), audit.config.get("attacks")
-    if not isinstance(updates, Mapping) or not isinstance(attacks, Mapping):
+    if not isinstance(updates, Mapping) or not isinstance(attacks, Mapping) or not attacks:
         return []
     done = {f"{row.round}/{row.site}" for row in audit.rows}
-    done |= {f"{r['case'].get('round')}/{r['case']['site']}" for r in audit.refused}
+    refused = [r["case"] for r in audit.refused if MEMBERSHIP not in str(r["case"].get("attack"))]
+    done |= {f"{case.get('round')}/{case['site']}" for case in refused}
     if attacks and all(str(name).startswith(AVERAGE) for name in attacks):
         sites = {place.partition("/")[2] for place in done}
         return [str(u) for u in updates if str(u).partition("/")[2] not in sites]
     return [str(u) for u in updates if str(u) not in done]
+
+
+def _not_asked(audit: Audit) -> list[str]:
+    """``round/site`` of the updates without an answer, where config.json says that it was asked."""
+    updates, asked = audit.config.get("updates"), audit.config.get("membership")
+    if not isinstance(updates, Mapping) or not isinstance(asked, Mapping):
+        return []
+    scores = asked.get("scores")
+    answered = {f"{m.round}/{m.site}" for m in audit.membership}
+    refused = [r["case"] for r in audit.refused if MEMBERSHIP in str(r["case"].get("attack"))]
+    answered |= {f"{case.get('round')}/{case['site']}" for case in refused}
+    if isinstance(scores, list) and all(str(score).startswith(AVERAGE) for score in scores):
+        sites = {place.partition("/")[2] for place in answered}
+        return [str(u) for u in updates if str(u).partition("/")[2] not in sites]
+    return [str(u) for u in updates if str(u) not in answered]

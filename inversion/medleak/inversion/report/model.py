@@ -8,10 +8,14 @@ from typing import Any
 from medleak.custom.record import natural_key
 from medleak.filters.spec import SpecChain, rounded
 from medleak.inversion.results.rows import Row
-from medleak.inversion.results.verdict import Verdict
+from medleak.inversion.results.verdict import Kind, Verdict
 
 METRICS = ("ssim", "ssim_tmi", "rdlv", "mse", "psnr", "asr", "iip", "iip_site", "ssim_prior")
 """Figures that a group may have; any may be missing."""
+
+
+MEMBERSHIP_METRICS = ("auc", "tpr_1", "tpr_01")
+"""Figures of a `Membership`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,38 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """What was found when it was asked who was in an update.
+
+    Attributes:
+        round: The last one, where ``joined``.
+        score: By which candidates were compared.
+        figures: ``auc``, ``tpr_1``, ``tpr_01``: how members are told from others.
+        nulls: AUC of updates of clients that had neither.
+        recognised: Patients of the list at the stated false rate; ``candidates``: images of it.
+        kind: The audit's own verdict; None: it gives none that is known. ``sentence``: in words.
+        flaws: Why low figures would be no evidence; None: the audit does not say.
+        curve: False positive rate to true positive rate, rising.
+    """
+
+    site: str
+    round: int
+    score: str
+    joined: bool
+    defence: str
+    knowledge: str
+    seed: int
+    figures: Mapping[str, Figure]
+    nulls: Sequence[Figure]
+    recognised: int
+    candidates: int
+    kind: Kind | None
+    sentence: str
+    flaws: Sequence[str] | None
+    curve: Mapping[float, Figure]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """The least strength that held for a site, as calibration.json says it."""
 
@@ -125,6 +161,8 @@ class Audit:
         left: Site to how many of its cases were to be attacked and are not done.
         health: By ``attack|knowledge``: did the attack succeed on an easy case?
         missing: What the directory lacks, a sentence each; said in the report.
+        membership: Who was in; empty: nobody asked.
+        calibrations_of_membership: Strengths at which it could no longer be told who was in.
     """
 
     folder: Path
@@ -140,11 +178,14 @@ class Audit:
     ledgers: Sequence[Ledger]
     missing: Sequence[str]
     left: Mapping[str, int] = field(default_factory=dict)
+    membership: Sequence[Membership] = ()
+    calibrations_of_membership: Sequence[Calibration] = ()
 
     @property
     def sites(self) -> list[str]:
         """Sites in the order of the table, those included of which nothing is known."""
         seen = [g.site for g in self.groups] + [r.site for r in self.rows]
+        seen += [m.site for m in self.membership]
         seen += [str(r["case"]["site"]) for r in self.refused] + list(self.left)
         return sorted(set(seen), key=natural_key)
 

@@ -9,10 +9,19 @@ from typing import Any
 
 from medleak.filters.privacy import ledger as ledgers
 from medleak.inversion.measures.similarity import ASR_THRESHOLD
-from medleak.inversion.report.model import METRICS, Audit, Calibration, Figure, Group, Ledger
+from medleak.inversion.report.model import (
+    MEMBERSHIP_METRICS,
+    METRICS,
+    Audit,
+    Calibration,
+    Figure,
+    Group,
+    Ledger,
+    Membership,
+)
 from medleak.inversion.report.sound import as_written, read_json
 from medleak.inversion.results import verdict
-from medleak.inversion.results.case import NO_DEFENCE, Case
+from medleak.inversion.results.case import AVERAGE, MEMBERSHIP, NO_DEFENCE, Case
 from medleak.inversion.results.files import contradictions_in, contradictions_of
 from medleak.inversion.results.replays import is_null
 from medleak.inversion.results.rows import Row, read_rows
@@ -68,6 +77,8 @@ def _read(folder: Path, ledger: Sequence[Path]) -> Audit:
         ledgers=_ledgers([folder, *ledger]),
         missing=missing,
         left=_left(summary),
+        membership=[m for m in map(_membership, _list(summary.get("membership"))) if m],
+        calibrations_of_membership=_calibrations(read_json(folder / "membership_calibration.json")),
     )
 
 
@@ -236,6 +247,45 @@ def _ledger(path: Path) -> Ledger:
 def _left(summary: Mapping[str, Any]) -> Mapping[str, int]:
     sites = (_mapping(case).get("site") for case in _list(summary.get("left")))
     return Counter("?" if site is None else _text(site) for site in sites)
+
+
+def _membership(raw: Any) -> Membership | None:
+    """One answer; None where it does not even say of which update it is."""
+    raw = _mapping(raw)
+    site, round_, attack = raw.get("site"), raw.get("round"), _text(raw.get("attack"))
+    if not isinstance(site, str) or isinstance(round_, bool) or not isinstance(round_, int):
+        return None
+    asked = attack.removeprefix(AVERAGE).removeprefix(MEMBERSHIP)
+    told, flaws = _mapping(raw.get("separation")), raw.get("flaws")
+    found = verdict.read({**raw, "attack": f"membership by {asked}"})
+    points = (_mapping(point) for point in _list(told.get("curve")))
+    curve = {x: _of_separation(p) for p in points if (x := number(p.get("fpr"))) and 0 < x <= 1}
+    return Membership(
+        site=site,
+        round=round_,
+        score=asked,
+        joined=attack.startswith(AVERAGE),
+        defence=_text(raw.get("defence")) or NO_DEFENCE,
+        knowledge=_text(raw.get("knowledge")),
+        seed=count(raw.get("seed")),
+        figures={k: _of_separation(told.get(k)) for k in MEMBERSHIP_METRICS},
+        nulls=[_of_separation(_mapping(n).get("auc")) for n in _list(raw.get("nulls"))],
+        recognised=count(raw.get("recognised_patients")),
+        candidates=count(raw.get("candidates")),
+        kind=None if found is None else found.kind,
+        sentence=_text(raw.get("verdict")),
+        flaws=[str(f) for f in flaws] if isinstance(flaws, list) else None,
+        curve=dict(sorted(curve.items())),
+    )
+
+
+def _of_separation(raw: Any) -> Figure:
+    """A share with its interval; undefined where a part is missing or no share."""
+    raw = _mapping(raw)
+    value, low, high = (number(raw.get(k)) for k in ("value", "lower95", "upper95"))
+    if value is None or low is None or high is None or not 0 <= low <= value <= high <= 1:
+        return Figure()
+    return Figure(mean=value, lower95=low, upper95=high)
 
 
 def _is_refusal(raw: Any) -> bool:

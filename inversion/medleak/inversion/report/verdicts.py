@@ -2,9 +2,10 @@
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from medleak.inversion.measures.similarity import ASR_THRESHOLD
+from medleak.inversion.report import who
 from medleak.inversion.report.model import Audit, Group
 from medleak.inversion.report.texts import names, short
 from medleak.inversion.results.case import NO_DEFENCE
@@ -31,7 +32,8 @@ RULES: Mapping[Light, str] = {
     Light.LEAKS: "More of the patients' images came back than can be had without the update: an "
     f"image almost whole (SSIM of {ASR_THRESHOLD:g} or more); or images closer to their originals "
     "than the guess from public images and all other images that cannot have leaked, by more than "
-    "chance; or pictures that single out the patient's own image among others.",
+    "chance; or pictures that single out the patient's own image among others. Or it can be told, "
+    "by more than chance, which patients' images were in the data.",
     Light.FOUND: "The attack found images by its own losses, as it does on an easy case, but they "
     "match no listed image, neither as it is nor flipped, turned, cropped or brightened as in "
     "training. Something left the site; whose image it is, is not known.",
@@ -56,6 +58,8 @@ class SiteVerdict:
         group: The figures that decided, None if there are none.
         best: The reconstruction that is most like its original, of those that decided.
         pictures: Reconstructions that ``best`` is the best of, by all attacks.
+        images_leak: The images themselves do; else a light that says "leaks" is about who was in.
+        who: What is known of who was in, for a sentence.
         replayed: The defence that was replayed, where the update was not attacked as it was sent.
     """
 
@@ -66,6 +70,8 @@ class SiteVerdict:
     best: Row | None
     replayed: str | None
     pictures: int = 0
+    images_leak: bool = False
+    who: str = ""
 
 
 def light_of(group: Group, health: Mapping[str, object]) -> tuple[Light, str]:
@@ -123,8 +129,18 @@ def reached_easy_case(group: Group, health: Mapping[str, object]) -> bool | None
 
 def site_verdicts(audit: Audit) -> list[SiteVerdict]:
     """One verdict a site, worst first: that of its worst group, as sent where that was attacked."""
-    found = [_site(audit, site) for site in audit.sites]
+    found = [_with_who(audit, _site(audit, site)) for site in audit.sites]
     return sorted(found, key=lambda v: (v.light.severity, -_leak(v.group)))
+
+
+def _with_who(audit: Audit, verdict: SiteVerdict) -> SiteVerdict:
+    """The same, and what is known of who was in: it can make a light worse, and never better."""
+    words = who.in_words(audit, verdict.site)
+    images = verdict.light is Light.LEAKS
+    if verdict.light.severity > Light.FOUND.severity and who.leaks(audit, verdict.site):
+        why = f"who was in its data can be told; of the images themselves: {verdict.why}"
+        return replace(verdict, light=Light.LEAKS, why=why, who=words)
+    return replace(verdict, images_leak=images, who=words)
 
 
 def _site(audit: Audit, site: str) -> SiteVerdict:
@@ -190,7 +206,11 @@ def headline(verdicts: Sequence[SiteVerdict]) -> str:
     total = len(verdicts)
     if not total:
         return "Nothing was attacked, so nothing is known."
-    if leaking := sites.get(Light.LEAKS):
+    members = [v.site for v in verdicts if v.light is Light.LEAKS and not v.images_leak]
+    if members and len(members) == len(sites.get(Light.LEAKS, ())):
+        rest = "tells who was in its data" if len(members) == 1 else "tell who was in their data"
+        return f"{_few(members, total)} {rest}."
+    if leaking := [s for s in sites.get(Light.LEAKS, ()) if s not in members]:
         rest = "leaks its patients' images" if len(leaking) == 1 else "leak their patients' images"
         return f"{_few(leaking, total)} {rest}."
     if found := sites.get(Light.FOUND):

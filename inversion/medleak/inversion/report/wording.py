@@ -5,6 +5,7 @@ from typing import Any
 
 from medleak.filters import registry as defences
 from medleak.inversion.attacks.registry import ATTACKS, attack_name, row_of
+from medleak.inversion.report import who
 from medleak.inversion.report.model import Audit, Figure
 from medleak.inversion.report.texts import listed, names, short
 from medleak.inversion.report.verdicts import reached_easy_case
@@ -94,13 +95,15 @@ def tried(audit: Audit) -> str:
     attacks = list(dict.fromkeys(short(g.attack, 60) for g in audit.groups))
     rounds = sorted({r.round for r in audit.rows})
     seeds = max((g.seeds for g in audit.groups), default=0)
-    replayed = {g.defence for g in audit.groups} - {NO_DEFENCE}
+    replayed = {g.defence for g in (*audit.groups, *audit.membership)} - {NO_DEFENCE}
     parts = [
         f"attack{'s' * (len(attacks) != 1)} {listed(attacks) or 'none'}",
         f"round{'s' * (len(rounds) != 1)} {_ranges(rounds) or 'none'}",
         f"{seeds} run{'s' * (seeds != 1)} of each",
         f"{len(audit.rows)} picture{'s' * (len(audit.rows) != 1)} rebuilt",
     ]
+    if asked := len(audit.membership):
+        parts.append(f"who was in: asked {asked} time{'s' * (asked != 1)}")
     if replayed:
         many = f"{len(replayed)} protection{'s' * (len(replayed) != 1)}"
         parts.append(f"as sent, and under {many} put on afterwards")
@@ -129,6 +132,11 @@ def unknown(audit: Audit) -> list[str]:
 
 def _gaps(audit: Audit) -> Iterator[str]:
     groups = audit.overall or list(audit.groups)
+    if untested := who.untested(audit):
+        yield (
+            f"Whether it can be told that a patient was in the data of {untested}: not tested. "
+            "medleak audit --candidates asks."
+        )
     if no_truth := names(g.site for g in groups if not g.figure("ssim").defined):
         yield f"How close the pictures of {no_truth} are: there is no original to compare with."
     undefined = [g for g in groups if g.figure("ssim").defined and not g.figure("rdlv").defined]

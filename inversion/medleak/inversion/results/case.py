@@ -16,6 +16,9 @@ NO_DEFENCE = "none"
 AVERAGE = "average/"
 """Before an attack's name: it joins all rounds of the site up to the case's own."""
 
+MEMBERSHIP = "membership/"
+"""Before the name of a score: the case asks who was in the update, and rebuilds no image."""
+
 
 @dataclass(frozen=True, slots=True)
 class AttackSpec:
@@ -88,6 +91,12 @@ class Case:
             for round, site in recorded
             if site == self.site and (round == self.round or (self.averages and round < self.round))
         ]
+
+    @property
+    def score(self) -> str | None:
+        """Name of the membership score, where the case asks who was in; None: it is an attack."""
+        asked = self.attack.removeprefix(AVERAGE)
+        return asked.removeprefix(MEMBERSHIP) if asked.startswith(MEMBERSHIP) else None
 
     @property
     def name(self) -> str:

@@ -88,3 +88,44 @@ def test_a_record_without_updates_and_strays_in_it_are_not_known(case):
 
 def test_candidates_are_needed(case):
     assert medleak("membership", case.records).exit_code == 2
+
+
+def test_in_an_audit_it_reaches_figure_report_and_gate(case, tmp_path):
+    lists = ["--candidates", case.candidates, "--nonmembers", case.nonmembers]
+    out = tmp_path / "audit"
+    asked = ("audit", case.records, *lists, "--truth", case.truth, "--out", out)
+    result = medleak(*asked, "--attack", "none", "--site", "site-1")
+    assert result.exit_code == 0, result.output
+    assert "round 0, site-1: leaks: members are told from others: AUC" in result.output
+    drawn = medleak("figures", out, "--only", "roc")
+    assert drawn.exit_code == 0, drawn.output
+    assert (out / "figures" / "roc.png").stat().st_size > 10_000
+    told = medleak("report", out, "--redact", "--fail-if", "membership.auc.upper95 > 0.6")
+    assert told.exit_code == 3
+    assert "membership.auc.upper95 = 1" in told.stderr
+    text = (out / "report.html").read_text()
+    assert not [n for n in patients(case.candidates) if n in text]
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (("audit", "--attack", "none"), "nothing would be examined"),
+        (("audit", "--score", "row_space"), "name --candidates too"),
+        (("calibrate", "--until", "membership"), "name --candidates"),
+        (("calibrate", "--until", "never"), "choose images or membership"),
+        (("calibrate", "--auc", "0.7"), "go with --until membership"),
+        (("calibrate", "--candidates", "asked.json"), "go with --until membership"),
+        (
+            ("calibrate", "--until", "membership", "--candidates", "a.json", "--seconds", "3"),
+            "no image is rebuilt",
+        ),
+        (
+            ("calibrate", "--until", "membership", "--candidates", "a.json", "--auc", "0.4"),
+            "largest AUC is 0.4",
+        ),
+    ],
+)
+def test_what_asks_of_nobody_or_of_another_question_is_refused(case, args, why):
+    command, *options = args
+    assert why in refused(medleak(command, case.records, *options), 2)

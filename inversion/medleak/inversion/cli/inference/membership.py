@@ -11,6 +11,7 @@ import typer
 from medleak.filters.imports import uncollected
 from medleak.inversion.cli.shared.errors import NOT_KNOWN, fail, one_line_errors
 from medleak.inversion.cli.shared.grouped import grouped
+from medleak.inversion.cli.shared.membership import tell
 from medleak.inversion.cli.shared.options import (
     JsonOption,
     Machine,
@@ -21,7 +22,7 @@ from medleak.inversion.cli.shared.options import (
 from medleak.inversion.cli.shared.output import printable
 
 if TYPE_CHECKING:
-    from medleak.inversion.membership.run import Assessed
+    from medleak.inversion.membership.answer import Assessed
 
 _COLUMNS = ("round", "site", "score", "candidate", "patient", "value", "p", "patient_p", "member")
 
@@ -58,6 +59,9 @@ def membership(
     score: Annotated[
         str, typer.Option(help="row_space, loss_drop, gradient_cosine or loss_after.")
     ] = "row_space",
+    join: Annotated[
+        bool, typer.Option("--join", help="Ask of all rounds of a site together, not of each.")
+    ] = False,
     easy: Annotated[
         bool,
         typer.Option(
@@ -87,17 +91,17 @@ def membership(
         import torch
 
         from medleak.custom.record import strays
+        from medleak.inversion.membership.assessor import Question
         from medleak.inversion.membership.run import Plan, assess_run
 
     torch.set_num_threads(machine.threads)
     plan = Plan(
         records=records_of(run),
-        candidates=candidates,
-        nonmembers=nonmembers,
-        truth=truth,
+        question=Question(candidates=candidates, nonmembers=nonmembers, truth=truth),
         rounds=round,
         sites=site,
         score=score,
+        joined=join,
         device=chosen_device(machine.device),
         allowed_prefixes=machine.allow_model or (),
         easy=easy,
@@ -129,21 +133,8 @@ def membership(
 
 
 def _tell(one: "Assessed") -> None:
-    if one.verdict is None or one.found is None:
-        return
-    typer.echo(f"round {one.round}, {printable(one.site)}: {one.verdict}")
-    if (told := one.found.separation) is not None:
-        figures = [f"AUC {told.auc.value:.3f} ({told.auc.lower95:.3f} to {told.auc.upper95:.3f})"]
-        for name, rate in (("tpr_1", "1 %"), ("tpr_01", "0.1 %")):
-            f = told.tpr[name]
-            figure = f"TPR at {rate} FPR {f.value:.2f} ({f.lower95:.2f} to {f.upper95:.2f})"
-            fine = "" if told.resolves(name) else ", too few others to resolve that rate"
-            figures.append(figure + fine)
-        figures += [
-            f"null AUC {null.auc.value:.3f} ({null.auc.lower95:.3f} to {null.auc.upper95:.3f})"
-            for null in one.found.nulls
-        ]
-        typer.echo(f"  {'; '.join(figures)}")
+    if one.refused is None:
+        tell(f"round {one.round}, {one.site}", one.summary())
 
 
 def _content(assessed: "list[Assessed]") -> dict[str, Any]:

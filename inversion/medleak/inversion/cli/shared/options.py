@@ -73,6 +73,27 @@ class Identification:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Who was in: asked of the same updates, behind the same defences."""
+
+    candidates: Annotated[
+        Path | None,
+        typer.Option(help="Also ask which of these images were in: a datalist, or a folder."),
+    ] = None
+    nonmembers: Annotated[
+        Path | None,
+        typer.Option(
+            help="Images like them that are certainly in no site's data. Default: what each site "
+            "held out, by its list."
+        ),
+    ] = None
+    score: Annotated[
+        list[str] | None,
+        typer.Option(help="See medleak membership; may be repeated. Default: row_space."),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """Where attacks run, and whose code may run there."""
 
@@ -195,6 +216,32 @@ def plan_of(
         given=given,
         **grid,
     )
+
+
+def question_of(asked: Asked, truth: Path | None, *, average: bool) -> dict[str, Any]:
+    """The fields of a plan that ask who was in; none where nobody is named.
+
+    Args:
+        asked: Whom, and how.
+        truth: Who was in, to measure by.
+        average: Also of a site's rounds joined.
+
+    Raises:
+        ValueError: It is said how to ask, and not whom about.
+    """
+    from medleak.inversion.membership.assessor import Question
+    from medleak.inversion.results.case import AVERAGE
+
+    if asked.candidates is None:
+        if asked != Asked():
+            raise ValueError(
+                "--nonmembers and --score ask who was in, of nobody: name --candidates too."
+            )
+        return {}
+    question = Question(candidates=asked.candidates, nonmembers=asked.nonmembers, truth=truth)
+    scores = list(dict.fromkeys(asked.score or ["row_space"]))
+    joined = [f"{AVERAGE}{score}" for score in scores] if average else []
+    return {"question": question, "scores": [*scores, *joined]}
 
 
 def attacks_of(attacks: list[str], average: bool) -> list[str]:

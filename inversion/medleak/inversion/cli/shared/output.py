@@ -87,14 +87,15 @@ def print_outcomes(plan: "Plan", outcomes: "Sequence[Outcome]", *, health: bool)
     dropped |= {"note"} if not any(line["note"] for line in lines) else set()
     print_table([{k: v for k, v in line.items() if k not in dropped} for line in lines])
     summary = json.loads((plan.out / "summary.json").read_bytes())
-    sites = {outcome.case.site for outcome in outcomes}
+    sites = {outcome.case.site for outcome in outcomes if outcome.case.score is None}
     for group in summary["sites"]:
         if group["site"] in sites:
             protections = (("sent under", group["declared"]), ("with", group["defence"]))
             under = "".join(f", {how} {what}" for how, what in protections if what != NO_DEFENCE)
             typer.echo(f"{group['site']}{under}: {group['verdict']}")
     print_statement(plan, {(o.case.round, o.case.site) for o in outcomes})
-    _print_health(summary["health"], {(o.case.attack, o.case.knowledge) for o in outcomes}, health)
+    attackers = {(o.case.attack, o.case.knowledge) for o in outcomes if o.case.score is None}
+    _print_health(summary["health"], attackers, health)
     typer.echo(f"Prior: {plan.prior}. Pictures, figures: {plan.out}")
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from medleak.inversion.report.texts import short
 
@@ -26,11 +26,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One curve; ``joined`` is False for marks without a line."""
+    """One curve; ``joined`` is False for marks without a line, ``band`` shades the intervals."""
 
     name: str
     points: Sequence[Point]
     joined: bool = True
+    band: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class Chart:
     Attributes:
         ticks: Places on the x axis and what stands there.
         zero: Draw the line y = 0 strongly, and call it so.
+        floor: Both axes are logarithmic, and what is below it, above 0, is drawn there; 0: linear.
         says: The picture in one sentence, for those who do not see it.
     """
 
@@ -52,6 +54,7 @@ class Chart:
     says: str
     zero: str = ""
     note: str = ""
+    floor: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,7 @@ class Curve:
     style: int
     path: str
     marks: Sequence[Mark]
+    band: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,15 +110,21 @@ def draw(chart: Chart) -> Drawing:
     points = [p for s in series for p in s.points]
     values = [v for p in points for v in (p.y, p.low, p.high) if v is not None]
     steps = _nice([*values, 0.0] if chart.zero else values)
+    if chart.floor:
+        steps = _decades(chart.floor, max(values))
     xs = [x for x, _ in chart.ticks] + [p.x for p in points]
-    x_of = _scale(min(xs), max(xs), _LEFT + 18, WIDTH - _RIGHT - 18)
-    y_of = _scale(steps[0], steps[-1], HEIGHT - _BOTTOM, _TOP)
+    x_of = _scale(min(xs), max(xs), _LEFT + 18, WIDTH - _RIGHT - 18, chart.floor)
+    y_of = _scale(steps[0], steps[-1], HEIGHT - _BOTTOM, _TOP, chart.floor)
     curves = []
     for style, one in enumerate(series):
         marks = [_mark(p, one.name, x_of, y_of) for p in one.points]
         path = "M" + " L".join(f"{m.x:.1f} {m.y:.1f}" for m in marks)
         shown = one.joined and len(marks) > 1
-        curves.append(Curve(name=one.name, style=style, path=path if shown else "", marks=marks))
+        band = _band(marks) if one.band else ""
+        if one.band:  # bars would only hide it
+            marks = [replace(m, low=None, high=None) for m in marks]
+        shape = path if shown else ""
+        curves.append(Curve(name=one.name, style=style, path=shape, marks=marks, band=band))
     return Drawing(
         chart=chart,
         curves=curves,
@@ -123,6 +133,16 @@ def draw(chart: Chart) -> Drawing:
         zero_y=y_of(0.0) if chart.zero else None,
         left_out=len(chart.series) - len(series),
     )
+
+
+def _band(marks: Sequence[Mark]) -> str:
+    """Around all intervals, there and back; empty where there are none."""
+    known = [m for m in marks if m.low is not None and m.high is not None]
+    if len(known) < 2:
+        return ""
+    there = [f"{m.x:.1f} {m.low:.1f}" for m in known]
+    back = [f"{m.x:.1f} {m.high:.1f}" for m in reversed(known)]
+    return f"M{' L'.join([*there, *back])}Z"
 
 
 def _mark(point: Point, name: str, x_of: "_Scale", y_of: "_Scale") -> Mark:
@@ -144,15 +164,26 @@ class _Scale:
     span: float
     start: float
     length: float
+    floor: float = 0.0
 
     def __call__(self, value: float) -> float:
+        if self.floor:
+            value = math.log10(max(value, self.floor))
         return round(self.start + (value - self.low) / self.span * self.length, 1)
 
 
-def _scale(low: float, high: float, start: float, end: float) -> _Scale:
+def _scale(low: float, high: float, start: float, end: float, floor: float = 0.0) -> _Scale:
+    if floor:
+        low, high = (math.log10(max(v, floor)) for v in (low, high))
     if high == low:  # a single value stands in the middle
-        return _Scale(low - 0.5, 1.0, start, end - start)
-    return _Scale(low, high - low, start, end - start)
+        return _Scale(low - 0.5, 1.0, start, end - start, floor)
+    return _Scale(low, high - low, start, end - start, floor)
+
+
+def _decades(floor: float, highest: float) -> list[float]:
+    """Powers of ten from ``floor`` to the first that holds ``highest``."""
+    first, last = round(math.log10(floor)), math.ceil(math.log10(max(highest, floor)) - 1e-9)
+    return [10.0**k for k in range(first, max(last, first + 1) + 1)]
 
 
 def _nice(values: Sequence[float]) -> list[float]:

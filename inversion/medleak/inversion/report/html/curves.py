@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from medleak.inversion.report.html import roc
 from medleak.inversion.report.html.charts import Chart, Point, Series
 from medleak.inversion.report.model import Audit, Figure, Group
 from medleak.inversion.report.reading import number
@@ -33,7 +34,7 @@ _NULLS = {
 def charts(audit: Audit) -> list[Chart]:
     """All charts that the audit has the figures for."""
     found = [*_by_strength(audit), *_by_round(audit), *_by_threshold(audit), *_nulls(audit)]
-    return [*found, *_front(audit)]
+    return [*found, *_front(audit), *roc.charts(audit)]
 
 
 def _name(audit: Audit, group: Group) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medleak.custom.record import utc_now
-from medleak.inversion.report import wording
+from medleak.inversion.report import who, wording
 from medleak.inversion.report.advice import advice
 from medleak.inversion.report.html import annex
 from medleak.inversion.report.html.album import Album
@@ -132,6 +132,7 @@ class _Page:
             "unknown": wording.unknown(audit),
             "knowledge": {g.knowledge: wording.knew(audit, g.knowledge) for g in audit.groups},
             "drawings": self.drawings,
+            "who_lines": [who.lines(each) for each in self.audits],
             "comparison": self.comparison,
             "changed": summary(self.comparison) if self.comparison else [],
             "frames": frames,
