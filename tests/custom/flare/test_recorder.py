@@ -22,10 +22,13 @@ from medleak.custom.record import (
     RecordError,
     files,
     list_updates,
+    read_beside,
     read_manifest,
     read_record,
+    strays,
     verify,
 )
+from medleak.filters.privacy.controls import CONTROLS, SERVERS
 
 HP = {"n_images": 4, "n_steps": 1, "batch_size": 4, "local_epochs": 1, "lr": 0.01}
 MODEL = {
@@ -405,3 +408,44 @@ def test_a_job_that_sends_no_update_by_the_server_is_stopped_when_it_starts(
     assert ("SwarmServerController: a swarm" in silence) == stopped
     if stopped:
         assert "SwarmServerController: a swarm" in fired[0][1]
+
+
+def scaffold(server, controls, **meta):
+    """A round of SCAFFOLD: the server's control is 0.25, K times lr is 0.02."""
+    data = DXO(DataKind.WEIGHTS, data=MODEL, meta={SERVERS: {"w": np.full(4, 0.25, np.float32)}})
+    task = data.to_shareable()
+    task.set_header(AppConstants.CURRENT_ROUND, 0)
+    server.fire(EventType.AFTER_TASK_DATA_FILTER, **{FLContextKey.TASK_DATA: task})
+    server.receive(**{CONTROLS: {"w": torch.as_tensor(controls, dtype=torch.float32)}, **meta})
+
+
+def test_control_variates_are_recorded_under_their_own_name(server):
+    bare = -0.25 - UPDATE["w"] / 0.01
+    scaffold(server, bare)
+    assert list_updates(server.records) == [(0, "site-1")]
+    beside = read_beside(server.records, 0, "site-1")
+    np.testing.assert_array_equal(beside[CONTROLS]["w"], bare.astype(np.float32))
+    assert all(error is None for _, _, error in verify(server.records))
+    assert strays(server.records) == []
+    file = server.records / "round_0000" / "beside" / "site-1.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    assert "SHA-256" in next(e for _, _, e in verify(server.records) if e)
+
+
+def test_control_variates_in_clear_beside_a_noised_update_are_recorded_as_the_update(server):
+    bare = np.array([1, -2, 3, -4], np.float32)
+    noise = [{"name": "percentile_gaussian"}]
+    scaffold(server, -0.25 - bare / 0.01, medleak_defences=noise)
+    assert list_updates(server.records) == [(0, "site-1"), (0, f"site-1.{CONTROLS}")]
+    found = read_record(server.records, 0, f"site-1.{CONTROLS}")
+    np.testing.assert_allclose(found.update["w"], bare, rtol=1e-5)
+    assert found.info.defences == ()
+    assert found.info.lr == 0.01
+
+
+def test_without_a_schedule_the_size_of_what_they_tell_is_unknown_and_said(server):
+    scaffold(server, np.array([1, -2, 3, -4]), hp=None)
+    assert list_updates(server.records) == [(0, "site-1")]
+    (left_out,) = read_manifest(server.records).left_out
+    assert left_out.site == f"site-1.{CONTROLS}"
+    assert "tells another update" in left_out.reason

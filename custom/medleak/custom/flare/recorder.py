@@ -19,14 +19,22 @@ from nvflare.app_common.app_constant import AppConstants
 from pydantic import ValidationError
 
 from medleak.custom import record
-from medleak.custom.flare.received import encrypted, update_of
-from medleak.custom.record import LeftOut, Manifest, RecordError, check_site, utc_now
+from medleak.custom.flare.received import control_of, encrypted, told_by_controls, update_of
+from medleak.custom.record import (
+    LeftOut,
+    Manifest,
+    RecordError,
+    UpdateInfo,
+    check_site,
+    utc_now,
+)
 from medleak.custom.record.declared import declared_info, hides_schedule
 from medleak.custom.record.sent_models import SentModel, SentModels
 from medleak.custom.record.tensors import as_arrays
 from medleak.custom.record.texts import first_error
 from medleak.filters.adapters.attendance import Attendance
 from medleak.filters.allowed import updates_past_filters
+from medleak.filters.privacy.controls import CONTROLS, SERVERS
 from medleak.filters.update import DECLARED
 
 _LEDGER = "medleak_ledger"
@@ -205,7 +213,7 @@ class UpdateRecorder(Filter):
             )
         where = f"The model of round {round}"
         sent = {} if encrypted(dxo) else as_arrays(where, dxo.data)
-        self._sent.note(site, round, sent)
+        self._sent.note(site, round, sent, control_of(where, dxo.meta, SERVERS))
 
     def _record(self, shareable: Shareable, fl_ctx: FLContext) -> None:
         site = check_site(_site(fl_ctx))
@@ -235,9 +243,36 @@ class UpdateRecorder(Filter):
                 f"Round {round} of {site}: of its schedule is recorded as unknown what no training "
                 f"has: {'; '.join(unusable)}",
             )
-        record.write_update(self._root, info, sent.digest, update)
-        self._bytes += _nbytes(update)
+        controls = control_of(f"Round {round}, site {site}", dxo.meta, CONTROLS)
+        beside = {CONTROLS: controls} if controls else {}
+        record.write_update(self._root, info, sent.digest, update, beside=beside)
+        self._bytes += _nbytes(update) + _nbytes(controls)
+        self._record_told(update, controls, sent, info)
         self.log_info(fl_ctx, f"Recorded round {round} of {site} in {self._root}")
+
+    def _record_told(
+        self,
+        update: Mapping[str, Any],
+        controls: Mapping[str, Any],
+        sent: SentModel,
+        info: UpdateInfo,
+    ) -> None:
+        """Where control variates tell another update than the one that came, record that as well.
+
+        So an update that was protected, with its control in clear beside it, is attacked in clear.
+        """
+        if not controls or self._root is None or sent.digest is None:
+            return
+        told = told_by_controls(update, controls, sent, info.model_dump())
+        if told is None:
+            return
+        other = info.model_copy(update={"site": f"{info.site}.{CONTROLS}", "defences": ()})
+        if told:
+            record.write_update(self._root, other, sent.digest, told)
+            self._bytes += _nbytes(told)
+        else:
+            reason = "it tells another update than the site sent, of unknown size: give hp"
+            self._leave_out(LeftOut(round=info.round, site=other.site, reason=reason))
 
     def _reason_to_leave_out(
         self, site: str, sent: SentModel, update: Mapping[str, Any]

@@ -6,6 +6,7 @@ One directory a run (format version 2; 1 is read as well)::
     round_0003/global.safetensors the model sent in this round, buffers included
     round_0003/models/…           others of this round, where sites do not start from one
     round_0003/site-9.safetensors the update as received: local - global
+    round_0003/beside/site-9.…    further tensors, such as SCAFFOLD's control, by set and name
     round_0003/site-9.json        how the site says it trained, as far as it does, and the hashes
 
 Every file appears whole or not at all, and the ``.json`` of an update is written last: an
@@ -22,6 +23,7 @@ from medleak.custom.record.reading import (
     find_records,
     list_updates,
     natural_key,
+    read_beside,
     read_info,
     read_manifest,
     read_record,
@@ -89,6 +91,7 @@ __all__ = [
     "left_out_text",
     "list_updates",
     "natural_key",
+    "read_beside",
     "read_info",
     "read_manifest",
     "read_record",

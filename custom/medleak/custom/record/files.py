@@ -71,6 +71,11 @@ def round_of(name: str) -> int | None:
     return int(digits) if name == f"round_{int(digits):04d}" else None
 
 
+def beside_of(folder: Path, site: str) -> Path:
+    """Where tensors are that ``site`` sent beside its update, such as SCAFFOLD's."""
+    return folder / "beside" / f"{check_site(site)}.safetensors"
+
+
 def other_model(folder: Path, digest: str) -> Path:
     """Where a model of a round beside its first one is."""
     if not re.fullmatch("[0-9a-f]{64}", digest):  # from a file: it must not become another path

@@ -11,6 +11,7 @@ import numpy as np
 
 from medleak.custom.record.files import (
     SITE_NAME,
+    beside_of,
     other_model,
     parse,
     paths,
@@ -168,11 +169,32 @@ def read_record(root: Path, round: int, site: str) -> Record:
     return Record(manifest, info, global_state, update)
 
 
+def read_beside(root: Path, round: int, site: str) -> dict[str, dict[str, np.ndarray]]:
+    """What a site sent beside its update, by set and by name; empty where it sent nothing.
+
+    Raises:
+        RecordError: As `read_record`.
+    """
+    root = Path(root)
+    _, hashes = _read_sidecar(root, round, site)
+    if hashes.beside is None:
+        return {}
+    found: dict[str, dict[str, np.ndarray]] = {}
+    path = beside_of(root / f"round_{round:04d}", site)
+    for key, value in read_tensors(path, hashes.beside, root).items():
+        kind, _, name = key.partition("/")
+        if not np.isfinite(value.astype(np.float64)).all():
+            raise RecordError(f"{path}: {key!r} holds NaN or inf. Restore it.")
+        found.setdefault(kind, {})[name] = value
+    return found
+
+
 def verify(root: Path) -> Iterator[tuple[int, str, str | None]]:
     """Read every update; yield (round, site, None or what is wrong with it)."""
     for round, site in list_updates(root):
         try:
             read_record(root, round, site)
+            read_beside(root, round, site)
         except RecordError as error:
             yield round, site, str(error)
         else:

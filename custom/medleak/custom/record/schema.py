@@ -171,10 +171,11 @@ class Manifest(_Frozen):
 
 
 class Hashes(_Frozen):
-    """SHA-256 of the two tensor files of an update, in hexadecimal."""
+    """SHA-256 of the tensor files of an update, in hexadecimal; ``beside`` None: it has two."""
 
     sent: str = Field(alias="global")
     update: str
+    beside: str | None = None
 
 
 class LedgerHead(_Frozen):

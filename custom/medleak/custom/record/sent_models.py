@@ -1,7 +1,7 @@
 """Which model each site was sent: one for all in FedAvg, one each where a model is passed on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,11 +10,12 @@ from medleak.custom.record.tensors import RecordError
 
 @dataclass(slots=True, eq=False)
 class SentModel:
-    """A model on its way, and its SHA-256 once it is on disk."""
+    """A model on its way, its SHA-256 once it is on disk, and what was sent beside it."""
 
     round: int
     arrays: dict[str, np.ndarray]
     digest: str | None = None
+    beside: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class SentModels:
@@ -25,8 +26,14 @@ class SentModels:
         self._latest: SentModel | None = None
         self._of_site: dict[str, SentModel] = {}
 
-    def note(self, site: str, round: int, arrays: dict[str, np.ndarray]) -> None:
-        """``site`` is sent ``arrays`` in ``round``.
+    def note(
+        self,
+        site: str,
+        round: int,
+        arrays: dict[str, np.ndarray],
+        beside: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """``site`` is sent ``arrays`` in ``round``; all sites of a model are sent one ``beside``.
 
         Raises:
             RecordError: It was sent another model in the same round, and may answer either.
@@ -39,7 +46,7 @@ class SentModels:
                 f"Site {site!r} was sent different models in round {round}: which of them its "
                 "update belongs to is not known."
             )
-        self._latest = self._of_site[site] = sent or SentModel(round, arrays)
+        self._latest = self._of_site[site] = sent or SentModel(round, arrays, beside=beside or {})
 
     def answered(self, site: str, round: int | None) -> SentModel:
         """The model that the update of ``site`` in ``round`` belongs to.

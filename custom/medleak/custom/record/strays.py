@@ -51,7 +51,7 @@ def _in_round(folder: Path) -> list[str]:
             found.append(f"{_shown(name)} has the name of no site")
         elif dot and suffix == "safetensors" and stem != "global" and stem not in sidecars:
             found.append(f"{_shown(name)} has no .json")
-        elif name != "models" and suffix not in ("json", "safetensors"):
+        elif name not in ("models", "beside") and suffix not in ("json", "safetensors"):
             found.append(f"{_shown(name)} is no file of a record")
     if not any(map(_is_site, sidecars)) and not found:
         found.append(" holds no update")

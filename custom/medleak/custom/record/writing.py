@@ -1,10 +1,12 @@
 """Write a record: a manifest, the models that were sent, the updates that came."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from medleak.custom.record.files import (
     as_json,
+    beside_of,
     check_site,
     make_folder,
     other_model,
@@ -78,8 +80,18 @@ def write_global(root: Path, round: int, state: State, *, several: bool = False)
     return digest
 
 
-def write_update(root: Path, info: UpdateInfo, global_digest: str, update: State) -> UpdateInfo:
+def write_update(
+    root: Path,
+    info: UpdateInfo,
+    global_digest: str,
+    update: State,
+    *,
+    beside: Mapping[str, State] | None = None,
+) -> UpdateInfo:
     """Write one update whose global model is recorded already; return its completed info.
+
+    ``beside`` are further sets of tensors that the site sent, each under its own name, such as
+    ``scaffold_c_diff``; an audit attacks the update alone.
 
     Raises:
         RecordError: The site's name cannot be a file name, a tensor is none of a record, the
@@ -90,15 +102,22 @@ def write_update(root: Path, info: UpdateInfo, global_digest: str, update: State
     data = as_bytes(where, as_arrays(where, update))
     _require_new(root, info)
     tensors, sidecar = paths(round_dir(Path(root), info.round), info.site)
-    hashes = Hashes.model_validate(
-        {"global": global_digest, "update": hashlib.sha256(data).hexdigest()}
-    )
-    info = info.model_copy(update={"sha256": hashes})
+    digests = {"global": global_digest, "update": hashlib.sha256(data).hexdigest()}
+    files = {tensors: data}
+    if beside:
+        sets = {f"{kind}/{name}": v for kind, made in beside.items() for name, v in made.items()}
+        more = as_bytes(where, as_arrays(where, sets))
+        files[beside_of(tensors.parent, info.site)] = more
+        digests["beside"] = hashlib.sha256(more).hexdigest()
+    info = info.model_copy(update={"sha256": Hashes.model_validate(digests)})
     try:
-        write(tensors, data)
+        for path, content in files.items():
+            make_folder(path.parent)
+            write(path, content)
         write(sidecar, as_json(info))
     except RecordError:
-        tensors.unlink(missing_ok=True)
+        for path in files:
+            path.unlink(missing_ok=True)
         raise
     return info
 

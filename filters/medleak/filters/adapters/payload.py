@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import ReservedHeaderKey, Shareable
 from nvflare.app_common.app_constant import AppConstants
 
+from medleak.filters.privacy.controls import AGREE, CONTROLS, SERVERS, k_eta_of, protected_controls
 from medleak.filters.update import UpdateError
 
 META_LIMIT = 4096  # bytes as JSON: room for metrics and hyper-parameters, none for weights
 _CONTENT = {ReservedHeaderKey.HEADERS, "DXO"}
+_SEEN = "medleak.servers_control"
 _TENSORS = ("torch.Tensor", "torch.nn.parameter.Parameter")
 
 
@@ -132,3 +135,62 @@ def _is_tensor(value: object) -> bool:
     # Told by name: importing torch would cost a site that sends numpy a second and 200 MB, and in
     # sys.modules it may be half imported, by the training script's own thread.
     return any(c.__module__ == "torch" and c.__name__ == "Tensor" for c in type(value).__mro__)
+
+
+def remember_servers_control(task_data: object, fl_ctx: FLContext) -> None:
+    """Keep the server's control of this task, if it sent one; never raises."""
+    servers: Any = {}
+    try:
+        if isinstance(task_data, Shareable):
+            sent = from_shareable(task_data).meta.get(SERVERS) or {}
+            servers = {n: np.array(v) for n, v in as_numpy(sent)[0].items()}
+    except Exception as e:  # an event handler's exception is only logged, so it is kept for later
+        servers = str(e)
+    fl_ctx.set_prop(_SEEN, servers, private=True, sticky=False)
+
+
+class SecondSet:
+    """The change of a site's control, as it came to a filter beside an update."""
+
+    def __init__(
+        self,
+        controls: object,
+        update: Mapping[str, Any],
+        fl_ctx: FLContext,
+    ) -> None:
+        """Check that it tells the update and nothing else, and take K·η.
+
+        Raises:
+            UpdateError: It tells something else, which no filter protects.
+        """
+        servers = fl_ctx.get_prop(_SEEN)
+        if not isinstance(servers, dict):
+            raise UpdateError(f"The server's control of this task could not be read: {servers}.")
+        self._controls, self._restore = as_numpy(controls)
+        self._servers = servers
+        k_eta, missed = k_eta_of(update, self._controls, servers)
+        self._k_eta = float(f"{k_eta:.6g}")  # more digits carry more than a number does
+        if not missed <= AGREE:
+            raise UpdateError(
+                f"{CONTROLS} is not what SCAFFOLD makes of this update and the server's control "
+                f"(it misses it by {missed:.2g} of the update): it tells something else of the "
+                "images, which no filter protects. Send what NVFlare's PTScaffoldHelper gives."
+            )
+
+    def of(self, protected: Mapping[str, Any], *, hidden: bool) -> dict[str, Any]:
+        """The change of control that belongs to the update as it leaves.
+
+        Args:
+            protected: The update.
+            hidden: A mechanism with an ε was applied, and the schedule does not leave.
+
+        Raises:
+            UpdateError: K·η would leave, which it must not.
+        """
+        if hidden:
+            raise UpdateError(
+                f"{CONTROLS} tells the number of steps times the learning rate, which the site's ε "
+                'does not cover. Let the mechanism disclose=["schedule"], or train without it.'
+            )
+        plain, _ = as_numpy(dict(protected))
+        return self._restore(protected_controls(self._controls, self._servers, plain, self._k_eta))

@@ -24,10 +24,12 @@ from nvflare.app_common.app_constant import AppConstants
 from medleak.filters import checks
 from medleak.filters.adapters.attendance import Attendance, unprotected
 from medleak.filters.adapters.payload import (
+    SecondSet,
     as_numpy,
     check_meta,
     containers,
     known_code,
+    remember_servers_control,
     rewrap,
     unwrap,
 )
@@ -41,6 +43,7 @@ from medleak.filters.adapters.schema import (
     permitted_meta,
 )
 from medleak.filters.privacy.accounting import Guarantee
+from medleak.filters.privacy.controls import CONTROLS
 from medleak.filters.update import MAX_BATCHES, UpdateError, check_update, fixed_entries
 
 _SEEN = "medleak.global_model"
@@ -123,8 +126,10 @@ class FailClosedFilter(Filter):
                 return make_reply(known_code(code))
             self._check_task(fl_ctx)
             dxo = unwrap(shareable)
+            controls = dxo.meta.get(CONTROLS)
+            dxo.meta = {k: v for k, v in dxo.meta.items() if k != CONTROLS}
             check_meta(dxo.meta)
-            return self._protected(dxo, fl_ctx)
+            return self._protected(dxo, controls, fl_ctx)
         except Exception as e:
             self.log_error(fl_ctx, f"update withheld: {e}", fire_event=False)
             raise ContentBlockedException(f"{type(self).__name__} withheld the update: {e}") from e
@@ -155,7 +160,7 @@ class FailClosedFilter(Filter):
             fl_ctx.set_prop(_DISCLOSED, before & disclosed, private=True, sticky=False)
         note_defence(declared, guarantee, meta, fl_ctx)
 
-    def _protected(self, dxo: DXO, fl_ctx: FLContext) -> Shareable:
+    def _protected(self, dxo: DXO, controls: object, fl_ctx: FLContext) -> Shareable:
         state, round_number = global_model(fl_ctx)
         given, restore = as_numpy(dxo.data)
         unfit = self.unfit(state)
@@ -165,6 +170,7 @@ class FailClosedFilter(Filter):
         data = in_the_models_form(looked_at, state)
         data |= {n: np.asarray(v) for n, v in given.items() if n in unfit}
         meta = dict(dxo.meta)
+        second = None if controls is None else SecondSet(controls, data, fl_ctx)
         protected = dict(self.protect(data, meta, fl_ctx))
         if self.metrics == "drop":
             meta.pop(MetaKey.INITIAL_METRICS, None)
@@ -177,6 +183,8 @@ class FailClosedFilter(Filter):
         remember_withheld(set(given) - set(sent), fl_ctx)
         dxo.data, dxo.meta = sent, meta
         check_meta(dxo.meta)  # with what this filter added
+        if second is not None:
+            dxo.meta = {**dxo.meta, CONTROLS: second.of(sent, hidden=_hides_schedule(fl_ctx))}
         return rewrap(dxo, round_number)
 
     def _check_task(self, fl_ctx: FLContext) -> None:
@@ -213,6 +221,7 @@ def remember_global_model(task_data: object, fl_ctx: FLContext) -> None:
         }
     except Exception as e:  # an event handler's exception is only logged, so it is kept for later
         seen = {"error": str(e)}
+    remember_servers_control(task_data, fl_ctx)
     seen["task_id"] = fl_ctx.get_prop(FLContextKey.TASK_ID)
     fl_ctx.set_prop(_SEEN, seen, private=True, sticky=False)
 
@@ -233,6 +242,12 @@ def global_model(fl_ctx: FLContext) -> tuple[dict[str, Any], int | None]:
     if "error" in seen:
         raise UpdateError(f"The global model of this task could not be read: {seen['error']}.")
     return seen["state"], seen["round"]
+
+
+def _hides_schedule(fl_ctx: FLContext) -> bool:
+    """True if a mechanism with an ε was applied under which the schedule does not leave."""
+    guaranteed = any(guarantee is not None for _, guarantee in noted_defences(fl_ctx))
+    return guaranteed and "schedule" not in fl_ctx.get_prop(_DISCLOSED, ())
 
 
 def _containers(fl_ctx: FLContext) -> dict[str, Callable[[Any], Any]]:
