@@ -1,0 +1,124 @@
+"""All checks of one model that was sent, against what this site has seen of the run so far."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from medleak.filters.sentinel.checks import (
+    asymmetry,
+    channels,
+    kernels,
+    norms,
+    rows,
+    scales,
+    spectra,
+    step,
+    structure,
+    values,
+)
+from medleak.filters.sentinel.layers import State, layers_of
+from medleak.filters.sentinel.memory import Memory, Profile
+from medleak.filters.sentinel.result import Result
+
+CHECKS = (
+    *(structure.CHECK, values.CHECK, step.CHECK, rows.CHECK, kernels.CHECK, channels.CHECK),
+    *(scales.CHECK, asymmetry.CHECK, norms.CHECK, spectra.CHECK),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """The result of every check, and what is to be remembered if the model is let through."""
+
+    results: Sequence[Result]
+    profile: Profile
+
+    @property
+    def odd(self) -> list[Result]:
+        """Checks that the model did not pass, the most striking first."""
+        return sorted((r for r in self.results if r.status == "odd"), key=lambda r: -r.excess)
+
+    @property
+    def line(self) -> str:
+        """What is odd, in one line; or what was looked at and what was not."""
+        if self.odd:
+            return "; ".join(f"{r.check}: {r.words}" for r in self.odd[:3])
+        unknown = [r.check for r in self.results if r.status == "not examined"]
+        fine = len(self.results) - len(unknown)
+        return f"{fine} checks are fine" + (f"; not examined: {', '.join(unknown)}" * bool(unknown))
+
+
+def examine(
+    state: State,
+    memory: Memory,
+    last: Callable[[str], np.ndarray] | None = None,
+    *,
+    round: int | None = None,
+    approved: str | None = None,
+    step_limit: float = step.LIMIT,
+    rng: np.random.Generator | None = None,
+) -> Examined:
+    """Examine the model ``state`` that a server sent.
+
+    Args:
+        state: Name to array, buffers included.
+        memory: Of this run.
+        last: Gives an entry of the last model that was let through; None: there is none.
+        round: Of the task; None: not known.
+        approved: `checks.structure.fingerprint` of the network that the operator approved.
+        step_limit: See `checks.step`.
+        rng: Draws rows and sketches; fresh by default, so that a server cannot know them.
+
+    Raises:
+        ValueError: ``state`` holds no arrays.
+    """
+    if not state or not all(isinstance(v, np.ndarray) for v in state.values()):
+        raise ValueError("The task's model is no dictionary of arrays, so it cannot be examined.")
+    seen = list(layers_of(state))
+    profile = Profile(
+        sha256=digest(state),
+        structure=structure.described(state),
+        largest=values.largest(state),
+        levels=norms.levels(state),
+        ranks=spectra.ranks(seen),
+    )
+    shape = structure.check(state, approved, memory.structure)
+    finite = all(np.isfinite(v) for v in profile.largest.values())
+    earlier = memory.last_round is not None
+    results = [shape, values.check(profile.largest, memory.largest if earlier else None)]
+    if shape.status != "odd" and finite:
+        gap = 1
+        if round is not None and memory.last_round is not None:
+            gap = max(round - memory.last_round, 1)
+        moved = None if last is None else _steps(state, last)
+        results.append(step.check(moved, memory.own, rounds=gap, limit=step_limit))
+    if finite:
+        results += [
+            rows.check(seen, rng),
+            kernels.check(seen),
+            channels.check(seen, state),
+            scales.check(seen, state),
+            asymmetry.check(seen, rng),
+            norms.check(state, profile.levels, memory.levels if earlier else None),
+            spectra.check(profile.ranks, memory.ranks if earlier else None),
+        ]
+    return Examined(results=results, profile=profile)
+
+
+def digest(state: State) -> str:
+    """SHA-256 of names, dtypes, shapes and values, in their order."""
+    found = hashlib.sha256()
+    for name, value in state.items():
+        found.update(f"{name}\0{value.dtype.str}\0{value.shape}\0".encode())
+        found.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
+
+
+def _steps(state: State, last: Callable[[str], np.ndarray]) -> dict[str, float]:
+    found = {}
+    for name, value in state.items():
+        if value.dtype.kind == "f" and value.size:
+            found[name] = step.size(np.subtract(value, last(name), dtype=np.float32))
+    return found
