@@ -107,6 +107,20 @@ def examine(
     return Examined(results=results, profile=profile)
 
 
+def noted(memory: Memory, state: State, update: State) -> Memory:
+    """``memory`` after the site sent ``update`` to the model ``state``.
+
+    What the site's own training makes of the model belongs to what an honest one may look like.
+    """
+    local = {n: np.add(v, update[n], dtype=np.float32) for n, v in state.items() if n in update}
+    return memory.with_update(
+        step.sizes(update),
+        values.largest(local),
+        norms.levels(local),
+        spectra.ranks(list(layers_of(local))),
+    )
+
+
 def digest(state: State) -> str:
     """SHA-256 of names, dtypes, shapes and values, in their order."""
     found = hashlib.sha256()
@@ -116,9 +130,10 @@ def digest(state: State) -> str:
     return found.hexdigest()
 
 
-def _steps(state: State, last: Callable[[str], np.ndarray]) -> dict[str, float]:
+def _steps(state: State, last: Callable[[str], np.ndarray]) -> dict[str, tuple[float, int]]:
     found = {}
     for name, value in state.items():
         if value.dtype.kind == "f" and value.size:
-            found[name] = step.size(np.subtract(value, last(name), dtype=np.float32))
+            moved = np.subtract(value, last(name), dtype=np.float32)
+            found[name] = (step.size(moved), moved.size)
     return found

@@ -31,8 +31,9 @@ class Memory:
     Attributes:
         structure: Of the first model; None before it.
         last_round: Of the last model; its hash is ``last_sha256``.
-        largest: Largest absolute value of each entry over the rounds.
-        levels, ranks: Least and largest so far of each layer (`norms`, `spectra`).
+        largest: Largest absolute value of each entry over the rounds, and in what the site's own
+            training made of them.
+        levels, ranks: Least and largest so far of each layer (`norms`, `spectra`), likewise.
         own: Largest size so far of each entry of the site's own updates, as sent.
         stopped: Why the whole run was refused; None if it was not.
     """
@@ -58,9 +59,21 @@ class Memory:
             ranks=_widened(self.ranks, profile.ranks),
         )
 
-    def with_update(self, sizes: Mapping[str, float]) -> "Memory":
-        """After an own update of these sizes was sent."""
-        return replace(self, own=_larger(self.own, sizes))
+    def with_update(
+        self,
+        sizes: Mapping[str, float],
+        largest: Mapping[str, float],
+        levels: Mapping[str, float],
+        ranks: Mapping[str, float],
+    ) -> "Memory":
+        """After an own update of these sizes was sent; the rest is of the model it made."""
+        return replace(
+            self,
+            own=_larger(self.own, sizes),
+            largest=_larger(self.largest, largest),
+            levels=_widened(self.levels, levels),
+            ranks=_widened(self.ranks, ranks),
+        )
 
     def with_stop(self, why: str) -> "Memory":
         """After the run was refused for good."""

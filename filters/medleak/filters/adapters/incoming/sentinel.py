@@ -13,9 +13,9 @@ from nvflare.apis.shareable import Shareable
 from medleak.filters import checks
 from medleak.filters.adapters.compression import STATE_DIR
 from medleak.filters.adapters.payload import as_numpy
-from medleak.filters.adapters.rim import FailClosedFilter, round_of, state_folder
+from medleak.filters.adapters.rim import FailClosedFilter, global_model, round_of, state_folder
 from medleak.filters.sentinel.checks import step
-from medleak.filters.sentinel.examination import Examined, examine
+from medleak.filters.sentinel.examination import Examined, examine, noted
 from medleak.filters.sentinel.memory import Memory, entry
 from medleak.filters.sentinel.store import Store
 from medleak.filters.update import UpdateError
@@ -146,6 +146,7 @@ class SentinelNotes(FailClosedFilter):
     ) -> Mapping[str, Any]:
         """Keep the sizes; the update goes on as it is."""
         store = Store(state_folder(self.state_dir, fl_ctx) / _FOLDER)
-        sizes = step.sizes({n: np.asarray(v) for n, v in update.items()})
-        store.keep(store.memory().with_update(sizes))
+        state, _ = global_model(fl_ctx)
+        sent = {n: np.asarray(v) for n, v in update.items()}
+        store.keep(noted(store.memory(), {n: np.asarray(v) for n, v in state.items()}, sent))
         return update

@@ -17,7 +17,8 @@ CHECK = "step"
 LIMIT = 12.0
 """How much larger than the own update an honest step may be: other sites train longer, and a server
 with momentum or Adam takes larger steps."""
-_SHARE = 0.1  # of the whole model's size: a small entry's own update may be zero by chance
+_FEW = 64  # an entry of fewer numbers may stand still by chance: the largest own size counts
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def size(values: NDArray[np.generic]) -> float:
@@ -32,26 +33,26 @@ def sizes(update: State) -> dict[str, float]:
 
 
 def check(
-    steps: Mapping[str, float] | None,
+    steps: Mapping[str, tuple[float, int]] | None,
     own: Mapping[str, float] | None,
     *,
     rounds: int = 1,
     limit: float = LIMIT,
 ) -> Result:
-    """``steps``: sizes of now - before, ``rounds`` apart; ``own``: those of the own updates."""
+    """``steps``: size and count of now - before, ``rounds`` apart; ``own``: own updates' sizes."""
     if steps is None:
         return not_examined(CHECK, "there is no earlier model to step from")
     if not own:
         return not_examined(CHECK, "the site's own update is not known (SentinelNotes noted none)")
-    statistics = ("running_mean", "running_var", "num_batches_tracked")
-    weights = [v for n, v in own.items() if n.rpartition(".")[2] not in statistics]
-    floor = _SHARE * float(np.sqrt(np.mean(np.square(weights)))) if weights else 0.0
+    weights = [v for n, v in own.items() if n.rpartition(".")[2] not in _STATISTICS]
+    floor = max(weights, default=0.0)
     found = {}
-    for name, moved in steps.items():
+    for name, (moved, count) in steps.items():
         leaf = name.rpartition(".")[2]
         if leaf == "num_batches_tracked" or name not in own:
             continue
-        reach = rounds * max(own[name], 0.0 if leaf in statistics else floor)
+        few = count <= _FEW and leaf not in _STATISTICS
+        reach = rounds * max(own[name], floor if few else 0.0)
         found[name] = moved / reach if reach > 0 else (0.0 if moved == 0 else float("inf"))
     words = "the global model's step over the site's own update"
     return judged(CHECK, found, limit, words, "no entry of the step is in the site's own update")
