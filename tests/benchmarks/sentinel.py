@@ -223,7 +223,7 @@ def _honest(
         return _trained(model, shown, images.labels) if setting.trained else model
 
     alarms, largest, begun = [], {}, time.process_time()
-    for number, _, found, _ in rounds(setting, start, shown, images.labels, count, 11):
+    for number, _, found, _ in rounds(setting, start, shown, images.labels, count, 12):
         if found.odd:
             alarms.append({"round": number, "line": found.line})
         for r in found.results:
@@ -257,6 +257,7 @@ def adaptive(images: Images, draws: int) -> Iterator[dict[str, Any]]:
     shown = images.view.shown(images.pixels)[:64]
     labels, truth = images.labels[:64], images.pixels[:64]
     ways = [
+        {"way": "none"},
         *({"way": "copies", "noise": n} for n in (0.0, 0.3, 1.0)),
         *({"way": "copies", "rows": r} for r in (32, 12)),
         *({"way": "bias", "rows": r} for r in (256, 32, 8)),

@@ -53,7 +53,7 @@ class Adaptive:
         way: ``bias`` moves the threshold into the bias (`Rescaling` with gain 1); ``lean`` leaves
             the bias and adds to each row a little of the mean feature; ``copies`` gives the rows
             one direction with rising thresholds (an imprint inside the network) and ``noise`` on
-            it, rows permuted and scaled at random.
+            it, rows permuted and scaled at random; ``none`` leaves the honest model.
         noise: Of a copied row, relative to its own size.
         slow: Share of the way from the honest to the tampered hidden layer, 1 for all of it.
     """
@@ -86,6 +86,9 @@ class Adaptive:
         weight, bias = (update[f"{name}.{leaf}"][self.chosen] for leaf in ("weight", "bias"))
         found = distinct(single_rows(weight, bias))[0][:24]
         return invert(before_hidden(sent), found, view, iterations=100)
+
+    def _none(self, *_: Any) -> None:
+        """The honest model: what it gives away by itself."""
 
     def _cuts(self, reached: Tensor) -> Tensor:
         z = torch.special.ndtri(torch.tensor(1 - self.share, dtype=torch.float64)).float()

@@ -46,7 +46,7 @@ class Examined:
         if self.odd:
             return "; ".join(f"{r.check}: {r.words}" for r in self.odd[:3])
         unknown = [r.check for r in self.results if r.status == "not examined"]
-        fine = len(self.results) - len(unknown)
+        fine = sum(r.status == "fine" for r in self.results)
         return f"{fine} checks are fine" + (f"; not examined: {', '.join(unknown)}" * bool(unknown))
 
 
@@ -72,10 +72,15 @@ def examine(
         rng: Draws rows and sketches; fresh by default, so that a server cannot know them.
 
     Raises:
-        ValueError: ``state`` holds no arrays.
+        ValueError: ``state`` holds no arrays, or arrays of a type that no check reads.
     """
     if not state or not all(isinstance(v, np.ndarray) for v in state.values()):
         raise ValueError("The task's model is no dictionary of arrays, so it cannot be examined.")
+    strange = [n for n, v in state.items() if v.dtype.kind not in "fiub"]
+    if strange:
+        raise ValueError(
+            f"{strange[0]:.80} is of {state[strange[0]].dtype}, in which no check can read it."
+        )
     seen = list(layers_of(state))
     profile = Profile(
         sha256=digest(state),

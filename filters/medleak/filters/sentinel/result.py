@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Status = Literal["fine", "odd", "not examined"]
+Status = Literal["fine", "odd", "not examined", "nothing there"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """The most striking statistic of a check, and its limit.
 
-    ``not examined``: there was nothing to compare with, or nothing that the check knows; that is
-    not ``fine``. ``where`` names the entry of the model that was most striking.
+    ``not examined``: there was nothing to compare with; that is not ``fine``. ``nothing there``:
+    the network has no part that the check is about. ``where`` names the entry of the model that was
+    most striking.
     """
 
     check: str
@@ -32,10 +33,15 @@ def not_examined(check: str, why: str) -> Result:
     return Result(check=check, status="not examined", words=why)
 
 
+def nothing_there(check: str, why: str) -> Result:
+    """The network has no such part."""
+    return Result(check=check, status="nothing there", words=why)
+
+
 def judged(check: str, found: dict[str, float], limit: float, words: str, nothing: str) -> Result:
     """The largest of ``found`` (entry to statistic) against ``limit``; NaN is above any limit."""
     if not found:
-        return not_examined(check, nothing)
+        return nothing_there(check, nothing)
     where = max(found, key=lambda n: float("inf") if found[n] != found[n] else found[n])
     value = float(found[where])
     odd = not value <= limit

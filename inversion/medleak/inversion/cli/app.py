@@ -9,6 +9,7 @@ from medleak.inversion.cli.calibrate import calibrate
 from medleak.inversion.cli.data.lists import data
 from medleak.inversion.cli.doctor import doctor
 from medleak.inversion.cli.federation.attach import attach
+from medleak.inversion.cli.federation.sentinel import sentinel
 from medleak.inversion.cli.figures import figures
 from medleak.inversion.cli.inference.card import card
 from medleak.inversion.cli.inference.dp_audit import dp_audit
@@ -43,6 +44,7 @@ app.command("dp-audit")(dp_audit)
 app.command()(ledger)
 app.command()(policy)
 app.command()(doctor)
+app.command()(sentinel)
 app.command()(figures)
 app.command()(reproduce)
 app.command()(report)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from medleak.filters.sentinel.layers import State, norm_layers
-from medleak.filters.sentinel.result import Result, judged, not_examined
+from medleak.filters.sentinel.result import Result, judged, not_examined, nothing_there
 
 CHECK = "norms"
 LIMIT = 2.5
@@ -48,7 +48,7 @@ def check(
             words = f"{layer}: a running variance is negative or not finite"
             return Result(check=CHECK, status="odd", words=words, where=layer)
     if not now:
-        return not_examined(CHECK, "no statistics of batches follow a layer of their size")
+        return nothing_there(CHECK, "no statistics of batches follow a layer of their size")
     if earlier is None:
         return not_examined(CHECK, "possible statistics; no earlier round to compare them with")
     found = {

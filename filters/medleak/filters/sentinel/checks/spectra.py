@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from medleak.filters.sentinel.layers import FEWEST_ROWS, Layer
-from medleak.filters.sentinel.result import Result, judged, not_examined
+from medleak.filters.sentinel.result import Result, judged, not_examined, nothing_there
 
 CHECK = "spectra"
 LIMIT = 0.9
@@ -45,7 +45,7 @@ def stable_rank(layer: Layer) -> float:
 def check(now: Mapping[str, float], earlier: Mapping[str, tuple[float, float]] | None) -> Result:
     """``now`` as :func:`ranks`; ``earlier``: least and largest of the earlier rounds."""
     if not now:
-        return not_examined(CHECK, "there is no layer of enough rows")
+        return nothing_there(CHECK, "there is no layer of enough rows")
     if earlier is None:
         return not_examined(CHECK, "no earlier round to compare it with")
     found = {
