@@ -112,7 +112,8 @@ def _read(attack: Any, make: Any, images: Images, batch: int, sites: int) -> Ten
             sent = attack.tamper(make(), images.view, round)
             updates.append(gradient(sent, shown[:batch], images.labels[:batch]))
         return attack.read(updates, sent, images.view)
-    sent, total = None, None
+    sent: Any = None
+    total: dict[str, Tensor] = {}
     for site in range(sites):
         mine = attack
         if isinstance(attack, IdentityKernels) and sites > 1:
@@ -121,7 +122,7 @@ def _read(attack: Any, make: Any, images: Images, batch: int, sites: int) -> Ten
         sent = model if site == 0 else sent
         part = slice(site * batch, (site + 1) * batch)
         update = gradient(model, shown[part], images.labels[part])
-        total = update if total is None else {n: total[n] + u for n, u in update.items()}
+        total = {n: total[n] + u for n, u in update.items()} if total else update
     return attack.read(total, sent, images.view)
 
 

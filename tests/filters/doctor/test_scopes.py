@@ -9,6 +9,7 @@ from tests.filters.doctor.kits import (
     MECHANISM,
     NOISE,
     PATH,
+    SENTINEL,
     WORKFLOW,
     here,
     policy,
@@ -135,7 +136,7 @@ def test_a_missing_policy_fails(kit):
 def test_a_mechanism_without_ledger_is_a_warning(kit):
     write(kit / "local/privacy.json", policy(scope(MECHANISM)))
     assert any("not counted over rounds" in w for w in said(doctor.examine(kit), "warning"))
-    data = (WORKFLOW, BUDGET, GLOBAL)
+    data = (SENTINEL, WORKFLOW, BUDGET, GLOBAL)
     write(kit / "local/privacy.json", policy(scope(MECHANISM, LIMITED, data=data)))
     checks = here(doctor.examine(kit))
     assert said(checks, "warning") == said(checks, "failed") == []

@@ -127,9 +127,9 @@ def noted(memory: Memory, state: State, update: State) -> Memory:
 
 
 def digest(state: State) -> str:
-    """SHA-256 of names, dtypes, shapes and values, in their order."""
+    """SHA-256 of names, dtypes, shapes and values, whatever the order of names."""
     found = hashlib.sha256()
-    for name, value in state.items():
+    for name, value in sorted(state.items()):
         found.update(f"{name}\0{value.dtype.str}\0{value.shape}\0".encode())
         found.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
     return found.hexdigest()

@@ -30,8 +30,17 @@ def invert(layers: nn.Module, features: Tensor, view: View, *, iterations: int =
     return pixels.detach().clamp(0, 1)
 
 
-def before_hidden(model: nn.Sequential) -> nn.Sequential:
-    """The layers of a small network up to its hidden linear layer, that one left out."""
+def before_hidden(model: nn.Module) -> nn.Sequential:
+    """The layers of a small network up to its hidden linear layer, that one left out.
+
+    Raises:
+        ValueError: ``model`` is no sequence of layers.
+    """
+    if not isinstance(model, nn.Sequential):
+        raise ValueError(
+            f"The layers of a {type(model).__name__} have no plain order, so its features cannot "
+            "be inverted here: use a sequential network, or an attack on one image."
+        )
     place = next(i for i, m in enumerate(model) if isinstance(m, nn.Linear))
     return model[:place]
 

@@ -53,9 +53,7 @@ class Fishing:
             last.bias[self.target] = -gain * cut
         return model
 
-    def read(
-        self, updates: Sequence[Mapping[str, Tensor]], sent: nn.Sequential, view: View
-    ) -> Tensor:
+    def read(self, updates: Sequence[Mapping[str, Tensor]], sent: nn.Module, view: View) -> Tensor:
         """Images [K, 1, H, W] in [0, 1]: what lies between the cuts of two rounds, if anything.
 
         From the hidden layer's strongest row, through the layers before it. Of a network without

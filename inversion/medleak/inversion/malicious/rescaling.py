@@ -39,7 +39,7 @@ class Rescaling:
         return model
 
     def read(
-        self, update: Mapping[str, Tensor], sent: nn.Sequential, view: View, *, most: int = 48
+        self, update: Mapping[str, Tensor], sent: nn.Module, view: View, *, most: int = 48
     ) -> Tensor:
         """Up to ``most`` images [K, 1, H, W] in [0, 1], those that most neurons agree about."""
         name = hidden_name(sent)

@@ -20,9 +20,9 @@ def described(state: State) -> dict[str, list[object]]:
     return {n: [list(v.shape), _dtype(n, v.dtype.str[1:])] for n, v in state.items()}
 
 
-def fingerprint(structure: dict[str, list[object]]) -> str:
-    """SHA-256 of names, shapes and dtypes in their order."""
-    text = json.dumps(list(structure.items()), separators=(",", ":"))
+def fingerprint(structure: Mapping[str, list[Any]]) -> str:
+    """SHA-256 of names, shapes and dtypes, whatever their order: files sort them differently."""
+    text = json.dumps(sorted(structure.items()), separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
