@@ -223,8 +223,9 @@ def _honest(
         model = make(3)
         return _trained(model, shown, images.labels) if setting.trained else model
 
-    alarms, largest, begun = [], {}, time.process_time()
+    alarms, largest, done, begun = [], {}, 0, time.process_time()
     for number, _, found, _ in rounds(setting, start, shown, images.labels, count, 12):
+        done += 1
         if found.odd:
             alarms.append({"round": number, "line": found.line})
         for r in found.results:
@@ -233,7 +234,7 @@ def _honest(
     return {
         "honest": setting.name,
         "network": network,
-        "rounds": count,
+        "rounds": done,
         "false_alarms": len(alarms),
         "seconds": round(time.process_time() - begun, 1),
         "alarms": alarms[:3],

@@ -106,6 +106,8 @@ def rounds(
         updates = []
         for k, part in enumerate(parts):
             update = local_update(model, setting, images[part], labels[part], draw)
+            if not all(np.isfinite(v).all() for v in update.values()):
+                return  # training diverged under the noise: every site withholds such an update
             if protect is not None:
                 rng = NoiseSource.seeded(seed, f"site-{k}", number)
                 update = dict(protect(update, rng=rng, global_state=state))

@@ -38,6 +38,8 @@ LARGE: dict[str, Callable[[int], nn.Module]] = {
     "resnet18": lambda seed: networks.resnet18(2, seed=seed),
     "resnet18_groupnorm": lambda seed: networks.resnet18_groupnorm(2, seed=seed),
 }
+# What medleak policy --epsilon 8 --rounds 30 writes.
+_EPSILON_8 = "clipped_gaussian:max_grad_norm=1,noise_multiplier=6.575"
 _PLAIN = Setting(name="fedavg-sgd")
 SETTINGS = (
     _PLAIN,
@@ -54,6 +56,7 @@ SETTINGS = (
     replace(
         _PLAIN, name="clipped", defence="clipped_gaussian:max_grad_norm=1,noise_multiplier=0.1"
     ),
+    replace(_PLAIN, name="clipped-epsilon-8", defence=_EPSILON_8),
     replace(_PLAIN, name="laplace", defence="laplace_perturbation:scale=0.0001"),
     replace(_PLAIN, name="top-k", defence="top_k:fraction=0.1"),
     replace(_PLAIN, name="quantisation", defence="quantisation:bits=8"),

@@ -103,8 +103,8 @@ def examine(
         results += [
             rows.check(seen, rng),
             kernels.check(seen),
-            channels.check(seen, state),
-            scales.check(seen, state),
+            channels.check(seen, state, memory.made.get(channels.CHECK, 0.0)),
+            scales.check(seen, state, memory.made.get(scales.CHECK, 0.0)),
             asymmetry.check(seen, rng),
             norms.check(state, profile.levels, memory.levels if earlier else None),
             spectra.check(profile.ranks, memory.ranks if earlier else None),
@@ -117,12 +117,19 @@ def noted(memory: Memory, state: State, update: State) -> Memory:
 
     What the site's own training makes of the model belongs to what an honest one may look like.
     """
-    local = {n: np.add(v, update[n], dtype=np.float32) for n, v in state.items() if n in update}
+    local = {
+        n: np.add(v, update[n], dtype=np.float32) if n in update else v for n, v in state.items()
+    }
+    made = list(layers_of(local))
     return memory.with_update(
         step.sizes(update),
         values.largest(local),
         norms.levels(local),
-        spectra.ranks(list(layers_of(local))),
+        spectra.ranks(made),
+        {
+            scales.CHECK: max(scales.extremes(made, local).values(), default=0.0),
+            channels.CHECK: max(channels.shares(made, local).values(), default=0.0),
+        },
     )
 
 

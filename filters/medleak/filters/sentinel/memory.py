@@ -35,6 +35,8 @@ class Memory:
             training made of them.
         levels, ranks: Least and largest so far of each layer (`norms`, `spectra`), likewise.
         own: Largest size so far of each entry of the site's own updates, as sent.
+        made: By check (`scales`, `channels`) its largest statistic so far of what the own updates,
+            as sent, made of a model: strong noise alone looks odd to them.
         stopped: Why the whole run was refused; None if it was not.
     """
 
@@ -45,6 +47,7 @@ class Memory:
     levels: Mapping[str, Band] = field(default_factory=dict)
     ranks: Mapping[str, Band] = field(default_factory=dict)
     own: Mapping[str, float] = field(default_factory=dict)
+    made: Mapping[str, float] = field(default_factory=dict)
     stopped: str | None = None
 
     def with_model(self, profile: Profile, round: int) -> "Memory":
@@ -65,6 +68,7 @@ class Memory:
         largest: Mapping[str, float],
         levels: Mapping[str, float],
         ranks: Mapping[str, float],
+        made: Mapping[str, float],
     ) -> "Memory":
         """After an own update of these sizes was sent; the rest is of the model it made."""
         return replace(
@@ -73,6 +77,7 @@ class Memory:
             largest=_larger(self.largest, largest),
             levels=_widened(self.levels, levels),
             ranks=_widened(self.ranks, ranks),
+            made=_larger(self.made, made),
         )
 
     def with_stop(self, why: str) -> "Memory":

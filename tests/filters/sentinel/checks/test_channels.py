@@ -2,7 +2,7 @@
 
 from tests.filters.sentinel.models import convolutional, linear
 
-from medleak.filters.sentinel.checks.channels import check
+from medleak.filters.sentinel.checks.channels import check, shares
 from medleak.filters.sentinel.layers import layers_of
 
 
@@ -27,3 +27,6 @@ def test_channels_that_a_shift_holds_open_are_odd():
     state["bn.weight"][:16], state["bn.bias"][:16] = 0.01, 3.0
     found = judged(state)
     assert (found.status, found.where) == ("odd", "bn")
+    layers = list(layers_of(state))
+    assert check(layers, state, 0.5).status == "fine"
+    assert max(shares(layers, state).values()) == 0.5

@@ -3,7 +3,7 @@
 import pytest
 from tests.filters.sentinel.models import convolutional, linear
 
-from medleak.filters.sentinel.checks.scales import check
+from medleak.filters.sentinel.checks.scales import check, extremes
 from medleak.filters.sentinel.layers import layers_of
 
 
@@ -23,6 +23,16 @@ def test_one_threshold_among_many_rows_is_odd():
     state["hidden.bias"][7] = -1.0  # the row's norm is 0.58, and 400 inputs are about 1
     found = judged(state)
     assert (found.status, found.where) == ("odd", "hidden.weight and its bias")
+
+
+def test_what_own_updates_made_widens_the_limit():
+    state = linear()
+    state["fc.weight"] *= 100
+    (layers, odd) = list(layers_of(state)), judged(state)
+    assert odd.statistic is not None
+    assert check(layers, state, odd.statistic).status == "fine"
+    assert check(layers, state, odd.statistic / 3).status == "odd"
+    assert max(extremes(layers, state).values()) == odd.statistic
 
 
 def test_a_magnified_output_is_odd():

@@ -11,14 +11,27 @@ from medleak.filters.sentinel.layers import FEWEST_ROWS, Layer, State, norm_laye
 from medleak.filters.sentinel.result import Result, judged
 
 CHECK = "channels"
-LIMIT = 0.3
+LIMIT, SLACK = 0.3, 1.5
 """Pretrained networks have dead channels: a fifth of a layer, in some."""
 _DEAD, _SHIFT, _HELD = 1e-3, 8.0, 0.05
 
 
-def check(layers: Sequence[Layer], state: State) -> Result:
-    """Judge the layer with the largest share."""
-    found = {}
+def check(layers: Sequence[Layer], state: State, own: float = 0.0) -> Result:
+    """Judge the layer with the largest share.
+
+    ``own``: the largest share in what the site's own updates made of earlier models, as they were
+    sent: under strong noise many shifts drown their scales.
+    """
+    limit = max(LIMIT, SLACK * own)
+    words = "share of channels that are dead or constant"
+    return judged(
+        CHECK, shares(layers, state), limit, words, "there is no layer of enough channels"
+    )
+
+
+def shares(layers: Sequence[Layer], state: State) -> dict[str, float]:
+    """Of each layer, the share of its channels that are dead or held open."""
+    found: dict[str, float] = {}
     for layer in layers:
         if len(layer.rows) >= FEWEST_ROWS:
             norms = layer.norms
@@ -27,5 +40,4 @@ def check(layers: Sequence[Layer], state: State) -> Result:
         if {"weight", "bias"} <= set(norm) and norm["weight"].size >= FEWEST_ROWS:
             held = (abs(norm["bias"]) > _SHIFT * abs(norm["weight"])) & (abs(norm["bias"]) > _HELD)
             found[name] = float(held.mean())
-    words = "share of channels that are dead or constant"
-    return judged(CHECK, found, LIMIT, words, "there is no layer of enough channels")
+    return found
