@@ -1,9 +1,9 @@
 """What malicious servers recover, which tampered models the sentinel misses, what it refuses.
 
-    python tests/benchmarks/sentinel.py --json FILE [--parts attacks,tampered,honest,adaptive]
+    python tests/benchmarks/sentinel.py --json FILE [--parts attacks,fishing,tampered,honest,adaptive]
 
 Real chest X-rays (``--data``). Writes a list of objects: of a family of attacks {attack, network,
-batch, found, of, best8, summed} and {attack, n, missed, seconds}, of a setting
+batch, found_90, found_70, of, best8, summed} and {attack, n, missed, seconds}, of a setting
 {honest, network, rounds, false_alarms, seconds}, of an attacker who adapts
 {adaptive, n, seen_first, seen_trained, seen_late, images_70, images_90}.
 """
@@ -26,15 +26,16 @@ from malicious.honest import LARGE, SIZE, cases
 from malicious.tampering import FAMILIES, Adaptive, drawn, tampered
 from torch import Tensor, nn
 
-from medleak.custom.networks import resnet18
+from medleak.custom.networks import resnet18, resnet18_groupnorm
 from medleak.custom.small_networks import strided_cnn
+from medleak.inversion import RowSpace, reconstruct
 from medleak.inversion.malicious.fishing import Fishing
 from medleak.inversion.malicious.identity_kernels import IdentityKernels, UnfoldingKernels
 from medleak.inversion.malicious.imprint import Imprint
 from medleak.inversion.malicious.rescaling import Rescaling
 from medleak.inversion.malicious.trap_weights import TrapWeights
-from medleak.inversion.malicious.view import View
-from medleak.inversion.measures.similarity import assign
+from medleak.inversion.malicious.view import IMAGENET, View
+from medleak.inversion.measures.similarity import assign, ssim
 
 _SHARED = Path(__file__).resolve().parents[3] / "shared"
 ATTACKED = 64  # px
@@ -124,6 +125,48 @@ def _read(attack: Any, make: Any, images: Images, batch: int, sites: int) -> Ten
         update = gradient(model, shown[part], images.labels[part])
         total = {n: total[n] + u for n, u in update.items()} if total else update
     return attack.read(total, sent, images.view)
+
+
+def fishing(images: Images, count: int) -> Iterator[dict[str, Any]]:
+    """One image in 64, of a ResNet-18 with group norm: fished, then read by our own attack.
+
+    Rounds between whose cuts exactly one image lies are taken, the first ``count`` of them.
+    """
+    shown, labels = images.view.shown(images.pixels[:64]), images.labels[:64]
+    prior, attack, before = images.view.public.mean(0, keepdim=True), Fishing(), None
+    for round in range(attack.rounds):
+        sent = attack.tamper(resnet18_groupnorm(2).train(), images.view, round)
+        with torch.no_grad():
+            above = sent(shown)[:, attack.target] > 0
+        update = gradient(sent, shown, labels)
+        if before is not None and count and int((above != before[0]).sum()) == 1:
+            count -= 1
+            caught = images.pixels[:64][above != before[0]]
+            alone = {n: before[1][n] - (0 if n.startswith("fc.") else u) for n, u in update.items()}
+            begun = time.process_time()
+            found = reconstruct(
+                sent,
+                alone,
+                spatial_size=images.view.size,
+                mean=IMAGENET[0],
+                std=IMAGENET[1],
+                prior=prior,
+                attack=RowSpace(seconds=40),
+            )
+            yield {
+                "attack": "Fishing",
+                "network": "resnet18_groupnorm",
+                "ssim": round_to(ssim(caught, found.images)),
+                "prior": round_to(ssim(caught, prior)),
+                "stuck": found.stuck,
+                "seconds": int(time.process_time() - begun),
+            }
+        before = (above, update)
+
+
+def round_to(value: Tensor) -> float:
+    """Three digits of one number."""
+    return float(f"{float(value):.3f}")
 
 
 def _recovered(found: Tensor, truth: Tensor) -> dict[str, Any]:
@@ -312,11 +355,13 @@ def main() -> None:
 
     if "honest" in parts:
         note(honest(data, asked.rounds, asked.large))
-    if set(parts) & {"attacks", "tampered", "adaptive"}:
+    if set(parts) & {"attacks", "fishing", "tampered", "adaptive"}:
         nine = 9 * 64 if "attacks" in parts else 96
         images = Images.of(data, ATTACKED, 256, nine)
         if "attacks" in parts:
             note(attacks(images))
+        if "fishing" in parts:
+            note(fishing(images, 4))
         fewer = Images(images.view, images.pixels[:96], images.labels[:96])
         if "tampered" in parts:
             note(tampering(fewer, asked.draws))
