@@ -1,6 +1,6 @@
 """What malicious servers recover, which tampered models the sentinel misses, what it refuses.
 
-    python tests/benchmarks/sentinel.py --json FILE [--parts attacks,fishing,tampered,honest,adaptive]
+    python tests/benchmarks/sentinel.py --json FILE --parts attacks,fishing,tampered,honest,adaptive
 
 Real chest X-rays (``--data``). Writes a list of objects: of a family of attacks {attack, network,
 batch, found_90, found_70, of, best8, summed} and {attack, n, missed, seconds}, of a setting
