@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,10 @@ def numpy_state(model: nn.Module) -> State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """How the sites and the server of a federation train."""
+    """How the sites and the server of a federation train.
+
+    ``more``: how many times as many steps the other sites make as the first, which looks.
+    """
 
     name: str
     sites: int = 3
@@ -37,6 +40,7 @@ class Setting:
     server: str = "average"
     server_lr: float = 1.0
     defence: str = ""
+    more: int = 1
     trained: bool = False
 
 
@@ -105,7 +109,8 @@ def rounds(
         yield number, model, found, site
         updates = []
         for k, part in enumerate(parts):
-            update = local_update(model, setting, images[part], labels[part], draw)
+            mine = setting if k == 0 else replace(setting, steps=setting.steps * setting.more)
+            update = local_update(model, mine, images[part], labels[part], draw)
             if not all(np.isfinite(v).all() for v in update.values()):
                 return  # training diverged under the noise: every site withholds such an update
             if protect is not None:

@@ -46,6 +46,8 @@ SETTINGS = (
     replace(_PLAIN, name="fedavg-sgd-trained", trained=True),
     replace(_PLAIN, name="fedavg-2-sites", sites=2, lr=0.05),
     replace(_PLAIN, name="fedavg-20-sites", sites=20, steps=1),
+    replace(_PLAIN, name="small-among-large", steps=1, more=30),
+    replace(_PLAIN, name="small-among-large-trained", steps=1, batch=1, more=30, trained=True),
     replace(_PLAIN, name="fedavg-adam", optimizer="adam", lr=1e-3),
     replace(_PLAIN, name="fedavg-adam-trained", optimizer="adam", lr=1e-3, trained=True),
     replace(_PLAIN, name="fedprox", proximal=1.0, momentum=0.9, lr=0.01),

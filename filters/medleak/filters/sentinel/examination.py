@@ -81,24 +81,27 @@ def examine(
         raise ValueError(
             f"{strange[0]:.80} is of {state[strange[0]].dtype}, in which no check can read it."
         )
-    seen = list(layers_of(state))
+    seen, largest = list(layers_of(state)), values.largest(state)
+    shape = structure.check(state, approved, memory.structure)
+    finite = all(np.isfinite(v) for v in largest.values())
+    gap, moved = 1, None
+    if round is not None and memory.last_round is not None:
+        gap = max(round - memory.last_round, 1)
+    if last is not None and finite and shape.status != "odd":
+        moved = _steps(state, last)
     profile = Profile(
         sha256=digest(state),
         structure=structure.described(state),
-        largest=values.largest(state),
+        largest=largest,
         levels=norms.levels(state),
         ranks=spectra.ranks(seen),
+        steps={n: size / gap for n, (size, _) in (moved or {}).items()},
     )
-    shape = structure.check(state, approved, memory.structure)
-    finite = all(np.isfinite(v) for v in profile.largest.values())
-    earlier = memory.last_round is not None
-    results = [shape, values.check(profile.largest, memory.largest if earlier else None)]
+    again = memory.last_round is not None
+    results = [shape, values.check(largest, memory.largest if again else None)]
     if shape.status != "odd" and finite:
-        gap = 1
-        if round is not None and memory.last_round is not None:
-            gap = max(round - memory.last_round, 1)
-        moved = None if last is None else _steps(state, last)
-        results.append(step.check(moved, memory.own, rounds=gap, limit=step_limit))
+        earlier = memory.steps or None
+        results.append(step.check(moved, memory.own, rounds=gap, limit=step_limit, earlier=earlier))
     if finite:
         results += [
             rows.check(seen, rng),
@@ -106,8 +109,8 @@ def examine(
             channels.check(seen, state, memory.made.get(channels.CHECK, 0.0)),
             scales.check(seen, state, memory.made.get(scales.CHECK, 0.0)),
             asymmetry.check(seen, rng),
-            norms.check(state, profile.levels, memory.levels if earlier else None),
-            spectra.check(profile.ranks, memory.ranks if earlier else None),
+            norms.check(state, profile.levels, memory.levels if again else None),
+            spectra.check(profile.ranks, memory.ranks if again else None),
         ]
     return Examined(results=results, profile=profile)
 

@@ -22,6 +22,7 @@ class Profile:
     largest: Mapping[str, float]
     levels: Mapping[str, float]
     ranks: Mapping[str, float]
+    steps: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class Memory:
             training made of them.
         levels, ranks: Least and largest so far of each layer (`norms`, `spectra`), likewise.
         own: Largest size so far of each entry of the site's own updates, as sent.
+        steps: Largest size so far of each entry's step from round to round.
         made: By check (`scales`, `channels`) its largest statistic so far of what the own updates,
             as sent, made of a model: strong noise alone looks odd to them.
         stopped: Why the whole run was refused; None if it was not.
@@ -47,6 +49,7 @@ class Memory:
     levels: Mapping[str, Band] = field(default_factory=dict)
     ranks: Mapping[str, Band] = field(default_factory=dict)
     own: Mapping[str, float] = field(default_factory=dict)
+    steps: Mapping[str, float] = field(default_factory=dict)
     made: Mapping[str, float] = field(default_factory=dict)
     stopped: str | None = None
 
@@ -60,6 +63,7 @@ class Memory:
             largest=_larger(self.largest, profile.largest),
             levels=_widened(self.levels, profile.levels),
             ranks=_widened(self.ranks, profile.ranks),
+            steps=_larger(self.steps, profile.steps),
         )
 
     def with_update(

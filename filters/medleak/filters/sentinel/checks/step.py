@@ -17,6 +17,9 @@ CHECK = "step"
 LIMIT = 12.0
 """How much larger than the own update an honest step may be: other sites train longer, and a server
 with momentum or Adam takes larger steps."""
+FIRST, AGAIN = 10.0, 3.0
+"""A small site among large ones is moved by far more than its own update: ten times the limit, but
+only in the run's first step, or where earlier steps were a third as large."""
 _FEW = 64  # an entry of fewer numbers may stand still by chance: the largest own size counts
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -38,8 +41,17 @@ def check(
     *,
     rounds: int = 1,
     limit: float = LIMIT,
+    earlier: Mapping[str, float] | None = None,
 ) -> Result:
-    """``steps``: size and count of now - before, ``rounds`` apart; ``own``: own updates' sizes."""
+    """Judge the entry that moved furthest; the statistic is in units of ``limit``.
+
+    Args:
+        steps: Size and count of now - before, by entry.
+        own: Sizes of the site's own updates.
+        rounds: How many lie between.
+        limit: See `LIMIT`.
+        earlier: The largest step of a round so far, by entry; None: this is the first.
+    """
     if steps is None:
         return not_examined(CHECK, "there is no earlier model to step from")
     if not own:
@@ -52,7 +64,9 @@ def check(
         if leaf == "num_batches_tracked" or name not in own:
             continue
         few = count <= _FEW and leaf not in _STATISTICS
-        reach = rounds * max(own[name], floor if few else 0.0)
+        mine = limit * max(own[name], floor if few else 0.0)
+        usual = AGAIN * earlier.get(name, 0.0) if earlier else FIRST * mine
+        reach = rounds * max(mine, min(usual, FIRST * mine))
         found[name] = moved / reach if reach > 0 else (0.0 if moved == 0 else float("inf"))
-    words = "the global model's step over the site's own update"
-    return judged(CHECK, found, limit, words, "no entry of the step is in the site's own update")
+    words = "the global model's step over what the site's own update explains"
+    return judged(CHECK, found, 1.0, words, "no entry of the step is in the site's own update")
