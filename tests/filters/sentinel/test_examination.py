@@ -46,7 +46,7 @@ def test_an_honest_run_is_fine_and_says_what_it_could_not_examine():
 def test_a_step_that_no_own_update_explains_is_odd():
     state = linear()
     memory = after(state, small_update(state))
-    moved = {n: v + 1.0 * small_update(state, 0.2).get(n, 0) for n, v in state.items()}
+    moved = {n: v + 1.0 * small_update(state, 0.5).get(n, 0) for n, v in state.items()}
     found = examine(moved, memory, state.__getitem__, round=1)
     assert "step" in {r.check for r in found.odd}
     assert found.line.startswith(found.odd[0].check)
@@ -56,7 +56,7 @@ def test_the_step_may_be_larger_after_missed_rounds():
     state = linear()
     update = small_update(state)
     memory = after(state, update)
-    moved = {n: v + 150 * update[n] for n, v in state.items()}
+    moved = {n: v + 400 * update[n] for n, v in state.items()}
     near = examine(moved, memory, state.__getitem__, round=1)
     far = examine(moved, memory, state.__getitem__, round=3)
     assert "step" in {r.check for r in near.odd}

@@ -42,7 +42,7 @@ class Sentinel(Filter):
         approved: The network's hash as ``medleak sentinel MODEL`` prints it; None: what comes first
             is taken for it.
         step_limit: How many times larger than the site's own update a step of the model may be;
-            ten times as much where earlier steps of the run were like it.
+            up to 25 times as much in the first step, or where earlier steps were like it.
         state_dir: Folder in the site's own.
         tasks: Tasks that carry a model to be trained; all others are refused.
     """

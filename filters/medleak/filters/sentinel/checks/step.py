@@ -17,8 +17,8 @@ CHECK = "step"
 LIMIT = 12.0
 """How much larger than the own update an honest step may be: other sites train longer, and a server
 with momentum or Adam takes larger steps."""
-FIRST, AGAIN = 10.0, 3.0
-"""A small site among large ones is moved by far more than its own update: ten times the limit, but
+FIRST, AGAIN = 25.0, 3.0
+"""A small site among large ones is moved by far more than its own update: 25 times the limit, but
 only in the run's first step, or where earlier steps were a third as large."""
 _FEW = 64  # an entry of fewer numbers may stand still by chance: the largest own size counts
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
