@@ -20,7 +20,7 @@ _ADAPTERS = "medleak.filters.adapters."
 # Guard and LeakageGate are left out: they take the name of code to run, which is the site's to say.
 _JOB_FILTERS = (
     *("ClippedGaussian", "ClippedLaplace", "DeclareDPSGD", "GaussianPerturbation", "GlobalModel"),
-    *("LaplacePerturbation", "MinimumBatch", "PercentileGaussian", "PrivacyBudget"),
+    *("LaplacePerturbation", "MinimumBatch", "PercentileGaussian", "PlannedBatch", "PrivacyBudget"),
     *("PrivacyLedger", "Quantisation", "RandomK", "RestoreWithheld", "Sentinel", "SentinelNotes"),
     *("Sign", "TopK", "Withhold", "WorkflowGuard"),
 )

@@ -12,7 +12,7 @@ from medleak.filters.adapters.defence import GlobalModel
 from medleak.filters.adapters.gate import LeakageGate
 from medleak.filters.adapters.generated import filter_of
 from medleak.filters.adapters.guard import Guard
-from medleak.filters.adapters.incoming.minimum_batch import MinimumBatch
+from medleak.filters.adapters.incoming.minimum_batch import MinimumBatch, PlannedBatch
 from medleak.filters.adapters.incoming.sentinel import Sentinel, SentinelNotes
 from medleak.filters.adapters.ledger import DeclareDPSGD, PrivacyBudget, PrivacyLedger
 from medleak.filters.adapters.local import RestoreWithheld, Withhold
@@ -37,6 +37,7 @@ __all__ = [
     "LeakageGate",
     "MinimumBatch",
     "PercentileGaussian",
+    "PlannedBatch",
     "PrivacyBudget",
     "PrivacyLedger",
     "Quantisation",

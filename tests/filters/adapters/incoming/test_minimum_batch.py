@@ -9,7 +9,7 @@ from nvflare.apis.fl_constant import FLContextKey
 from tests.filters.conftest import global_state, update
 from tests.filters.sites import site
 
-from medleak.filters.adapters import GlobalModel, MinimumBatch
+from medleak.filters.adapters import GlobalModel, MinimumBatch, PlannedBatch
 from medleak.filters.adapters.incoming.minimum_batch import check_schedule
 
 __all__ = ["global_state", "site", "update"]
@@ -74,10 +74,10 @@ def test_a_job_of_small_steps_is_refused_before_training(arguments, fits, site, 
     ctx.set_prop(FLContextKey.RUNNER, runner, private=True, sticky=False)
     GlobalModel().process(data, ctx)
     if fits:
-        assert MinimumBatch(step=4).process(data, ctx) is data
+        assert PlannedBatch(step=4).process(data, ctx) is data
     else:
         with pytest.raises(ContentBlockedException, match="refused the task: The job trains on"):
-            MinimumBatch(step=4).process(data, ctx)
+            PlannedBatch(step=4).process(data, ctx)
 
 
 def test_minima_that_mean_nothing_are_refused():
@@ -85,3 +85,11 @@ def test_minima_that_mean_nothing_are_refused():
     for arguments in wrong:
         with pytest.raises(ValueError, match="whole number"):
             MinimumBatch(**arguments)
+
+
+def test_a_job_that_cannot_be_seen_is_refused(site, global_state):
+    ctx, data = site.task(global_state)
+    with pytest.raises(ContentBlockedException, match="cannot be seen"):
+        PlannedBatch().process(data, ctx)
+    with pytest.raises(ValueError, match="whole number"):
+        PlannedBatch(step=0)

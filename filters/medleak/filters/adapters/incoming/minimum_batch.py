@@ -4,9 +4,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from nvflare.apis.dxo import DataKind, from_shareable
-from nvflare.apis.filter import ContentBlockedException
-from nvflare.apis.fl_constant import FLContextKey, ReturnCode
+from nvflare.apis.filter import ContentBlockedException, Filter
+from nvflare.apis.fl_constant import FLContextKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 
@@ -19,13 +18,13 @@ _OPTION = "--batch_size"
 
 
 class MinimumBatch(FailClosedFilter):
-    """Refuse what would send, or has made, an update of too few images.
+    """Keep an update of too few images at home. For ``task_result_filters``.
 
-    In ``task_data_filters`` it refuses a task whose job says a smaller ``--batch_size``. In
-    ``task_result_filters``, *before* filters with an ε, which hide the schedule, it keeps an update
-    at home whose declared schedule has a step or a round of fewer images, or declares none. The
-    last step of an epoch counts: 65 images in batches of 64 are a step of one. This trusts the
-    training script; a site that does not must forbid scripts of others (docs/deploy.md).
+    *Before* filters with an ε, which hide the schedule: refuses an update whose declared schedule
+    has a step or a round of fewer images, or that declares none. The last step of an epoch counts:
+    65 images in batches of 64 are a step of one. This trusts the training script; a site that does
+    not must forbid scripts of others (docs/deploy.md). :class:`PlannedBatch` refuses before
+    training what a job says beforehand.
 
     Args:
         step: Least number of images of a step.
@@ -38,21 +37,9 @@ class MinimumBatch(FailClosedFilter):
     def __init__(self, step: int = 8, round: int = 32, tasks: Sequence[str] = ("train",)) -> None:
         """Take the two minima."""
         super().__init__(tasks)
-        why = "a step or a round has some images."
-        checks.require_whole("step", step, 1, 10**6, why)
-        checks.require_whole("round", round, 1, 10**9, why)
+        checks.require_whole("step", step, 1, 10**6, "a step has some images.")
+        checks.require_whole("round", round, 1, 10**9, "a round has some images.")
         self.step, self.round = step, round
-
-    def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
-        """Judge a task by its job, a result by its schedule."""
-        if shareable.get_return_code() == ReturnCode.OK and _carries_a_model(shareable):
-            try:
-                self._check_job(fl_ctx)
-            except Exception as e:
-                self.log_error(fl_ctx, f"task refused: {e}", fire_event=False)
-                raise ContentBlockedException(f"MinimumBatch refused the task: {e}") from e
-            return shareable
-        return super().process(shareable, fl_ctx)
 
     def protect(
         self, update: Mapping[str, Any], meta: dict[str, Any], fl_ctx: FLContext
@@ -61,10 +48,39 @@ class MinimumBatch(FailClosedFilter):
         check_schedule(meta.get(SCHEDULE), self.step, self.round)
         return update
 
+
+class PlannedBatch(Filter):
+    """Refuse a task, before training, whose job says too small a step. For ``task_data_filters``.
+
+    Reads ``--batch_size`` of the executor's arguments; a job that does not say it there is let
+    through to be judged by :class:`MinimumBatch`.
+
+    Args:
+        step: Least number of images of a step.
+    """
+
+    _always_serialize_args: ClassVar = ("step",)
+
+    def __init__(self, step: int = 8) -> None:
+        """Take the minimum."""
+        super().__init__()
+        checks.require_whole("step", step, 1, 10**6, "a step has some images.")
+        self.step = step
+
+    def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+        """Let the task through, or raise ``ContentBlockedException`` with the reason."""
+        try:
+            self._check_job(fl_ctx)
+        except Exception as e:
+            self.log_error(fl_ctx, f"task refused: {e}", fire_event=False)
+            raise ContentBlockedException(f"PlannedBatch refused the task: {e}") from e
+        return shareable
+
     def _check_job(self, fl_ctx: FLContext) -> None:
-        self._check_task(fl_ctx)
         runner: Any = fl_ctx.get_prop(FLContextKey.RUNNER)
-        table = getattr(getattr(runner, "task_router", None), "task_table", {})
+        table = getattr(getattr(runner, "task_router", None), "task_table", None)
+        if table is None:
+            raise UpdateError("What the job runs cannot be seen, so its steps are not known.")
         executor = table.get(fl_ctx.get_prop(FLContextKey.TASK_NAME))
         arguments = getattr(executor, "task_script_args", None)
         if (said := _batch_size(arguments)) is not None and said < self.step:
@@ -92,13 +108,6 @@ def check_schedule(schedule: object, step: int, round: int) -> None:
             f"A step had {least} images ({images} in batches of {batch}), this site's minimum is "
             f"{step}: drop the last batch, or choose another size."
         )
-
-
-def _carries_a_model(shareable: Shareable) -> bool:
-    try:
-        return from_shareable(shareable).data_kind == DataKind.WEIGHTS
-    except Exception:
-        return False
 
 
 def _batch_size(arguments: object) -> int | None:
