@@ -192,7 +192,7 @@ def _seed(
         record = _record(client, data, state, group, seed)
         start = time.process_time()
         result = scored(
-            observe(record, Knowledge()), candidates, background, nulls, score_of(score).score
+            [observe(record, Knowledge())], candidates, background, nulls, score_of(score).score
         )
         seconds = (time.process_time() - start) / (len(candidates) + len(nulls))
         separations.append(separation(result.scores, member, candidates.patients))
