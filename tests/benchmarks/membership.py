@@ -256,7 +256,7 @@ def _records(
             records.append(_record(client, data, state, group, seed + 1000 * round, round))
         sent = [records[-1].update for records in found]
         state = {
-            name: value + torch.from_numpy(np.mean([u[name] for u in sent], 0)).to(value.dtype)
+            name: value + torch.as_tensor(np.mean([u[name] for u in sent], 0)).to(value.dtype)
             for name, value in state.items()
         }
     return found
