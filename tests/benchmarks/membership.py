@@ -10,10 +10,11 @@ of CPU, on one thread, over all candidates, nulls and layers of a case.
 """
 
 import argparse
+import functools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 from clients import DataSet, load, make_world, parser_of
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from medleak.custom.intervals import bootstrap_of
 from medleak.custom.networks import resnet18
 from medleak.custom.record import (
     InputSpec,
@@ -38,7 +41,7 @@ from medleak.filters.registry import defence
 from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.membership.assessment import Group, halves, scored
 from medleak.inversion.membership.calibration import recognised
-from medleak.inversion.membership.roc import separation
+from medleak.inversion.membership.roc import auc, separation
 from medleak.inversion.membership.scores.registry import score_of
 from medleak.inversion.networks import build_network
 from medleak.inversion.observation import observe
@@ -76,6 +79,7 @@ CASES = {
     "sgd224-32": replace(_SGD, size=224, auc=0.98, tpr=0.80),
     "sgd224-96": replace(_SGD, size=224, images=96, auc=0.90, tpr=0.40),
     "adam224-32": replace(_ADAM, size=224, auc=0.90, tpr=0.40),
+    "rounds10-adam-96": replace(_ADAM, images=96, rounds=10, **_FREE),
     "densenet64-adam-32": replace(_ADAM, model="densenet121", auc=0.90, tpr=None),
     "groupnorm64-sgd-32": replace(_SGD, model="resnet18_groupnorm", auc=0.90, tpr=None),
     "sgd-32-percentile-1": replace(_SGD, defence="percentile_gaussian:sigma0=1", **_FREE),
@@ -163,8 +167,13 @@ def _measure(name: str, client: Client, arguments: argparse.Namespace) -> dict[s
         "seconds_per_candidate": float(np.mean([s["seconds"] for s in seen])),
         "auc": [round(s["auc"], 4) for s in seen],
         "recognised": [s["recognised"] for s in seen],
+        "gain": [s["gain"] for s in seen if s["gain"]],
     }
     missed = []
+    if client.rounds > 1:
+        for gain in found["gain"]:
+            if not gain["lower95"] > 0:
+                missed.append(f"joined no better than one: {gain['gain']:+.3f}")
     for figure, least in (("auc_mean", client.auc), ("tpr_1", client.tpr)):
         if least is not None and found[figure] < least:
             missed.append(f"{figure} {found[figure]:.3f} < {least}")
@@ -185,18 +194,25 @@ def _seed(
         patients=members.patients + others.patients,
     )
     member = np.arange(len(candidates)) < n
-    start = time.process_time()
     separations = []
     found = None
-    for group in (members, neither):
-        record = _record(client, data, state, group, seed)
+    alone: dict[str, float] = {}
+    for which, records in enumerate(_records(client, data, state, (members, neither), seed)):
         start = time.process_time()
-        result = scored(
-            observe(record, Knowledge()), candidates, background, nulls, score_of(score).score
+        seen = [observe(record, Knowledge()) for record in records]
+        ask = functools.partial(
+            scored,
+            candidates=candidates,
+            background=background,
+            nulls=nulls,
+            score=score_of(score).score,
         )
-        seconds = (time.process_time() - start) / (len(candidates) + len(nulls))
+        result = ask(seen)
+        seconds = (time.process_time() - start) / len(records) / (len(candidates) + len(nulls))
         separations.append(separation(result.scores, member, candidates.patients))
         found = found or (result, seconds)
+        if which == 0 and len(records) > 1:
+            alone = _gain(result.scores, ask(seen[-1:]).scores, member, candidates.patients)
     assert found is not None
     told, null = separations
     return {
@@ -206,7 +222,44 @@ def _seed(
         "null": null.auc,
         "seconds": found[1],
         "recognised": recognised(list(found[0].patients.values()), 0.05),
+        "gain": alone,
     }
+
+
+def _gain(
+    joined: NDArray[np.float64],
+    last: NDArray[np.float64],
+    member: NDArray[np.bool_],
+    patients: Sequence[Hashable],
+) -> dict[str, float]:
+    """AUC of all rounds joined above that of the last alone, and its 95 % interval."""
+
+    def gain(chosen: NDArray[np.intp]) -> dict[str, float]:
+        inside, outside = chosen[member[chosen]], chosen[~member[chosen]]
+        return {"gain": auc(joined[inside], joined[outside]) - auc(last[inside], last[outside])}
+
+    low, high = bootstrap_of(gain, patients)["gain"]
+    return gain(np.arange(len(member))) | {"lower95": low, "upper95": high}
+
+
+def _records(
+    client: Client,
+    data: DataSet,
+    state: Mapping[str, Tensor],
+    groups: Sequence[Group],
+    seed: int,
+) -> list[list[Record]]:
+    """Of each client one record a round; after each the global model is the mean of theirs."""
+    found: list[list[Record]] = [[] for _ in groups]
+    for round in range(client.rounds):
+        for group, records in zip(groups, found, strict=True):
+            records.append(_record(client, data, state, group, seed + 1000 * round, round))
+        sent = [records[-1].update for records in found]
+        state = {
+            name: value + torch.as_tensor(np.mean([u[name] for u in sent], 0)).to(value.dtype)
+            for name, value in state.items()
+        }
+    return found
 
 
 def _other_state(client: Client, data: DataSet) -> dict[str, Tensor]:
@@ -222,7 +275,12 @@ def _other_state(client: Client, data: DataSet) -> dict[str, Tensor]:
 
 
 def _record(
-    client: Client, data: DataSet, state: Mapping[str, Tensor], group: Group, seed: int
+    client: Client,
+    data: DataSet,
+    state: Mapping[str, Tensor],
+    group: Group,
+    seed: int,
+    round: int = 0,
 ) -> Record:
     """What a server holds of a client that trained on ``group``: batches anew in each epoch."""
     network = _network(client.model, len(data.classes)).train()
@@ -253,7 +311,7 @@ def _record(
         ),
     )
     info = UpdateInfo(
-        round=0,
+        round=round,
         site="site-1",
         time=utc_now(),
         n_images=len(labels),

@@ -40,7 +40,7 @@ def run(name: str, folder: Path, *options: str, **variables: str) -> Simulation:
     job = export(name, folder, "--num_rounds", "1", "--scale", "1", *options)
     if "--installed" in options:
         allow_medleak(folder / "run")
-    done = simulate(job, folder / "run", 2, **variables)
+    done = simulate(job, folder / "run", 2, clients=None, **variables)
     assert done.returncode == 0, done.log[-3000:]
     return done
 

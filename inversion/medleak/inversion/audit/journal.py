@@ -172,7 +172,8 @@ class Journal:
 
 def is_empty(out: Path) -> bool:
     """Whether the audit directory ``out`` holds no figures: what was tried was refused."""
-    return not (out / JOURNAL).exists() and not read_rows(out / "results.csv")
+    found = read_rows(out / "results.csv") or read_answers(out)
+    return not found and not (out / JOURNAL).exists()
 
 
 def forget(out: Path) -> None:

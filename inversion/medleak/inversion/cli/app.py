@@ -11,6 +11,7 @@ from medleak.inversion.cli.doctor import doctor
 from medleak.inversion.cli.federation.attach import attach
 from medleak.inversion.cli.federation.sentinel import sentinel
 from medleak.inversion.cli.figures import figures
+from medleak.inversion.cli.inference.attributes import attributes
 from medleak.inversion.cli.inference.card import card
 from medleak.inversion.cli.inference.dp_audit import dp_audit
 from medleak.inversion.cli.inference.membership import membership
@@ -40,6 +41,7 @@ app.command(cls=WithTables)(inspect)
 app.add_typer(data)
 app.command()(prior)
 app.command()(membership)
+app.command()(attributes)
 app.command("dp-audit")(dp_audit)
 app.command()(ledger)
 app.command()(policy)

@@ -3,8 +3,8 @@
 Each is a function of counts, with its formal guarantee: where the mechanism is (ε, δ)-private, or
 has the trade-off that is named, the bound exceeds it with probability of at most 1 - confidence.
 
-`medleak dp-audit` uses `clopper_pearson` and `gaussian`. `one_run` and `one_run_gaussian` are for
-who plants canaries in a training of his own and counts what he guessed: no command plants any.
+`clopper_pearson` and `gaussian` are for releases of two neighbours, `one_run` and
+`one_run_gaussian` for canaries planted in a single training (`medleak.inversion.dp_audit.counts`).
 """
 
 import math

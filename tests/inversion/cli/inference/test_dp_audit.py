@@ -11,6 +11,21 @@ pytestmark = pytest.mark.usefixtures("here")
 CLIPPED = "clipped_gaussian:max_grad_norm=1,noise_multiplier=2"
 
 
+@pytest.mark.parametrize(("claimed", "code"), [(0.5, 1), (4.0, 0), (60.0, 3), (None, 3)])
+def test_counts_of_canaries_are_put_beside_a_claim(claimed, code):
+    said = [] if claimed is None else ["--claimed", claimed]
+    result = medleak("dp-audit", "canaries:planted=1000,guessed=500,right=480", *said)
+    assert result.exit_code == code, result.output
+    assert "ε is at least" in result.stdout
+
+
+def test_a_claim_of_a_filter_is_its_own():
+    result = medleak(
+        "dp-audit", "clipped_gaussian:max_grad_norm=1,noise_multiplier=2", "--claimed", 1
+    )
+    assert "goes with counts of canaries" in refused(result, 2)
+
+
 def test_the_bound_stands_beside_the_claim():
     result = medleak("dp-audit", CLIPPED, "--releases", 200, "--json")
     assert result.exit_code == 0, result.output

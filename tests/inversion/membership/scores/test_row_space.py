@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from medleak.inversion.membership.roc import auc
-from medleak.inversion.membership.scores.row_space import Whitening, row_basis, score
+from medleak.inversion.membership.scores.row_space import Whitening, rounding_of, row_basis, score
 
 
 def told(parts, n):
@@ -56,10 +56,31 @@ def test_the_basis_spans_the_rows_and_no_rounding():
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(3, 40, generator=generator)
     update = torch.randn(16, 3, generator=generator) @ rows
-    basis = row_basis(update.view(16, 10, 2, 2))
+    basis = row_basis(update.view(16, 10, 2, 2), 0.0)
     assert basis.shape == (40, 3)
     assert torch.allclose(rows @ basis @ basis.T, rows, atol=1e-4)
     assert torch.allclose(basis.T @ basis, torch.eye(3), atol=1e-5)
+
+
+def test_a_rounding_is_known_by_the_weights_it_happens_to():
+    generator = torch.Generator().manual_seed(0)
+    exact = 0.1 * torch.randn(200, 300, generator=generator, dtype=torch.float64)
+    error = (exact.float().double() - exact).view(200, 3, 10, 10)
+    largest = float(torch.linalg.svdvals(error.flatten(1))[0])
+    found = rounding_of(exact.float().view(200, 3, 10, 10))
+    assert found == pytest.approx(largest, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("rounding", "kept"),
+    [(1e-9, 4), (1e-3, 3), (1e9, 3)],  # known to be small; as large as it; of which nobody knows
+)
+def test_a_weak_direction_counts_where_it_is_more_than_rounding(rounding, kept):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.linalg.qr(torch.randn(40, 4, generator=generator)).Q.T
+    sizes = torch.tensor([1.0, 0.8, 0.5, 1e-4])
+    columns = torch.linalg.qr(torch.randn(16, 4, generator=generator)).Q
+    assert row_basis((columns * sizes) @ rows, rounding).shape == (40, kept)
 
 
 def test_whitening_is_the_inverse_root_of_second_moments_with_a_ridge():

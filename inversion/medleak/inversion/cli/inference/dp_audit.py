@@ -19,8 +19,9 @@ def dp_audit(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="KIT|DEFENCE",
-            help="A site's startup kit, or a defence as name:key=value,… with its filter.",
+            metavar="KIT|DEFENCE|COUNTS",
+            help="A site's startup kit; a defence as name:key=value,… with its filter; or what "
+            "became of canaries, as canaries:planted=1000,guessed=500,right=350.",
         ),
     ],
     releases: Annotated[
@@ -28,6 +29,9 @@ def dp_audit(
     ] = 1000,
     delta: Annotated[float, typer.Option(help="δ at which ε is compared.")] = 1e-5,
     confidence: Annotated[float, typer.Option(help="Of the lower bounds, all together.")] = 0.95,
+    claimed: Annotated[
+        float | None, typer.Option(help="ε that is said to hold, of canaries.")
+    ] = None,
     task: Annotated[str, typer.Option(help="Task that the updates are results of.")] = "train",
     as_json: JsonOption = False,
 ) -> None:
@@ -41,13 +45,21 @@ def dp_audit(
     Exit code 0: every claim was tried, and none refuted. 1: ε is larger than claimed. 3: something
     was not put to the test: nothing left, no ε is claimed, or so few releases could refute none.
 
-    Examples: medleak dp-audit clipped_gaussian:max_grad_norm=1,noise_multiplier=2
+    Examples: medleak dp-audit canaries:planted=1000,guessed=500,right=350 --claimed 2
+    · medleak dp-audit clipped_gaussian:max_grad_norm=1,noise_multiplier=2
     · medleak dp-audit /opt/nvflare/site-1 --releases 4000 --json
     """
     if not 0 < delta < 1 or not 0.5 <= confidence < 1:
         raise ValueError(
             f"--delta is {delta} and --confidence {confidence}: δ lies between 0 and 1, a "
             "confidence from 0.5 up to 1."
+        )
+    if target.startswith(f"{CANARIES}:"):
+        _judge_counts(target, delta, confidence, claimed, as_json)
+        return
+    if claimed is not None:
+        raise ValueError(
+            "--claimed goes with counts of canaries: of a filter its own claim is put to the test."
         )
     from medleak.filters.doctor.neighbours import each_chain
 
@@ -64,6 +76,22 @@ def dp_audit(
     if not results:
         fail(f"{printable(target)} has no chain of filters: nothing was examined.", NOT_KNOWN)
     if any(r.get("kind") != "not refuted" for r in results):
+        raise typer.Exit(NOT_KNOWN)
+
+
+CANARIES = "canaries"  # as in `medleak.inversion.dp_audit.counts`, which imports scipy
+
+
+def _judge_counts(
+    target: str, delta: float, confidence: float, claimed: float | None, as_json: bool
+) -> None:
+    from medleak.inversion.dp_audit.counts import judge
+
+    found = judge(target, delta=delta, confidence=confidence, claimed=claimed)
+    typer.echo(json.dumps([found.as_json()], indent=2) if as_json else str(found))
+    if found.kind == "refuted":
+        raise typer.Exit(FAILED)
+    if found.kind != "not refuted":
         raise typer.Exit(NOT_KNOWN)
 
 

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from medleak.inversion.membership.layers import (
-    PatchLayer,
     patch_layers,
     patches,
     telling_layers,
@@ -29,7 +28,9 @@ from medleak.inversion.membership.layers import (
 from medleak.inversion.membership.networks import mean_progress, network_at
 from medleak.inversion.observation import Observation
 
-_CUT = 1e-3  # of the largest singular value: below lies float32's rounding of the update
+_CUT = 1e-3  # of the largest singular value: what lies below tells little, or is rounding
+_ROUNDING = 2.0  # largest singular value of the weights' rounding, twice: batches differ in it
+_LEAST_CUT = 1e-6  # of the largest singular value: double precision resolves no more here
 _RIDGE = 0.03  # of the background's mean variance a direction; .01 to .1 measured alike
 _MOST_BACKGROUND = 1024  # patches: the Gram matrix of more costs more than it tells
 
@@ -51,7 +52,7 @@ def score(
     """
     network = network_at(observation, mean_progress(observation))
     layers = telling_layers(patch_layers(network, observation.normalise(background[:1])))
-    update = observation.parameter_update
+    update, weights = observation.parameter_update, dict(network.named_parameters())
     layers = tuple(layer for layer in layers if update[f"{layer.name}.weight"].any())
     if not layers:
         raise ValueError(
@@ -60,25 +61,46 @@ def score(
             "here. Choose another score."
         )
     seen = patches(network, observation.normalise(torch.cat([images, background])), layers)
-    return {layer.name: _share(update, layer, seen[layer.name], len(images)) for layer in layers}
+    found = {}
+    for layer in layers:
+        name = f"{layer.name}.weight"
+        basis = row_basis(update[name], rounding_of(weights[name]))
+        found[layer.name] = _share(basis, seen[layer.name], len(images))
+    return found
 
 
-def _share(update: Mapping[str, Tensor], layer: PatchLayer, seen: Tensor, n: int) -> Tensor:
+def _share(basis: Tensor, seen: Tensor, n: int) -> Tensor:
     whitening = Whitening(seen[n:].flatten(0, 1))
-    basis = row_basis(update[f"{layer.name}.weight"])
     basis = torch.linalg.qr(whitening(basis.T).T).Q
     candidates = whitening(seen[:n])
     energy = candidates.square().sum((1, 2)).clamp_min(1e-20)
     return (candidates @ basis).square().sum((1, 2)) / energy
 
 
-def row_basis(update: Tensor) -> Tensor:
-    """[D, r] orthonormal columns that span the rows of ``update`` [C_out, ...], r <= C_out."""
+def rounding_of(weight: Tensor) -> float:
+    """Largest singular value of what rounding to float32 adds to ``weight`` [C_out, ...].
+
+    Errors are uniform in a spacing of the numbers, so that their matrix has about s (sqrt(m) +
+    sqrt(n)) with the standard deviation s (Bai & Yin 1988).
+    """
+    flat = weight.detach().flatten(1).double().abs().clamp_min(1e-30)
+    spacing = torch.exp2(torch.floor(torch.log2(flat)) - 23)
+    deviation = (spacing.square().mean() / 12).sqrt()
+    return float(deviation * (flat.shape[0] ** 0.5 + flat.shape[1] ** 0.5))
+
+
+def row_basis(update: Tensor, rounding: float) -> Tensor:
+    """[D, r] orthonormal columns that span the rows of ``update`` [C_out, ...], r <= C_out.
+
+    Directions at the size of ``rounding`` are left out, and below a thousandth of the largest
+    only those.
+    """
     flat = update.flatten(1)
     exact = flat.double()
     values, left = torch.linalg.eigh(exact @ exact.T)
     values = values.flip(0).clamp_min(0).sqrt()
-    kept = int((values > _CUT * values[0]).sum())
+    floor = max(_ROUNDING * rounding, _LEAST_CUT * float(values[0]))
+    kept = int((values > min(_CUT * float(values[0]), floor)).sum())
     return torch.linalg.qr(flat.T @ left.flip(1)[:, :kept].float()).Q
 
 
