@@ -65,6 +65,7 @@ def test_an_entry_takes_a_task_by_its_name_or_by_a_pattern():
         "nvflare.app_common.ccwf.cyclic_server_ctl.CyclicServerController",
         "nvflare.app_opt.xgboost.histogram_based_v2.fed_controller.XGBFedController",
         "nvflare.app_opt.he.model_encryptor.HEModelEncryptor",
+        "nvflare.app_opt.tensor_stream.server.TensorServerStreamer",
         "nvflare.app_common.psi.dh_psi.dh_psi_controller.DhPSIController",
     ],
 )

@@ -21,6 +21,8 @@ _BEYOND = {
     "xgboost": "there are no weights of a network to record.",
     "modelencryptor": "updates are encrypted: the server, and its recorder, see nothing of them.",
     ".psi.": "it sends no updates.",
+    "tensorstream": "it takes the tensors out of the task before the recorder sees them. Remove "
+    "it: NVFlare sends large models in pieces anyhow.",
 }
 """Parts of the names of classes, without ``_``, under which nothing can be recorded, and why."""
 
