@@ -182,16 +182,12 @@ def chunks_of(state: Arrays) -> list[bytes | memoryview]:
         offset = end
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    return [len(text).to_bytes(8, "little") + text, *(_bytes_of(plain[n]) for n in order)]
+    return [len(text).to_bytes(8, "little") + text, *(plain[n].view(np.uint8).data for n in order)]
 
 
 def _as_stored(value: np.ndarray) -> np.ndarray:
     """Contiguous, flat and little-endian."""
     return np.ascontiguousarray(value).reshape(-1).astype(value.dtype.newbyteorder("<"), copy=False)
-
-
-def _bytes_of(value: np.ndarray) -> memoryview:
-    return memoryview(value.view(np.uint8)) if value.size else memoryview(b"")
 
 
 def of_bytes(data: bytes) -> Arrays:
