@@ -70,6 +70,9 @@ STATISTICS = Stage(
 )
 """Where no row space stands out."""
 
+VISITS = replace(sharp(120, variation=0.001, history=80), norms="all", spans="none")
+"""Then, for a batch seen a few times; see :mod:`medleak.inversion.attacks.row_space.visits`."""
+
 JUDGED = sharp(100)
 """What a result is judged by, however it was found: later layers are less exact over epochs."""
 
