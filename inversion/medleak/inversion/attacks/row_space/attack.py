@@ -17,7 +17,11 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.functional import gaussian_blur
 
-from medleak.inversion.attacks.row_space.contrast import guess_contrast, sees_contrast
+from medleak.inversion.attacks.row_space.contrast import (
+    fit_contrast,
+    guess_contrast,
+    sees_contrast,
+)
 from medleak.inversion.attacks.row_space.grouping import regroup
 from medleak.inversion.attacks.row_space.read_labels import read_labels
 from medleak.inversion.attacks.row_space.recipes import JUDGED, STATISTICS, VISITS, recipe
@@ -355,7 +359,9 @@ def _report(
         probe, layer = next(iter(rounds.last.probes.values())), next(iter(rounds.spans))
         # A stuck image has no contrast of its own either.
         if best.stuck or not sees_contrast(probe, layer, best.images, level):
-            images = guess_contrast(best.images, level)
+            once = len(rounds.steps) == 1 and not rounds.last.frozen
+            fitted = fit_contrast(observation, best.images) if once else None
+            images = guess_contrast(best.images, level) if fitted is None else fitted
     return Reconstruction(
         images=images.cpu(),
         labels=read_labels(observation, images, rounds.steps, frozen=rounds.last.frozen),
