@@ -80,12 +80,12 @@ def fit_contrast(observation: Observation, images: Tensor) -> Tensor | None:
     if not observation.has_bn_statistics or not 2 <= visits <= _MOST:
         return None
     entrance = _Entrance(observation)
-    if entrance.norm is None:
+    if (norm := entrance.norm) is None:
         return None
     level = images.mean()
     offset = images - level
-    weights = observation.bn_step_weights(entrance.norm)
-    observed = {entrance.norm: observation.bn_statistics[entrance.norm]}
+    weights = observation.bn_step_weights(norm)
+    observed = {norm: observation.bn_statistics[norm]}
 
     def candidate(gain: float, brightness: float) -> Tensor:
         return gain * offset + brightness
@@ -94,10 +94,8 @@ def fit_contrast(observation: Observation, images: Tensor) -> Tensor | None:
         gain, brightness, *later = unknowns
         inputs = observation.normalise(candidate(gain, brightness))
         pairs = [entrance.statistics(inputs, progress) for progress in (0.0, *later)]
-        mean, variance = (
-            sum(w * pair[k] for w, pair in zip(weights, pairs, strict=True)) for k in (0, 1)
-        )
-        return float(statistics_distance({entrance.norm: (mean, variance)}, observed))
+        mean, variance = (torch.stack([p[k] for p in pairs], 1) @ weights for k in (0, 1))
+        return float(statistics_distance({norm: (mean, variance)}, observed))
 
     line = progress_of(observation, visits)[1:]
     later = [progress**0.5 for progress in line]  # gradients of random weights are largest at first
