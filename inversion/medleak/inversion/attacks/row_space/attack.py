@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from monai.networks.layers.simplelayers import GaussianFilter
 from torch import Tensor
 from torch.nn import functional
-from torchvision.transforms.functional import gaussian_blur
 
+from medleak.filters.imports import uncollected
 from medleak.inversion.attacks.row_space.contrast import (
     fit_contrast,
     guess_contrast,
@@ -324,9 +323,14 @@ def _near(rounds: Rounds, images: Tensor) -> bool:
 
 
 def _blurred(images: Tensor, share: float) -> Tensor:
+    # Libraries of seconds: a plan is made without them.
     sigma = share * min(images.shape[2:])
     if images.dim() == 4:
+        with uncollected():
+            from torchvision.transforms.functional import gaussian_blur
         return gaussian_blur(images, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma, sigma])
+    with uncollected():
+        from monai.networks.layers.simplelayers import GaussianFilter
     return GaussianFilter(images.dim() - 2, sigma)(images)
 
 
