@@ -32,7 +32,7 @@ STANDING = {
     "medleak.filters.clipping": "clipping_factor global_l1_norm global_l2_norm",
     "medleak.custom.record": RECORD,  # in code that writes records of other frameworks
     "medleak.custom.networks": NETWORKS,  # in the manifest of every record
-    "medleak.custom.small_networks": "lenet cnn4",
+    "medleak.custom.small_networks": "lenet cnn4 strided_cnn",
     "medleak.custom.client": "main",  # in the client.py of every exported job
     "medleak.inversion.gate": "measure",
     "medleak.inversion.cli": "main",

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from medleak.custom.small_networks import cnn4, lenet
+from medleak.custom.small_networks import cnn4, lenet, strided_cnn
 
 
 @pytest.mark.parametrize(("make", "convolutions"), [(lenet, 3), (cnn4, 4)])
@@ -40,3 +40,15 @@ def test_other_image_sizes_fit(size):
 def test_a_network_without_outputs_is_refused():
     with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
         lenet(num_classes=0)
+
+
+@pytest.mark.parametrize("size", [30, 64])
+def test_the_network_with_strides_is_fedavgs_without_pooling(size):
+    network = strided_cnn(3, size)
+    assert network(torch.rand(2, 3, size, size)).shape == (2, 3)
+    widths = [m.weight.shape[0] for m in network if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert widths == [32, 64, 256, 3]
+    again = strided_cnn(3, size).state_dict()
+    assert torch.equal(again["0.weight"], network.state_dict()["0.weight"])
+    with pytest.raises(ValueError, match="hidden must be at least 1, got 0"):
+        strided_cnn(hidden=0)

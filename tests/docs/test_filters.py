@@ -41,7 +41,8 @@ def test_the_example_policies_are_what_the_command_writes():
 def test_the_example_budget_plans_what_its_filter_does():
     policy = json.loads((DOCS / "deploy/privacy.json").read_text(encoding="utf-8"))
     (scope,) = policy["scopes"]
-    budget = PrivacyBudget(**scope["task_data_filters"][0]["args"])
+    (planned,) = (f for f in scope["task_data_filters"] if f["path"].endswith("PrivacyBudget"))
+    budget = PrivacyBudget(**planned["args"])
     args = {**scope["task_result_filters"][0]["args"]}
     args.pop("tasks")
     spec = "clipped_gaussian:" + ",".join(f"{k}={v}" for k, v in args.items())

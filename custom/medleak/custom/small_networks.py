@@ -1,8 +1,8 @@
-"""The small sigmoid networks on which gradient leakage was first shown.
+"""Small networks: two with sigmoids, on which gradient leakage was first shown, one with ReLU.
 
-Convolutions of 12 channels, 5x5, and one linear layer; weights and biases uniform in
-[-0.5, 0.5], as in the published experiments: with PyTorch's own initialisation the sigmoids are so
-flat that gradients say little about the image.
+Of the first two: convolutions of 12 channels, 5x5, and one linear layer; weights and biases uniform
+in [-0.5, 0.5], as in the published experiments: with PyTorch's own initialisation the sigmoids are
+so flat that gradients say little about the image.
 """
 
 import torch
@@ -35,12 +35,49 @@ def cnn4(num_classes: int = 2, spatial_size: int = 32, seed: int = 0) -> nn.Sequ
     return _sigmoid_network((2, 2, 1, 1), num_classes, spatial_size, seed)
 
 
+def strided_cnn(
+    num_classes: int = 2, spatial_size: int = 64, hidden: int = 256, seed: int = 0
+) -> nn.Sequential:
+    """FedAvg's network with strides in place of its pooling: what small federations train.
+
+    Two convolutions, 5x5 of stride 2 with 32 and 64 channels, a hidden linear layer and the
+    outputs; ReLU between them, PyTorch's initialisation. Takes images [B, 3, S, S] in model units.
+
+    Args:
+        num_classes: Outputs, at least 1.
+        spatial_size: S, at least 1.
+        hidden: Width of the hidden layer, at least 1 (512 in the paper).
+        seed: Of the weights. The global random state is not touched.
+
+    Source: McMahan et al. 2017, arXiv:1602.05629v4, section 3.
+    """
+    given = (("num_classes", num_classes), ("spatial_size", spatial_size), ("hidden", hidden))
+    _check(*given)
+    side = (spatial_size + 3) // 4  # two strides of 2, each rounded up
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(3, 32, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(64 * side * side, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, num_classes),
+        )
+
+
+def _check(*given: tuple[str, int]) -> None:
+    for name, value in given:
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}.")
+
+
 def _sigmoid_network(
     strides: tuple[int, ...], num_classes: int, spatial_size: int, seed: int
 ) -> nn.Sequential:
-    for name, value in (("num_classes", num_classes), ("spatial_size", spatial_size)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}.")
+    _check(("num_classes", num_classes), ("spatial_size", spatial_size))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         layers: list[nn.Module] = []

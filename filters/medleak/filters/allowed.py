@@ -20,8 +20,9 @@ _ADAPTERS = "medleak.filters.adapters."
 # Guard and LeakageGate are left out: they take the name of code to run, which is the site's to say.
 _JOB_FILTERS = (
     *("ClippedGaussian", "ClippedLaplace", "DeclareDPSGD", "GaussianPerturbation", "GlobalModel"),
-    *("LaplacePerturbation", "PercentileGaussian", "PrivacyBudget", "PrivacyLedger"),
-    *("Quantisation", "RandomK", "RestoreWithheld", "Sign", "TopK", "Withhold", "WorkflowGuard"),
+    *("LaplacePerturbation", "MinimumBatch", "PercentileGaussian", "PlannedBatch", "PrivacyBudget"),
+    *("PrivacyLedger", "Quantisation", "RandomK", "RestoreWithheld", "Sentinel", "SentinelNotes"),
+    *("Sign", "TopK", "Withhold", "WorkflowGuard"),
 )
 
 SITE_CLASSES = (
@@ -68,7 +69,7 @@ _NETWORKS = {
         *("resnet18", "resnet18_groupnorm", "resnet18_cifar"),
         *("densenet121", "densenet121_groupnorm", "unet"),
     ),
-    "medleak.custom.small_networks.": ("lenet", "cnn4"),
+    "medleak.custom.small_networks.": ("lenet", "cnn4", "strided_cnn"),
 }
 NETWORKS = tuple(module + name for module, names in _NETWORKS.items() for name in names)
 """Factories of networks that neither download nor read files, whatever their arguments."""

@@ -38,6 +38,8 @@ class Choice:
         target_epsilon, target_delta: Limit over all rounds; ε None: counted, not limited.
         ledger: Its file in the kit.
         networks: Further networks that jobs may name: full names, or prefixes that end with a dot.
+        sentinel: What to do about a model that looks like a trap: ``refuse_round``, ``refuse_run``,
+            ``warn``; None: models are not looked at.
         disclose_schedule: Under an ε, let the number of images and the settings of training leave
             exactly, outside of what ε covers; without them a server cannot record for an audit.
     """
@@ -47,6 +49,7 @@ class Choice:
     target_delta: float = TARGET_DELTA
     ledger: str = ledger.FILE_NAME
     networks: Sequence[str] = ()
+    sentinel: str | None = "refuse_round"
     disclose_schedule: bool = False
 
 
@@ -101,7 +104,10 @@ def privacy(choice: Choice) -> dict[str, Any]:
     if choice.ledger != ledger.FILE_NAME:
         accounts["path"] = choice.ledger  # type: ignore[assignment]
     limit = {} if choice.target_epsilon is None else {"target_epsilon": choice.target_epsilon}
-    data = []
+    data, notes = [], []
+    if choice.sentinel is not None:
+        data.append(_filter("Sentinel", {"on_alarm": choice.sentinel, **tasks}))
+        notes.append(_filter("SentinelNotes", tasks))
     if limit:
         planned = _planned(steps)
         data.append(_filter("PrivacyBudget", {"planned": planned, **limit, **accounts}))
@@ -117,6 +123,7 @@ def privacy(choice: Choice) -> dict[str, Any]:
                 )
                 for s in steps
             ),
+            *notes,
             _filter("PrivacyLedger", {**limit, **accounts, **tasks}),
         ],
     }

@@ -33,6 +33,8 @@ ROWS = {
     "Withhold": {"layers": ["fc.*"]},
     "PrivacyLedger": {"target_delta": 1e-5},
     "DeclareDPSGD": {},
+    "MinimumBatch": {"step": 1, "round": 1},
+    "SentinelNotes": {},
     "Guard": {
         "filter_path": f"{NVFLARE}.percentile_privacy.PercentilePrivacy",
         "settings": {"percentile": 10, "gamma": 0.01},
@@ -52,8 +54,15 @@ ROWS |= {
     for row in registry.ROWS
     if row.make.__name__ not in ROWS
 }
-META = {"dp_sgd": {"noise_multiplier": 2.0, "sample_rate": 0.5, "steps": 2}}
-ELSEWHERE = {"WorkflowGuard", "GlobalModel", "PrivacyBudget", "RestoreWithheld", "LeakageGate"}
+UNCHANGED = {"MinimumBatch", "PrivacyLedger", "SentinelNotes"}
+META = {
+    "dp_sgd": {"noise_multiplier": 2.0, "sample_rate": 0.5, "steps": 2},
+    "hp": {"n_images": 8, "batch_size": 4},
+}
+ELSEWHERE = {
+    *("WorkflowGuard", "GlobalModel", "PrivacyBudget", "RestoreWithheld", "LeakageGate"),
+    *("PlannedBatch", "Sentinel"),
+}
 
 
 def test_every_defence_has_a_filter_of_its_name():
@@ -92,7 +101,7 @@ def test_what_leaves_keeps_names_types_and_counters(row, site, fitting, global_s
         assert np.isfinite(value).all(), name
         if name.endswith("num_batches_tracked"):
             assert value == update[name]
-        if name.endswith("running_var") and row != "PrivacyLedger":
+        if name.endswith("running_var") and row not in UNCHANGED:
             assert (global_state[name] + value >= 0).all()
     for name, value in before.items():
         np.testing.assert_array_equal(update[name], value)

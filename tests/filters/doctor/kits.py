@@ -25,6 +25,12 @@ LEDGER = {"path": f"{PATH}PrivacyLedger", "args": {"target_delta": 1e-5}}
 GLOBAL = {"path": f"{PATH}GlobalModel", "args": {}}
 
 
+SENTINEL = {"path": f"{PATH}Sentinel", "args": {}}
+
+
+NOTES = {"path": f"{PATH}SentinelNotes", "args": {}}
+
+
 WORKFLOW = {"path": f"{PATH}WorkflowGuard", "args": {}}
 
 
@@ -41,12 +47,20 @@ BUDGET = {
 LIMITED = {"path": f"{PATH}PrivacyLedger", "args": {"target_delta": 1e-5, "target_epsilon": 8}}
 
 
-def scope(*results, name: object = "default", data=(WORKFLOW, GLOBAL)):
+def scope(*results, name: object = "default", data=(SENTINEL, WORKFLOW, GLOBAL)):
     return {
         "name": name,
         "task_data_filters": list(data),
-        "task_result_filters": list(results),
+        "task_result_filters": _noted(list(results)),
     }
+
+
+def _noted(results):
+    """With the sentinel's notes where they belong: before a ledger, which is last, else last."""
+    if not results or NOTES in results:
+        return results
+    place = len(results) - results[-1]["path"].endswith("PrivacyLedger")
+    return [*results[:place], NOTES, *results[place:]]
 
 
 def policy(*scopes, default: str | None = "default"):

@@ -9,6 +9,7 @@ from tests.filters.doctor.kits import (
     MECHANISM,
     NOISE,
     PATH,
+    SENTINEL,
     WORKFLOW,
     here,
     policy,
@@ -135,7 +136,7 @@ def test_a_missing_policy_fails(kit):
 def test_a_mechanism_without_ledger_is_a_warning(kit):
     write(kit / "local/privacy.json", policy(scope(MECHANISM)))
     assert any("not counted over rounds" in w for w in said(doctor.examine(kit), "warning"))
-    data = (WORKFLOW, BUDGET, GLOBAL)
+    data = (SENTINEL, WORKFLOW, BUDGET, GLOBAL)
     write(kit / "local/privacy.json", policy(scope(MECHANISM, LIMITED, data=data)))
     checks = here(doctor.examine(kit))
     assert said(checks, "warning") == said(checks, "failed") == []
@@ -167,3 +168,19 @@ def test_the_canary_leaves_the_sites_own_files_alone(kit):
     before = {p: p.read_bytes() for p in kit.rglob("*") if p.is_file()}
     doctor.examine(kit)
     assert {p: p.read_bytes() for p in kit.rglob("*") if p.is_file()} == before
+
+
+def test_a_site_that_looks_at_no_model_is_a_warning(kit):
+    write(kit / "local/privacy.json", policy(scope(MECHANISM, LEDGER, data=(WORKFLOW, GLOBAL))))
+    assert any("Sentinel is missing" in w for w in said(doctor.examine(kit), "warning"))
+
+
+def test_a_sentinel_that_only_warns_or_has_no_notes_is_a_warning(kit):
+    warns = {**SENTINEL, "args": {"on_alarm": "warn"}}
+    chain = scope(MECHANISM, LEDGER, data=(warns, WORKFLOW, GLOBAL))
+    write(kit / "local/privacy.json", policy(chain))
+    assert any("Sentinel only warns" in w for w in said(doctor.examine(kit), "warning"))
+    chain = scope(MECHANISM, LEDGER)
+    chain["task_result_filters"] = [MECHANISM, LEDGER]
+    write(kit / "local/privacy.json", policy(chain))
+    assert any("SentinelNotes is missing" in w for w in said(doctor.examine(kit), "warning"))

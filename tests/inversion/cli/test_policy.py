@@ -47,6 +47,22 @@ def test_a_site_that_shall_be_audited_discloses_its_schedule_and_says_so(kit):
     assert "promises no ε" in refused.stderr
 
 
+@pytest.mark.parametrize("choice", ["refuse_run", "warn", "off", None])
+def test_the_sentinel_does_what_was_chosen(choice, kit):
+    asked = () if choice is None else ("--sentinel", choice)
+    assert medleak("policy", kit, "--heuristic", "--yes", *asked).exit_code == 0
+    (scope,) = json.loads((kit / "local/privacy.json").read_text())["scopes"]
+    first = scope["task_data_filters"][0]
+    if choice == "off":
+        assert "Sentinel" not in json.dumps(scope)
+    else:
+        assert first["path"].endswith(".Sentinel")
+        assert first["args"]["on_alarm"] == (choice or "refuse_round")
+        assert scope["task_result_filters"][-2]["path"].endswith("SentinelNotes")
+    refused = medleak("policy", kit, "--heuristic", "--yes", "--sentinel", "maybe")
+    assert (refused.exit_code, "--sentinel is" in refused.stderr) == (2, True)
+
+
 def test_without_a_yes_nothing_is_written(kit):
     done = medleak("policy", "--site-dir", kit, "--heuristic", answers="n\n")
     assert done.exit_code == 1

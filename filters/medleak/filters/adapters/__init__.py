@@ -12,6 +12,8 @@ from medleak.filters.adapters.defence import GlobalModel
 from medleak.filters.adapters.gate import LeakageGate
 from medleak.filters.adapters.generated import filter_of
 from medleak.filters.adapters.guard import Guard
+from medleak.filters.adapters.incoming.minimum_batch import MinimumBatch, PlannedBatch
+from medleak.filters.adapters.incoming.sentinel import Sentinel, SentinelNotes
 from medleak.filters.adapters.ledger import DeclareDPSGD, PrivacyBudget, PrivacyLedger
 from medleak.filters.adapters.local import RestoreWithheld, Withhold
 from medleak.filters.adapters.noise import (
@@ -33,12 +35,16 @@ __all__ = [
     "Guard",
     "LaplacePerturbation",
     "LeakageGate",
+    "MinimumBatch",
     "PercentileGaussian",
+    "PlannedBatch",
     "PrivacyBudget",
     "PrivacyLedger",
     "Quantisation",
     "RandomK",
     "RestoreWithheld",
+    "Sentinel",
+    "SentinelNotes",
     "Sign",
     "TopK",
     "Withhold",

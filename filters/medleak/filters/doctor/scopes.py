@@ -99,10 +99,25 @@ def _data_filters(name: str, chain: "Chain") -> Iterator[Check]:
             "another way than a task's result (swarm, cyclic, events) are not refused."
         )
         yield warning(name, detail)
+    yield from _sentinel(name, chain)
     for guard in chain.data:
         if getattr(guard, "allow_code", False):
             detail = "WorkflowGuard lets jobs bring code, which can send by ways of its own."
             yield warning(name, detail)
+
+
+def _sentinel(name: str, chain: "Chain") -> Iterator[Check]:
+    """Is the model that comes in looked at, and with what consequence?"""
+    watching = [f for f in chain.data if _name(f) == "Sentinel"]
+    if not watching:
+        detail = f"{_PACKAGE}Sentinel is missing in task_data_filters: a model that the server "
+        yield warning(name, detail + "changed to make updates tell of single images is trained.")
+    elif any(getattr(f, "on_alarm", None) == "warn" for f in watching):
+        detail = "Sentinel only warns: a model that looks like a trap is trained all the same."
+        yield warning(name, detail)
+    elif "SentinelNotes" not in [_name(f) for f in chain.results]:
+        detail = f"{_PACKAGE}SentinelNotes is missing in task_result_filters: how far the model "
+        yield warning(name, detail + "may move from round to round is not known to Sentinel.")
 
 
 def _arguments(name: str, chain: "Chain") -> Iterator[Check]:

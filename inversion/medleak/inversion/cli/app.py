@@ -9,6 +9,7 @@ from medleak.inversion.cli.calibrate import calibrate
 from medleak.inversion.cli.data.lists import data
 from medleak.inversion.cli.doctor import doctor
 from medleak.inversion.cli.federation.attach import attach
+from medleak.inversion.cli.federation.sentinel import sentinel
 from medleak.inversion.cli.figures import figures
 from medleak.inversion.cli.inference.attributes import attributes
 from medleak.inversion.cli.inference.card import card
@@ -45,6 +46,7 @@ app.command("dp-audit")(dp_audit)
 app.command()(ledger)
 app.command()(policy)
 app.command()(doctor)
+app.command()(sentinel)
 app.command()(figures)
 app.command()(reproduce)
 app.command()(report)

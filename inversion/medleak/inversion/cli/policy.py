@@ -47,6 +47,13 @@ def policy(
         list[str] | None,
         typer.Option(help="A network that jobs may name beside ours; a prefix ends with a dot."),
     ] = None,
+    sentinel: Annotated[
+        str,
+        typer.Option(
+            metavar="WHAT",
+            help="About a model that looks like a trap: refuse_round, refuse_run, warn; or off.",
+        ),
+    ] = "refuse_round",
     disclose_schedule: Annotated[
         bool,
         typer.Option(
@@ -70,7 +77,10 @@ def policy(
 
     where = _kit(kit, site_dir)
     choice = _choice(epsilon, rounds, delta, clip, heuristic, defence, network or ())
-    choice = replace(choice, disclose_schedule=disclose_schedule)
+    if sentinel not in ("refuse_round", "refuse_run", "warn", "off"):
+        fail(f"--sentinel is refuse_round, refuse_run, warn or off; got {sentinel!r}.", MISUSED)
+    watched = None if sentinel == "off" else sentinel
+    choice = replace(choice, disclose_schedule=disclose_schedule, sentinel=watched)
     wanted = policies.files(where, choice)
     changes = list(policies.changed(where, wanted))
     for path, before, after in changes:

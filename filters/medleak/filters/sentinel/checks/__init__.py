@@ -1,0 +1,1 @@
+"""One file a check: what it looks at, its statistic, its limit."""

@@ -1,0 +1,1 @@
+"""Parts of the sentinel's benchmark: honest federations, tampered models, what attacks recover."""
