@@ -19,7 +19,7 @@ import torch
 from clients import DataSet, Split, client_record, make_world
 
 from medleak.inversion.attacks.row_space import RowSpace, run
-from medleak.inversion.audit import pool
+from medleak.inversion.audit.workers import pool
 from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.similarity import assign, pairwise_ssim
 from medleak.inversion.observation import observe

@@ -19,28 +19,33 @@ from tests.jobs.simulation import simulate
 APPS = Path(__file__).parent / "apps"
 
 
-def exported(recipe: Callable[[], Any], folder: Path) -> Path:
-    """Where NVFlare exports the job of ``recipe`` to; the job is a folder in it."""
-    with _beside_the_clients():
+def exported(recipe: Callable[[], Any], folder: Path, apps: Path = APPS) -> Path:
+    """Where NVFlare exports the job of ``recipe`` to; the job is a folder in it.
+
+    The recipe is made as a script in the folder ``apps`` makes it.
+    """
+    with _beside_the_clients(apps):
         recipe().export(str(folder))
     return folder
 
 
 @contextlib.contextmanager
-def _beside_the_clients() -> Iterator[None]:
-    """As a script in the folder of the clients; what it imported of them is forgotten at the end.
-
-    So an audit has to find a network where the run left it.
-    """
+def _beside_the_clients(apps: Path) -> Iterator[None]:
+    """What is imported from ``apps`` is forgotten at the end: an audit finds its own."""
     path = list(sys.path)
-    sys.path.insert(0, str(APPS))
+    sys.path.insert(0, str(apps))
     try:
-        with contextlib.chdir(APPS):
+        with contextlib.chdir(apps):
             yield
     finally:
         sys.path[:] = path
-        for name in [p.stem for p in APPS.glob("*.py")]:
-            sys.modules.pop(name, None)
+        forget_networks()
+
+
+def forget_networks() -> None:
+    """Forget what was imported of the clients: each test brings its own."""
+    for name in [p.stem for p in APPS.rglob("*.py")]:
+        sys.modules.pop(name, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

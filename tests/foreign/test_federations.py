@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -15,8 +16,10 @@ from nvflare.app_opt.pt.recipes.scaffold import ScaffoldRecipe
 from medleak.custom.data.datalist import Item, save_datalist
 from medleak.custom.phantoms import listing, render
 from medleak.inversion.results.rows import read_rows
-from tests.foreign.federation import attached_and_run, exported
+from tests.foreign.federation import APPS, attached_and_run, exported, forget_networks
 from tests.inversion.cli.commands import medleak, refused
+from tests.jobs.simulation import simulate
+from tests.places import ROOT
 
 pytestmark = [pytest.mark.simulator, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -26,11 +29,9 @@ PHOTOGRAPHS = ("--input", "32x32x3", "--task", "cross_entropy:10", "--allow-mode
 
 @pytest.fixture(autouse=True)
 def _imports_of_the_jobs_end_with_the_test(monkeypatch):
-    before = set(sys.modules)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield
-    for name in {"photographs", "lightning_net"} - before:
-        sys.modules.pop(name, None)
+    forget_networks()
 
 
 def photographs():
@@ -96,6 +97,34 @@ def test_whole_weights_without_a_word_of_the_training(tmp_path):
     assert "n_steps 4 (inferred), batch_size 4 (given)" in matched.output
     assert "no truth to compare with" in matched.output
     assert "site-1: not known" in report(tmp_path / "a", 3)
+
+
+def test_the_readmes_lines_for_a_job_of_nvflare(tmp_path, monkeypatch):
+    def recipe():
+        model = importlib.import_module("model").Model()
+        return FedAvgRecipe(
+            name="job", model=model, min_clients=2, num_rounds=1, train_script="client.py"
+        )
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("A job of **NVFlare**")[2]
+    lines = text.partition("**Flower**")[0].replace("\\\n", " ").splitlines()
+    attach, simulator, audit = (shlex.split(x) for x in lines if x.startswith("    "))
+    exported(recipe, tmp_path / "path" / "to", APPS / "readme")
+    monkeypatch.chdir(tmp_path)
+    done = medleak(*attach[1:])
+    assert done.exit_code == 0, done.output
+    assert "params_transfer_type is DIFF now" in done.stdout
+    assert "Recording: works" in done.stdout
+    assert simulator == ["nvflare", "simulator", "job-recorded", "-n", "2"]
+    run = simulate(Path("job-recorded"), Path("simulator_workspace"), threads=2, clients=2)
+    assert run.returncode == 0, run.log[-3000:]
+    known = json.loads(medleak("records", "ls", "--json").stdout)["updates"]
+    assert [update["defences"][0]["name"] for update in known] == ["percentile_gaussian"] * 2
+    short = ("--attack", "row_space:seconds=2", "--no-health", "--site", "site-1", "--out", "a")
+    audited = medleak(*audit[1:], *short)
+    assert audited.exit_code == 0, audited.output
+    assert "n_steps 2 (inferred)" in audited.stdout
+    assert "site-1: not known" in report("a", 0)
 
 
 def test_a_trainer_of_lightning_that_nvflare_patches(tmp_path):

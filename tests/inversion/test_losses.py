@@ -66,6 +66,11 @@ def test_relative_distance_is_differentiable_at_the_truth():
 def test_statistics_distance_is_the_mean_over_the_layers_that_were_seen():
     one, two = torch.tensor([2.0]), torch.tensor([4.0])
     observed = {"a": (one, two), "b": (one, two)}
+    trusted = {"a": 1.0, "b": 0.0}
+    pairs = {"a": (one, two), "b": (2 * one, two)}
+    assert losses.statistics_distance(pairs, observed, trusted).item() == pytest.approx(0)
+    half = losses.squared_statistics_distance(pairs, observed, {"a": 1.0, "b": 1.0})
+    assert half.item() == losses.squared_statistics_distance(pairs, observed).item() > 0
     assert losses.statistics_distance({"a": (one, two)}, observed).item() == pytest.approx(0)
     found = losses.statistics_distance({"a": (one, two), "b": (2 * one, two)}, observed)
     assert found.item() == pytest.approx(0.5)

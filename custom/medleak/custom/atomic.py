@@ -15,7 +15,7 @@ from medleak.filters import storage
 _PART = ".part"
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: storage.Content) -> None:
     """Make ``path`` hold ``data``, whole or not at all, and outlive a power cut.
 
     Missing folders are made. File and folders are for their owner only whatever the umask: records,

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -56,10 +56,14 @@ def replacing(path: Path, *, wait: bool = True) -> Iterator[Path]:
             os.close(folder)
 
 
-def write(path: Path, data: bytes) -> None:
+Content = bytes | Sequence[bytes | memoryview]
+"""Of a file: in one piece, or in several that follow each other."""
+
+
+def write(path: Path, data: Content) -> None:
     """Make ``path`` hold ``data``; see :func:`replacing`."""
-    with replacing(path) as part:
-        part.write_bytes(data)
+    with replacing(path) as part, part.open("wb") as file:
+        file.writelines([data] if isinstance(data, bytes) else data)
 
 
 @contextmanager

@@ -147,12 +147,18 @@ StepMatch = Match | Literal["weighted"]
 """``weighted``: relative, each entry as far as rounding lets it be known."""
 
 
-def statistics_distance(candidate: Statistics, observed: Statistics) -> Tensor:
+def statistics_distance(
+    candidate: Statistics, observed: Statistics, trust: Mapping[str, float] | None = None
+) -> Tensor:
     """Mean over the layers in ``candidate`` of the relative distances of mean and of variance.
 
     Zero where all agree; a mean near zero is relative to its standard deviation. Layers of
     ``observed`` that ``candidate`` lacks do not count, so that a forward pass may stop early. TMI
     2023 (arXiv:2202.06924) eq. 4, made relative per layer.
+
+    Args:
+        candidate, observed: By layer.
+        trust: Weights of the layers in the mean, at least 0; None for 1 each.
 
     Raises:
         ValueError: ``candidate`` is empty, or names a layer that was not observed.
@@ -160,16 +166,22 @@ def statistics_distance(candidate: Statistics, observed: Statistics) -> Tensor:
     _check_layers(candidate, observed)
     terms = [
         # A square root has no gradient at 0: the shift makes it 0 there instead of NaN.
-        ((value - target).square().sum() + 1e-30).sqrt() / (size + 1e-8)
+        ((value - target).square().sum() + 1e-30).sqrt() / (size + 1e-8) * _weight(trust, name)
         for name, pair in candidate.items()
         for value, target, size in zip(
             pair, observed[name], statistics_sizes(observed[name]), strict=True
         )
     ]
-    return torch.stack(terms).sum() / len(candidate)
+    return torch.stack(terms).sum() / sum(_weight(trust, name) for name in candidate)
 
 
-def squared_statistics_distance(candidate: Statistics, observed: Statistics) -> Tensor:
+def _weight(trust: Mapping[str, float] | None, name: str) -> float:
+    return 1.0 if trust is None else trust[name]
+
+
+def squared_statistics_distance(
+    candidate: Statistics, observed: Statistics, trust: Mapping[str, float] | None = None
+) -> Tensor:
     """As `statistics_distance`, with squared relative distances: smooth at the truth.
 
     Raises:
@@ -177,13 +189,13 @@ def squared_statistics_distance(candidate: Statistics, observed: Statistics) -> 
     """
     _check_layers(candidate, observed)
     terms = [
-        (value - target).square().sum() / (size.square() + _TINY)
+        (value - target).square().sum() / (size.square() + _TINY) * _weight(trust, name)
         for name, pair in candidate.items()
         for value, target, size in zip(
             pair, observed[name], statistics_sizes(observed[name]), strict=True
         )
     ]
-    return torch.stack(terms).sum() / len(candidate)
+    return torch.stack(terms).sum() / sum(_weight(trust, name) for name in candidate)
 
 
 def _compared(pair: tuple[Tensor, Tensor], observed: tuple[Tensor, Tensor]) -> Iterable[_Three]:

@@ -112,7 +112,8 @@ def test_a_filter_of_the_jobs_own_stays_in_front_in_one_chain(tmp_path):
     ]
     client = {**CLIENT, "task_result_filters": own}
     text = "percentile_gaussian:sigma0=10"
-    attach_folder(job(tmp_path, client=client), tmp_path / "new", defence_text=text)
+    done = attach_folder(job(tmp_path, client=client), tmp_path / "new", defence_text=text)
+    assert "app: Own of the job's own stays; the record does not say so" in done.found
     chains = config(tmp_path / "new", "client")["task_result_filters"]
     assert chains[:3] == [{**own[0], "tasks": ["validate"]}, *own[1:]]
     assert chains[3]["tasks"] == ["train"]  # NVFlare starts no job with two chains of one task

@@ -6,6 +6,7 @@ import torch
 from medleak.custom.flare.foreign_job import (
     AttachError,
     network_of,
+    own_filters,
     require_possible,
     spec_of,
     takes,
@@ -38,6 +39,27 @@ def test_a_network_is_named_by_the_first_component_that_has_one():
     assert network_of({"components": parts[:1]}) is None
 
 
+def test_a_network_that_is_a_component_is_found_by_the_id_that_the_persistor_gives():
+    parts = [
+        {"id": "model", "path": "their.Net", "args": {"width": 2}},
+        {"id": "persistor", "path": "b.Persistor", "args": {"model": "model"}},
+    ]
+    found = network_of({"components": parts})
+    assert found is not None
+    assert (found.path, found.args) == ("their.Net", {"width": 2})
+    assert network_of({"components": parts[1:]}) is None
+
+
+def test_the_filters_that_a_job_brings_are_named_by_their_classes():
+    chains = [
+        {"tasks": ["train"], "filters": [{"path": "a.b.SVTPrivacy", "args": {}}]},
+        {"tasks": ["validate"], "filters": [{"path": "a.b.Other", "args": {}}]},
+        {"tasks": ["tr*"], "direction": "in", "filters": [{"path": "a.b.OnReceipt"}]},
+    ]
+    assert own_filters({"task_result_filters": chains}, ["train"]) == ["SVTPrivacy"]
+    assert own_filters({}, ["train"]) == []
+
+
 def test_tasks_are_those_that_the_workflows_name_each_once():
     named = [{"args": {"train_task_name": "fit"}}, {"args": {"task_name": "fit"}}, {"args": {}}]
     assert tasks_of({"workflows": named}) == ["fit", "train"]
@@ -65,6 +87,7 @@ def test_an_entry_takes_a_task_by_its_name_or_by_a_pattern():
         "nvflare.app_common.ccwf.cyclic_server_ctl.CyclicServerController",
         "nvflare.app_opt.xgboost.histogram_based_v2.fed_controller.XGBFedController",
         "nvflare.app_opt.he.model_encryptor.HEModelEncryptor",
+        "nvflare.app_opt.tensor_stream.server.TensorServerStreamer",
         "nvflare.app_common.psi.dh_psi.dh_psi_controller.DhPSIController",
     ],
 )

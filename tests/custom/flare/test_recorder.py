@@ -16,6 +16,7 @@ from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.ccwf.swarm_server_ctl import SwarmServerController
 from nvflare.app_common.workflows.fedavg import FedAvg
 from nvflare.app_opt.flower.controller import FlowerController
+from nvflare.app_opt.tensor_stream.server import TensorServerStreamer
 
 from medleak.custom.flare.recorder import UpdateRecorder
 from medleak.custom.record import (
@@ -449,3 +450,16 @@ def test_without_a_schedule_the_size_of_what_they_tell_is_unknown_and_said(serve
     (left_out,) = read_manifest(server.records).left_out
     assert left_out.site == f"site-1.{CONTROLS}"
     assert "tells another update" in left_out.reason
+
+
+def test_a_job_whose_tensors_are_streamed_past_the_recorder_is_stopped_when_it_starts(tmp_path):
+    server = Server(tmp_path)
+    parts = {"streamer": object.__new__(TensorServerStreamer)}
+    runner = SimpleNamespace(config=SimpleNamespace(workflows=[], components=parts))
+    context = server.context()
+    context.set_prop(FLContextKey.RUNNER, runner, private=True, sticky=False)
+    fired = []
+    engine: Any = context.get_engine()
+    engine.fire_event = lambda event, ctx: fired.append(ctx.get_prop(FLContextKey.EVENT_DATA))
+    server.recorder.handle_event(EventType.START_RUN, context)
+    assert "TensorServerStreamer streams the model's tensors" in fired[0]

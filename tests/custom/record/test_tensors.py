@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import SafetensorError
+from safetensors.numpy import save
 from safetensors.torch import save as save_of_torch
 
 from medleak.custom.record import tensors
@@ -14,7 +15,7 @@ from medleak.custom.record.tensors import RecordError
 
 def test_scalars_and_strides_become_plain_arrays():
     made = tensors.as_arrays("here", {"a": np.float32(2), "b": np.ones((2, 3)).T, "c": 3})
-    found = tensors.of_bytes(tensors.as_bytes("here", made))
+    found = tensors.of_bytes(b"".join(tensors.chunks_of(made)))
     assert found["a"].shape == found["c"].shape == ()
     assert found["b"].shape == (3, 2)
     assert found["b"].flags.c_contiguous
@@ -24,7 +25,7 @@ def test_scalars_and_strides_become_plain_arrays():
 def test_floats_of_torch_are_kept_exactly(dtype):
     values = torch.randn(64, generator=torch.Generator().manual_seed(0)).to(dtype)
     made = tensors.as_arrays("here", {"w": values.requires_grad_()})
-    found = tensors.of_bytes(tensors.as_bytes("here", made))["w"]
+    found = tensors.of_bytes(b"".join(tensors.chunks_of(made)))["w"]
     np.testing.assert_array_equal(found.astype(np.float64), values.detach().double().numpy())
     if dtype != torch.bfloat16:
         assert torch.from_numpy(found.copy()).dtype == dtype
@@ -42,7 +43,7 @@ def test_a_file_with_bfloat16_reads_as_its_exact_values():
 def test_every_type_of_integer_reads_back(kind, size):
     dtype = np.dtype(bool) if kind == "b" else np.dtype(f"{kind}{size}")
     value = np.array([0, 1, 1], dtype)
-    found = tensors.of_bytes(tensors.as_bytes("here", {"w": value}))["w"]
+    found = tensors.of_bytes(b"".join(tensors.chunks_of({"w": value})))["w"]
     assert found.dtype == dtype
     np.testing.assert_array_equal(found, value)
 
@@ -159,3 +160,27 @@ def test_values_that_are_not_finite_are_named():
     with pytest.raises(RecordError, match="here: the thing holds NaN or inf in 'b'"):
         tensors.check_finite("here", "thing", {"a": np.ones(2), "b": np.array([np.nan])})
     tensors.check_names("here", {"a": np.ones(2)}, {"a": np.zeros(2)})
+
+
+def test_a_file_is_the_one_that_safetensors_writes_and_no_copy_of_the_tensors():
+    rng = np.random.default_rng(0)
+    made = {
+        "b.weight": rng.random((3, 4), np.float32),
+        "a.weight": rng.random((3, 4), np.float32),
+        "half": rng.random(5).astype(np.float16),
+        "wide": rng.random((2, 0, 3)),
+        "count": np.array(3, np.int64),
+        "mask": np.array([True, False]),
+        "größe": np.arange(3, dtype=np.uint8),
+    }
+    chunks = tensors.chunks_of(made)
+    assert b"".join(chunks) == save(made)
+    views = [np.frombuffer(chunk, np.uint8) for chunk in chunks]
+    assert any(np.shares_memory(view, made["a.weight"]) for view in views)
+
+
+def test_bytes_in_the_other_order_and_strides_are_written_as_their_values():
+    made = {"big": np.arange(4, dtype=">f4"), "strided": np.arange(6, dtype=np.float32)[::2]}
+    found = tensors.of_bytes(b"".join(tensors.chunks_of(made)))
+    np.testing.assert_array_equal(found["big"], [0, 1, 2, 3])
+    np.testing.assert_array_equal(found["strided"], [0, 2, 4])

@@ -41,6 +41,13 @@ def test_an_estimate_counts_cases_and_writes_nothing(make_run, tmp_path):
     assert not plan.out.exists()
 
 
+def test_no_number_of_workers_is_faster_than_the_longest_case(make_run, tmp_path):
+    plan = plan_of(make_run({"site-1": 9, "site-2": 1}), tmp_path)
+    found = estimate_cost(plan, attacks=fake(half), jobs=128)
+    assert found.on(1) == found.cpu_seconds
+    assert found.on(128) == found.seconds == found.longest > found.cpu_seconds / 2
+
+
 def test_more_images_take_longer_and_a_limit_of_the_attack_bounds_it(make_run, tmp_path):
     one = plan_of(make_run({"site-1": 1}, name="one"), tmp_path)
     many = plan_of(make_run({"site-1": 8}, name="many"), tmp_path)

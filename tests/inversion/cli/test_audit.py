@@ -1,5 +1,6 @@
 """Tests of what ``medleak audit`` does with its options for long audits."""
 
+import importlib.util
 import json
 import re
 import sys
@@ -34,6 +35,11 @@ def test_a_dry_run_says_the_cost_and_does_nothing(make_run):
     content = json.loads(medleak(*args, "--json").stdout)
     assert (content["cases"], content["kept"]) == (4, 0)
     assert content["seconds"] > 0
+    assert content["core_hours"] == content["cpu_seconds"] / 3600
+    times = content["seconds_on"]
+    assert times["1"] == pytest.approx(content["cpu_seconds"])
+    assert times["16"] == times["128"] == pytest.approx(content["cpu_seconds"] / 4)
+    assert "core-hours; on the clock" in result.stdout
 
 
 @pytest.mark.parametrize("option", ["--mean", "--std"])
@@ -160,3 +166,23 @@ def test_lpips_is_measured_where_it_is_asked_for_and_not_mixed_in(make_run, monk
     without = medleak(*args, "--seed", 1)
     assert without.exit_code == 2
     assert "another audit: its measures" in without.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--cluster", "local"), "--cluster needs Ray, which is not installed: pip install"),
+        (("--case-memory", "2"), "--case-memory is for a cluster"),
+        (("--case-gpu", "0.5"), "--case-gpu is for a cluster"),
+        (("--cluster", "local", "--device", "cpu", "--case-gpu", "1"), "--device cuda"),
+    ],
+)
+def test_what_a_cluster_needs_is_said_and_nothing_is_written(make_run, monkeypatch, options, said):
+    make_run()
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "ray" else found(name)
+    )
+    options = ("--attack", "fake", "--out", "a", *options)
+    assert said in refused(medleak("audit", *options), 2)
+    assert not Path("a").exists()

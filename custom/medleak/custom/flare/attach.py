@@ -21,6 +21,7 @@ from medleak.custom.flare.foreign_job import (
     class_of,
     job_in,
     network_of,
+    own_filters,
     own_module,
     read_apps,
     require_possible,
@@ -88,15 +89,9 @@ def attach_folder(
     if out.resolve().is_relative_to(job.resolve()):
         raise AttachError(f"{out} is in {job}, which is copied: name a folder outside of it.")
     apps = read_apps(job)
-    servers = [a for a in apps if a.server is not None]
-    clients = [a for a in apps if a.client is not None]
-    if len(servers) != 1 or not clients:
-        raise AttachError(
-            f"{job} has {len(servers)} server and {len(clients)} client configurations that can be "
-            "read; one server and at least one client are needed. Export the job again."
-        )
+    of_server, clients = _sides(job, apps)
     require_possible([c for a in apps for c in (a.server, a.client) if c is not None])
-    server = _plain(servers[0].server)
+    server = _plain(of_server.server)
     tasks = tasks_of(server)
     require_taken([a.client for a in clients if a.client is not None], tasks)
     model = model or network_of(server)
@@ -105,10 +100,14 @@ def attach_folder(
     found.append(f"updates are the results of the tasks {', '.join(tasks)}")
     recorder = _recorder(model, task, input, tasks)
     _add_filter(server, "task_result_filters", tasks, [recorder], direction="in")
-    written = {servers[0].name: {"config_fed_server.json": server}}
+    written = {of_server.name: {"config_fed_server.json": server}}
     found.append("the server's recorder is in: records/ in its run directory")
     for app in clients:
         client = _plain(app.client)
+        if own := own_filters(client, tasks):
+            found.append(
+                f"{app.name}: {', '.join(own)} of the job's own stays; the record does not say so"
+            )
         if defence_text is not None:
             found += _protect(client, tasks, defence_text, app.name)
         written.setdefault(app.name, {})["config_fed_client.json"] = client
@@ -120,6 +119,18 @@ def attach_folder(
         unknown=[f"{what}: not known" for what, value in said.items() if value is None],
         options=_options(model, task, input, apps),
     )
+
+
+def _sides(job: Path, apps: Sequence[App]) -> tuple[App, list[App]]:
+    """The app that configures the server, and those that configure clients."""
+    servers = [a for a in apps if a.server is not None]
+    clients = [a for a in apps if a.client is not None]
+    if len(servers) != 1 or not clients:
+        raise AttachError(
+            f"{job} has {len(servers)} server and {len(clients)} client configurations that can be "
+            "read; one server and at least one client are needed. Export the job again."
+        )
+    return servers[0], clients
 
 
 def _options(

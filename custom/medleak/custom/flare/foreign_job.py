@@ -21,6 +21,8 @@ _BEYOND = {
     "xgboost": "there are no weights of a network to record.",
     "modelencryptor": "updates are encrypted: the server, and its recorder, see nothing of them.",
     ".psi.": "it sends no updates.",
+    "tensorstream": "it takes the tensors out of the task before the recorder sees them. Remove "
+    "it: NVFlare sends large models in pieces anyhow.",
 }
 """Parts of the names of classes, without ``_``, under which nothing can be recorded, and why."""
 
@@ -108,6 +110,13 @@ def _named(workflow: Mapping[str, Any]) -> list[str]:
     return [args[k] for k in ("train_task_name", "task_name") if isinstance(args.get(k), str)]
 
 
+def own_filters(client: Mapping[str, Any], tasks: Sequence[str]) -> list[str]:
+    """Classes of the filters that the results of ``tasks`` leave a site through."""
+    chains = [c for c in client.get("task_result_filters") or [] if takes(c, tasks)]
+    out = [c for c in chains if str(c.get("direction", "out")).lower() != "in"]
+    return [class_of(f).rpartition(".")[2] for chain in out for f in chain.get("filters") or []]
+
+
 def own_module(model: ModelSpec, apps: Sequence[kit.App]) -> str | None:
     """The module in one of the job's folders that makes the network; None where it is installed."""
     top, _, rest = model.path.partition(".")
@@ -157,8 +166,12 @@ def workflows_text(server: Mapping[str, Any]) -> list[str]:
 
 def network_of(server: Mapping[str, Any]) -> ModelSpec | None:
     """The network that the persistor makes; None where the job does not say it by name."""
-    for component in server.get("components") or []:
-        found = spec_of((component.get("args") or {}).get("model"))
+    components = server.get("components") or []
+    by_id = {component.get("id"): component for component in components}
+    for component in components:
+        named = (component.get("args") or {}).get("model")
+        # FedOpt's is a component of its own, which the persistor names by its id.
+        found = spec_of(by_id.get(named, named) if isinstance(named, str) else named)
         if found is not None:
             return found
     return None

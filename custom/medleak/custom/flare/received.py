@@ -19,9 +19,12 @@ def update_of(where: str, dxo: DXO, sent: SentModel) -> dict[str, np.ndarray]:
             f"{where}: an update of kind {dxo.data_kind!s} cannot be recorded: it must be "
             "WEIGHT_DIFF (params_transfer_type DIFF) or WEIGHTS."
         )
-    update = as_arrays(where, dxo.data)
-    if dxo.data_kind == DataKind.WEIGHTS:
-        update = difference(where, update, sent.arrays)
+    if dxo.data_kind == DataKind.WEIGHT_DIFF:
+        update = as_arrays(where, dxo.data)
+    else:
+        update = {}
+        for name, value in dxo.data.items():  # one at a time: each may be read from a file
+            update |= difference(where, as_arrays(where, {name: value}), sent.arrays)
     check_update(where, sent.arrays, update)
     return update
 

@@ -38,6 +38,7 @@ from medleak.filters.privacy.controls import CONTROLS, SERVERS
 from medleak.filters.update import DECLARED
 
 _LEDGER = "medleak_ledger"
+_STREAMS = "nvflare.app_opt.tensor_stream."
 _PACKAGES = ("medleak", "nvflare", "torch", "torchvision", "monai", "numpy", "safetensors")
 
 
@@ -296,8 +297,15 @@ class UpdateRecorder(Filter):
 
 
 def _sends_nothing_here(fl_ctx: FLContext) -> str:
-    """Why no update of any workflow of the job comes by the server; empty if one may."""
+    """Why no update of any workflow of the job comes by the recorder; empty if one may."""
     config = getattr(fl_ctx.get_prop(FLContextKey.RUNNER), "config", None)
+    for part in (getattr(config, "components", None) or {}).values():
+        if type(part).__module__.startswith(_STREAMS):
+            return (
+                f"{type(part).__name__} streams the model's tensors and takes them out of the "
+                "task before the recorder sees it. Remove it: NVFlare sends large models in pieces "
+                "anyhow"
+            )
     kinds = [type(w.controller) for w in getattr(config, "workflows", None) or []]
     reasons = [f"{kind.__name__}: {updates_past_filters(kind) or ''}" for kind in kinds]
     return "" if any(r.endswith(": ") for r in reasons) else "; ".join(reasons)

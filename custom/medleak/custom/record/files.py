@@ -108,7 +108,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
         raise RecordError(f"Cannot write {path}: {why}") from error
 
 
-def write(path: Path, data: bytes) -> None:
+def write(path: Path, data: storage.Content) -> None:
     """Write ``data`` whole or not at all; a RecordError where the disk refuses it."""
     with _disk_errors(path):
         write_atomic(path, data)

@@ -4,12 +4,12 @@ A record holds what can be read back bit by bit and means one thing: dense, fini
 model's own names and shapes. bfloat16, which numpy lacks, becomes float32, which holds it exactly.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, deserialize
-from safetensors.numpy import save
+from safetensors import deserialize
 
 State = Mapping[str, Any]
 """Tensors by name: numpy's, or torch's, which are not imported here."""
@@ -164,13 +164,30 @@ def _wrapped(sent: np.ndarray, update: np.ndarray) -> bool:
     return bool((beyond | (local < limits.min)).any())
 
 
-def as_bytes(where: str, state: Arrays) -> bytes:
-    """The safetensors file of ``state``; a RecordError, about ``where``, where there is none."""
-    plain = {n: np.ascontiguousarray(v).reshape(np.shape(v)) for n, v in state.items()}
-    try:
-        return save(plain)
-    except (SafetensorError, TypeError, ValueError, KeyError) as error:
-        raise RecordError(f"{where}: its tensors cannot be written ({error}).") from None
+def chunks_of(state: Arrays) -> list[bytes | memoryview]:
+    """The safetensors file of ``state``, a piece each for the header and every tensor.
+
+    The pieces are views of the arrays, as far as those are contiguous: a model of a gigabyte is
+    written without a second one in memory.
+    """
+    plain = {n: _as_stored(v) for n, v in state.items()}
+    header, offset = {}, 0
+    # By size of their numbers, as safetensors has them, so that every tensor is aligned.
+    order = sorted(plain, key=lambda n: (-plain[n].dtype.itemsize, n))
+    for name in order:
+        value = plain[name]
+        end = offset + value.nbytes
+        dtype, shape = _NAMES[value.dtype], list(state[name].shape)
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return [len(text).to_bytes(8, "little") + text, *(plain[n].view(np.uint8).data for n in order)]
+
+
+def _as_stored(value: np.ndarray) -> np.ndarray:
+    """Contiguous, flat and little-endian."""
+    return np.ascontiguousarray(value).reshape(-1).astype(value.dtype.newbyteorder("<"), copy=False)
 
 
 def of_bytes(data: bytes) -> Arrays:
@@ -197,3 +214,4 @@ _DTYPES = {
     for letter, sizes in _SIZES.items()
     for size in sizes
 } | {"BOOL": np.dtype(bool)}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}

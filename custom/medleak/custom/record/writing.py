@@ -1,7 +1,7 @@
 """Write a record: a manifest, the models that were sent, the updates that came."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from medleak.custom.record.files import (
@@ -15,7 +15,7 @@ from medleak.custom.record.files import (
     write,
 )
 from medleak.custom.record.schema import Hashes, Manifest, UpdateInfo
-from medleak.custom.record.tensors import RecordError, State, as_arrays, as_bytes, check_update
+from medleak.custom.record.tensors import RecordError, State, as_arrays, check_update, chunks_of
 
 
 def write_manifest(root: Path, manifest: Manifest) -> None:
@@ -62,12 +62,12 @@ def write_global(root: Path, round: int, state: State, *, several: bool = False)
             `medleak.custom.record.tensors.as_arrays`), or the disk refuses it.
     """
     where = f"The model of round {round}"
-    data = as_bytes(where, as_arrays(where, state))
+    data = chunks_of(as_arrays(where, state))
     path = round_dir(Path(root), round) / "global.safetensors"
-    digest = hashlib.sha256(data).hexdigest()
+    digest = _digest(data)
     if not path.exists():
         write(path, data)
-    elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+    elif _digest_of_file(path) != digest:
         if several:
             other = other_model(path.parent, digest)
             make_folder(other.parent)
@@ -99,16 +99,16 @@ def write_update(
             behind.
     """
     where = f"Round {info.round}, site {check_site(info.site)}"
-    data = as_bytes(where, as_arrays(where, update))
+    data = chunks_of(as_arrays(where, update))
     _require_new(root, info)
     tensors, sidecar = paths(round_dir(Path(root), info.round), info.site)
-    digests = {"global": global_digest, "update": hashlib.sha256(data).hexdigest()}
+    digests = {"global": global_digest, "update": _digest(data)}
     files = {tensors: data}
     if beside:
         sets = {f"{kind}/{name}": v for kind, made in beside.items() for name, v in made.items()}
-        more = as_bytes(where, as_arrays(where, sets))
+        more = chunks_of(as_arrays(where, sets))
         files[beside_of(tensors.parent, info.site)] = more
-        digests["beside"] = hashlib.sha256(more).hexdigest()
+        digests["beside"] = _digest(more)
     info = info.model_copy(update={"sha256": Hashes.model_validate(digests)})
     try:
         for path, content in files.items():
@@ -120,6 +120,18 @@ def write_update(
             path.unlink(missing_ok=True)
         raise
     return info
+
+
+def _digest(chunks: Sequence[bytes | memoryview]) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _digest_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _require_new(root: Path, info: UpdateInfo) -> None:

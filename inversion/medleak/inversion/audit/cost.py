@@ -37,6 +37,7 @@ class Cost:
         kept: Those that are done already.
         cpu_seconds: Of the others, in all.
         seconds: The same on the clock, with as many processes as asked for.
+        longest: CPU seconds of the longest case: no number of processes is faster.
         bytes: Disk that the others will take, at most.
         free: Disk that there is.
         measured: Attacks whose time follows from cases of this audit directory; that of the others
@@ -47,6 +48,7 @@ class Cost:
     kept: int
     cpu_seconds: float
     seconds: float
+    longest: float
     bytes: int
     free: int
     measured: tuple[str, ...]
@@ -58,6 +60,10 @@ class Cost:
             f"{self.cases} cases, {self.kept} done; the rest about {duration(self.seconds)} "
             f"({basis}), at most {size(self.bytes)} of {size(self.free)} free disk"
         )
+
+    def on(self, workers: int) -> float:
+        """Seconds on the clock with ``workers`` processes: an even share, or the longest case."""
+        return max(self.cpu_seconds / max(min(workers, self.cases - self.kept), 1), self.longest)
 
 
 def estimate(
@@ -99,12 +105,14 @@ def estimate(
     asked = len(left) - len(rebuilt)
     rates = _measured(rows, {case.attack for case in rebuilt}, scale)
     a_candidate = _SECONDS_A_CANDIDATE * pixels / _REFERENCE_PIXELS
-    cpu = asked * (_SECONDS_A_CASE + a_candidate * candidates)
+    longest = (_SECONDS_A_CASE + a_candidate * candidates) if asked else 0.0
+    cpu = asked * longest
     for case in rebuilt:
         rate = rates.get(case.attack, _stated(case.attack))
         needed = rate * scale(case)
         bound = getattr(settings[case.attack], "seconds", None)
-        cpu += _SECONDS_A_CASE + (needed if bound is None else min(needed, bound))
+        seconds = _SECONDS_A_CASE + (needed if bound is None else min(needed, bound))
+        cpu, longest = cpu + seconds, max(longest, seconds)
     pictures = pixels * spec.channels
     sites = {case.site: images[case.round, case.site] for case in rebuilt}
     kept = 1 + plan.keep_iterations  # the result, and pictures of the attack on its way
@@ -116,7 +124,8 @@ def estimate(
         cases=len(cases),
         kept=len(cases) - len(left),
         cpu_seconds=cpu,
-        seconds=cpu / max(min(jobs, len(left)), 1),
+        seconds=max(cpu / max(min(jobs, len(left)), 1), longest),
+        longest=longest,
         bytes=bytes_ + sum(n * pictures for n in sites.values()),
         free=free_disk(plan.out),
         measured=tuple(sorted(rates)),

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import torch
 
 from medleak.custom.record import list_updates, read_info
 from medleak.inversion.attacks.registry import ATTACKS, AttackTable, attack_name, attack_of
-from medleak.inversion.audit import pool
 from medleak.inversion.audit.attacker import Attacker, EasyCase, Task
 from medleak.inversion.audit.config import begin
 from medleak.inversion.audit.cost import Cost, estimate, require_disk
@@ -20,6 +19,8 @@ from medleak.inversion.audit.health import Health, failed, key
 from medleak.inversion.audit.journal import Journal
 from medleak.inversion.audit.panels import PRIOR_PICTURE, keep_picture, save_case
 from medleak.inversion.audit.plan import Plan
+from medleak.inversion.audit.workers import pool
+from medleak.inversion.audit.workers.cluster import Cluster
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.images.truth import find_truth, training_items
 from medleak.inversion.measures.perceptual import load_perceptual
@@ -59,6 +60,7 @@ def audit(
     *,
     attacks: AttackTable = ATTACKS,
     jobs: int = 1,
+    cluster: Cluster | None = None,
     health: bool = True,
     nulls: bool = True,
     watch: Callable[[Task], ProgressCallback] | None = None,
@@ -92,6 +94,8 @@ def audit(
         jobs: Cases at the same time, each in a process of its own; 1: in this one. ``attacks`` goes
             to them by pickle. On ``cuda`` without a number, they share all GPUs that there are. A
             script that asks for several needs ``if __name__ == "__main__":`` around its work.
+        cluster: Have its processes do the cases, as many at once as it is open for; ``jobs`` is not
+            looked at then. They read records and lists by the same paths as this one.
         health: Have every attack invert an easy case first, once an audit directory for each kind
             of knowledge (`medleak.inversion.audit.health`), and each membership score know one.
         nulls: At the end, compare each truth with the reconstructions from other sites' updates; to
@@ -111,7 +115,9 @@ def audit(
         KeyboardInterrupt: An attack was interrupted, so while looping; its case is not counted.
     """
     session = _Session(plan, attacks)
-    require_disk(session.cost(jobs), plan.out)
+    require_disk(session.cost(jobs if cluster is None else cluster.size), plan.out)
+    if cluster is not None:
+        cluster.require(session.opened_by_workers())
     evaluator = session.evaluator()  # loaded here, as a network of its may be missing
     begin(
         plan,
@@ -132,7 +138,7 @@ def audit(
                     yield Outcome(case=case, rows=rows, answer=answer, kept=True)
             left = [case for case in session.cases if not journal.done(case)]
             tasks = _with_easy_cases(left, journal.health) if health else left
-            with closing(session.do(tasks, jobs, watch, health=health)) as done:
+            with closing(session.do(tasks, jobs, cluster, watch, health=health)) as done:
                 for end in done:
                     if isinstance(end.task, EasyCase):
                         checked = end.result or failed(end.task.round, str(end.refused))
@@ -199,18 +205,38 @@ class _Session:
             jobs=jobs,
         )
 
+    def opened_by_workers(self) -> list[Path]:
+        """Files and folders that an `Attacker` opens: where it runs, they have to be."""
+        plan = _absolute(self.plan)
+        kept = plan.out.parent if plan.keep_iterations else None
+        named = [plan.records, plan.given.base, kept, Path(plan.prior), *self._lists().values()]
+        if (asked := plan.question) is not None:
+            named += asked.candidates, asked.nonmembers, asked.truth
+        return [path for path in named if path is not None and path.exists()]
+
+    def _lists(self) -> dict[str, Path | None]:
+        lists = self.datalists
+        if any(map(sums_over_sites, self.plan.defences)):  # labels of those who join the sum
+            lists = _all_datalists(self.plan, lists)
+        return {site: path and path.absolute() for site, path in lists.items()}
+
     def do(
-        self, tasks: Sequence[Task], jobs: int, watch: pool.Watch | None, *, health: bool
+        self,
+        tasks: Sequence[Task],
+        jobs: int,
+        cluster: Cluster | None,
+        watch: pool.Watch | None,
+        *,
+        health: bool,
     ) -> Generator[pool.Done[Task]]:
         """What the attacks make of ``tasks``; truth has no part in what they find."""
         names = {attack_name(spec) for spec in self.settings}
         used = {name: self._table[name] for name in names}  # others need not be picklable
-        lists = self.datalists
-        if any(map(sums_over_sites, self.plan.defences)):  # labels of those who join the sum
-            lists = _all_datalists(self.plan, lists)
-        make = functools.partial(
-            _make_attacker, self.plan, used, lists, torch.get_num_threads(), health
-        )
+        threads = torch.get_num_threads()
+        plan = _absolute(self.plan)
+        make = functools.partial(_make_attacker, plan, used, self._lists(), threads, health)
+        if cluster is not None:
+            return pool.by_crew(tasks, cluster.crew(make), cluster.size, watch=watch)
         if jobs > 1 and len(tasks) > 1:
             return pool.at_once(tasks, make, jobs, watch=watch)
         return pool.one_by_one(tasks, make, watch=watch)
@@ -246,6 +272,23 @@ def _measure(plan: Plan, case: Case, found: Reconstruction, evaluator: Evaluator
     if found.ending == "interrupted":  # to be looked at, but not counted
         raise KeyboardInterrupt
     return rows
+
+
+def _absolute(plan: Plan) -> Plan:
+    """``plan`` for processes that may be in another folder."""
+    base, prior, question = plan.given.base, Path(plan.prior), plan.question
+    if question is not None:
+        names = ("candidates", "nonmembers", "truth")
+        given = {name: getattr(question, name) for name in names}
+        question = replace(question, **{n: path and path.absolute() for n, path in given.items()})
+    return replace(
+        plan,
+        records=plan.records.absolute(),
+        out=plan.out.absolute(),
+        prior=str(prior.absolute()) if prior.is_file() else plan.prior,
+        question=question,
+        given=replace(plan.given, base=None if base is None else base.absolute()),
+    )
 
 
 def _make_attacker(

@@ -18,6 +18,7 @@ from medleak.inversion.audit.health import key
 from medleak.inversion.audit.journal import Journal, read_health
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.run import Outcome, audit
+from medleak.inversion.audit.workers.cluster import Cluster
 from medleak.inversion.calibration.goal import Goal, NoImages
 from medleak.inversion.calibration.members import NobodyTold
 from medleak.inversion.calibration.probe import Attacked, Found, InformedAttack, Run
@@ -51,6 +52,7 @@ def calibrate(
     attacks: AttackTable = ATTACKS,
     tolerance: float = 1.25,
     jobs: int = 1,
+    cluster: Cluster | None = None,
     watch: Callable[[Task], ProgressCallback] | None = None,
     told: Callable[[Sequence[Outcome]], None] | None = None,
     command: Sequence[str] = (),
@@ -65,7 +67,7 @@ def calibrate(
         goal: When a strength is enough; None: no image comes back.
         attacks: Names that the plan may use.
         tolerance: See `medleak.inversion.calibration.search.least_protecting`.
-        jobs: As for `medleak.inversion.audit.run.audit`; also ``watch`` and ``command``.
+        jobs: As for `medleak.inversion.audit.run.audit`; also ``cluster``, ``watch``, ``command``.
         told: Called with what became of each step's cases.
         utilities: Federations run under the defence, for calibration.json.
 
@@ -102,8 +104,8 @@ def calibrate(
             seeds=list(dict.fromkeys(s for w in wanted for s in w.seeds)),
             only=frozenset(cells),
         )
-        options: dict[str, Any] = {"attacks": attacks, "jobs": jobs, "watch": watch}
-        outcomes = list(audit(step, nulls=False, command=command, **options))
+        options: dict[str, Any] = {"attacks": attacks, "jobs": jobs, "cluster": cluster}
+        outcomes = list(audit(step, nulls=False, watch=watch, command=command, **options))
         if told is not None:
             told(outcomes)
         if lost := [o for o in outcomes if o.crashed]:

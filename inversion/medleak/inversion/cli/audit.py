@@ -15,13 +15,13 @@ from medleak.inversion.cli.shared.membership import tell_all
 from medleak.inversion.cli.shared.options import (
     Asked,
     Identification,
-    JobsOption,
     JsonOption,
     Machine,
     OutOption,
     References,
     RunArgument,
     Statement,
+    Workers,
     attacks_of,
     plan_of,
     question_of,
@@ -32,8 +32,11 @@ if TYPE_CHECKING:
     from medleak.inversion.audit.ladder import Rung
     from medleak.inversion.audit.plan import Plan
     from medleak.inversion.audit.run import Outcome
+    from medleak.inversion.audit.workers.cluster import Cluster
     from medleak.inversion.results.utility import Utility
 
+WORKERS = (1, 16, 128)
+"""Numbers of processes that ``--dry-run`` gives the time for."""
 ESTIMATE_FROM = 60.0
 """Seconds from which an audit says beforehand how long it will take."""
 
@@ -115,7 +118,7 @@ def audit(
     asked: Asked,
     references: References,
     out: OutOption = None,
-    jobs: JobsOption = 1,
+    workers: Workers,
     extent: Extent,
     identification: Identification,
     lpips: Annotated[
@@ -138,6 +141,7 @@ def audit(
     Examples: medleak audit
     · medleak audit simulator_workspace --site site-9 --round 2
     · medleak audit RUN --defence none --defence percentile_gaussian:sigma0=10 --jobs 4
+    · medleak audit RUN --cluster auto --seed 0 --seed 1 --seed 2
     · medleak audit RUN --ladder --prior prior.png --out audits/ladder
     · medleak audit RUN --schedule n_images=4,lr=0.01 --input 224x224x3 --task bce:14
     · medleak audit RUN --candidates pool.json --nonmembers public/xrays --truth lists
@@ -165,13 +169,14 @@ def audit(
         perceptual=lpips,
     )
     utilities = _utilities(extent.utility or ())
-    estimate = estimate_cost(plan, jobs=jobs)
+    estimate = estimate_cost(plan, jobs=workers.jobs or 1)
     if extent.dry_run:
         _tell(estimate, as_json)
         return
     if estimate.seconds > ESTIMATE_FROM:
         typer.echo(f"{estimate}.", err=True)
-    outcomes = _run(plan, jobs, extent.health)
+    with workers.at_work(machine.device, machine.threads) as (jobs, cluster):
+        outcomes = _run(plan, jobs, cluster, extent.health)
     if utilities:
         write_utilities(plan.out, utilities)
     if as_json:
@@ -252,12 +257,21 @@ def _utilities(texts: Sequence[str]) -> "list[Utility]":
 
 def _tell(estimate: "Cost", as_json: bool) -> None:
     """Print what ``--dry-run`` is about; refuse what the disk has no room for."""
-    typer.echo(json.dumps(asdict(estimate), indent=2) if as_json else f"{estimate}.")
+    from medleak.inversion.audit.cost import duration
+
+    times = {workers: estimate.on(workers) for workers in WORKERS}
+    content = asdict(estimate) | {"core_hours": estimate.cpu_seconds / 3600, "seconds_on": times}
+    if as_json:
+        typer.echo(json.dumps(content, indent=2))
+    else:
+        typer.echo(f"{estimate}.")
+        listed = ", ".join(f"{duration(s)} by {w}" for w, s in times.items())
+        typer.echo(f"{content['core_hours']:.2g} core-hours; on the clock {listed} workers.")
     if estimate.bytes > estimate.free:
         fail("The disk is too small for this audit.")
 
 
-def _run(plan: "Plan", jobs: int, health: bool) -> "list[Outcome]":
+def _run(plan: "Plan", jobs: int, cluster: "Cluster | None", health: bool) -> "list[Outcome]":
     from medleak.inversion.audit.run import audit as run_audit
     from medleak.inversion.cli.shared.output import progress
 
@@ -266,7 +280,8 @@ def _run(plan: "Plan", jobs: int, health: bool) -> "list[Outcome]":
     command = ["medleak", *sys.argv[1:]]
     try:
         with progress(total) as (watch, finished):
-            for outcome in run_audit(plan, jobs=jobs, health=health, watch=watch, command=command):
+            options = {"jobs": jobs, "cluster": cluster, "health": health, "watch": watch}
+            for outcome in run_audit(plan, **options, command=command):
                 outcomes.append(outcome)
                 finished(outcome)
     except KeyboardInterrupt:

@@ -16,13 +16,13 @@ from medleak.inversion.cli.shared.grouped import grouped
 from medleak.inversion.cli.shared.options import (
     Asked,
     Identification,
-    JobsOption,
     JsonOption,
     Machine,
     OutOption,
     References,
     RunArgument,
     Statement,
+    Workers,
     attacks_of,
     plan_of,
     question_of,
@@ -31,6 +31,7 @@ from medleak.inversion.cli.shared.options import (
 if TYPE_CHECKING:
     from medleak.inversion.audit.plan import Plan
     from medleak.inversion.audit.run import Outcome
+    from medleak.inversion.audit.workers.cluster import Cluster
     from medleak.inversion.calibration.goal import Goal as CalibrationGoal
     from medleak.inversion.calibration.search import Mechanism
     from medleak.inversion.calibration.site import Calibration
@@ -130,7 +131,7 @@ def calibrate(
     asked: Asked,
     references: References,
     out: OutOption = None,
-    jobs: JobsOption = 1,
+    workers: Workers,
     identification: Identification,
     machine: Machine,
     statement: Statement,
@@ -168,7 +169,8 @@ def calibrate(
     if probes.round is None:
         plan = replace(plan, rounds=[max(round for round, _ in plan.updates())])
     utilities = _utilities(goal.utility or (), chosen)
-    answers = _run(plan, chosen, goal, until, jobs, utilities)
+    with workers.at_work(machine.device, machine.threads) as (jobs, cluster):
+        answers = _run(plan, chosen, goal, until, jobs, cluster, utilities)
     if as_json:
         _print_json(plan, until)
     else:
@@ -266,6 +268,7 @@ def _run(
     goal: Goal,
     until: "CalibrationGoal[Any]",
     jobs: int,
+    cluster: "Cluster | None",
     utilities: "list[Utility]",
 ) -> "list[Calibration]":
     from medleak.inversion.calibration.run import calibrate as run_calibration
@@ -286,6 +289,7 @@ def _run(
                 goal=until,
                 tolerance=goal.tolerance,
                 jobs=jobs,
+                cluster=cluster,
                 watch=watch,
                 told=finished_all,
                 command=["medleak", *sys.argv[1:]],

@@ -7,10 +7,11 @@ import typer
 
 from medleak.filters.imports import uncollected
 from medleak.inversion.cli.shared.errors import one_line_errors
+from medleak.inversion.cli.shared.grouped import grouped
 from medleak.inversion.cli.shared.options import (
     DeviceOption,
-    JobsOption,
     ThreadsOption,
+    Workers,
     chosen_device,
 )
 
@@ -18,9 +19,11 @@ Paper = Literal["tmi2023", "medpfl"]
 
 
 @one_line_errors
+@grouped
 def reproduce(
     ctx: typer.Context,
     paper: Annotated[Paper, typer.Argument(help="tmi2023 or medpfl.")],
+    *,
     run: Annotated[
         Path | None,
         typer.Option(help="tmi2023: a recorded run to audit. Default: small clients made here."),
@@ -49,8 +52,8 @@ def reproduce(
         list[str] | None, typer.Option(help="With --run: audit this one; may be repeated.")
     ] = None,
     device: DeviceOption = "auto",
-    jobs: JobsOption = 1,
     threads: ThreadsOption = 1,
+    workers: Workers,
 ) -> None:
     """Measure what a paper measured, on the data at hand, and set its numbers beside these.
 
@@ -79,20 +82,22 @@ def reproduce(
             raise ValueError(f"{name} goes with a run, and there is none: give --run as well.")
     if weights is not None:
         load_embedding(str(weights))  # refused before anything is trained
-    place = Place(
-        out=out or Path("workspace") / paper,
-        scale=QUICK if quick else FULL,
-        say=lambda line: typer.echo(line, err=True),
-        embedding=weights,
-        sites=site or None,
-        device=chosen_device(device),
-        jobs=jobs,
-    )
-    if paper == "medpfl":
-        report = medpfl.reproduce(place, data or (), weights)
-    elif data and len(data) > 1:
-        raise ValueError("tmi2023 takes one set: name one --data, or a --run.")
-    else:
-        subject = tmi2023.subject_of(place, run, data[0] if data else None, weights, prior)
-        report = tmi2023.reproduce(place, subject)
+    with workers.at_work(device, threads) as (jobs, cluster):
+        place = Place(
+            out=out or Path("workspace") / paper,
+            scale=QUICK if quick else FULL,
+            say=lambda line: typer.echo(line, err=True),
+            embedding=weights,
+            sites=site or None,
+            device=chosen_device(device),
+            jobs=jobs,
+            cluster=cluster,
+        )
+        if paper == "medpfl":
+            report = medpfl.reproduce(place, data or (), weights)
+        elif data and len(data) > 1:
+            raise ValueError("tmi2023 takes one set: name one --data, or a --run.")
+        else:
+            subject = tmi2023.subject_of(place, run, data[0] if data else None, weights, prior)
+            report = tmi2023.reproduce(place, subject)
     typer.echo(str(report))

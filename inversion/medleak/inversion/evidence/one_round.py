@@ -44,6 +44,7 @@ class Evidence:
             tell it, makes of the statistics term at the true images, if the running statistics
             were noised as the weights were.
         clues: Of further sources, by source and layer.
+        trust: Weights of ``norms`` where some are known less well than others; None: all alike.
     """
 
     steps: tuple[LocalStep, ...]
@@ -59,6 +60,7 @@ class Evidence:
     grouped: bool
     statistics_noise: float
     clues: Mapping[str, Mapping[str, Clue]] = field(default_factory=dict)
+    trust: Mapping[str, float] | None = None
 
 
 def read_evidence(

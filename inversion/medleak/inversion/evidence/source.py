@@ -62,13 +62,12 @@ class Answer:
 
 
 class Clue(Protocol):
-    """What one layer asks of candidate images.
+    """What one layer asks of candidate images."""
 
-    Attributes:
-        inputs: Convolutions whose inputs `misfit` is given.
-    """
-
-    inputs: Collection[str]
+    @property
+    def inputs(self) -> Collection[str]:
+        """Convolutions whose inputs `misfit` is given."""
+        ...
 
     def misfit(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Scalar, differentiable; 0 at the truth, and about 1 far from it.

@@ -44,7 +44,7 @@ def client_steps(observation: Observation) -> tuple[LocalStep, ...]:
     n, size, passes = observation.n_images, observation.batch_size, observation.n_passes
     batches = -(-n // size)
     epochs = max(1, round(passes / batches))
-    made = _progress(observation, epochs * batches)
+    made = progress_of(observation, epochs * batches)
     return tuple(
         LocalStep(
             images=slice(k * size, min((k + 1) * size, n)),
@@ -67,7 +67,7 @@ def apart(observation: Observation) -> tuple[LocalStep, ...] | None:
     return (LocalStep(images=first.images, progress=0.0, visits=observation.n_steps),)
 
 
-def _progress(observation: Observation, passes: int) -> list[float]:
+def progress_of(observation: Observation, passes: int) -> list[float]:
     """Share of the round's update that was made before each forward pass.
 
     Passes of one optimiser step share their weights. Momentum makes later steps longer, and a

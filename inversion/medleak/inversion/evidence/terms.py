@@ -61,7 +61,8 @@ class Terms:
     """Losses of candidate images: scalar tensors, 0 where nothing was asked for.
 
     Attributes:
-        statistics: Mean over the norm layers of the relative distances of mean and variance.
+        statistics: Mean over the norm layers, as far as these are trusted, of the relative
+            distances of mean and variance.
         squares: Likewise, of their squares.
         span: Mean over the convolutions of the share of patch energy outside the row space.
         span_root: Mean of the square roots of these shares: linear in the distance.
@@ -146,8 +147,9 @@ def _of_round(evidence: Evidence, images: Tensor, compared: Compared) -> dict[st
     found: dict[str, Tensor] = {}
     if compared.norms:
         mixed = _mixed(evidence, [t.statistics for t in traces], compared.norms)
-        found["statistics"] = statistics_distance(mixed, evidence.statistics)
-        found["squares"] = squared_statistics_distance(mixed, evidence.statistics)
+        observed, trust = evidence.statistics, evidence.trust
+        found["statistics"] = statistics_distance(mixed, observed, trust)
+        found["squares"] = squared_statistics_distance(mixed, observed, trust)
     patches = {
         n: torch.cat([_patches(_conv(evidence, n), t, compared.per_image) for t in traces])
         for n in convs

@@ -8,6 +8,7 @@ from medleak.custom.record import find_records
 from medleak.filters.spec import rounded
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.run import audit, estimate_cost
+from medleak.inversion.audit.workers.cluster import Cluster
 from medleak.inversion.figures import AuditData, draw_all
 from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.embedding import load_embedding
@@ -86,6 +87,7 @@ class Place:
         sites: Of the run, tmi2023; None: all.
         device: Where attacks run.
         jobs: Attacks at the same time, a process each.
+        cluster: Where they run; None: on this machine.
         embedding: Weights of the ResNet-18 for IIP and maps; None: ImageNet's, where torch has it.
     """
 
@@ -96,6 +98,7 @@ class Place:
     sites: Sequence[str] | None = None
     device: str = "cpu"
     jobs: int = 1
+    cluster: Cluster | None = None
 
     def audit(
         self,
@@ -133,7 +136,8 @@ class Place:
         cases = len(plan.cases())
         # An attack that is cut short fails on an easy case too: nothing to learn from one.
         whole = self.scale.seconds is None
-        for k, outcome in enumerate(audit(plan, jobs=self.jobs, health=whole), start=1):
+        outcomes = audit(plan, jobs=self.jobs, cluster=self.cluster, health=whole)
+        for k, outcome in enumerate(outcomes, start=1):
             found = "kept" if outcome.kept else outcome.refused or "done"
             case = outcome.case
             self.say(f"{name} {k}/{cases}: {case.site}, {case.attack}, {case.defence}: {found}")

@@ -2,9 +2,14 @@
 
 import pytest
 import torch
+from tests.inversion.evidence.rounds import client, smooth
 from torch import nn
 
-from medleak.inversion.attacks.row_space.contrast import guess_contrast, sees_contrast
+from medleak.inversion.attacks.row_space.contrast import (
+    fit_contrast,
+    guess_contrast,
+    sees_contrast,
+)
 from medleak.inversion.evidence.probe import Probe
 
 IMAGE = torch.linspace(0, 0.95, 64).reshape(1, 1, 8, 8)
@@ -61,3 +66,29 @@ def test_a_norm_that_is_frozen_lets_contrast_through(frozen, seen):
         network, mean=(0.0,), std=(1.0,), image_shape=(1, 8, 8), frozen=["1"] if frozen else []
     )
     assert sees_contrast(probe, "3", IMAGE, 0.0) == seen
+
+
+def test_statistics_of_visits_tell_gain_and_brightness():
+    truth = smooth(1)
+    observation = client(truth, torch.tensor([1]), epochs=3, lr=0.1)
+    found = fit_contrast(observation, 0.6 * truth + 0.1)
+    assert found is not None
+    torch.testing.assert_close(found, truth, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "observation",
+    [
+        client(smooth(1), torch.tensor([1])),
+        client(smooth(1), torch.tensor([1]), epochs=3, statistics=False),
+    ],
+    ids=["one step", "withheld"],
+)
+def test_without_statistics_of_visits_no_contrast_is_fitted(observation):
+    assert fit_contrast(observation, smooth(1)) is None
+
+
+def test_an_image_that_explains_no_statistics_gets_no_contrast():
+    observation = client(smooth(1), torch.tensor([1]), epochs=3, lr=0.1)
+    grain = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert fit_contrast(observation, grain) is None

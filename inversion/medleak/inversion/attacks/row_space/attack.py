@@ -12,16 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from monai.networks.layers.simplelayers import GaussianFilter
 from torch import Tensor
 from torch.nn import functional
-from torchvision.transforms.functional import gaussian_blur
 
-from medleak.inversion.attacks.row_space.contrast import guess_contrast, sees_contrast
+from medleak.filters.imports import uncollected
+from medleak.inversion.attacks.row_space.contrast import (
+    fit_contrast,
+    guess_contrast,
+    sees_contrast,
+)
 from medleak.inversion.attacks.row_space.grouping import regroup
 from medleak.inversion.attacks.row_space.read_labels import read_labels
-from medleak.inversion.attacks.row_space.recipes import JUDGED, STATISTICS, recipe
+from medleak.inversion.attacks.row_space.recipes import JUDGED, STATISTICS, VISITS, recipe
 from medleak.inversion.attacks.row_space.stages import Matching, Stage
+from medleak.inversion.attacks.row_space.visits import can_be_visited, visited
 from medleak.inversion.descent.device import full_precision
 from medleak.inversion.descent.meter import DivergedError, Meter, Stopwatch
 from medleak.inversion.descent.pyramid_descent import descend
@@ -227,7 +231,7 @@ def _search(
             start = _start(observation, prior, generator, again=again)
         attempts += 1
         try:
-            found = _attempt(rounds, plans[attempts - 1], start, meter)
+            found = _attempt(observation, rounds, plans[attempts - 1], start, meter)
         except DivergedError:
             continue
         if best is None or _loss(found.terms) < _loss(best.terms):
@@ -263,7 +267,13 @@ def _start(
     return start.to(observation.device)
 
 
-def _attempt(rounds: Rounds, stages: Sequence[Stage], start: Tensor, meter: Meter) -> _Attempt:
+def _attempt(
+    observation: Observation,
+    rounds: Rounds,
+    stages: Sequence[Stage],
+    start: Tensor,
+    meter: Meter,
+) -> _Attempt:
     images, ending = start, "finished"
     for stage in stages:
         if stage.near and not _near(rounds, images):
@@ -279,6 +289,9 @@ def _attempt(rounds: Rounds, stages: Sequence[Stage], start: Tensor, meter: Mete
         if stage.regroup and len(rounds.steps) > 1:
             order = regroup(rounds.last, images, meter)
             images, rounds = images[order], rounds.reordered(order)
+    if ending == "finished" and can_be_visited(observation, rounds):
+        rounds = visited(observation, rounds, images)
+        images, ending = descend(VISITS.descent, Matching(rounds, VISITS).loss, images, meter)
     judged = _judged(rounds, images)
     one = len(images) == 1
     stuck = not (_STUCK if one else _batch_limits(rounds, images)).hold(judged, rounds)
@@ -310,9 +323,14 @@ def _near(rounds: Rounds, images: Tensor) -> bool:
 
 
 def _blurred(images: Tensor, share: float) -> Tensor:
+    # Libraries of seconds: a plan is made without them.
     sigma = share * min(images.shape[2:])
     if images.dim() == 4:
+        with uncollected():
+            from torchvision.transforms.functional import gaussian_blur
         return gaussian_blur(images, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma, sigma])
+    with uncollected():
+        from monai.networks.layers.simplelayers import GaussianFilter
     return GaussianFilter(images.dim() - 2, sigma)(images)
 
 
@@ -345,7 +363,9 @@ def _report(
         probe, layer = next(iter(rounds.last.probes.values())), next(iter(rounds.spans))
         # A stuck image has no contrast of its own either.
         if best.stuck or not sees_contrast(probe, layer, best.images, level):
-            images = guess_contrast(best.images, level)
+            once = len(rounds.steps) == 1 and not rounds.last.frozen
+            fitted = fit_contrast(observation, best.images) if once else None
+            images = guess_contrast(best.images, level) if fitted is None else fitted
     return Reconstruction(
         images=images.cpu(),
         labels=read_labels(observation, images, rounds.steps, frozen=rounds.last.frozen),

@@ -70,6 +70,9 @@ STATISTICS = Stage(
 )
 """Where no row space stands out."""
 
+VISITS = replace(sharp(120, variation=0.001, history=80), norms="all", spans="none")
+"""Then, for a batch seen a few times; see :mod:`medleak.inversion.attacks.row_space.visits`."""
+
 JUDGED = sharp(100)
 """What a result is judged by, however it was found: later layers are less exact over epochs."""
 
@@ -150,19 +153,21 @@ def deep_network(rounds: Rounds, attempt: int) -> Recipe:
     where L-BFGS does not, and all there is finishes.
     """
     shallow = replace(ROUGH, descent=_BY_STATISTICS, span_weight=(10.0, 10.0))
-    if not rounds.covers:  # nothing but statistics tells detail
+    last: Recipe = ()
+    if not rounds.covers:  # nothing but statistics tells detail, and variation must leave it
         shallow = replace(shallow, descent=replace(_BY_STATISTICS, iterations=1000))
+        last = (everything(60, variation=0.004),)
     first = by_features(60) if rounds.features else all_evidence(30)
     return (
-        (shallow, everything(150)),
-        (replace(everything(80), blur=_BLUR),),
-        (first, sharp(300, history=80), everything(100)),
+        (shallow, everything(150), *last),
+        (replace(everything(80), blur=_BLUR), *last),
+        (first, sharp(300, history=80), everything(100), *last),
     )[attempt]
 
 
-def everything(iterations: int) -> Stage:
+def everything(iterations: int, *, variation: float = 0.015) -> Stage:
     """All statistics and row spaces, and the rows of all layers before them."""
-    soft = sharp(iterations, variation=0.015, history=80)
+    soft = sharp(iterations, variation=variation, history=80)
     return replace(soft, norms="all", spans="all", covers="shallow", span_weight=(1.0, 1.0))
 
 
@@ -230,7 +235,9 @@ def last_stages(rounds: Rounds) -> Recipe:
     if first is not None and first.rows.noise <= _CLEAR:
         return (rows if rounds.norms else replace(rows, spans="none"),)
     if not rounds.norms:
-        return (sharp(100),)
+        drifted = any(s.visits > 1 for s in rounds.steps)
+        fine = replace(sharp(80, variation=0.003, history=80), spans="all")
+        return (fine if drifted else sharp(100),)
     return (soft,) if first is None else (soft, replace(rows, proven=True))
 
 

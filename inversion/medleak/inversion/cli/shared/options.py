@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from medleak.custom.record import Manifest
     from medleak.inversion.audit.plan import Plan
+    from medleak.inversion.audit.workers.cluster import Cluster
     from medleak.inversion.statement import Given
 
 PLACES = ("workspace", "simulator_workspace")
@@ -30,7 +32,12 @@ OutOption = Annotated[
     typer.Option("--out", "-o", help="Audit directory. Default: workspace/audit-<job>-<time>."),
 ]
 JobsOption = Annotated[
-    int, typer.Option(min=1, help="Cases at the same time, a process each (2 GB of memory each).")
+    int | None,
+    typer.Option(
+        min=1,
+        help="Cases at the same time, a process each (2 GB of memory each). Default: 1; with "
+        "--cluster as many as fit.",
+    ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 ThreadsOption = Annotated[
@@ -106,6 +113,56 @@ class Machine:
             help="Trust model factories of this package, e.g. mylab.networks., beside the usual.",
         ),
     ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """How many cases are worked on at once, and on whose machines."""
+
+    jobs: JobsOption = None
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Work on a Ray cluster: host:port, auto (the one this machine is a node of), or "
+            "local (one made here for the time). Needs the extra cluster: Ray.",
+        ),
+    ] = None
+    case_memory: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="With --cluster: GB that a case needs; no more start than fit."),
+    ] = None
+    case_gpu: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, help="With --cluster and --device cuda: GPUs a case, 0.5 say. Default: 1."
+        ),
+    ] = None
+
+    @contextmanager
+    def at_work(self, device: str, threads: int) -> "Iterator[tuple[int, Cluster | None]]":
+        """How many cases at once, and the cluster that they are on; None: this machine.
+
+        Raises:
+            ValueError: An option has nothing to act on, or there is no such cluster.
+        """
+        for name, value in (("memory", self.case_memory), ("gpu", self.case_gpu)):
+            if value is not None and self.cluster is None:
+                raise ValueError(
+                    f"--case-{name} is for a cluster: give --cluster, or leave it out."
+                )
+        if self.cluster is None:
+            yield self.jobs or 1, None
+            return
+        from medleak.inversion.audit.workers.cluster import Share, connected
+
+        on_gpu = chosen_device(device).startswith("cuda")
+        if self.case_gpu is not None and not on_gpu:
+            raise ValueError("--case-gpu is for --device cuda, and the attacks run on the CPU.")
+        gpus = (self.case_gpu or 1.0) if on_gpu else 0.0
+        share = Share(cpus=threads, gpus=gpus, memory_gb=self.case_memory)
+        with connected(self.cluster, share, self.jobs) as cluster:
+            yield cluster.size, cluster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from medleak.inversion.evidence.source import Source
 from medleak.inversion.evidence.sources import (
     cover,
     first_linear,
+    grouped_rows,
     last_layer,
     norm_statistics,
     patch_embedding,
@@ -16,6 +17,7 @@ SOURCES: tuple[Source, ...] = (
     norm_statistics.SOURCE,
     row_space.SOURCE,
     cover.SOURCE,
+    grouped_rows.SOURCE,
     recovered_features.SOURCE,
     first_linear.SOURCE,
     last_layer.SOURCE,

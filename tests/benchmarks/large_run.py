@@ -1,0 +1,95 @@
+"""Seconds and memory that a record of 100 sites and 100 rounds asks of those who keep and audit it.
+
+The record is of a small network, so that it fits. Each command is a process of its own; imports are
+counted.
+
+    python tests/benchmarks/large_run.py [--sites 100] [--rounds 100] [--json FILE]
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from made import make_record
+
+from medleak.inversion.audit.journal import Journal
+from medleak.inversion.results.rows import Row
+
+
+def run(*command: str) -> float:
+    """Seconds of one medleak command, which must succeed."""
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", "from medleak.inversion.cli import main; main()", *command],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: {done.stderr}")
+    return time.perf_counter() - start
+
+
+def write_audit(out: Path, sites: int, rounds: int) -> None:
+    """An audit directory of one row an update, in which nothing was found."""
+    out.mkdir()
+    rows = [
+        Row(
+            round=round,
+            site=f"site-{site}",
+            attack="row_space",
+            defence="none",
+            declared="none",
+            knowledge="all",
+            seed=0,
+            reconstruction=0,
+            truth_image="training[0]",
+            ssim=0.3 + 0.001 * (site % 7),
+            ssim_prior=0.35,
+            rdlv=-0.1,
+            seconds=1.0,
+            iterations=10,
+            attempts=1,
+            stuck=False,
+            losses="",
+            picture="",
+        )
+        for round in range(rounds)
+        for site in range(1, sites + 1)
+    ]
+    journal = Journal(out, [row.case for row in rows])
+    journal._rows = {row.case: [row] for row in rows}
+    journal.close()
+
+
+def main() -> None:
+    """Print one object of the figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--sites", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        records = str(make_record(Path(folder), args.sites, args.rounds))
+        found = {
+            "ls_seconds": run("records", "ls", records, "--json"),
+            "verify_seconds": run("records", "verify", records),
+            "verify_again_seconds": run("records", "verify", records),
+            "plan_seconds": run("audit", records, "--dry-run", "--out", f"{folder}/planned"),
+        }
+        write_audit(Path(folder, "audit"), args.sites, args.rounds)
+        report = Path(folder, "report.html")
+        found["report_seconds"] = run("report", f"{folder}/audit", "--redact", "-o", str(report))
+        found["report_mb"] = report.stat().st_size / 1e6
+    found["peak_gb"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    print(json.dumps(found, indent=2))
+    if args.json:
+        args.json.write_text(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()
