@@ -32,12 +32,7 @@ OutOption = Annotated[
     typer.Option("--out", "-o", help="Audit directory. Default: workspace/audit-<job>-<time>."),
 ]
 JobsOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Cases at the same time, a process each (2 GB of memory each). Default: 1; with "
-        "--cluster as many as fit.",
-    ),
+    int, typer.Option(min=1, help="Cases at the same time, a process each (2 GB of memory each).")
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 ThreadsOption = Annotated[
@@ -119,7 +114,14 @@ class Machine:
 class Workers:
     """How many cases are worked on at once, and on whose machines."""
 
-    jobs: JobsOption = None
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Cases at the same time, a process each (2 GB of memory each). Default: 1; with "
+            "--cluster as many as fit.",
+        ),
+    ] = None
     cluster: Annotated[
         str | None,
         typer.Option(
