@@ -60,7 +60,7 @@ class Run:
         done = medleak("records", "verify", self.workspace)
         assert done.exit_code == 0, done.output
         assert f"{count} of {count} updates are as recorded" in done.stdout
-        return list_updates(self._records)
+        return list_updates(self.records)
 
     def listed(self) -> dict[str, Any]:
         """What ``medleak records ls`` knows of the run."""
@@ -68,10 +68,11 @@ class Run:
 
     def record(self, round: int, site: str) -> Record:
         """A recorded update."""
-        return read_record(self._records, round, site)
+        return read_record(self.records, round, site)
 
     @property
-    def _records(self) -> Path:
+    def records(self) -> Path:
+        """Where the recorder wrote."""
         return self.workspace / "server" / "simulate_job" / "records"
 
 

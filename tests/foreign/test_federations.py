@@ -15,6 +15,7 @@ from nvflare.app_opt.pt.recipes.scaffold import ScaffoldRecipe
 
 from medleak.custom.data.datalist import Item, save_datalist
 from medleak.custom.phantoms import listing, render
+from medleak.custom.record import read_beside
 from medleak.inversion.results.rows import read_rows
 from tests.foreign.federation import APPS, attached_and_run, exported, forget_networks
 from tests.inversion.cli.commands import medleak, refused
@@ -233,6 +234,10 @@ def test_scaffold_whose_control_variates_travel_beside_the_weights(tmp_path):
     }
     for name, value in first.global_state.items():
         np.testing.assert_allclose(second.global_state[name], value + means[name], atol=1e-6)
+    controls = read_beside(run.records, 0, "site-1")["scaffold_c_diff"]
+    assert controls.keys() == first.update.keys()
+    for name, value in controls.items():  # four steps of 0.05 from controls of zero
+        np.testing.assert_allclose(value * 4 * 0.05, -first.update[name], atol=1e-6)
     out = tmp_path / "a"
     done = medleak(
         *("audit", run.workspace, "--out", out, "--site", "site-1", "--round", "1", "--no-health"),
