@@ -3,7 +3,7 @@
 Two statistics, each over its own limit. *Mirror*: the share of rows whose positive weights are the
 negative ones, scaled: sorted, the two agree to a thousandth. Rows of a hundred and more weights
 that were drawn or trained differ by some per cent. *Lean*: of a layer whose weights are still where
-PyTorch starts them (within 1 / sqrt(D)), the absolute mean over the rows of sum(w) / |w|, which is
+PyTorch starts them (within 1 / sqrt(D)), the absolute mean over the rows of sum(w) / ‖w‖, which is
 about normal with a deviation of 1 / sqrt(R). A layer that was trained leans by far more, in either
 direction, so that nothing is known of its lean.
 """

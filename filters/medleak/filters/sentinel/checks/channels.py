@@ -1,8 +1,8 @@
 """Are channels switched off or held open?
 
 The statistic of a layer is the share of its rows that are dead (no weight to speak of beside the
-layer's usual row), or, of a norm layer, of channels whose shift drowns their scale (|shift| more
-than 8 times |scale|): a constant, on which thresholds can be built.
+layer's usual row), or, of a norm layer, of channels whose shift drowns their scale (its size more
+than 8 times the scale's): a constant, on which thresholds can be built.
 """
 
 from collections.abc import Sequence

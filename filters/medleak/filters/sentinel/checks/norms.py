@@ -2,7 +2,7 @@
 
 A channel's running variance comes from its row of weights: the ratio of the two, in logarithms,
 spreads little over a layer, and a server that scales weights and leaves statistics breaks it. The
-statistic is the largest change, since first sight, of the mean of log(sqrt(var + mean^2) / |row|)
+statistic is the largest change, since first sight, of the mean of log(sqrt(var + mean^2) / ‖row‖)
 over a layer; at first sight only impossible statistics (negative, not finite) are odd.
 """
 

@@ -1,6 +1,6 @@
 """Are biases or scales extreme: thresholds that hardly any image passes, outputs that saturate?
 
-Two statistics of a layer, each over its own limit: the largest |bias| sqrt(D) / |row| (PyTorch
+Two statistics of a layer, each over its own limit: the largest abs(bias) sqrt(D) / ‖row‖ (PyTorch
 starts below 1.8; a threshold at which few images pass needs tens), and the largest norm of a row.
 Of norm layers, the largest scale or shift.
 """

@@ -1,6 +1,6 @@
 """Does the spectrum of a layer stay where honest training keeps it?
 
-The statistic of a layer is the logarithm by which its stable rank |W|_F^2 / |W|_2^2 leaves the band
+The statistic of a layer is the logarithm by which its stable rank ‖W‖_F² / ‖W‖_2² leaves the band
 of this run's earlier rounds. The largest singular value comes from a few steps of the power method,
 which only underestimates it: the stable rank is then too large by some per cent.
 """
