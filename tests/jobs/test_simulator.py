@@ -98,12 +98,29 @@ def test_the_server_side_holds_no_image_and_no_file_name_of_a_site(noised):
 
 def test_an_update_whose_filter_raises_never_reaches_the_server(tmp_path):
     job = export("cxr_dp", tmp_path, "--table", SMALL, "--num_rounds", "1", "--scale", "1")
+    path = own_app(job, "site-9") / "config" / "config_fed_client.json"
+    config = json.loads(path.read_text())
+    # A pattern that no layer has: only the update itself can tell.
+    nowhere = {"batch_norm": "send", "layers": ["no_such_layer.*"]}
+    withhold = {"path": "medleak.filters.adapters.Withhold", "args": nowhere}
+    config["task_result_filters"][0]["filters"].insert(0, withhold)
+    path.write_text(json.dumps(config))
+    run = simulate(job, tmp_path / "workspace", threads=2)
+    assert run.returncode == 2
+    assert "TASK_RESULT_FILTER_ERROR" in run.log
+    recorded = list_updates(run.server / "records")
+    assert "site-9" not in {site for _, site in recorded}
+
+
+def test_whole_weights_that_no_filter_can_protect_are_refused_before_training(tmp_path):
+    job = export("cxr_dp", tmp_path, "--table", SMALL, "--num_rounds", "1", "--scale", "1")
     config = own_app(job, "site-9") / "config" / "config_fed_client.json"
     # Whole weights instead of a difference: not what the filter's noise is calibrated for.
     config.write_text(config.read_text().replace('"DIFF"', '"FULL"'))
     run = simulate(job, tmp_path / "workspace", threads=2)
     assert run.returncode == 2
-    assert "TASK_RESULT_FILTER_ERROR" in run.log
+    assert "no task is run here: ClientAPIExecutor sends FULL weights" in run.log
+    assert "UNSAFE_JOB" in run.log
     recorded = list_updates(run.server / "records")
     assert "site-9" not in {site for _, site in recorded}
 

@@ -276,5 +276,8 @@ def test_in_a_swarm_nothing_leaves_a_site_whatever_its_class_list_admits(federat
         {line.split()[0] for line in heard.read_text().splitlines()} if heard.exists() else set()
     )
     assert whose == {"site-2"}, federation.log("site-2", result)[-3000:]  # the swarm did run
-    assert "WorkflowGuard refused the task" in federation.log("site-3", result)
+    # The sentinel stands before WorkflowGuard, and knows no task of a swarm either.
+    assert "Sentinel refused the task: The task is 'swarm_learn'" in federation.log(
+        "site-3", result
+    )
     assert not (federation.kit("site-3") / "medleak_ledger.jsonl").exists()

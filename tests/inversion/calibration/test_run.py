@@ -125,7 +125,8 @@ def test_the_policy_is_one_that_nvflare_loads_and_the_doctor_passes(text, tmp_pa
     scope = manager.name_to_scopes["default"]
     names = [type(f).__name__ for f in scope.task_result_filters["out"]]
     assert names[-1] == "PrivacyLedger"
-    assert len(names) == 2 + text.count("+")
+    assert names[-2] == "SentinelNotes"
+    assert len(names) == 3 + text.count("+")
 
 
 def test_a_search_over_more_sites_than_sent_is_refused_at_once(make_run, tmp_path):

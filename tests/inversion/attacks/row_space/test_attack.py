@@ -244,7 +244,7 @@ def test_a_real_x_ray_is_reconstructed_to_ssim_0_9(observed, monkeypatch):
     weights = load_file(SHARED / "weights" / "resnet18_medical.safetensors")
     # The client of these tests starts from what its factory makes.
     monkeypatch.setattr(
-        "medleak.custom.networks.TorchVisionFCModel",
+        "medleak.custom.networks.architectures.TorchVisionFCModel",
         lambda *a, **k: load_weights(TorchVisionFCModel(*a, **k), weights),
     )
     spec = ModelSpec(path="medleak.custom.networks.resnet18", args={"num_classes": 2})
