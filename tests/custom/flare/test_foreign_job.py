@@ -97,4 +97,8 @@ def test_where_no_update_would_pass_the_recorder_the_class_is_named(path):
 
 
 def test_what_is_no_class_is_not_taken_for_one():
-    require_possible([{"workflows": [{"path": FEDAVG}], "name": "flower_photos", "psi": "x.psi.y"}])
+    words = {"name": "flower_photos", "psi": "x.psi.y"}
+    require_possible([{"workflows": [{"path": FEDAVG}], **words}])
+    flower = "nvflare.app_opt.flower.controller.FlowerController"
+    with pytest.raises(AttachError, match=flower):
+        require_possible([{"workflows": [{"path": flower}], **words}])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medleak.filters.sentinel.result import judged, not_examined, nothing_there
+from medleak.filters.sentinel.result import against_earlier, judged, not_examined, nothing_there
 
 
 def test_the_largest_statistic_decides():
@@ -31,3 +31,11 @@ def test_not_examined_nothing_there_and_fine_are_three_things():
 def test_the_excess_orders_findings(statistic, limit, excess):
     found = {} if statistic is None else {"a": statistic}
     assert judged("c", found, limit or 1.0, "size", "none").excess == excess
+
+
+def test_layers_of_no_earlier_round_are_not_examined_and_nothing_fine():
+    band = {"a": (0.0, 1.0)}
+    assert against_earlier("x", {"a": 0.5}, band, 0.1, "words").status == "fine"
+    assert against_earlier("x", {"a": 1.2}, band, 0.1, "words").status == "odd"
+    assert against_earlier("x", {"a": float("nan")}, band, 0.1, "words").status == "odd"
+    assert against_earlier("x", {"b": 0.5}, band, 0.1, "words").status == "not examined"

@@ -53,3 +53,12 @@ def test_texts_of_a_description_begin_no_markup():
     found = Findings(config=config, inspection=None, recipients=[recipient(Light.LEAKS)])
     assert "<img" not in page(found)
     assert "\\[a](http" in page(found)
+
+
+@pytest.mark.parametrize("light", [Light.NONE_FOUND, Light.NOT_KNOWN, Light.MAY_LEAK])
+def test_members_that_are_told_are_a_leak_though_no_image_came_back(light):
+    told = Membership(verdicts=["leaks: AUC 0.99", "inconclusive"], kinds=["leaks", "inconclusive"])
+    found = findings(recipient(light), membership=told)
+    assert found.known
+    assert headline(found).startswith("Yes, it tells who was in it")
+    assert "No leak was found" not in headline(found)

@@ -6,8 +6,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.inversion.rows import ROW
 
-from medleak.inversion.results.rows import Row
 from medleak.inversion.results.summary import summarise
 from medleak.inversion.results.verdict import KINDS, Extent, Verdict, as_json, read
 
@@ -122,26 +122,7 @@ def test_an_extent_says_what_its_interval_leans_on(extent, words):
 
 
 def test_a_summary_holds_kind_and_reasons_beside_the_sentence():
-    row = Row(
-        round=0,
-        site="s",
-        attack="dlg",
-        defence="none",
-        declared="none",
-        knowledge="all",
-        seed=0,
-        reconstruction=0,
-        truth_image="training[0]",
-        ssim=0.95,
-        ssim_prior=0.4,
-        rdlv=1.375,
-        seconds=1.0,
-        iterations=1,
-        attempts=1,
-        stuck=False,
-        losses="",
-        picture="a.png",
-    )
+    row = dataclasses.replace(ROW, truth_image="training[0]", ssim=0.95, ssim_prior=0.4, rdlv=1.375)
     (group,) = summarise([row], [])["sites"]
     assert group["verdict_kind"] == "leaks"
     assert group["verdict"] == str(read(group))

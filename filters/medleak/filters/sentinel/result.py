@@ -1,5 +1,6 @@
 """What one check of a model that was sent ends in."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +37,25 @@ def not_examined(check: str, why: str) -> Result:
 def nothing_there(check: str, why: str) -> Result:
     """The network has no such part."""
     return Result(check=check, status="nothing there", words=why)
+
+
+def against_earlier(
+    check: str,
+    now: Mapping[str, float],
+    earlier: Mapping[str, tuple[float, float]],
+    limit: float,
+    words: str,
+) -> Result:
+    """By how much the statistics ``now`` leave the bands (least, largest) of earlier rounds.
+
+    Layers that no band is known of are not examined; where that is all of them, nothing was.
+    """
+    found = {
+        n: max(v - earlier[n][1], earlier[n][0] - v, 0.0) for n, v in now.items() if n in earlier
+    }
+    if not found:
+        return not_examined(check, "no layer is known from an earlier round")
+    return judged(check, found, limit, words, "")
 
 
 def judged(check: str, found: dict[str, float], limit: float, words: str, nothing: str) -> Result:

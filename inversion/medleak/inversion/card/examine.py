@@ -90,7 +90,12 @@ class Findings:
     @property
     def known(self) -> bool:
         """Whether the question that a card is for has an answer: do the bare updates leak?"""
-        return self.recipients[0].light in (Light.LEAKS, Light.NONE_FOUND)
+        return self.members_told or self.recipients[0].light in (Light.LEAKS, Light.NONE_FOUND)
+
+    @property
+    def members_told(self) -> bool:
+        """Whether members of at least one site are told from others: a leak, image or none."""
+        return "leaks" in self.membership.kinds
 
     def as_json(self) -> dict[str, Any]:
         """For card.json."""

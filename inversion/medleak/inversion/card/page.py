@@ -73,6 +73,11 @@ def page(found: Findings) -> str:
 def headline(found: Findings) -> str:
     """The answer in one sentence."""
     bare = found.recipients[0]
+    if found.members_told and bare.light is not Light.LEAKS:
+        return (
+            "Yes, it tells who was in it: no image was shown to come back, but members can be told "
+            "from others."
+        )
     head = _HEADS[bare.light]
     if bare.light is Light.LEAKS:
         return (

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from medleak.filters.sentinel.layers import State, norm_layers
-from medleak.filters.sentinel.result import Result, judged, not_examined, nothing_there
+from medleak.filters.sentinel.result import Result, against_earlier, not_examined, nothing_there
 
 CHECK = "norms"
 LIMIT = 2.5
@@ -51,8 +51,5 @@ def check(
         return nothing_there(CHECK, "no statistics of batches follow a layer of their size")
     if earlier is None:
         return not_examined(CHECK, "possible statistics; no earlier round to compare them with")
-    found = {
-        n: max(v - earlier[n][1], earlier[n][0] - v, 0.0) for n, v in now.items() if n in earlier
-    }
     words = "logarithm by which statistics and weights part"
-    return judged(CHECK, found, LIMIT, words, "no layer is known from an earlier round")
+    return against_earlier(CHECK, now, earlier, LIMIT, words)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from medleak.filters.sentinel.layers import FEWEST_ROWS, Layer
-from medleak.filters.sentinel.result import Result, judged, not_examined, nothing_there
+from medleak.filters.sentinel.result import Result, against_earlier, not_examined, nothing_there
 
 CHECK = "spectra"
 LIMIT = 0.9
@@ -48,8 +48,5 @@ def check(now: Mapping[str, float], earlier: Mapping[str, tuple[float, float]] |
         return nothing_there(CHECK, "there is no layer of enough rows")
     if earlier is None:
         return not_examined(CHECK, "no earlier round to compare it with")
-    found = {
-        n: max(v - earlier[n][1], earlier[n][0] - v, 0.0) for n, v in now.items() if n in earlier
-    }
     words = "logarithm by which the stable rank leaves the band of earlier rounds"
-    return judged(CHECK, found, LIMIT, words, "no layer is known from an earlier round")
+    return against_earlier(CHECK, now, earlier, LIMIT, words)
