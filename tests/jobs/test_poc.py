@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from medleak.custom.record import list_updates, read_record
+from medleak.custom.record import read_record
 from tests.jobs.poc import Federation, federated
-from tests.jobs.simulation import client_app, export, own_app
+from tests.jobs.simulation import client_app, export
 
 pytestmark = [pytest.mark.simulator, pytest.mark.timeout(400)]
 
@@ -60,14 +60,17 @@ def test_the_policy_of_a_site_adds_noise_that_no_job_asked_for_or_can_shadow(fed
     assert np.std(noisy.update[weight]) > 5 * np.std(clean.update[weight])
 
 
-def test_a_job_that_sends_whole_weights_past_the_filter_sends_nothing(federation, tmp_path):
+def test_whole_weights_of_a_job_leave_a_site_with_its_noise(federation, tmp_path):
     options = ("--table", TABLE, "--scale", "1", "--num_rounds", "1")
     job = export("cxr_clean", tmp_path, *options)
-    config = own_app(job, "site-1") / "config" / "config_fed_client.json"
+    config = client_app(job, "site-1") / "config" / "config_fed_client.json"
     text = json.loads(config.read_text())
     text["executors"][0]["tasks"] = ["*"]
     text["executors"][0]["executor"]["args"]["params_transfer_type"] = "FULL"
     config.write_text(json.dumps(text))
     result = federation.run(job)
-    assert "site-1" not in {site for _, site in list_updates(result / "records")}
-    assert "WEIGHTS" in federation.log("site-1", result)
+    noisy, clean = (read_record(result / "records", 0, f"site-{n}") for n in (1, 2))
+    assert [d["name"] for d in noisy.info.defences] == ["percentile_gaussian"]
+    assert clean.info.defences == ()
+    weight = "features.layer3.0.conv1.weight"
+    assert np.std(noisy.update[weight]) > 5 * np.std(clean.update[weight])

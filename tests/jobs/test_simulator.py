@@ -112,11 +112,16 @@ def test_an_update_whose_filter_raises_never_reaches_the_server(tmp_path):
     assert "site-9" not in {site for _, site in recorded}
 
 
-def test_whole_weights_that_no_filter_can_protect_are_refused_before_training(tmp_path):
+def test_whole_weights_that_would_hold_the_sites_own_are_refused_before_training(tmp_path):
     job = export("cxr_dp", tmp_path, "--table", SMALL, "--num_rounds", "1", "--scale", "1")
     config = own_app(job, "site-9") / "config" / "config_fed_client.json"
-    # Whole weights instead of a difference: not what the filter's noise is calibrated for.
-    config.write_text(config.read_text().replace('"DIFF"', '"FULL"'))
+    text = json.loads(config.read_text().replace('"DIFF"', '"FULL"'))
+    keeps = {
+        "path": "medleak.filters.adapters.Withhold",
+        "args": {"batch_norm": "withhold_statistics"},
+    }
+    text["task_result_filters"][0]["filters"].insert(0, keeps)
+    config.write_text(json.dumps(text))
     run = simulate(job, tmp_path / "workspace", threads=2)
     assert run.returncode == 2
     assert "no task is run here: ClientAPIExecutor sends FULL weights" in run.log

@@ -12,7 +12,7 @@ from nvflare.app_common.ccwf.swarm_client_ctl import SwarmClientController
 from nvflare.app_common.executors.client_api_executor import ClientAPIExecutor
 from nvflare.app_opt.flower.executor import FlowerExecutor
 
-from medleak.filters.adapters import GlobalModel, PercentileGaussian
+from medleak.filters.adapters import GlobalModel, PercentileGaussian, Withhold
 from medleak.filters.adapters.attendance import unprotected
 
 STATE = {"w": np.ones(4, np.float32)}
@@ -77,7 +77,6 @@ def test_a_result_that_came_by_in_another_process_of_the_run_counts(site, tmp_pa
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: client_api("FULL"), "Set params_transfer_type to DIFF"),
         (FlowerExecutor, "FlowerExecutor: .*medleak.custom.flower"),
         (Theirs, "Theirs: Flower"),
         (lambda: object.__new__(SwarmClientController), "SwarmClientController: a swarm"),
@@ -92,10 +91,26 @@ def test_what_could_not_be_protected_is_known_before_training(site, make, words,
         GlobalModel().process(site.task(STATE)[1], ctx)
 
 
+@pytest.mark.parametrize(
+    ("filter_", "waits"),
+    [
+        (Withhold(), True),
+        (Withhold(keep=False), False),
+        (PercentileGaussian(sigma0=1, buffers="drop"), False),
+    ],
+)
+def test_whole_weights_that_would_hold_the_sites_own_are_refused_before_training(
+    site, filter_, waits
+):
+    ctx = serving(site.task(STATE)[0], {"train": client_api("FULL")})
+    filter_.handle_event(EventType.START_RUN, ctx)
+    assert ctx.is_job_unsafe() is waits
+
+
 def test_differences_and_executors_of_other_tasks_may_run(site, caplog):
     table = {"train": client_api("DIFF"), "validate": client_api("FULL")}
     ctx = serving(site.task(STATE)[0], table)
-    filter_ = PercentileGaussian(sigma0=1)
+    filter_ = Withhold()
     filter_.handle_event(EventType.START_RUN, ctx)
     assert not ctx.is_job_unsafe()
     assert GlobalModel().process(site.task(STATE)[1], ctx)
@@ -104,7 +119,7 @@ def test_differences_and_executors_of_other_tasks_may_run(site, caplog):
 
 def test_after_a_refusal_the_end_of_the_run_is_no_news(site, caplog):
     ctx = serving(site.task(STATE)[0], {"train": client_api("FULL")})
-    filter_ = PercentileGaussian(sigma0=1)
+    filter_ = Withhold()
     for event in (EventType.START_RUN, EventType.END_RUN):
         filter_.handle_event(event, ctx)
     assert "protected nothing" not in caplog.text

@@ -1,10 +1,15 @@
 """Tests of medleak.filters.adapters.local: FedBN by filters alone."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
-from nvflare.apis.dxo import from_shareable
+from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.filter import ContentBlockedException
+from nvflare.apis.fl_constant import FLContextKey
+from nvflare.app_common.executors.client_api_executor import ClientAPIExecutor
+from nvflare.client.config import TransferType
 
 from medleak.filters.adapters import GlobalModel, PercentileGaussian, RestoreWithheld, Withhold
 
@@ -33,6 +38,29 @@ def test_statistics_go_on_from_the_sites_own(site, update, global_state):
     np.testing.assert_array_equal(second["fc.weight"], global_state["fc.weight"])
     third, _ = round_at(site, global_state, update, 2)
     np.testing.assert_array_equal(third["bn1.running_mean"], own + update["bn1.running_mean"])
+
+
+def test_whole_weights_with_the_sites_own_values_stay_home(site, update, global_state):
+    """They would tell the server what it is not to see; before training where it can be known."""
+    round_at(site, global_state, update, 0)
+    ctx, data = site.task(global_state, round_number=1)
+    for filter_ in (RestoreWithheld(), GlobalModel()):
+        data = filter_.process(data, ctx)
+    whole = {
+        n: np.asarray(np.floor(v) if "tracked" in n else v)
+        for n, v in from_shareable(data).data.items()
+    }
+    whole["fc.weight"] = whole["fc.weight"] + update["fc.weight"]
+    for filter_ in (Withhold(), PercentileGaussian(sigma0=1)):
+        with pytest.raises(ContentBlockedException, match="entries of its own"):
+            filter_.process(DXO(DataKind.WEIGHTS, data=whole).to_shareable(), ctx)
+    executor = ClientAPIExecutor(
+        execution_mode="in_process", task_script_path="client.py", params_transfer_type=TransferType.FULL
+    )
+    runner = SimpleNamespace(task_router=SimpleNamespace(task_table={"train": executor}))
+    ctx.set_prop(FLContextKey.RUNNER, runner, private=True, sticky=False)
+    with pytest.raises(ContentBlockedException, match="keeps for itself"):
+        RestoreWithheld().process(site.task(global_state)[1], ctx)
 
 
 def test_a_repeated_round_starts_from_the_same_statistics(site, update, global_state):

@@ -25,9 +25,9 @@ def test_a_bare_weight_difference_is_unwrapped():
     np.testing.assert_array_equal(unwrap(result()).data["w"], np.ones(2))
 
 
-@pytest.mark.parametrize("kind", [DataKind.WEIGHTS, DataKind.STATISTICS, DataKind.ANALYTIC])
+@pytest.mark.parametrize("kind", [DataKind.COLLECTION, DataKind.STATISTICS, DataKind.ANALYTIC])
 def test_another_kind_of_data_is_refused_by_name(kind):
-    with pytest.raises(UpdateError, match="not WEIGHT_DIFF"):
+    with pytest.raises(UpdateError, match="not WEIGHT_DIFF or WEIGHTS"):
         unwrap(DXO(kind, data={"w": np.ones(2)}).to_shareable())
 
 

@@ -9,7 +9,8 @@ from nvflare.apis.filter import ContentBlockedException
 from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.shareable import Shareable, make_reply
 
-from medleak.filters.adapters import GlobalModel, PercentileGaussian
+from medleak.filters.adapters import GlobalModel, PercentileGaussian, PrivacyLedger, TopK
+from medleak.filters.adapters.rim import remember_own_entries
 
 
 def test_the_update_is_noised_and_the_defence_declared(update, global_state, site):
@@ -129,10 +130,6 @@ def big_header(site, update):
 
 
 REFUSED = {
-    "full weights": (
-        lambda site, u: DXO(DataKind.WEIGHTS, data=u).to_shareable(),
-        "not WEIGHT_DIFF",
-    ),
     "metrics": (
         lambda site, u: DXO(DataKind.METRICS, data={"a": 1}).to_shareable(),
         "not WEIGHT_DIFF",
@@ -162,6 +159,56 @@ def test_anything_but_a_small_clean_weight_difference_stays_home(case, update, g
     make, message = REFUSED[case]
     with pytest.raises(ContentBlockedException, match=message):
         site.send(PercentileGaussian(sigma0=1), make(site, update), global_state)
+
+
+def whole(update, state):
+    """The result of a job that sends whole weights."""
+    data = {n: np.asarray(state[n] + v, v.dtype) for n, v in update.items()}
+    return DXO(DataKind.WEIGHTS, data=data).to_shareable()
+
+
+def test_whole_weights_get_the_noise_of_their_difference(update, global_state, site):
+    filter_ = PercentileGaussian(sigma0=1, seed=1)
+    noised = site.send(filter_, site.result(update), global_state).data
+    sent = site.send(filter_, whole(update, global_state), global_state).data
+    for name, value in noised.items():
+        rounding = 4 * np.spacing(np.abs(sent[name]).max()) + 1e-3 * np.abs(value).max()
+        np.testing.assert_allclose(sent[name] - global_state[name], value, rtol=0, atol=rounding)
+
+
+def test_whole_weights_pass_one_filter_after_another(update, global_state, site):
+    chain = [PercentileGaussian(sigma0=1), TopK(fraction=0.5), PrivacyLedger(target_delta=1e-5)]
+    sent = site.send(chain, whole(update, global_state), global_state)
+    assert sent.data_kind == DataKind.WEIGHTS
+    assert [d["name"] for d in sent.meta["medleak_defences"]] == ["percentile_gaussian", "top_k"]
+    same = np.mean(sent.data["conv.weight"] == global_state["conv.weight"])
+    assert 0.4 < same < 0.6  # what top-k leaves out is the server's own
+
+
+def test_whole_weights_with_values_of_the_site_alone_stay_home(update, global_state, site):
+    ctx, _ = site.task(global_state)
+    GlobalModel().process(site.task(global_state)[1], ctx)
+    remember_own_entries(ctx)
+    with pytest.raises(ContentBlockedException, match="entries of its own"):
+        PercentileGaussian(sigma0=1).process(whole(update, global_state), ctx)
+
+
+def test_whole_weights_without_an_entry_or_with_another_index_stay_home(update, global_state, site):
+    state = global_state | {"positions": np.arange(4), "mask": np.array([True, False])}
+    still = {n: np.zeros_like(state[n]) for n in ("positions", "mask")}
+    given = whole(update | {"positions": still["positions"]}, state)
+    given["DXO"]["data"]["mask"] = state["mask"]
+    sent = site.send(PercentileGaussian(sigma0=1), given, state).data
+    assert np.array_equal(sent["positions"], np.arange(4))
+    assert np.array_equal(sent["mask"], state["mask"])
+    for name, other in (("positions", np.arange(4)[::-1]), ("mask", ~state["mask"])):
+        given = whole(update | {"positions": still["positions"]}, state)
+        given["DXO"]["data"] |= {"mask": state["mask"], name: other}
+        with pytest.raises(ContentBlockedException, match=f"{name} has dtype"):
+            site.send(PercentileGaussian(sigma0=1), given, state)
+    del update["bn1.bias"]
+    with pytest.raises(ContentBlockedException, match=r"lacks bn1\.bias and 0 more"):
+        site.send(PercentileGaussian(sigma0=1), whole(update, global_state), global_state)
 
 
 def test_an_update_that_lost_an_entry_stays_home(update, global_state, site):

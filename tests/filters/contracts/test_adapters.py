@@ -153,7 +153,7 @@ HOSTILE = {
     "inf": put("norm.weight", np.full(32, np.inf, np.float32)),
     "empty": lambda site, u: site.result({}, **META),
     "wrong kind": of_kind(DataKind.STATISTICS),
-    "full weights": of_kind(DataKind.WEIGHTS),
+    "a difference that is called weights": of_kind(DataKind.WEIGHTS),
     "collection": lambda site, u: DXO(DataKind.COLLECTION, data={"a": 1}).to_shareable(),
     "no DXO": lambda site, u: Shareable(dict(u)),
     "unknown dtype": put("norm.weight", np.ones(32, np.complex64)),
@@ -167,6 +167,55 @@ HOSTILE = {
     "python numbers": put("temperature", 0.5),
     "array in the metadata": lambda site, u: site.result(u, x=u["norm.weight"], **META),
 }
+
+
+def whole(update, state, changes=()):
+    """The result of a job that sends whole weights, some of them others."""
+    data = {n: np.asarray(state[n] + v, v.dtype) for n, v in update.items()} | dict(changes)
+    return DXO(DataKind.WEIGHTS, data=data, meta=dict(META)).to_shareable()
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_whole_weights_leave_as_the_model_and_the_protected_difference(
+    row, site, fitting, global_state
+):
+    given = whole(fitting, global_state)
+    trained = dict(given["DXO"]["data"])
+    sent = site.send(make(row), given, global_state)
+    assert sent.data_kind == DataKind.WEIGHTS
+    assert sent.data.keys() == global_state.keys()
+    for name, value in sent.data.items():
+        assert (type(value), value.dtype) == (np.ndarray, global_state[name].dtype), name
+        assert np.isfinite(value).all(), name
+        if name.endswith("running_var") and row not in UNCHANGED:
+            assert (value >= 0).all()
+    left = site.send(make(row), site.result(fitting, **META), global_state).data
+    for name in global_state.keys() - left.keys():
+        np.testing.assert_array_equal(sent.data[name], global_state[name])  # stays at the site
+    bare = np.mean(sent.data["conv.weight"] == trained["conv.weight"])
+    passes = UNCHANGED | {"DeclareDPSGD", "Withhold", "Guard 3"}
+    assert bare == 1 if row in passes else bare < 0.9
+    if row in GUARANTEED:
+        name = "bn1.num_batches_tracked"
+        assert sent.data[name] == global_state[name]  # not what was counted at the site
+
+
+SMUGGLED = {
+    "another entry": {"image": np.ones(4096, np.float32)},
+    "another shape": {"norm.weight": np.ones(4096, np.float32)},
+    "a python number": {"temperature": 0.5},
+    "complex": {"norm.weight": np.ones(32, np.complex64)},
+    "nan": {"norm.weight": np.full(32, np.nan, np.float32)},
+    "text": {"norm.weight": np.array(["x"] * 32)},
+    "a counter that carries weights": {"bn1.num_batches_tracked": np.ones(4096)},
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("case", SMUGGLED)
+def test_hostile_whole_weights_stay_home(row, case, site, update, global_state):
+    with pytest.raises(ContentBlockedException):
+        site.send(make(row), whole(update, global_state, SMUGGLED[case]), global_state)
 
 
 @pytest.mark.parametrize("row", ROWS)

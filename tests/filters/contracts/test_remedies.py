@@ -58,9 +58,9 @@ def still(update):
 
 
 TOLD = {
-    "whole weights": Told(
-        says="Set params_transfer_type to DIFF",
-        before=lambda s, u, g: send(noise(), of_kind(DataKind.WEIGHTS, u), g, s),
+    "something else than an update": Told(
+        says="Send the update alone",
+        before=lambda s, u, g: send(noise(), of_kind(DataKind.STATISTICS, u), g, s),
         after=lambda s, u, g: send(noise(), of_kind(DataKind.WEIGHT_DIFF, u), g, s),
     ),
     "a type without noise": Told(

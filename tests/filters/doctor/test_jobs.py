@@ -97,7 +97,7 @@ def test_a_job_that_goes_round_the_filters_is_said(message, kit, job):
 def test_a_job_whose_script_sends_full_weights_is_said(args, kit, job):
     write(job / "app/config/config_fed_client.json", script(job, **args))
     checks = doctor.examine(kit, job)
-    assert any("sends FULL weights" in c for c in said(checks, "failed"))
+    assert any("sends FULL weights" in c for c in said(checks, "warning"))
     assert any("brings code" in c for c in said(checks, "warning"))
 
 

@@ -233,11 +233,11 @@ def _protect(client: dict[str, Any], tasks: Sequence[str], text: str, app: str) 
             continue
         if _TYPE in args or _has_type(class_of(executor)):
             executor["args"] = args | {_TYPE: "DIFF"}
-            yield f"{app}: {_TYPE} is DIFF now, as filters protect differences"
+            yield f"{app}: {_TYPE} is DIFF now, as what stays at a site is no part of it"
         else:
             yield (
-                f"{app}: which weights {class_of(executor)} sends is not known; filters protect "
-                "differences, and FULL weights would not leave the site"
+                f"{app}: which weights {class_of(executor)} sends is not known; of FULL ones the "
+                "difference is protected, and where the site keeps entries they do not leave it"
             )
 
 

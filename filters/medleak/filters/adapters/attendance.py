@@ -70,11 +70,12 @@ def _file(fl_ctx: FLContext) -> Path:
     return Path(engine.get_workspace().get_run_dir(fl_ctx.get_job_id())) / _SEEN
 
 
-def unprotected(fl_ctx: FLContext, tasks: Sequence[str]) -> str:
+def unprotected(fl_ctx: FLContext, tasks: Sequence[str], *, whole_weights: bool = True) -> str:
     """Why filters of ``tasks`` cannot protect what the job of ``fl_ctx`` sends; empty if they can.
 
-    What can be known before training: an executor whose updates are no results of tasks, or one
-    that sends whole weights. Of a job whose executors cannot be seen nothing is said.
+    What can be known before training: an executor whose updates are no results of tasks, or, where
+    ``whole_weights`` cannot leave, one that sends them. Of a job whose executors cannot be seen
+    nothing is said.
     """
     runner: Any = fl_ctx.get_prop(FLContextKey.RUNNER)
     table = getattr(getattr(runner, "task_router", None), "task_table", {})
@@ -82,12 +83,12 @@ def unprotected(fl_ctx: FLContext, tasks: Sequence[str]) -> str:
         if why := updates_past_filters(type(executor)):
             name = type(executor).__name__
             return f"The job runs {name}: {why}. medleak's filters would never be called."
-    for pattern, executor in table.items():
+    for pattern, executor in () if whole_weights else table.items():
         takes = any(fnmatch(task, pattern) for task in tasks)
         if takes and _transfer_type(executor) == "FULL":
             return (
-                f"{type(executor).__name__} sends FULL weights (WEIGHTS), and noise scaled to a "
-                "difference does not protect them: they would be withheld after the training. Set "
+                f"{type(executor).__name__} sends FULL weights, which would hold the entries that "
+                "this site keeps for itself: they would be withheld after the training. Set "
                 "params_transfer_type to DIFF, also where the script sends differences itself."
             )
     return ""

@@ -6,14 +6,16 @@ from typing import Any, ClassVar
 import numpy as np
 from nvflare.apis.dxo import from_shareable
 from nvflare.apis.filter import ContentBlockedException, Filter
+from nvflare.apis.fl_constant import FLContextKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 
 from medleak.filters import storage
+from medleak.filters.adapters.attendance import unprotected
 from medleak.filters.adapters.compression import STATE_DIR
 from medleak.filters.adapters.defence import DefenceFilter
 from medleak.filters.adapters.payload import as_numpy
-from medleak.filters.adapters.rim import global_model, round_of, state_folder
+from medleak.filters.adapters.rim import global_model, remember_own_entries, round_of, state_folder
 from medleak.filters.defences import withholding
 from medleak.filters.noise import NoiseSource
 from medleak.filters.update import UpdateError
@@ -44,6 +46,10 @@ class Withhold(DefenceFilter):
         self.keep, self.state_dir = keep, state_dir
         self._withholding = withholding.Withhold(batch_norm=batch_norm, layers=layers)
         super().__init__(self._withholding, tasks=tasks)
+
+    def keeps_entries(self) -> bool:
+        """If it keeps what it withholds."""
+        return self.keep
 
     def unfit(self, state: Mapping[str, Any]) -> set[str]:
         """Withheld entries that the network keeps in a type without noise."""
@@ -87,6 +93,9 @@ class RestoreWithheld(Filter):
     def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
         """Put the site's own values in, or refuse the task."""
         try:
+            task = str(fl_ctx.get_prop(FLContextKey.TASK_NAME))
+            if why := unprotected(fl_ctx, [task], whole_weights=False):
+                raise UpdateError(why)
             return self._restore(shareable, fl_ctx)
         except Exception as e:
             self.log_error(fl_ctx, f"task refused: {e}", fire_event=False)
@@ -110,4 +119,5 @@ class RestoreWithheld(Filter):
                 )
         own = {n: np.asarray(v).astype(data[n].dtype) for n, v in local.items()}
         dxo.data = give_types_back({**data, **own})
+        remember_own_entries(fl_ctx)
         return dxo.update_shareable(shareable)

@@ -27,7 +27,7 @@ def known_code(code: object) -> str:
 
 
 def unwrap(shareable: Shareable) -> DXO:
-    """The WEIGHT_DIFF in a result that holds nothing else; raises ``UpdateError``."""
+    """The WEIGHT_DIFF or WEIGHTS in a result that holds nothing else; raises ``UpdateError``."""
     extra = sorted(str(k) for k in set(shareable) - _CONTENT)
     if extra:
         raise UpdateError(
@@ -37,11 +37,11 @@ def unwrap(shareable: Shareable) -> DXO:
     headers = shareable.get(ReservedHeaderKey.HEADERS) or {}
     _check_small(headers, "headers")
     dxo = from_shareable(shareable)
-    if dxo.data_kind != DataKind.WEIGHT_DIFF:
+    if dxo.data_kind not in (DataKind.WEIGHT_DIFF, DataKind.WEIGHTS):
         kind = getattr(dxo.data_kind, "value", dxo.data_kind)
         raise UpdateError(
-            f"The result holds {kind}, not WEIGHT_DIFF: noise scaled to a difference does "
-            "not protect whole weights or other data. Set params_transfer_type to DIFF."
+            f"The result holds {kind}, not WEIGHT_DIFF or WEIGHTS: noise that is made for an "
+            "update protects nothing else. Send the update alone."
         )
     return dxo
 
@@ -87,17 +87,17 @@ def as_numpy(data: object) -> tuple[dict[str, Any], Callable[[Mapping[str, Any]]
     """The entries as numpy values, and a function that gives results their old types back."""
     if not isinstance(data, dict):
         raise UpdateError(f"the DXO holds a {type(data).__name__}, not a dict of arrays")
-    give_back = containers(data)
+    return {n: _plain(n, v) for n, v in data.items()}, restoring(data)
+
+
+def restoring(data: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """A function that turns numpy values into ``data``'s containers: tensor, array or scalar."""
+    give_back = {n: _container(v) for n, v in data.items()}
 
     def restore(result: Mapping[str, Any]) -> dict[str, Any]:
         return {n: give_back[n](v) if n in give_back else v for n, v in result.items()}
 
-    return {n: _plain(n, v) for n, v in data.items()}, restore
-
-
-def containers(data: Mapping[str, Any]) -> dict[str, Callable[[Any], Any]]:
-    """For each entry, what turns a numpy value into its container: tensor, array or scalar."""
-    return {n: _container(v) for n, v in data.items()}
+    return restore
 
 
 def _container(like: object) -> Callable[[Any], Any]:
@@ -135,6 +135,56 @@ def _is_tensor(value: object) -> bool:
     # Told by name: importing torch would cost a site that sends numpy a second and 200 MB, and in
     # sys.modules it may be half imported, by the training script's own thread.
     return any(c.__module__ == "torch" and c.__name__ == "Tensor" for c in type(value).__mro__)
+
+
+def difference(whole: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
+    """What training changed of weights that were sent whole, as NVFlare's own DIFF has it.
+
+    What cannot be subtracted stays as it is: `medleak.filters.update.check_update` refuses it.
+    """
+    return {
+        n: _minus(v, state[n]) if n in state and _subtracts(v, state[n]) else v
+        for n, v in whole.items()
+    }
+
+
+def _subtracts(value: Any, sent: Any) -> bool:
+    numbers = all(isinstance(v, np.ndarray | np.generic) for v in (value, sent))
+    return (
+        numbers and value.shape == sent.shape and {value.dtype.kind, sent.dtype.kind} <= {*"fiub"}
+    )
+
+
+def _minus(value: Any, sent: Any) -> Any:
+    if value.dtype.kind in "ub" or sent.dtype.kind in "ub":  # where a difference could wrap
+        return (value != sent).astype(np.int64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return value - sent
+
+
+def whole_again(update: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
+    """``update`` on top of the model that the server sent, for a job whose server expects weights.
+
+    That adds nothing to what the update tells: the server has the model, and rounding comes after
+    the noise. An entry that stays at home leaves as the server sent it.
+
+    Raises:
+        UpdateError: A sum is beyond the model's type.
+    """
+    found: dict[str, Any] = {}
+    for name, sent in state.items():
+        if name not in update:
+            found[name] = sent
+            continue
+        before = np.asarray(sent)
+        with np.errstate(over="ignore"):
+            found[name] = (before + update[name]).astype(before.dtype)
+        if not np.isfinite(found[name]).all():
+            raise UpdateError(
+                f"{name} would leave beyond {before.dtype}, as infinite. Lower the learning rate, "
+                "or the noise."
+            )
+    return found
 
 
 def remember_servers_control(task_data: object, fl_ctx: FLContext) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from nvflare.apis.dxo import DXO, MetaKey, from_shareable
+from nvflare.apis.dxo import DXO, DataKind, MetaKey, from_shareable
 from nvflare.apis.event_type import EventType
 from nvflare.apis.filter import ContentBlockedException, Filter, FilterContextKey, FilterSource
 from nvflare.apis.fl_constant import FLContextKey, ReturnCode
@@ -27,20 +27,22 @@ from medleak.filters.adapters.payload import (
     SecondSet,
     as_numpy,
     check_meta,
-    containers,
+    difference,
     known_code,
     remember_servers_control,
+    restoring,
     rewrap,
     unwrap,
+    whole_again,
 )
 from medleak.filters.adapters.schema import (
     DECLARED,
     SCHEDULE,
     beside,
     check_disclosed,
-    in_the_models_containers,
     in_the_models_form,
     permitted_meta,
+    without_counters,
 )
 from medleak.filters.privacy.accounting import Guarantee
 from medleak.filters.privacy.controls import CONTROLS
@@ -48,6 +50,7 @@ from medleak.filters.update import MAX_BATCHES, UpdateError, check_update, fixed
 
 _SEEN = "medleak.global_model"
 _WITHHELD = "medleak.withheld"
+_OWN_ENTRIES = "medleak.own_entries"
 _APPLIED = "medleak.applied"
 _DISCLOSED = "medleak.disclosed"
 _NOT_OURS = ("startup", "local", "transfer")  # folders of a site that hold its keys and policies
@@ -56,11 +59,13 @@ _NOT_OURS = ("startup", "local", "transfer")  # folders of a site that hold its 
 class FailClosedFilter(Filter):
     """Base of every medleak filter on task results: protect the update or keep it at home.
 
-    Accepts one thing only: the result of a task in ``tasks`` that is a ``WEIGHT_DIFF`` DXO of numpy
-    values or CPU/GPU torch tensors, whose names and shapes are those of the model that the server
-    sent for this task, with metadata of at most 4 KiB. Error replies of the executor go on without
-    content. All else raises ``ContentBlockedException``. Headers never leave; integer entries that
-    are as the server sent them do not need to. Under an ε,
+    Accepts one thing only: the result of a task in ``tasks`` that is a ``WEIGHT_DIFF`` or
+    ``WEIGHTS`` DXO of numpy values or CPU/GPU torch tensors, whose names and shapes are those of
+    the model that the server sent for this task, with metadata of at most 4 KiB. What is protected
+    is the difference to that model; whole weights leave as that model plus the protected
+    difference, and not at all where the site trained from entries of its own. Error replies of the
+    executor go on without content. All else raises ``ContentBlockedException``. Headers never
+    leave; integer entries that are as the server sent them do not need to. Under an ε,
     :mod:`medleak.filters.adapters.schema` says what else leaves.
 
     The model sent is seen through the event AFTER_TASK_DATA_FILTER. NVFlare delivers events to
@@ -102,7 +107,7 @@ class FailClosedFilter(Filter):
             self._attendance.task_came(fl_ctx)
             remember_global_model(fl_ctx.get_prop(FLContextKey.TASK_DATA), fl_ctx)
         elif event_type == EventType.START_RUN:
-            if why := unprotected(fl_ctx, self.tasks):
+            if why := unprotected(fl_ctx, self.tasks, whole_weights=not self.keeps_entries()):
                 # NVFlare only logs what an event handler raises; a job that is unsafe gets no task
                 # run here, and the server ends it at the answer.
                 fl_ctx.set_job_is_unsafe()
@@ -144,6 +149,10 @@ class FailClosedFilter(Filter):
         """Entries of the model that this filter keeps at home whatever they hold."""
         return set()
 
+    def keeps_entries(self) -> bool:
+        """Whether the site goes on from entries of its own: whole weights would hold them."""
+        return False
+
     def note(
         self,
         declared: Mapping[str, Any],
@@ -163,6 +172,10 @@ class FailClosedFilter(Filter):
     def _protected(self, dxo: DXO, controls: object, fl_ctx: FLContext) -> Shareable:
         state, round_number = global_model(fl_ctx)
         given, restore = as_numpy(dxo.data)
+        if whole := dxo.data_kind == DataKind.WEIGHTS:
+            _check_can_leave_whole(controls, fl_ctx)
+            stayed = fl_ctx.get_prop(_WITHHELD, frozenset())
+            given = {n: v for n, v in difference(given, state).items() if n not in stayed}
         unfit = self.unfit(state)
         looked_at = {n: v for n, v in given.items() if n not in unfit}
         check_update(looked_at, state, max_batches=_steps_of(dxo.meta))
@@ -176,11 +189,10 @@ class FailClosedFilter(Filter):
             meta.pop(MetaKey.INITIAL_METRICS, None)
         if any(guarantee is not None for _, guarantee in noted_defences(fl_ctx)):
             meta = permitted_meta(meta, fl_ctx.get_prop(_DISCLOSED, ()))
-            ordered = {n: protected[n] for n in state if n in protected}
-            sent = in_the_models_containers(ordered, _containers(fl_ctx))
-        else:
-            sent = restore(protected)
-        remember_withheld(set(given) - set(sent), fl_ctx)
+            protected = without_counters({n: protected[n] for n in state if n in protected})
+            restore = _containers(fl_ctx)
+        sent = restore(whole_again(protected, state) if whole else protected)
+        remember_withheld(set(given) - set(protected), fl_ctx)
         dxo.data, dxo.meta = sent, meta
         check_meta(dxo.meta)  # with what this filter added
         if second is not None:
@@ -217,7 +229,7 @@ def remember_global_model(task_data: object, fl_ctx: FLContext) -> None:
         seen: dict[str, Any] = {
             "state": {n: v.copy() for n, v in data.items()},
             "round": round_of(task_data),
-            "containers": containers(raw),
+            "restore": restoring(raw),
         }
     except Exception as e:  # an event handler's exception is only logged, so it is kept for later
         seen = {"error": str(e)}
@@ -250,11 +262,29 @@ def _hides_schedule(fl_ctx: FLContext) -> bool:
     return guaranteed and "schedule" not in fl_ctx.get_prop(_DISCLOSED, ())
 
 
-def _containers(fl_ctx: FLContext) -> dict[str, Callable[[Any], Any]]:
+def _containers(fl_ctx: FLContext) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     seen = fl_ctx.get_prop(_SEEN)
     if seen is None:
         raise UpdateError("The global model of this task was not seen: its form cannot be kept.")
-    return seen["containers"]
+    return seen["restore"]
+
+
+def _check_can_leave_whole(controls: object, fl_ctx: FLContext) -> None:
+    if fl_ctx.get_prop(_OWN_ENTRIES):
+        raise UpdateError(
+            "The site trained from a model with entries of its own (RestoreWithheld), and the job "
+            "sends whole weights, which would hold them. Set params_transfer_type to DIFF."
+        )
+    if controls is not None:
+        raise UpdateError(
+            f"{CONTROLS} belongs to a difference, and the job sends whole weights. Set "
+            "params_transfer_type to DIFF."
+        )
+
+
+def remember_own_entries(fl_ctx: FLContext) -> None:
+    """Note that the model of this task was given entries that the server does not have."""
+    fl_ctx.set_prop(_OWN_ENTRIES, True, private=True, sticky=False)
 
 
 def _steps_of(meta: Mapping[str, Any]) -> int:

@@ -9,7 +9,7 @@ site *discloses* is checked to be plain numbers, and named in the statement of i
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -152,9 +152,7 @@ def _not_plain(name: str, value: object, wanted: str) -> str:
     )
 
 
-def in_the_models_containers(
-    update: Mapping[str, Value], container: Mapping[str, Callable[[Value], Any]]
-) -> dict[str, Any]:
-    """``update`` as what the server sent each entry as, numpy or torch, without its counters."""
+def without_counters(update: Mapping[str, Value]) -> dict[str, Value]:
+    """``update`` without its counters of batches."""
     kind_of = kinds(update)
-    return {n: container[n](v) for n, v in update.items() if kind_of[n] != "counter"}
+    return {n: v for n, v in update.items() if kind_of[n] != "counter"}

@@ -149,8 +149,9 @@ def _client_api(app: "App", args: Mapping[str, Any]) -> Iterator[Check]:
         detail = f"{app.name} runs {script!r}, which the job does not bring: a file of the site's."
         yield failed("job", detail)
     if args.get("params_transfer_type", "FULL") != "DIFF":
-        detail = f"{app.name} sends FULL weights, which the site's filters refuse: set "
-        yield failed("job", detail + 'params_transfer_type to "DIFF".')
+        detail = f"{app.name} sends FULL weights: where the site keeps entries (Withhold), nothing "
+        detail += 'will be trained. Set params_transfer_type to "DIFF".'
+        yield warning("job", detail)
 
 
 def _installed(app: str, args: Mapping[str, Any], kit: Path) -> Iterator[Check]:

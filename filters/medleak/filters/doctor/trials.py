@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from medleak.filters.doctor.canary import LITTLE, NOTHING, Canary, Left, compare, resnet18, small
 from medleak.filters.doctor.check import Check, failed, ok, unknown, warning
 
@@ -21,7 +23,8 @@ def try_chain(chain: "Chain", tasks: Sequence[str]) -> list[Check]:
     """Send canaries through the filters of one scope, for each of ``tasks`` and for others.
 
     What a chain protects is looked at with a small update for every task, and once with one of the
-    size of ResNet-18. Every task that no filter names, and whole weights, must be refused.
+    size of ResNet-18. Whole weights must leave protected as differences do, or not at all; every
+    task that no filter names must be refused.
     """
     name = f"scope {chain.name!r}"
     little = small(statistics=not _trained_with_noise(chain))  # DP-SGD trains no batch norm
@@ -34,7 +37,7 @@ def try_chain(chain: "Chain", tasks: Sequence[str]) -> list[Check]:
     for task in [NO_SUCH_TASK, *(t for t in tasks if t not in protected)] if protected else ():
         checks += _refused(name, chain, task, little)
     if protected:
-        checks += _refused(name, chain, protected[0], little, weights=True)
+        checks += _whole(name, chain, protected[0], little)
     return checks
 
 
@@ -158,19 +161,39 @@ def _bare(chain: "Chain", group: str) -> Callable[[str, str], Check]:
     return failed if claims or group == "weights" else warning
 
 
-def _refused(
-    name: str, chain: "Chain", task: str, canary: Canary, *, weights: bool = False
-) -> Iterator[Check]:
-    outcome = _send(chain, canary, task, weights=weights)
-    what = f"whole weights of the task {task!r}" if weights else f"results of the task {task!r}"
+def _refused(name: str, chain: "Chain", task: str, canary: Canary) -> Iterator[Check]:
+    outcome = _send(chain, canary, task)
     if not outcome.refused:
-        yield failed(name, f"{what} leave past the filters ({outcome.kind or 'something'} left).")
+        what = f"results of the task {task!r} leave past the filters"
+        yield failed(name, f"{what} ({outcome.kind or 'something'} left).")
     elif not outcome.before_training and task == NO_SUCH_TASK:
         detail = (
             "a task that no filter names is refused only after it ran: list "
             "medleak.filters.adapters.WorkflowGuard in task_data_filters."
         )
         yield warning(name, detail)
+
+
+def _whole(name: str, chain: "Chain", task: str, canary: Canary) -> Iterator[Check]:
+    """Whole weights may leave as the server's model with the protected difference on top."""
+    first, second = (_send(chain, canary, task, weights=True) for _ in range(2))
+    if first.refused or second.refused:
+        return
+    where = f"whole weights of the task {task!r}"
+    if first.sent is None or second.sent is None or first.kind != "WEIGHTS":
+        yield failed(name, f"{where}: {first.kind or 'something'} left instead of protected ones.")
+        return
+    try:
+        changes = [
+            {n: np.asarray(v, np.float64) - canary.state[n] for n, v in each.items()}
+            for each in (first.sent, second.sent)
+        ]
+        left = compare(canary.update, *changes)
+    except (KeyError, TypeError, ValueError) as e:
+        yield failed(name, f"{where}: what left is not the model's: {e}")
+        return
+    # What is said of differences need not be said again.
+    yield from (c for c in _judge(name, where, left, chain) if c.status == "failed")
 
 
 def _send(chain: "Chain", canary: Canary, task: str, *, weights: bool = False) -> "Outcome":
