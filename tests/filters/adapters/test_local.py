@@ -55,7 +55,9 @@ def test_whole_weights_with_the_sites_own_values_stay_home(site, update, global_
         with pytest.raises(ContentBlockedException, match="entries of its own"):
             filter_.process(DXO(DataKind.WEIGHTS, data=whole).to_shareable(), ctx)
     executor = ClientAPIExecutor(
-        execution_mode="in_process", task_script_path="client.py", params_transfer_type=TransferType.FULL
+        execution_mode="in_process",
+        task_script_path="client.py",
+        params_transfer_type=TransferType.FULL,
     )
     runner = SimpleNamespace(task_router=SimpleNamespace(task_table={"train": executor}))
     ctx.set_prop(FLContextKey.RUNNER, runner, private=True, sticky=False)

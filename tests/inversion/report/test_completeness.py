@@ -12,7 +12,7 @@ from medleak.inversion.report.model import Audit, Group
 
 
 def row(round, site, attack="row_space"):
-    return dataclasses.replace(ROW, round=round, site=site, attack=attack)
+    return dataclasses.replace(ROW, round=round, site=site, attack=attack, ssim=0.5)
 
 
 def groups(rows):
@@ -73,6 +73,14 @@ def test_an_attack_that_joins_rounds_needs_one_case_a_site(audit):
     assert not_examined([changed(audit, rows=[row(1, "a")], config=config)]) == []
     (said,) = not_examined([changed(audit, rows=[row(1, "b")], config=config)])
     assert "2 updates" in said
+
+
+def test_a_site_whose_images_nobody_listed_is_named(audit):
+    rows = [row(0, "a"), dataclasses.replace(row(1, "a"), ssim=None)]
+    assert not_examined([changed(audit, rows=rows)]) == []
+    rows = [row(0, "a"), *(dataclasses.replace(row(1, s), ssim=None) for s in ("b10", "b9"))]
+    (sentence,) = not_examined([changed(audit, rows=rows)])
+    assert sentence.startswith("what was rebuilt of 2 sites (b9, b10) was compared with nothing")
 
 
 def test_a_killed_audit_is_told_by_its_journal(audit):

@@ -159,7 +159,6 @@ def test_a_right_statement_is_not_contradicted():
             {"n_steps": 1, "optimizer": "adam", "lr": 1e-2},
             r"moves weights by lr, here by 0\.001, and lr is 0\.01",
         ),
-        ({}, {"n_images": 2, "batch_size": 4}, "batch_size is 4 and n_images 2"),
         (
             {"steps": 3},
             {"n_images": 8, "batch_size": 4, "local_epochs": 2, "n_steps": 3},
@@ -178,3 +177,8 @@ def test_a_handful_of_weights_tells_nothing_of_the_optimiser():
     record = record_of()
     few = {"w": np.ones(20, np.float32)}
     assert step_size(Record(record.manifest, record.info, few, few)) is None
+
+
+def test_fewer_images_than_a_batch_holds_are_one_batch():
+    said = {"n_images": 2, "batch_size": 4, "local_epochs": 3, "n_steps": 3}
+    assert contradictions(record_of(steps=3, **said)) == []

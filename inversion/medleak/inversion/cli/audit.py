@@ -188,6 +188,7 @@ def audit(
         tell_all(outcomes)
     _fail_where_refused(outcomes)
     _fail_where_not_read(plan)
+    _fail_where_not_compared(outcomes)
 
 
 def _ladder(grid: Grid) -> "list[Rung]":
@@ -300,6 +301,13 @@ def _fail_where_refused(outcomes: "Sequence[Outcome]") -> None:
     if refused:
         others = "; the others were" if len(refused) < len(outcomes) else ""
         fail(f"{len(refused)} of {len(outcomes)} cases could not be audited{others}.")
+
+
+def _fail_where_not_compared(outcomes: "Sequence[Outcome]") -> None:
+    from medleak.inversion.report.completeness import not_compared
+
+    for sentence in not_compared(row for o in outcomes for row in o.rows):
+        fail(f"Not known: {sentence}.", NOT_KNOWN)
 
 
 def _fail_where_not_read(plan: "Plan") -> None:

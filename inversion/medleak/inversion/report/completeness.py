@@ -1,8 +1,9 @@
 """Whether an audit looked at all that it set out to: what was not attacked is not known."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from medleak.custom.record import natural_key
 from medleak.inversion.report.model import Audit, Group
 from medleak.inversion.results.case import AVERAGE, MEMBERSHIP
 from medleak.inversion.results.rows import Row
@@ -25,6 +26,20 @@ def not_examined(audits: Sequence[Audit]) -> list[str]:
     return found
 
 
+def not_compared(rows: Iterable[Row]) -> list[str]:
+    """That sites have images that were rebuilt and none to compare with; empty: all have some."""
+    compared: dict[str, bool] = {}
+    for row in rows:
+        compared[row.site] = compared.get(row.site, False) or row.ssim is not None
+    if not (without := sorted((s for s, any_ in compared.items() if not any_), key=natural_key)):
+        return []
+    listed = ", ".join(without[:6]) + (", …" if len(without) > 6 else "")
+    return [
+        f"what was rebuilt of {len(without)} site{'s' * (len(without) > 1)} ({listed}) was "
+        "compared with nothing, as there is no list of the images (--truth): look at the pictures"
+    ]
+
+
 def _of_one(audit: Audit) -> list[str]:
     name = audit.folder.name
     if not any((audit.groups, audit.rows, audit.refused, audit.membership)):
@@ -39,6 +54,7 @@ def _of_one(audit: Audit) -> list[str]:
             f"{left} {cases} not done of {name}; repeat its command, which goes on from there"
         )
     found += _cut(audit)
+    found += [f"{sentence} of {name}" for sentence in not_compared(audit.rows)]
     if missing := _not_attacked(audit):
         listed = ", ".join(missing[:6]) + (", …" if len(missing) > 6 else "")
         found.append(

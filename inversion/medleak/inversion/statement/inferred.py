@@ -120,8 +120,6 @@ def _of_the_step(record: Record) -> list[str]:
 def _of_the_numbers(said: UpdateInfo) -> list[str]:
     n, batch, epochs, steps = said.n_images, said.batch_size, said.local_epochs, said.n_steps
     found = []
-    if n is not None and batch is not None and batch > n:
-        found.append(f"batch_size is {batch} and n_images {n}")
     if said.lr_schedule is not None and steps is not None and len(said.lr_schedule) != steps:
         rates = len(said.lr_schedule)
         found.append(f"lr_schedule has {rates} learning rates and n_steps is {steps}")

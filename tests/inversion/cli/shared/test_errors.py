@@ -2,6 +2,8 @@
 
 import errno
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +19,7 @@ from medleak.inversion.cli.report import LEAKS
 from medleak.inversion.cli.shared.errors import (
     EXIT_CODES,
     NOT_KNOWN,
+    UNREAD,
     NothingExamined,
     one_line_errors,
 )
@@ -35,6 +38,28 @@ def test_a_full_disk_is_one_line(make_run, monkeypatch):
     assert "no space left on the disk" in line
     assert "goes on from there" in line
     assert not list(Path("a").glob("**/*.png"))
+
+
+def test_output_that_nobody_reads_is_no_error_of_the_request(make_run):
+    make_run()
+    command = [str(Path(sys.executable).parent / "medleak"), "records", "ls"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(timeout=100) == UNREAD
+    assert said == b""
+
+
+def test_a_pipe_that_breaks_elsewhere_is_said(make_run, monkeypatch):
+    make_run()
+
+    def broken(*args):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("medleak.inversion.audit.evaluation.Evaluator.rows", broken)
+    assert "Broken pipe" in refused(medleak("audit", "--attack", "flat", "--out", "a"), 1)
 
 
 def test_a_defect_is_one_line_too_and_debug_shows_it_all(make_run, monkeypatch):
@@ -56,7 +81,7 @@ COMMANDS = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf
 def test_the_documents_have_the_same_table_of_exit_codes():
     rows = re.findall(r"^\| (\d+) \| (.+) \|$", COMMANDS, re.MULTILINE)
     assert {int(code): meaning for code, meaning in rows} == EXIT_CODES
-    assert len(set(EXIT_CODES)) == 5
+    assert len(set(EXIT_CODES)) == 6
 
 
 def test_the_documents_name_every_command_that_can_end_with_not_known():

@@ -1,13 +1,18 @@
 """One line an error: what, why, what to do; no traceback unless it is asked for."""
 
+import contextlib
 import errno
 import functools
+import io
+import os
+import select
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, ParamSpec
 
 import typer
 
-DONE, FAILED, MISUSED, NOT_KNOWN, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, MISUSED, NOT_KNOWN, INTERRUPTED, UNREAD = 0, 1, 2, 3, 130, 141
 
 EXIT_CODES: Mapping[int, str] = {
     DONE: "done, and all that was asked about was examined",
@@ -15,6 +20,7 @@ EXIT_CODES: Mapping[int, str] = {
     MISUSED: "the request itself cannot be met: an option, a file or a folder that does not fit",
     NOT_KNOWN: "not known: nothing, or not everything, could be examined; or --fail-if holds",
     INTERRUPTED: "interrupted by Ctrl-C",
+    UNREAD: "whoever read the output closed it before its end, as `| head` does",
 }
 """What each exit code of every command means; docs/reference/commands.md holds the same table."""
 
@@ -36,11 +42,14 @@ def one_line_errors(command: Callable[_P, None]) -> Callable[_P, None]:
     def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> None:
         try:
             command(*args, **kwargs)
+            sys.stdout.flush()
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
         except KeyboardInterrupt:
             fail("Interrupted.", INTERRUPTED)
         except Exception as error:
+            if isinstance(error, BrokenPipeError) and _nobody_reads():
+                _leave_unread()
             ctx: Any = kwargs["ctx"]
             if ctx.find_root().params.get("debug"):
                 raise
@@ -53,6 +62,21 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
     """Print one line to the error stream and exit with ``code``."""
     typer.echo(f"medleak: {' '.join(message.split())}", err=True)
     raise typer.Exit(code)
+
+
+def _nobody_reads() -> bool:
+    """Whether the other end of standard output is closed: other pipes break too."""
+    output = select.poll()
+    with contextlib.suppress(io.UnsupportedOperation):  # output that is kept in memory
+        output.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in output.poll(0))
+
+
+def _leave_unread() -> NoReturn:
+    """End as a program that SIGPIPE ends, without a word: nobody reads it."""
+    # Python writes what is left in the buffer when it ends, and would fail once more.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise typer.Exit(UNREAD)
 
 
 def _line(error: Exception) -> str:
