@@ -78,7 +78,11 @@ def test_an_attack_that_joins_rounds_needs_one_case_a_site(audit):
 def test_a_site_whose_images_nobody_listed_is_named(audit):
     rows = [row(0, "a"), dataclasses.replace(row(1, "a"), ssim=None)]
     assert not_examined([changed(audit, rows=rows)]) == []
-    rows = [row(0, "a"), *(dataclasses.replace(row(1, s), ssim=None) for s in ("b10", "b9"))]
+    rows = [
+        row(0, "a"),
+        row(1, "a"),
+        *(dataclasses.replace(row(1, s), ssim=None) for s in ("b10", "b9")),
+    ]
     (sentence,) = not_examined([changed(audit, rows=rows)])
     assert sentence.startswith("what was rebuilt of 2 sites (b9, b10) was compared with nothing")
 
