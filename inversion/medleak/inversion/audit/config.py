@@ -61,6 +61,11 @@ def begin(
             "source": plan.prior,
             "sha256": hashlib.sha256(prior.numpy().tobytes()).hexdigest(),
         },
+        # Who else was there: who could see what of this audit is of all, not of those audited.
+        "recorded": {
+            "sites": sorted({site for _, site in recorded}),
+            "rounds": sorted({round for round, _ in recorded}),
+        },
         "measures": {"embedding": plan.embedding, "k": plan.neighbours}
         | ({} if plan.perceptual is None else {"lpips": plan.perceptual}),
         "updates": {f"{r}/{s}": _hashes(plan, r, s) for r, s in updates},

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +47,8 @@ class Plan:
         question: Whom it is asked about, was it in the updates? None: nobody.
         scores: By which membership scores; after `AVERAGE` one joins a site's rounds as an attack
             does. Used with a question alone.
+        shares: By attribute, each site's share of patients that have it: asked beside the attacks,
+            whether updates tell it.
     """
 
     records: Path
@@ -69,6 +71,7 @@ class Plan:
     perceptual: str | None = None
     question: Question | None = None
     scores: Sequence[str] = ()
+    shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def cases(self) -> list[Case]:
         """All cases, each once, in order of round and site.

@@ -12,6 +12,7 @@ import torch
 from medleak.custom.record import list_updates, read_info
 from medleak.inversion.attacks.registry import ATTACKS, AttackTable, attack_name, attack_of
 from medleak.inversion.audit.attacker import Attacker, EasyCase, Task
+from medleak.inversion.audit.beside.registry import write_beside
 from medleak.inversion.audit.config import begin
 from medleak.inversion.audit.cost import Cost, estimate, require_disk
 from medleak.inversion.audit.evaluation import Evaluator
@@ -63,6 +64,7 @@ def audit(
     cluster: Cluster | None = None,
     health: bool = True,
     nulls: bool = True,
+    beside: bool = True,
     watch: Callable[[Task], ProgressCallback] | None = None,
     command: Sequence[str] = (),
 ) -> Iterator[Outcome]:
@@ -100,6 +102,8 @@ def audit(
             of knowledge (`medleak.inversion.audit.health`), and each membership score know one.
         nulls: At the end, compare each truth with the reconstructions from other sites' updates; to
             be left out where other audits of the same directory follow at once.
+        beside: After that, ask what rebuilds no image
+            (`medleak.inversion.audit.beside.registry`); to be left out likewise.
         watch: Makes the callback that follows the attack on a case.
         command: For config.json, so that a reader can repeat the audit.
 
@@ -147,6 +151,8 @@ def audit(
                         yield _keep(plan, end.task, end, evaluator, journal)
             if nulls:
                 journal.finish()
+        if beside:
+            write_beside(plan)
 
     return outcomes()
 

@@ -105,7 +105,9 @@ def calibrate(
             only=frozenset(cells),
         )
         options: dict[str, Any] = {"attacks": attacks, "jobs": jobs, "cluster": cluster}
-        outcomes = list(audit(step, nulls=False, watch=watch, command=command, **options))
+        outcomes = list(
+            audit(step, nulls=False, beside=False, watch=watch, command=command, **options)
+        )
         if told is not None:
             told(outcomes)
         if lost := [o for o in outcomes if o.crashed]:

@@ -26,6 +26,7 @@ from medleak.inversion.cli.shared.options import (
     plan_of,
     question_of,
 )
+from medleak.inversion.cli.shared.shares import SharesOption, read_shares
 
 if TYPE_CHECKING:
     from medleak.inversion.audit.cost import Cost
@@ -127,6 +128,13 @@ def audit(
             metavar="FILE", help="Measure LPIPS too: alexnet (in torch's cache), or its weights."
         ),
     ] = None,
+    shares: SharesOption = None,
+    beside: Annotated[
+        bool,
+        typer.Option(
+            help="Also ask what rebuilds no image, such as whose an update is (a few seconds)."
+        ),
+    ] = True,
     machine: Machine,
     statement: Statement,
     as_json: JsonOption = False,
@@ -167,6 +175,7 @@ def audit(
         **_question(asked, grid, references),
         keep_iterations=extent.keep_iterations,
         perceptual=lpips,
+        shares=read_shares(shares),
     )
     utilities = _utilities(extent.utility or ())
     estimate = estimate_cost(plan, jobs=workers.jobs or 1)
@@ -176,7 +185,7 @@ def audit(
     if estimate.seconds > ESTIMATE_FROM:
         typer.echo(f"{estimate}.", err=True)
     with workers.at_work(machine.device, machine.threads) as (jobs, cluster):
-        outcomes = _run(plan, jobs, cluster, extent.health)
+        outcomes = _run(plan, jobs, cluster, health=extent.health, beside=beside)
     if utilities:
         write_utilities(plan.out, utilities)
     if as_json:
@@ -272,7 +281,7 @@ def _tell(estimate: "Cost", as_json: bool) -> None:
         fail("The disk is too small for this audit.")
 
 
-def _run(plan: "Plan", jobs: int, cluster: "Cluster | None", health: bool) -> "list[Outcome]":
+def _run(plan: "Plan", jobs: int, cluster: "Cluster | None", **options: Any) -> "list[Outcome]":
     from medleak.inversion.audit.run import audit as run_audit
     from medleak.inversion.cli.shared.output import progress
 
@@ -281,8 +290,8 @@ def _run(plan: "Plan", jobs: int, cluster: "Cluster | None", health: bool) -> "l
     command = ["medleak", *sys.argv[1:]]
     try:
         with progress(total) as (watch, finished):
-            options = {"jobs": jobs, "cluster": cluster, "health": health, "watch": watch}
-            for outcome in run_audit(plan, **options, command=command):
+            workers: dict[str, Any] = {"jobs": jobs, "cluster": cluster, "watch": watch}
+            for outcome in run_audit(plan, **workers, **options, command=command):
                 outcomes.append(outcome)
                 finished(outcome)
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,6 +63,12 @@ def report(
             "joined by and, or.",
         ),
     ] = None,
+    repeat_by: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"], help="Day by which you want the audit repeated; in the report."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make one self-contained HTML file of an audit: verdict, pictures, curves, annex.
@@ -88,7 +95,12 @@ def report(
     choice = _originals(originals, redact, ask=not as_json and not no_pictures)
     target = out or audits[-1].folder / "report.html"
     with as_written([one.folder for one in audits]):
-        made = render(audits, originals=choice, pictures=not no_pictures)
+        made = render(
+            audits,
+            originals=choice,
+            pictures=not no_pictures,
+            repeat_by=None if repeat_by is None else repeat_by.date(),
+        )
         failed = None if condition is None else failures(audits[-1], condition)
         unknown = not_examined(audits)
     write_atomic(target, made.html)

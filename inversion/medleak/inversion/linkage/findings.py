@@ -6,7 +6,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t
 
+from medleak.custom.intervals import wilson
 from medleak.inversion.linkage.permutation import correlation, distances, least_p, p_value
 
 Floats = NDArray[np.float64]
@@ -16,6 +18,11 @@ SURE = 0.01
 
 DOUBTFUL = 0.2
 """p up to which it is not said not to be told."""
+
+_FEWEST_FOR_INTERVAL = 5
+
+WHOSE = "whose an update is"
+"""``what`` of `whose`."""
 
 RULE = (
     "told: p is at most 0.01 against sites dealt out anew. not told: p is above 0.2, and could "
@@ -33,6 +40,7 @@ class Told:
         value: See ``measure``. ``chance``: what it is by chance.
         measure: What ``value`` is.
         p: Against chance, by permutation; ``least``: the smallest that there could have been.
+        lower95, upper95: Of ``value``, with other sites; None where there are too few.
     """
 
     what: str
@@ -41,6 +49,8 @@ class Told:
     measure: str
     p: float
     least: float
+    lower95: float | None = None
+    upper95: float | None = None
 
     @property
     def kind(self) -> Kind:
@@ -54,8 +64,11 @@ class Told:
         few = ""
         if self.kind != "told" and self.least > SURE:
             few = f"; with so few sites p is at least {self.least:.2g}"
+        within = ""
+        if self.lower95 is not None and self.upper95 is not None:
+            within = f" [{self.lower95:.2f}, {self.upper95:.2f}]"
         return (
-            f"{self.what}: {self.kind} ({self.measure} {self.value:.2f}, by chance "
+            f"{self.what}: {self.kind} ({self.measure} {self.value:.2f}{within}, by chance "
             f"{self.chance:.2f}, p = {self.p:.2g}{few})"
         )
 
@@ -93,15 +106,18 @@ def whose(rounds: Sequence[tuple[Floats, Sequence[int]]], sites: int, *, k: int 
 
     rng = np.random.default_rng(0)
     truth = share([range(sites)] * len(rounds))
+    lower, upper = wilson(truth, len(set(owner.tolist())))
     dealt = [share([rng.permutation(sites).tolist() for _ in rounds]) for _ in range(999)]
     p = (1 + sum(value >= truth - 1e-12 for value in dealt)) / 1000
     return Told(
-        what="whose an update is",
+        what=WHOSE,
         value=truth,
         chance=float(np.mean(dealt)),
         measure="share given to their site",
         p=p,
         least=max(0.001, least_p(sites) ** (len(rounds) - 1)),
+        lower95=lower,
+        upper95=upper,
     )
 
 
@@ -125,6 +141,7 @@ def attribute(name: str, points: Floats, shares: Floats) -> Told:
     def told(order: Sequence[int]) -> float:
         return correlation(seen, true[np.ix_(list(order), list(order))])
 
+    lower, upper = _jackknife(seen, true)
     return Told(
         what=f"{name} of a site",
         value=told(range(len(points))),
@@ -132,7 +149,26 @@ def attribute(name: str, points: Floats, shares: Floats) -> Told:
         measure="correlation of distances",
         p=p_value(told, len(points)),
         least=least_p(len(points)),
+        lower95=lower,
+        upper95=upper,
     )
+
+
+def _jackknife(seen: Floats, true: Floats) -> tuple[float | None, float | None]:
+    """95 % interval of a correlation of distances, by leaving out one site after the other.
+
+    Pairs share sites, so it is sites that are left out. None of fewer than five.
+
+    Source: Efron & Tibshirani 1993, ch. 11; Student's t with n - 1 degrees of freedom.
+    """
+    n = len(seen)
+    if n < _FEWEST_FOR_INTERVAL:
+        return None, None
+    without = [np.delete(np.arange(n), k) for k in range(n)]
+    values = np.array([correlation(seen[np.ix_(s, s)], true[np.ix_(s, s)]) for s in without])
+    half = float(np.sqrt((n - 1) * values.var()) * t.ppf(0.975, n - 1))
+    value = correlation(seen, true)
+    return max(-1.0, value - half), min(1.0, value + half)
 
 
 def shares_of(counts: Mapping[str, Mapping[int, int]], sites: Sequence[str]) -> Floats:

@@ -9,8 +9,27 @@ import numpy as np
 
 from medleak.custom.record import chosen_updates, read_record
 from medleak.inversion.images.truth import find_truth, training_items
-from medleak.inversion.linkage.findings import Floats, Told, attribute, shares_of, whose
+from medleak.inversion.linkage.findings import (
+    WHOSE,
+    Floats,
+    Told,
+    attribute,
+    shares_of,
+    whose,
+)
 from medleak.inversion.linkage.sketch import features, sketch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotTested:
+    """One thing that was not asked; ``what`` as in `Told`, ``why`` a sentence."""
+
+    what: str
+    why: str
+
+    def __str__(self) -> str:
+        """The sentence."""
+        return self.why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +37,11 @@ class Answers:
     """What was told, and what was not tested and why."""
 
     told: list[Told] = field(default_factory=list)
-    not_tested: list[str] = field(default_factory=list)
+    not_tested: list[NotTested] = field(default_factory=list)
+
+    def leave(self, what: str, why: object) -> None:
+        """Note that ``what`` was not tested."""
+        self.not_tested.append(NotTested(what=what, why=str(why)))
 
 
 def ask(
@@ -56,7 +79,7 @@ def ask(
     try:
         answers.told.append(whose(seen, len(names), k=k))
     except ValueError as error:
-        answers.not_tested.append(str(error))
+        answers.leave(WHOSE, error)
     points = _by_site(seen)
     for name, of in _attributes(records, truth, names, shares or {}, answers).items():
         known = [n for n in points if names[n] in of]
@@ -69,7 +92,7 @@ def ask(
                 )
             )
         except ValueError as error:
-            answers.not_tested.append(str(error))
+            answers.leave(f"{name} of a site", error)
     return answers
 
 
@@ -100,7 +123,8 @@ def _attributes(
         table = shares_of(counts, list(counts))
         found["class shares"] = dict(zip(counts, table, strict=True))
     else:
-        answers.not_tested.append("Class shares of a site: no site's list is known (--truth).")
+        why = "Class shares of a site: no site's list is known (--truth)."
+        answers.leave("class shares of a site", why)
     for name, of in shares.items():
         if strangers := [site for site in of if site not in sites]:
             raise ValueError(

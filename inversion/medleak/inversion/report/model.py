@@ -54,7 +54,7 @@ class Group:
         verdict: The audit's own; None: it gives none that is known.
         sentence: The same in the audit's words.
         over: What its intervals are over: ``patients``, or ``runs`` of one patient's images.
-        identification: How IIP was computed, or why not.
+        identification: How IIP was computed, or why not; ``iip_p``: against chance.
         contradicted: What in one of its updates contradicts what was said of it; empty: nothing.
     """
 
@@ -74,6 +74,7 @@ class Group:
     sentence: str = ""
     over: str = ""
     identification: str = ""
+    iip_p: float | None = None
     contradicted: str = ""
 
     def figure(self, name: str) -> Figure:
@@ -163,6 +164,8 @@ class Audit:
         missing: What the directory lacks, a sentence each; said in the report.
         membership: Who was in; empty: nobody asked.
         calibrations_of_membership: Strengths at which it could no longer be told who was in.
+        beside: By name, what files of the attack classes hold that rebuild no image
+            (`medleak.inversion.report.attack_classes.registry`); None: there is none.
     """
 
     folder: Path
@@ -180,6 +183,7 @@ class Audit:
     left: Mapping[str, int] = field(default_factory=dict)
     membership: Sequence[Membership] = ()
     calibrations_of_membership: Sequence[Calibration] = ()
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def sites(self) -> list[str]:

@@ -1,7 +1,5 @@
 """Read an audit directory: everything but the images, and each piece as if a stranger wrote it."""
 
-import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Any
 
 from medleak.filters.privacy import ledger as ledgers
 from medleak.inversion.measures.similarity import ASR_THRESHOLD
+from medleak.inversion.report.attack_classes.registry import FILES
 from medleak.inversion.report.model import (
     MEMBERSHIP_METRICS,
     METRICS,
@@ -20,6 +19,7 @@ from medleak.inversion.report.model import (
     Membership,
 )
 from medleak.inversion.report.sound import as_written, read_json
+from medleak.inversion.report.values import count, listing, mapping, number, text
 from medleak.inversion.results import verdict
 from medleak.inversion.results.case import AVERAGE, MEMBERSHIP, NO_DEFENCE, Case
 from medleak.inversion.results.files import contradictions_in, contradictions_of
@@ -65,34 +65,22 @@ def _read(folder: Path, ledger: Sequence[Path]) -> Audit:
     health = summary.get("health")
     return Audit(
         folder=folder,
-        job=_text(_mapping(config.get("record")).get("job")) or folder.resolve().name,
+        job=text(mapping(config.get("record")).get("job")) or folder.resolve().name,
         rows=rows,
         groups=_groups(summary, rows, against),
-        refused=[r for r in _list(summary.get("refused")) if _is_refusal(r)],
+        refused=[r for r in listing(summary.get("refused")) if _is_refusal(r)],
         health=health if isinstance(health, dict) else {},
-        definitions=_mapping(summary.get("definitions")) or DEFINITIONS,
+        definitions=mapping(summary.get("definitions")) or DEFINITIONS,
         config=config,
         calibrations=_calibrations(calibration),
-        utility=[u for u in _list(utility) if isinstance(u, dict)],
+        utility=[u for u in listing(utility) if isinstance(u, dict)],
         ledgers=_ledgers([folder, *ledger]),
         missing=missing,
         left=_left(summary),
-        membership=[m for m in map(_membership, _list(summary.get("membership"))) if m],
+        membership=[m for m in map(_membership, listing(summary.get("membership"))) if m],
         calibrations_of_membership=_calibrations(read_json(folder / "membership_calibration.json")),
+        beside={name: read_json(folder / name) for name in FILES},
     )
-
-
-def number(value: Any) -> float | None:
-    """``value`` if it is a finite number, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
-def count(value: Any) -> int:
-    """``value`` as a number of things; 0 if it is none."""
-    found = number(value)
-    return int(found) if found is not None and 0 <= found <= 1e12 else 0
 
 
 def _groups(
@@ -103,8 +91,8 @@ def _groups(
         key = tuple(getattr(row, name) for name in _KEY)
         for round_ in (None, row.round):
             members.setdefault((*key, round_), []).append(row)
-    listed = [g for g in _list(summary.get("sites")) if isinstance(g, dict) and g.get("site")]
-    by_round = [g for g in _list(summary.get("rounds")) if isinstance(g, dict) and g.get("site")]
+    listed = [g for g in listing(summary.get("sites")) if isinstance(g, dict) and g.get("site")]
+    by_round = [g for g in listing(summary.get("rounds")) if isinstance(g, dict) and g.get("site")]
     if len({str(g.get("round")) for g in by_round}) > 1:  # of one round they say the same again
         listed += by_round
     return [_group(g, members, against) for g in listed]
@@ -116,7 +104,7 @@ def _group(
     against: Mapping[str, Sequence[str]],
 ) -> Group:
     round_ = raw.get("round") if isinstance(raw.get("round"), int) else None
-    key = {name: _text(raw.get(name)) or NO_DEFENCE for name in _KEY}
+    key = {name: text(raw.get(name)) or NO_DEFENCE for name in _KEY}
     members = rows.get((*key.values(), round_), [])
     figures = {m: f for m in METRICS if (f := _figure(raw.get(m))).defined}
     ssim = [r.ssim for r in members if r.ssim is not None]
@@ -134,9 +122,10 @@ def _group(
         nulls=_numbers(raw.get("nulls")),
         stuck=count(raw.get("stuck")),
         verdict=verdict.read({**raw, **key}),
-        sentence=_text(raw.get("verdict")),
-        over=_text(raw.get("over")),
+        sentence=text(raw.get("verdict")),
+        over=text(raw.get("over")),
         identification=_identification(raw),
+        iip_p=number(mapping(raw.get("iip")).get("p")),
         contradicted=_contradicted(key["site"], round_, key["attack"], against),
     )
 
@@ -155,20 +144,20 @@ def _contradicted(
 
 
 def _identification(raw: Mapping[str, Any]) -> str:
-    iip, embedding = _mapping(raw.get("iip")), _text(raw.get("embedding"))
+    iip, embedding = mapping(raw.get("iip")), text(raw.get("embedding"))
     if not iip:
         return embedding or "not computed"
     parts = [
         f"{k} = {v:.3g}" for k in ("k", "gallery", "p") if (v := number(iip.get(k))) is not None
     ]
-    chance = number(_mapping(iip.get("null")).get("mean"))
+    chance = number(mapping(iip.get("null")).get("mean"))
     return "; ".join([*parts, *([] if chance is None else [f"by chance {chance:.3g}"]), embedding])
 
 
 def _figure(raw: Any) -> Figure:
     if (mean := number(raw)) is not None:
         return Figure(mean=mean)
-    raw = _mapping(raw)
+    raw = mapping(raw)
     values = {k: number(raw.get(k)) for k in ("mean", "lower95", "upper95", "min", "max")}
     return Figure(**values, n=count(raw.get("n")))
 
@@ -191,20 +180,20 @@ def _completed(figure: Figure, name: str, rows: Sequence[Row]) -> Figure:
 def _calibrations(raw: Any) -> list[Calibration]:
     """One a site; a site may hold one result or a list of them."""
     found = []
-    for site, entries in _mapping(raw).items():
+    for site, entries in mapping(raw).items():
         for entry in entries if isinstance(entries, list) else [entries]:
             if not isinstance(entry, dict) or "defence" not in entry:
                 continue
             found.append(
                 Calibration(
                     site=site,
-                    defence=_text(entry.get("defence")),
-                    parameter=_text(entry.get("parameter")),
+                    defence=text(entry.get("defence")),
+                    parameter=text(entry.get("parameter")),
                     strength=number(entry.get("strength")),
-                    why=_text(entry.get("why")),
+                    why=text(entry.get("why")),
                     privacy_json=entry.get("privacy_json"),
-                    searched=[s for s in _list(entry.get("searched")) if isinstance(s, dict)],
-                    utility=[u for u in _list(entry.get("utility")) if isinstance(u, dict)],
+                    searched=[s for s in listing(entry.get("searched")) if isinstance(s, dict)],
+                    utility=[u for u in listing(entry.get("utility")) if isinstance(u, dict)],
                 )
             )
     return found
@@ -245,35 +234,35 @@ def _ledger(path: Path) -> Ledger:
 
 
 def _left(summary: Mapping[str, Any]) -> Mapping[str, int]:
-    sites = (_mapping(case).get("site") for case in _list(summary.get("left")))
-    return Counter("?" if site is None else _text(site) for site in sites)
+    sites = (mapping(case).get("site") for case in listing(summary.get("left")))
+    return Counter("?" if site is None else text(site) for site in sites)
 
 
 def _membership(raw: Any) -> Membership | None:
     """One answer; None where it does not even say of which update it is."""
-    raw = _mapping(raw)
-    site, round_, attack = raw.get("site"), raw.get("round"), _text(raw.get("attack"))
+    raw = mapping(raw)
+    site, round_, attack = raw.get("site"), raw.get("round"), text(raw.get("attack"))
     if not isinstance(site, str) or isinstance(round_, bool) or not isinstance(round_, int):
         return None
     asked = attack.removeprefix(AVERAGE).removeprefix(MEMBERSHIP)
-    told, flaws = _mapping(raw.get("separation")), raw.get("flaws")
+    told, flaws = mapping(raw.get("separation")), raw.get("flaws")
     found = verdict.read({**raw, "attack": f"membership by {asked}"})
-    points = (_mapping(point) for point in _list(told.get("curve")))
+    points = (mapping(point) for point in listing(told.get("curve")))
     curve = {x: _of_separation(p) for p in points if (x := number(p.get("fpr"))) and 0 < x <= 1}
     return Membership(
         site=site,
         round=round_,
         score=asked,
         joined=attack.startswith(AVERAGE),
-        defence=_text(raw.get("defence")) or NO_DEFENCE,
-        knowledge=_text(raw.get("knowledge")),
+        defence=text(raw.get("defence")) or NO_DEFENCE,
+        knowledge=text(raw.get("knowledge")),
         seed=count(raw.get("seed")),
         figures={k: _of_separation(told.get(k)) for k in MEMBERSHIP_METRICS},
-        nulls=[_of_separation(_mapping(n).get("auc")) for n in _list(raw.get("nulls"))],
+        nulls=[_of_separation(mapping(n).get("auc")) for n in listing(raw.get("nulls"))],
         recognised=count(raw.get("recognised_patients")),
         candidates=count(raw.get("candidates")),
         kind=None if found is None else found.kind,
-        sentence=_text(raw.get("verdict")),
+        sentence=text(raw.get("verdict")),
         flaws=[str(f) for f in flaws] if isinstance(flaws, list) else None,
         curve=dict(sorted(curve.items())),
     )
@@ -281,7 +270,7 @@ def _membership(raw: Any) -> Membership | None:
 
 def _of_separation(raw: Any) -> Figure:
     """A share with its interval; undefined where a part is missing or no share."""
-    raw = _mapping(raw)
+    raw = mapping(raw)
     value, low, high = (number(raw.get(k)) for k in ("value", "lower95", "upper95"))
     if value is None or low is None or high is None or not 0 <= low <= value <= high <= 1:
         return Figure()
@@ -292,19 +281,7 @@ def _is_refusal(raw: Any) -> bool:
     return isinstance(raw, dict) and isinstance(raw.get("case"), dict) and "site" in raw["case"]
 
 
-def _mapping(raw: Any) -> Mapping[str, Any]:
-    return raw if isinstance(raw, dict) else {}
-
-
-def _list(raw: Any) -> list[Any]:
-    return raw if isinstance(raw, list) else []
-
-
 def _numbers(raw: Any) -> dict[str, float]:
     """Plain numbers by name; a figure with an interval counts with its mean."""
-    pairs = ((str(k), _figure(v).mean) for k, v in _mapping(raw).items())
+    pairs = ((str(k), _figure(v).mean) for k, v in mapping(raw).items())
     return {k: v for k, v in pairs if v is not None}
-
-
-def _text(raw: Any) -> str:
-    return raw if isinstance(raw, str) else "" if raw is None else json.dumps(raw)

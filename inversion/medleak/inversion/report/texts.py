@@ -21,3 +21,14 @@ def names(sites: Iterable[str]) -> str:
     if len(shown) > _MOST_NAMES:
         shown = [*shown[: _MOST_NAMES - 1], f"{len(shown) - _MOST_NAMES + 1} more sites"]
     return listed(shown)
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """``1, 4-9``."""
+    runs: list[list[int]] = []
+    for n in numbers:
+        if runs and n == runs[-1][-1] + 1:
+            runs[-1].append(n)
+        else:
+            runs.append([n])
+    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)

@@ -1,7 +1,7 @@
 """The traffic light: one word a site, and the rule that set it."""
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from medleak.inversion.measures.similarity import ASR_THRESHOLD
@@ -129,8 +129,16 @@ def reached_easy_case(group: Group, health: Mapping[str, object]) -> bool | None
 
 def site_verdicts(audit: Audit) -> list[SiteVerdict]:
     """One verdict a site, worst first: that of its worst group, as sent where that was attacked."""
-    found = [_with_who(audit, _site(audit, site)) for site in audit.sites]
-    return sorted(found, key=lambda v: (v.light.severity, -_leak(v.group)))
+    return _worst_first(_with_who(audit, verdict) for verdict in image_verdicts(audit))
+
+
+def image_verdicts(audit: Audit) -> list[SiteVerdict]:
+    """The same of the images alone: who was in is left out."""
+    return _worst_first(_site(audit, site) for site in audit.sites)
+
+
+def _worst_first(verdicts: Iterable[SiteVerdict]) -> list[SiteVerdict]:
+    return sorted(verdicts, key=lambda v: (v.light.severity, -_leak(v.group)))
 
 
 def _with_who(audit: Audit, verdict: SiteVerdict) -> SiteVerdict:

@@ -18,7 +18,7 @@ NOT_TESTED = (
 def as_sent(audit: Audit, site: str) -> list[Membership]:
     """The answers on what ``site`` sent, without a replayed defence, worst first."""
     found = [m for m in audit.membership if m.site == site and m.defence == NO_DEFENCE]
-    return sorted(found, key=_badness)
+    return sorted(found, key=badness)
 
 
 def leaks(audit: Audit, site: str) -> bool:
@@ -73,7 +73,8 @@ def flaw(found: Sequence[Membership]) -> str:
     return ""
 
 
-def _badness(m: Membership) -> tuple[int, float]:
+def badness(m: Membership) -> tuple[int, float]:
+    """Worst first: by kind, then by AUC."""
     place = len(KINDS) if m.kind is None else KINDS.index(m.kind)
     auc = m.figures.get("auc", Figure()).upper95
     return place, -(0.0 if auc is None else auc)

@@ -1,13 +1,14 @@
 """The words of the report for people who have not read the papers."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from medleak.filters import registry as defences
 from medleak.inversion.attacks.registry import ATTACKS, attack_name, row_of
 from medleak.inversion.report import who
+from medleak.inversion.report.attack_classes.registry import asked
 from medleak.inversion.report.model import Audit, Figure
-from medleak.inversion.report.texts import listed, names, short
+from medleak.inversion.report.texts import listed, names, ranges, short
 from medleak.inversion.report.verdicts import reached_easy_case
 from medleak.inversion.results.case import AVERAGE, NO_DEFENCE
 from medleak.inversion.results.strength import names_of
@@ -98,7 +99,7 @@ def tried(audit: Audit) -> str:
     replayed = {g.defence for g in (*audit.groups, *audit.membership)} - {NO_DEFENCE}
     parts = [
         f"attack{'s' * (len(attacks) != 1)} {listed(attacks) or 'none'}",
-        f"round{'s' * (len(rounds) != 1)} {_ranges(rounds) or 'none'}",
+        f"round{'s' * (len(rounds) != 1)} {ranges(rounds) or 'none'}",
         f"{seeds} run{'s' * (seeds != 1)} of each",
         f"{len(audit.rows)} picture{'s' * (len(audit.rows) != 1)} rebuilt",
     ]
@@ -108,17 +109,6 @@ def tried(audit: Audit) -> str:
         many = f"{len(replayed)} protection{'s' * (len(replayed) != 1)}"
         parts.append(f"as sent, and under {many} put on afterwards")
     return "; ".join(parts)
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """``1, 4-9``."""
-    runs: list[list[int]] = []
-    for n in numbers:
-        if runs and n == runs[-1][-1] + 1:
-            runs[-1].append(n)
-        else:
-            runs.append([n])
-    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)
 
 
 def unknown(audit: Audit) -> list[str]:
@@ -132,6 +122,8 @@ def unknown(audit: Audit) -> list[str]:
 
 def _gaps(audit: Audit) -> Iterator[str]:
     groups = audit.overall or list(audit.groups)
+    if silent := [one.of.title for one in asked(audit) if not one.leading.tested]:
+        yield f"Classes of attack that were not tested at all: {', '.join(silent).lower()}."
     if untested := who.untested(audit):
         yield (
             f"Whether it can be told that a patient was in the data of {untested}: not tested. "

@@ -4,13 +4,13 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from medleak.filters.registry import ROWS
 from medleak.inversion.report import wording
 from medleak.inversion.report.html.said import Said, said
 from medleak.inversion.report.model import Audit, Group
 from medleak.inversion.report.texts import short
+from medleak.inversion.report.values import listing, mapping
 from medleak.inversion.report.verdicts import reached_easy_case
 from medleak.inversion.results.case import NO_DEFENCE
 
@@ -53,13 +53,13 @@ class Annex:
 
 def annex(audit: Audit) -> Annex:
     """Everything that the audit directory says about how it came about."""
-    runs = [r for r in _list(audit.config.get("runs")) if isinstance(r, Mapping)]
-    updates = _mapping(audit.config.get("updates"))
+    runs = [r for r in listing(audit.config.get("runs")) if isinstance(r, Mapping)]
+    updates = mapping(audit.config.get("updates"))
     hashes = [
-        (name, str(_mapping(h).get("global", "not read")), str(_mapping(h).get("update", "")))
+        (name, str(mapping(h).get("global", "not read")), str(mapping(h).get("update", "")))
         for name, h in updates.items()
     ]
-    versions = _mapping(runs[-1].get("versions")) if runs else {}
+    versions = mapping(runs[-1].get("versions")) if runs else {}
     return Annex(
         threats=_threats(audit),
         said=said(audit.config),
@@ -67,7 +67,7 @@ def annex(audit: Audit) -> Annex:
         versions=[(str(k), str(v)) for k, v in versions.items()],
         hashes=hashes[:_HASHES_SHOWN],
         hashes_left_out=max(0, len(hashes) - _HASHES_SHOWN),
-        commands=list(dict.fromkeys(shlex.join(map(str, _list(r.get("command")))) for r in runs)),
+        commands=list(dict.fromkeys(shlex.join(map(str, listing(r.get("command")))) for r in runs)),
         definitions=[(str(k), str(v)) for k, v in audit.definitions.items()],
         methods=wording.protections(d for g in audit.groups for d in (g.declared, g.defence)),
         protections=_protections(audit),
@@ -82,7 +82,7 @@ def _threats(audit: Audit) -> list[Threat]:
 
 def _threat(audit: Audit, group: Group) -> Threat:
     reached = reached_easy_case(group, audit.health)
-    entry = _mapping(audit.health.get(f"{group.attack}|{group.knowledge}"))
+    entry = mapping(audit.health.get(f"{group.attack}|{group.knowledge}"))
     score = entry.get("ssim")
     health = {
         None: "not checked on an easy case",
@@ -106,19 +106,19 @@ def _threat(audit: Audit, group: Group) -> Threat:
 
 def _settings(audit: Audit) -> list[tuple[str, str]]:
     config = audit.config
-    record, prior = _mapping(config.get("record")), _mapping(config.get("prior"))
+    record, prior = mapping(config.get("record")), mapping(config.get("prior"))
     found = [
         ("job", str(record.get("job", "not known"))),
         ("manifest, SHA-256", str(record.get("manifest_sha256", "not known"))),
         ("prior", str(prior.get("source", "not known"))),
         ("prior, SHA-256", str(prior.get("sha256", "not known"))),
-        ("seeds", ", ".join(map(str, _list(config.get("seeds")))) or "not known"),
-        ("replayed defences", ", ".join(map(str, _list(config.get("defences")))) or "not known"),
+        ("seeds", ", ".join(map(str, listing(config.get("seeds")))) or "not known"),
+        ("replayed defences", ", ".join(map(str, listing(config.get("defences")))) or "not known"),
     ]
-    for name, settings in _mapping(config.get("attacks")).items():
+    for name, settings in mapping(config.get("attacks")).items():
         found.append((f"attack {name}", json.dumps(settings, ensure_ascii=False)))
     # A list's path is of no use elsewhere, and its folders may be named after patients.
-    without = [str(s) for s, path in _mapping(config.get("truth")).items() if path is None]
+    without = [str(s) for s, path in mapping(config.get("truth")).items() if path is None]
     found.append(("sites without originals", ", ".join(without) or "none"))
     return found
 
@@ -179,11 +179,3 @@ def _dpia(audit: Audit) -> list[tuple[str, str, Sequence[str], str]]:
             "access control, retention of updates, contracts, transport security",
         ),
     ]
-
-
-def _mapping(raw: Any) -> Mapping[str, Any]:
-    return raw if isinstance(raw, Mapping) else {}
-
-
-def _list(raw: Any) -> list[Any]:
-    return raw if isinstance(raw, list) else []

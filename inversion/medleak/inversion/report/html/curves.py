@@ -7,8 +7,8 @@ from typing import Any
 from medleak.inversion.report.html import roc
 from medleak.inversion.report.html.charts import Chart, Point, Series
 from medleak.inversion.report.model import Audit, Figure, Group
-from medleak.inversion.report.reading import number
 from medleak.inversion.report.texts import short
+from medleak.inversion.report.values import number
 from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.strength import (
     DEFAULT_PARAMETER,

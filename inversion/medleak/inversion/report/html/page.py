@@ -1,5 +1,6 @@
 """The report as HTML: everything that the template needs, and the file as a whole."""
 
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -9,6 +10,8 @@ from typing import Any
 from medleak.custom.record import utc_now
 from medleak.inversion.report import who, wording
 from medleak.inversion.report.advice import advice
+from medleak.inversion.report.attack_classes.answer import Recipient
+from medleak.inversion.report.attack_classes.registry import asked
 from medleak.inversion.report.html import annex
 from medleak.inversion.report.html.album import Album
 from medleak.inversion.report.html.charts import Drawing, draw
@@ -22,6 +25,7 @@ from medleak.inversion.report.html.telling import telling
 from medleak.inversion.report.model import Audit
 from medleak.inversion.report.reading import read_audit
 from medleak.inversion.report.sound import as_written
+from medleak.inversion.report.validity import validity
 from medleak.inversion.report.verdicts import (
     RULES,
     Light,
@@ -56,6 +60,7 @@ def render(
     originals: Originals = "redacted",
     pictures: bool = True,
     largest: int = LARGEST_FILE,
+    repeat_by: datetime.date | None = None,
 ) -> Report:
     """One self-contained HTML file about an audit, or about two: before and after.
 
@@ -64,6 +69,7 @@ def render(
         originals: ``hidden``: in the file, shown at a click. ``redacted``: no byte of them in it.
         pictures: False: no picture at all, reconstructions included.
         largest: Bytes that the file may have.
+        repeat_by: Day by which the auditor wants the audit repeated in any case.
 
     Raises:
         ValueError: Other than one or two audits.
@@ -71,7 +77,7 @@ def render(
     if len(audits) not in (1, 2):
         raise ValueError(f"A report is about one audit or compares two, got {len(audits)}.")
     verdicts = site_verdicts(audits[-1])
-    page = _Page(audits, verdicts, originals, pictures)
+    page = _Page(audits, verdicts, originals, pictures, repeat_by)
     # Everything but the pictures first: they get what room is left.
     frames = sum(len(audit.rows) for audit in audits)
     room = max(0, largest - len(page.html(Album(0))) - _BYTES_A_FRAME * frames - _SLACK)
@@ -92,10 +98,11 @@ class _Page:
         verdicts: Sequence[SiteVerdict],
         originals: Originals,
         pictures: bool,
+        repeat_by: datetime.date | None,
     ) -> None:
         self.audits, self.verdicts = audits, verdicts
         self.originals: Originals = originals
-        self.pictures = pictures
+        self.pictures, self.repeat_by = pictures, repeat_by
         self.notes: list[str] = []
         self.drawings = [_drawings(audit) for audit in audits]
         self.comparison = compare(*audits) if len(audits) == 2 else None
@@ -128,6 +135,9 @@ class _Page:
             "album": album.pictures,
             "rules": RULES,
             "advice": advice(audit, self.verdicts),
+            "classes": asked(audit),
+            "recipients": list(Recipient),
+            "validity": validity(audit, self.repeat_by),
             "tried": wording.tried(audit),
             "unknown": wording.unknown(audit),
             "knowledge": {g.knowledge: wording.knew(audit, g.knowledge) for g in audit.groups},

@@ -1,0 +1,1 @@
+"""What an audit answers beside its attacks: each a file in its directory, read by the report."""

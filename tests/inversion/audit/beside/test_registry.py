@@ -1,0 +1,35 @@
+import json
+
+import pytest
+from tests.inversion.linkage.runs import a_run
+
+from medleak.inversion.audit.beside.registry import STEPS, write_beside
+from medleak.inversion.audit.plan import Plan
+from medleak.inversion.report.attack_classes.registry import FILES
+
+
+@pytest.fixture
+def plan(tmp_path):
+    (tmp_path / "out").mkdir()
+    return Plan(records=a_run(tmp_path, sites=3, rounds=2) / "records", out=tmp_path / "out")
+
+
+def test_every_file_that_the_report_reads_beside_its_tables_is_written_by_an_audit():
+    assert set(FILES) <= set(STEPS)
+
+
+def test_each_file_names_the_updates_that_it_is_about(plan):
+    write_beside(plan)
+    content = json.loads((plan.out / "attributes.json").read_text())
+    assert content["updates"] == [f"{r}/site-{k}" for r in (0, 1) for k in (1, 2, 3)]
+    assert content["format_version"] == 1
+
+
+def test_what_fails_was_not_tested_and_the_others_are(plan):
+    def broken(plan):
+        raise ValueError("the record of\n site-2 is damaged")
+
+    write_beside(plan, {"broken.json": broken, "whole.json": lambda plan: {"told": []}})
+    content = json.loads((plan.out / "broken.json").read_text())
+    assert content["not_tested"] == [{"what": "", "why": "the record of site-2 is damaged"}]
+    assert (plan.out / "whole.json").is_file()

@@ -1,0 +1,65 @@
+"""No class is missing silently: not in the table, not in the page."""
+
+import pytest
+from tests.inversion.report.answers import an_answer
+from tests.inversion.report.attack_classes.audits import summing
+from tests.inversion.report.directories import a_group, grid
+
+from medleak.inversion.report.attack_classes.answer import Recipient
+from medleak.inversion.report.attack_classes.registry import ROWS, asked, worst
+from medleak.inversion.report.html.page import render
+from medleak.inversion.report.verdicts import Light
+
+CLASSES = {
+    "reconstruction",
+    "reidentification",
+    "membership_inference",
+    "attribute_inference",
+    "site_inference",
+    "model_inversion",
+    "malicious_server",
+}
+
+
+def test_the_classes_that_a_report_has_to_speak_of_all_have_a_row():
+    assert {row.name for row in ROWS} >= CLASSES
+    assert len({row.name for row in ROWS}) == len({row.title for row in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_row_says_why_it_is_silent_and_about_whom_it_is_not(row):
+    assert row.missing
+    assert row.asks.endswith("?")
+    assert row.source
+    assert set(row.recipients) == set(Recipient) or row.elsewhere
+
+
+def test_an_audit_of_images_alone_says_not_tested_of_all_else(audited):
+    audit = audited(grid(["a"], leak={"a": 0.97}))
+    found = {one.of.name: one for one in asked(audit)}
+    assert [name for name, one in found.items() if one.leading.tested] == ["reconstruction"]
+    for one in found.values():
+        assert {a.recipient for a in one.answers} == set(one.of.recipients)
+        assert all(a.words for a in one.answers)
+    html = render([audit]).html.decode()
+    for row in ROWS:
+        assert row.title in html
+    assert html.count("<span>not tested</span>") > len(ROWS)
+
+
+def test_the_leading_answer_is_the_worst_of_what_was_tested(audited):
+    groups = [a_group("a", defence=summing(2))]
+    (one, *_) = asked(audited((), groups))
+    assert one.leading.recipient is Recipient.SUM
+    as_sent = one.by(Recipient.SERVER)
+    assert as_sent is not None
+    assert not as_sent.tested
+    assert one.by(Recipient.FINAL_MODEL) is None
+
+
+def test_a_recipient_has_the_worst_light_of_all_classes_and_how_many_were_tested(audited):
+    audit = audited((), [a_group("site-1")], membership=[an_answer("site-1")])
+    light, tested, there = worst(asked(audit), Recipient.SERVER)
+    assert light is Light.LEAKS
+    assert (tested, there) == (2, 6)
+    assert worst(asked(audit), Recipient.FINAL_MODEL)[:2] == (None, 0)
