@@ -47,6 +47,14 @@ def _starts_nvflare(file: str) -> bool:
     return "pytest.mark.simulator" in (ROOT / file).read_text(encoding="utf-8")
 
 
+@pytest.fixture(autouse=True)
+def state_home(tmp_path_factory, monkeypatch) -> Path:
+    """Where this user's programs keep what they know: not in the home of who runs the tests."""
+    home = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("XDG_STATE_HOME", str(home))
+    return home
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory) -> Path:
     """The wheel that sites install."""

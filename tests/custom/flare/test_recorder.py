@@ -1,6 +1,7 @@
 """Tests of medleak.custom.flare.recorder."""
 
 import errno
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -57,6 +58,7 @@ class Server:
         engine = SimpleNamespace(
             get_workspace=lambda: SimpleNamespace(get_run_dir=lambda job_id: str(self.run_dir)),
             fire_event=lambda event, context: None,
+            get_clients=lambda: [SimpleNamespace(name=f"site-{k}") for k in (1, 2)],
         )
         context = FLContextManager(engine=engine, identity_name="server", job_id="j").new_context()
         peer = FLContext()
@@ -69,8 +71,9 @@ class Server:
     def fire(self, event, **props):
         self.recorder.handle_event(event, self.context(**props))
 
-    def send(self, round=0, model=None, task="train", site="site-1"):
+    def send(self, round=0, model=None, task="train", site="site-1", rounds=None):
         data = DXO(DataKind.WEIGHTS, data=model or MODEL).to_shareable()
+        data.set_header(AppConstants.NUM_ROUNDS, rounds)
         data.set_header(AppConstants.CURRENT_ROUND, round)
         props = {FLContextKey.TASK_DATA: data}
         self.fire(EventType.AFTER_TASK_DATA_FILTER, site=site, task=task, **props)
@@ -132,6 +135,55 @@ def test_every_n_rounds_sites_and_budget_leave_out_and_say_so(tmp_path):
     assert reasons[0, "site-2"] == "sites"
     assert reasons[1, "site-1"] == "every_n_rounds=2"
     assert reasons[4, "site-1"] == "disk_budget_mb=0.0001"
+
+
+def test_what_a_budget_leaves_out_is_said_when_the_first_model_goes_out(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        UpdateRecorder, "log_warning", lambda self, context, text: said.append(text)
+    )
+    rounds, a_round = 5, 3 * (16 + 8)  # the model, and an update of each of two sites
+    server = Server(tmp_path, disk_budget_mb=2.7 * a_round / 1e6)
+    for round in range(rounds):
+        for site in ("site-1", "site-2"):
+            server.send(round=round, site=site, rounds=rounds)
+        for site in ("site-1", "site-2"):
+            server.receive(site, round)
+    left_out = read_manifest(server.records).left_out
+    (foretold,) = said
+    assert f"{len(left_out)} of 10 updates will be left out, those from round 2 on" in foretold
+    assert len(left_out) == 5
+    assert "every_n_rounds=3 would keep" in foretold
+
+
+@pytest.mark.parametrize(("budget", "rounds"), [(1.0, 5), (1e-4, None), (None, 5)])
+def test_a_budget_that_holds_or_a_run_of_unknown_length_foretells_nothing(
+    tmp_path, monkeypatch, budget, rounds
+):
+    said = []
+    monkeypatch.setattr(
+        UpdateRecorder, "log_warning", lambda self, context, text: said.append(text)
+    )
+    server = Server(tmp_path, disk_budget_mb=budget)
+    server.send(rounds=rounds)
+    server.receive()
+    assert said == []
+
+
+def test_a_recorder_compresses_without_loss(tmp_path):
+    server = Server(tmp_path, compress=True)
+    server.send()
+    server.receive()
+    assert (server.records / "round_0000" / "site-1.safetensors.zst").is_file()
+    np.testing.assert_array_equal(read_record(server.records, 0, "site-1").update["w"], UPDATE["w"])
+
+
+def test_a_recorder_that_cannot_compress_says_so_before_the_first_update(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    server = Server(tmp_path, compress=True)
+    server.send()
+    with pytest.raises(RecordError, match=r"medleak\[zstd\]"):
+        server.receive()
 
 
 def test_other_tasks_and_failed_replies_pass_without_a_record(server):

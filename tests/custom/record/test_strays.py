@@ -81,7 +81,7 @@ def test_what_was_left_out_is_counted_by_reason():
     assert left_out_text([]) == ""
     found = [LeftOut(round=k, site="a", reason=f"r{k // 3}") for k in range(13)]
     assert left_out_text(found) == (
-        "13 updates arrived and were not recorded (3: r0; 3: r1; 3: r2; and 2 other reasons)"
+        "13 updates arrived and are not in the record (3: r0; 3: r1; 3: r2; and 2 other reasons)"
     )
 
 

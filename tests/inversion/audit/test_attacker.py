@@ -9,6 +9,7 @@ import torch
 from tests.inversion.audit.audits import NOISY, Fake, fake, outcomes, plan_of
 
 from medleak.custom.record import ModelSpec, read_record, write_record
+from medleak.custom.record.keeping.pruning import plan_pruning, prune
 from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import defence
 from medleak.inversion.attacks.registry import AttackKind
@@ -156,9 +157,10 @@ def test_an_attack_that_cannot_join_rounds_is_refused_before_anything_is_written
     assert not plan.out.exists()
 
 
-@pytest.mark.parametrize(("which", "expected"), [("previous", 2), ("initial", 0)])
-def test_a_stale_global_model_is_that_of_an_earlier_recorded_round(
-    make_run, tmp_path, which, expected
+@pytest.mark.parametrize("pruned", [(), (0,), (0, 2)])
+@pytest.mark.parametrize("which", ["previous", "initial"])
+def test_a_stale_global_model_is_that_of_an_earlier_round_also_where_it_alone_was_kept(
+    make_run, tmp_path, which, pruned
 ):
     run = make_run(rounds=(0, 2, 5))
     for round in (0, 2, 5):
@@ -166,6 +168,9 @@ def test_a_stale_global_model_is_that_of_an_earlier_recorded_round(
         state = {k: np.full_like(v, round + 1) for k, v in record.global_state.items()}
         shutil.rmtree(run.records / f"round_{round:04d}")
         write_record(run.records, record.info, state, record.update)
+    if pruned:
+        prune(plan_pruning(run.records, rounds=pruned))
+    expected = 2 if which == "previous" and 2 not in pruned else 0
     calls = []
     plan = plan_of(run, tmp_path, rounds=[5], knowledge=[Knowledge(model_round=which)])
     outcomes(plan, fake(lambda _: torch.full((1, 1, 16, 16), 0.5), calls))

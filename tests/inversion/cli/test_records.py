@@ -6,9 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.custom.record.recorded import aged
 from tests.inversion.cli.commands import flip_a_byte, medleak, refused
 
-from medleak.custom.record import LeftOut, read_manifest, read_record, verify, write_manifest
+from medleak.custom.record import (
+    LeftOut,
+    fingerprints,
+    read_manifest,
+    read_record,
+    verify,
+    write_manifest,
+)
 from medleak.custom.small_networks import lenet
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -104,7 +112,7 @@ def test_what_the_recorder_left_out_is_said(make_run):
     write_manifest(run.records, manifest.model_copy(update={"left_out": left_out}))
     result = medleak("records", "verify")
     assert result.exit_code == 0
-    assert "1 updates arrived and were not recorded (1: over the disk budget)" in result.stdout
+    assert "1 updates arrived and are not in the record (1: over the disk budget)" in result.stdout
 
 
 def test_two_state_dicts_become_a_record(tmp_path, monkeypatch):
@@ -197,3 +205,18 @@ def test_a_pickle_is_not_imported(tmp_path):
     (tmp_path / "bad.pt").write_bytes(b"cos\nsystem\n(S'echo ran'\ntR.")
     line = refused(medleak("records", "import", tmp_path / "bad.pt", tmp_path / "bad.pt"), 2)
     assert "bad.pt" in line
+
+
+def test_verify_says_what_it_did_not_read_again(make_run, monkeypatch):
+    monkeypatch.setattr(fingerprints, "SETTLED", 0.05)
+    run = make_run({"site-1": 1, "site-2": 1})
+    aged(run.records)
+    first = medleak("records", "verify")
+    assert "2 of 2 updates are as recorded." in first.output
+    assert "--full" not in first.output
+    assert "0 were read now. 2 were not" in medleak("records", "verify").output
+    content = json.loads(medleak("records", "verify", "--json").stdout)
+    assert [u["read"] for u in content["updates"]] == [False, False]
+    assert "--full" not in medleak("records", "verify", "--full").output
+    flip_a_byte(run.records / "round_0000" / "site-2.safetensors")
+    assert "site-2" in refused(medleak("records", "verify"), 1)

@@ -28,7 +28,9 @@ from medleak.custom.record import (
     check_site,
     utc_now,
 )
+from medleak.custom.record.compression import require_zstandard
 from medleak.custom.record.declared import declared_info, hides_schedule
+from medleak.custom.record.keeping.budget import Need
 from medleak.custom.record.sent_models import SentModel, SentModels
 from medleak.custom.record.tensors import as_arrays
 from medleak.custom.record.texts import first_error
@@ -64,7 +66,10 @@ class UpdateRecorder(Filter):
         every_n_rounds: Keep rounds 0, n, 2n, ...
         sites: Keep these sites only; None keeps all.
         disk_budget_mb: Stop recording (not the job) before the record is larger than this;
-            what is left out is said in the manifest. None: no limit.
+            what is left out is said in the manifest, and as far as it can be told, in the log when
+            the first model goes out. None: no limit.
+        compress: Compress tensors without loss (Zstandard, the extra zstd); the budget counts them
+            as they were before.
         tasks: Names of the tasks whose results are updates.
     """
 
@@ -81,6 +86,7 @@ class UpdateRecorder(Filter):
         sites: list[str] | None = None,
         disk_budget_mb: float | None = None,
         tasks: list[str] | None = None,
+        compress: bool = False,
     ) -> None:
         """Take the plain values that the job's JSON can hold, and check them."""
         super().__init__()
@@ -97,6 +103,7 @@ class UpdateRecorder(Filter):
         self.sites = sites
         self.disk_budget_mb = disk_budget_mb
         self.tasks = tasks
+        self.compress = compress
         self._check_declaration()
         self._lock = Lock()
         self._manifest: Manifest | None = None
@@ -104,6 +111,7 @@ class UpdateRecorder(Filter):
         self._sent = SentModels()
         self._failure: Exception | None = None
         self._bytes = 0
+        self._foretold = disk_budget_mb is None
         self._refused: Counter[str] = Counter()
         self._attendance = Attendance(self._ours, processes=False)
 
@@ -124,6 +132,7 @@ class UpdateRecorder(Filter):
                 if self._is_ours(fl_ctx):
                     with self._lock:
                         self._note_model(_site(fl_ctx), fl_ctx.get_prop(FLContextKey.TASK_DATA))
+                        self._foretell(fl_ctx)
             elif event_type == EventType.END_RUN:
                 with self._lock:
                     self._close(fl_ctx)
@@ -157,6 +166,8 @@ class UpdateRecorder(Filter):
         engine = fl_ctx.get_engine()
         if engine is None:
             raise RecordError("The server has no engine, so no run directory to record into.")
+        if self.compress:
+            require_zstandard("The recorder's compress=True")
         run_dir = Path(engine.get_workspace().get_run_dir(fl_ctx.get_job_id()))
         self._root = run_dir / "records"
         self._manifest = Manifest.model_validate(
@@ -216,6 +227,30 @@ class UpdateRecorder(Filter):
         sent = {} if encrypted(dxo) else as_arrays(where, dxo.data)
         self._sent.note(site, round, sent, control_of(where, dxo.meta, SERVERS))
 
+    def _foretell(self, fl_ctx: FLContext) -> None:
+        """Say once, when the first model has gone out, what the budget will leave out."""
+        latest = self._sent.latest
+        if self._foretold or latest is None or self.disk_budget_mb is None:
+            return
+        self._foretold = True
+        task, engine = fl_ctx.get_prop(FLContextKey.TASK_DATA), fl_ctx.get_engine()
+        if task is None or engine is None:
+            return
+        said = task.get_header(AppConstants.NUM_ROUNDS)
+        rounds = fl_ctx.get_prop(AppConstants.NUM_ROUNDS) if said is None else said
+        sites = {client.name for client in engine.get_clients()}
+        kept = sites if self.sites is None else sites & set(self.sites)
+        if not kept or not isinstance(rounds, int) or rounds < 1:
+            return  # the workflow does not say how long it will be
+        need = Need(
+            model_bytes=_nbytes(latest.arrays),
+            sites=len(kept),
+            rounds=rounds,
+            every_n_rounds=self.every_n_rounds,
+        )
+        if said := need.left_out(self.disk_budget_mb * 1e6):
+            self.log_warning(fl_ctx, f"disk_budget_mb={self.disk_budget_mb:g}: {said}")
+
     def _record(self, shareable: Shareable, fl_ctx: FLContext) -> None:
         site = check_site(_site(fl_ctx))
         if self._root is None:
@@ -233,7 +268,9 @@ class UpdateRecorder(Filter):
             self._leave_out(LeftOut(round=round, site=site, reason=reason))
             return
         if sent.digest is None:
-            sent.digest = record.write_global(self._root, round, sent.arrays, several=True)
+            sent.digest = record.write_global(
+                self._root, round, sent.arrays, several=True, compress=self.compress
+            )
             self._bytes += _nbytes(sent.arrays)
         info, unusable = declared_info(
             round, site, schedule, defences=defences, ledger=dxo.get_meta_prop(_LEDGER)
@@ -246,7 +283,9 @@ class UpdateRecorder(Filter):
             )
         controls = control_of(f"Round {round}, site {site}", dxo.meta, CONTROLS)
         beside = {CONTROLS: controls} if controls else {}
-        record.write_update(self._root, info, sent.digest, update, beside=beside)
+        record.write_update(
+            self._root, info, sent.digest, update, beside=beside, compress=self.compress
+        )
         self._bytes += _nbytes(update) + _nbytes(controls)
         self._record_told(update, controls, sent, info)
         self.log_info(fl_ctx, f"Recorded round {round} of {site} in {self._root}")
@@ -269,7 +308,7 @@ class UpdateRecorder(Filter):
             return
         other = info.model_copy(update={"site": f"{info.site}.{CONTROLS}", "defences": ()})
         if told:
-            record.write_update(self._root, other, sent.digest, told)
+            record.write_update(self._root, other, sent.digest, told, compress=self.compress)
             self._bytes += _nbytes(told)
         else:
             reason = "it tells another update than the site sent, of unknown size: give hp"

@@ -26,6 +26,7 @@ from medleak.custom.record.reading import (
     read_beside,
     read_info,
     read_manifest,
+    read_model,
     read_record,
     verify,
 )
@@ -94,6 +95,7 @@ __all__ = [
     "read_beside",
     "read_info",
     "read_manifest",
+    "read_model",
     "read_record",
     "strays",
     "utc_now",

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 
 from medleak.custom.atomic import write_atomic
+from medleak.custom.record.compression import SUFFIX, decompress, stored_place
 from medleak.custom.record.tensors import RecordError, of_bytes
 from medleak.filters import storage
 
@@ -169,24 +170,65 @@ def read_tensors(
     """The tensors of a file with this SHA-256, by name; a RecordError where it has another.
 
     Nothing is held in memory before the file's own header says that it is small enough: at most
-    ``limit`` bytes, and exactly as many as its tensors take.
+    ``limit`` bytes, and exactly as many as its tensors take. Where the file is compressed, the hash
+    is of its content.
     """
-    with _opened(path, root or path.parent) as file:
-        data = file.read(_checked_size(path, file, limit))
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise RecordError(
-            f"{path} does not have the SHA-256 that was recorded with it: it was changed or "
-            "damaged after recording, so nothing said from it would hold. Restore it."
-        )
+    data = plain_bytes(path, digest, root or path.parent, limit)
     try:
         return of_bytes(data)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordError(f"{path} is not a safetensors file ({error}).") from None
 
 
+def plain_bytes(path: Path, digest: str, root: Path, limit: int = TENSORS_LIMIT) -> bytes:
+    """The safetensors file with this SHA-256, decompressed; a RecordError where it has another."""
+    data, path = _content(path, root, limit)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise RecordError(
+            f"{path} does not have the SHA-256 that was recorded with it: it was changed or "
+            "damaged after recording, so nothing said from it would hold. Restore it."
+        )
+    return data
+
+
+def digest_of_content(path: Path) -> str:
+    """SHA-256 of the safetensors file that stands at ``path``, decompressed where it is compressed.
+
+    Raises:
+        RecordError: It is damaged.
+    """
+    if path.suffix != SUFFIX:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(_content(path, path.parent.parent, TENSORS_LIMIT)[0]).hexdigest()
+
+
+def _content(path: Path, root: Path, limit: int) -> tuple[bytes, Path]:
+    """The bytes of a safetensors file, decompressed where it is compressed, and which it was."""
+    path = stored_place(path)
+    with _opened(path, root) as file:
+        if path.suffix != SUFFIX:
+            return file.read(_checked_size(path, file, limit)), path
+        size = os.fstat(file.fileno()).st_size
+        most = limit + _HEADER_LIMIT + 8
+        if size > most + most // 100 + 1000:  # of what cannot be compressed, a little is added
+            raise RecordError(
+                f"{path} has {size} bytes, more than the model of this record can have. Restore it."
+            )
+        data = decompress(path, file.read(size), most)
+        _check_header(path, data[:8], len(data), limit)
+        return data, path
+
+
 def _checked_size(path: Path, file: BufferedReader, limit: int) -> int:
     size = os.fstat(file.fileno()).st_size
-    length = int.from_bytes(file.read(8), "little")
+    _check_header(path, file.read(8), size, limit)
+    file.seek(0)
+    return size
+
+
+def _check_header(path: Path, first: bytes, size: int, limit: int) -> None:
+    length = int.from_bytes(first, "little")
     if not 2 <= length <= min(_HEADER_LIMIT, size - 8):
         raise RecordError(
             f"{path} is not a safetensors file: its header would take {length} of {size} bytes, or "
@@ -197,5 +239,3 @@ def _checked_size(path: Path, file: BufferedReader, limit: int) -> int:
             f"{path} holds {size - 8 - length} bytes of tensors, more than {limit}, which is all "
             "that the model of this record can have. Restore it."
         )
-    file.seek(0)
-    return size

@@ -3,12 +3,14 @@
 import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medleak.custom.record.compression import stored_place
 from medleak.custom.record.files import (
     SITE_NAME,
     beside_of,
@@ -19,6 +21,7 @@ from medleak.custom.record.files import (
     read_tensors,
     round_of,
 )
+from medleak.custom.record.fingerprints import Fingerprint, fingerprint, settled
 from medleak.custom.record.schema import (
     READABLE_VERSIONS,
     Hashes,
@@ -71,8 +74,13 @@ def read_manifest(root: Path) -> Manifest:
     Raises:
         RecordError: It is missing, of another version, or malformed.
     """
-    path = Path(root) / "manifest.json"
-    text = read_json(path, Path(root))
+    return _read_manifest(Path(root))[0]
+
+
+def _read_manifest(root: Path) -> tuple[Manifest, int]:
+    """And the version that its files have."""
+    path = root / "manifest.json"
+    text = read_json(path, root)
     version = text.get("format_version")
     if version not in READABLE_VERSIONS or isinstance(version, bool):
         readable = " and ".join(map(str, READABLE_VERSIONS))
@@ -88,7 +96,7 @@ def read_manifest(root: Path) -> Manifest:
             f"{LARGEST_SIDE} a side or {LARGEST_SIDE**2} in all: they would not fit into memory, "
             "and no radiograph is so large. Correct input.spatial_size."
         )
-    return manifest
+    return manifest, version
 
 
 def list_updates(root: Path) -> list[tuple[int, str]]:
@@ -126,12 +134,14 @@ def read_info(root: Path, round: int, site: str) -> UpdateInfo:
     return _read_sidecar(Path(root), round, site)[0]
 
 
-def _read_sidecar(root: Path, round: int, site: str) -> tuple[UpdateInfo, Hashes]:
+def _read_sidecar(
+    root: Path, round: int, site: str, version: int | None = None
+) -> tuple[UpdateInfo, Hashes]:
     _, sidecar = paths(root / f"round_{round:04d}", site)
     if not sidecar.is_file():
         raise RecordError(_not_recorded(root, round, site))
     text = read_json(sidecar, root)
-    if _version(root) == 1:
+    if (_version(root) if version is None else version) == 1:
         text = migrated_info(text)
     info = parse(UpdateInfo, text, sidecar)
     if (info.round, info.site) != (round, site) or info.sha256 is None:
@@ -155,18 +165,7 @@ def read_record(root: Path, round: int, site: str) -> Record:
         RecordError: Not recorded; another version; a file that does not have the hash that was
             written with it; an update that does not fit the model by name or shape; NaN or inf.
     """
-    root = Path(root)
-    manifest = read_manifest(root)
-    info, hashes = _read_sidecar(root, round, site)
-    folder = root / f"round_{round:04d}"
-    other = other_model(folder, hashes.sent)
-    path = other if other.exists() else folder / "global.safetensors"
-    global_state = read_tensors(path, hashes.sent, root)
-    # A difference is no larger than the model, but for entries that averaging widened to float64.
-    size = 8 * sum(value.size for value in global_state.values())
-    update = read_tensors(folder / f"{site}.safetensors", hashes.update, root, limit=size)
-    check_update(f"{folder / site}.safetensors", global_state, update)
-    return Record(manifest, info, global_state, update)
+    return Reader(Path(root)).record(round, site)
 
 
 def read_beside(root: Path, round: int, site: str) -> dict[str, dict[str, np.ndarray]]:
@@ -176,7 +175,81 @@ def read_beside(root: Path, round: int, site: str) -> dict[str, dict[str, np.nda
         RecordError: As `read_record`.
     """
     root = Path(root)
-    _, hashes = _read_sidecar(root, round, site)
+    return _read_beside(root, round, site, _read_sidecar(root, round, site)[1])
+
+
+def read_model(root: Path, round: int) -> dict[str, np.ndarray]:
+    """The model of a round whose updates were pruned and whose model was kept.
+
+    Raises:
+        RecordError: It was not kept, or does not have the hash in the manifest.
+    """
+    digest = read_manifest(root).kept_models.get(round)
+    if digest is None:
+        raise RecordError(f"{root} keeps no model of round {round} without its updates.")
+    path = Path(root) / f"round_{round:04d}" / "global.safetensors"
+    return read_tensors(path, digest, Path(root))
+
+
+class Reader:
+    """Reads many updates of one record; the manifest, and the model of a round, only once.
+
+    Arrays of a model are shared between the records that have it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Read the manifest of the record at ``root``.
+
+        Raises:
+            RecordError: See `read_manifest`.
+        """
+        self.root = Path(root)
+        self.manifest, self.version = _read_manifest(self.root)
+        self._model: tuple[Path, str, Fingerprint, dict[str, np.ndarray]] | None = None
+
+    def record(self, round: int, site: str) -> Record:
+        """As `read_record`."""
+        return self._record(round, site, *self._sidecar(round, site))
+
+    def check(self, round: int, site: str) -> None:
+        """Read all that ``site`` sent in ``round``.
+
+        Raises:
+            RecordError: Something is wrong with it.
+        """
+        info, hashes = self._sidecar(round, site)
+        self._record(round, site, info, hashes)
+        _read_beside(self.root, round, site, hashes)
+
+    def _sidecar(self, round: int, site: str) -> tuple[UpdateInfo, Hashes]:
+        return _read_sidecar(self.root, round, site, self.version)
+
+    def _record(self, round: int, site: str, info: UpdateInfo, hashes: Hashes) -> Record:
+        folder = self.root / f"round_{round:04d}"
+        sent = self._sent(folder, hashes.sent)
+        # A difference is no larger than the model, but for entries that averaging widened to
+        # float64.
+        size = 8 * sum(value.size for value in sent.values())
+        update = read_tensors(folder / f"{site}.safetensors", hashes.update, self.root, limit=size)
+        check_update(f"{folder / site}.safetensors", sent, update)
+        return Record(self.manifest, info, sent, update)
+
+    def _sent(self, folder: Path, digest: str) -> dict[str, np.ndarray]:
+        other = other_model(folder, digest)
+        path = other if stored_place(other).exists() else folder / "global.safetensors"
+        with suppress(OSError):  # reading it says what is wrong
+            seen = fingerprint(stored_place(path))
+            if seen is not None and settled(seen):
+                if self._model is None or self._model[:3] != (path, digest, seen):
+                    self._model = None  # two models are not in memory at once
+                    self._model = path, digest, seen, read_tensors(path, digest, self.root)
+                return self._model[3]
+        return read_tensors(path, digest, self.root)
+
+
+def _read_beside(
+    root: Path, round: int, site: str, hashes: Hashes
+) -> dict[str, dict[str, np.ndarray]]:
     if hashes.beside is None:
         return {}
     found: dict[str, dict[str, np.ndarray]] = {}
@@ -191,10 +264,11 @@ def read_beside(root: Path, round: int, site: str) -> dict[str, dict[str, np.nda
 
 def verify(root: Path) -> Iterator[tuple[int, str, str | None]]:
     """Read every update; yield (round, site, None or what is wrong with it)."""
+    reader = None
     for round, site in list_updates(root):
         try:
-            read_record(root, round, site)
-            read_beside(root, round, site)
+            reader = reader or Reader(root)
+            reader.check(round, site)
         except RecordError as error:
             yield round, site, str(error)
         else:

@@ -102,8 +102,11 @@ class InputSpec(_Frozen):
         return self.spatial_size, 1 if self.channels == 1 else 3
 
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class LeftOut(_Frozen):
-    """An update that arrived and was not recorded, and why."""
+    """An update that arrived and is not in the record: not recorded, or pruned; and why."""
 
     round: Annotated[int, Field(ge=0)]
     site: str
@@ -132,6 +135,8 @@ class Manifest(_Frozen):
     """What all updates of a run have in common; ``model``, ``task``, ``input`` may be unknown.
 
     ``silence`` is why no update ever came to the recorder; empty while that is not so.
+    ``kept_models``: SHA-256 of the model of each round whose updates were pruned, and whose model
+    was not; of other rounds it stands with the updates.
     """
 
     format_version: Literal[2] = FORMAT_VERSION
@@ -144,6 +149,7 @@ class Manifest(_Frozen):
     versions: dict[str, str] = {}
     left_out: tuple[LeftOut, ...] = ()
     silence: str = ""
+    kept_models: dict[Annotated[int, Field(ge=0)], Sha256] = {}
     sources: dict[str, Source] = {}
 
     @model_validator(mode="before")
@@ -182,7 +188,7 @@ class LedgerHead(_Frozen):
     """Where a site says that its privacy ledger stood when it released an update."""
 
     entries: Annotated[int, Field(ge=1)]
-    head: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    head: Sha256
 
 
 SCHEDULE = {

@@ -26,6 +26,11 @@ class SentModels:
         self._latest: SentModel | None = None
         self._of_site: dict[str, SentModel] = {}
 
+    @property
+    def latest(self) -> SentModel | None:
+        """The model that was sent last; None before the first."""
+        return self._latest
+
     def note(
         self,
         site: str,

@@ -1,13 +1,16 @@
 """What lies in a record and is no update of it: it was not examined, and that must be said."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from contextlib import suppress
 from pathlib import Path
 
+from medleak.custom.record.compression import SUFFIX
 from medleak.custom.record.files import SITE_NAME, RecordError, round_of
+from medleak.custom.record.reading import read_manifest
 from medleak.custom.record.schema import LeftOut, Manifest
 
-_WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".npz", ".npy", ".h5")
+_WEIGHTS = (".safetensors", ".zst", ".pt", ".pth", ".ckpt", ".bin", ".npz", ".npy", ".h5")
 
 
 class EmptyRecord(RecordError):
@@ -24,7 +27,7 @@ def strays(root: Path) -> list[str]:
     Returns:
         Sentences' beginnings such as ``round_0003/site-1.safetensors has no .json``, by place.
     """
-    found = []
+    found, kept = [], _kept_rounds(Path(root))
     for entry in sorted(Path(root).glob("[!.]*")):
         name = _shown(entry.name)
         if not entry.is_dir():
@@ -32,8 +35,8 @@ def strays(root: Path) -> list[str]:
                 found.append(f"{name} is no folder")
             elif _is_weights(entry) or (entry.suffix == ".json" and entry.name != "manifest.json"):
                 found.append(f"{name} is in no round")
-        elif round_of(entry.name) is not None:
-            found += [f"{name}/{what}" for what in _in_round(entry)]
+        elif (round := round_of(entry.name)) is not None:
+            found += [f"{name}/{what}" for what in _in_round(entry, round in kept)]
         elif entry.name.lower().startswith("round"):
             found.append(f"{name}/ has the name of no round")
         elif entry.is_symlink() or any(map(_is_weights, entry.rglob("*"))):
@@ -41,21 +44,29 @@ def strays(root: Path) -> list[str]:
     return found
 
 
-def _in_round(folder: Path) -> list[str]:
+def _in_round(folder: Path, pruned: bool) -> list[str]:
     names = sorted(p.name for p in folder.glob("[!.]*"))
     sidecars = {name.removesuffix(".json") for name in names if name.endswith(".json")}
     found = []
     for name in names:
-        stem, dot, suffix = name.rpartition(".")
+        plain = name.removesuffix(SUFFIX) if name.endswith(f".safetensors{SUFFIX}") else name
+        stem, dot, suffix = plain.rpartition(".")
         if dot and suffix == "json" and not _is_site(stem):
             found.append(f"{_shown(name)} has the name of no site")
         elif dot and suffix == "safetensors" and stem != "global" and stem not in sidecars:
             found.append(f"{_shown(name)} has no .json")
         elif name not in ("models", "beside") and suffix not in ("json", "safetensors"):
             found.append(f"{_shown(name)} is no file of a record")
-    if not any(map(_is_site, sidecars)) and not found:
+    if not any(map(_is_site, sidecars)) and not found and not pruned:
         found.append(" holds no update")
     return found
+
+
+def _kept_rounds(root: Path) -> Set[int]:
+    """Rounds of which a model is kept and no update, as the manifest says."""
+    with suppress(RecordError):  # whoever reads the manifest will say so
+        return read_manifest(root).kept_models.keys()
+    return set()
 
 
 def _is_weights(path: Path) -> bool:
@@ -82,13 +93,13 @@ def why_empty(manifest: Manifest) -> str:
 
 
 def left_out_text(left_out: Sequence[LeftOut]) -> str:
-    """How many updates arrived and were not recorded, by reason; empty for none."""
+    """How many updates arrived and are not in the record, by reason; empty for none."""
     if not left_out:
         return ""
     reasons = Counter(" ".join(one.reason.split()) for one in left_out)
     listed = "; ".join(f"{n}: {_shown(reason)}" for reason, n in reasons.most_common(3))
     more = f"; and {len(reasons) - 3} other reasons" if len(reasons) > 3 else ""
-    return f"{len(left_out)} updates arrived and were not recorded ({listed}{more})"
+    return f"{len(left_out)} updates arrived and are not in the record ({listed}{more})"
 
 
 def gaps_text(updates: Sequence[tuple[int, str]], left_out: Sequence[LeftOut]) -> str:

@@ -4,10 +4,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from medleak.custom.record import compression
 from medleak.custom.record.files import (
     as_json,
     beside_of,
     check_site,
+    digest_of_content,
     make_folder,
     other_model,
     paths,
@@ -51,11 +53,14 @@ def extended(root: Path, manifest: Manifest, said: Manifest) -> Manifest:
     return manifest.model_copy(update={**added, "sources": sources})
 
 
-def write_global(root: Path, round: int, state: State, *, several: bool = False) -> str:
+def write_global(
+    root: Path, round: int, state: State, *, several: bool = False, compress: bool = False
+) -> str:
     """Write the model that was sent in ``round``, once; return its SHA-256.
 
     With ``several``, a round may have models beside the first: of sites that pass one on (cyclic
-    training) or have their own. They stand under their hash, and an update names its own.
+    training) or have their own. They stand under their hash, and an update names its own. With
+    ``compress`` the file is compressed without loss (`medleak.custom.record.compression`).
 
     Raises:
         RecordError: Another model is recorded for this round, a tensor is none of a record (see
@@ -65,13 +70,13 @@ def write_global(root: Path, round: int, state: State, *, several: bool = False)
     data = chunks_of(as_arrays(where, state))
     path = round_dir(Path(root), round) / "global.safetensors"
     digest = _digest(data)
-    if not path.exists():
-        write(path, data)
-    elif _digest_of_file(path) != digest:
+    if not (there := compression.stored_place(path)).exists():
+        _write_tensors(path, data, compress)
+    elif digest_of_content(there) != digest:
         if several:
             other = other_model(path.parent, digest)
             make_folder(other.parent)
-            write(other, data)
+            _write_tensors(other, data, compress)
             return digest
         raise RecordError(
             f"{path} holds another model than the one to be recorded: all sites of a round must "
@@ -87,11 +92,12 @@ def write_update(
     update: State,
     *,
     beside: Mapping[str, State] | None = None,
+    compress: bool = False,
 ) -> UpdateInfo:
     """Write one update whose global model is recorded already; return its completed info.
 
     ``beside`` are further sets of tensors that the site sent, each under its own name, such as
-    ``scaffold_c_diff``; an audit attacks the update alone.
+    ``scaffold_c_diff``; an audit attacks the update alone. ``compress``: see `write_global`.
 
     Raises:
         RecordError: The site's name cannot be a file name, a tensor is none of a record, the
@@ -113,11 +119,11 @@ def write_update(
     try:
         for path, content in files.items():
             make_folder(path.parent)
-            write(path, content)
+            _write_tensors(path, content, compress)
         write(sidecar, as_json(info))
     except RecordError:
         for path in files:
-            path.unlink(missing_ok=True)
+            compression.stored_place(path).unlink(missing_ok=True)
         raise
     return info
 
@@ -129,9 +135,11 @@ def _digest(chunks: Sequence[bytes | memoryview]) -> str:
     return digest.hexdigest()
 
 
-def _digest_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _write_tensors(path: Path, data: Sequence[bytes | memoryview], compress: bool) -> None:
+    if compress:
+        write(compression.compressed_place(path), compression.compress(data))
+    else:
+        write(path, data)
 
 
 def _require_new(root: Path, info: UpdateInfo) -> None:
@@ -145,7 +153,13 @@ def _require_new(root: Path, info: UpdateInfo) -> None:
 
 
 def write_record(
-    root: Path, info: UpdateInfo, global_state: State, update: State, *, several: bool = False
+    root: Path,
+    info: UpdateInfo,
+    global_state: State,
+    update: State,
+    *,
+    several: bool = False,
+    compress: bool = False,
 ) -> UpdateInfo:
     """Write one update and, if it is the first of its round, the model that was sent.
 
@@ -156,6 +170,7 @@ def write_record(
             tensors of torch. bfloat16 is kept as float32, which holds it exactly.
         update: local - global, keyed as ``global_state``; withheld tensors are absent.
         several: Whether the round may have other models beside this one (`write_global`).
+        compress: Whether tensors are compressed without loss (`write_global`).
 
     Returns:
         ``info`` with its hashes.
@@ -169,5 +184,5 @@ def write_record(
     update = as_arrays(where, update)
     check_update(where, sent, update)
     _require_new(root, info)
-    digest = write_global(root, info.round, sent, several=several)
-    return write_update(root, info, digest, update)
+    digest = write_global(root, info.round, sent, several=several, compress=compress)
+    return write_update(root, info, digest, update, compress=compress)

@@ -221,14 +221,20 @@ class Attacker:
         """The global model of an earlier round; it is the same for all sites."""
         if which == "current":
             return None
-        now = record.info.round
-        earlier = [(r, site) for r, site in list_updates(self._plan.records) if r < now]
+        now, records = record.info.round, self._plan.records
+        # Of a round whose updates were pruned the model may be there still.
+        kept: dict[int, str | None] = dict.fromkeys(record.manifest.kept_models)
+        models = kept | dict(reversed(list_updates(records)))
+        earlier = sorted(round for round in models if round < now)
         if not earlier:
             raise ValueError(
                 f"Knowledge says that the attacker has the {which} global model, but no round "
                 f"before {now} is recorded. Audit a later round, or record more of them."
             )
-        round, site = earlier[-1 if which == "previous" else 0]
+        round = earlier[-1 if which == "previous" else 0]
+        site = models[round]
+        if site is None:
+            return self._plan.given.kept_model(records, round)
         return self._read(round, site).global_state
 
     def _start(self, observation: Observation) -> Tensor | None:

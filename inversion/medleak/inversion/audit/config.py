@@ -207,9 +207,10 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _manifest(plan: Plan) -> str:
-    """Hash of the manifest but for what was left out, which grows while a job is running."""
+    """Hash of the manifest but for what was left out or pruned, which changes with time."""
     manifest = read_manifest(plan.records).model_copy(update={"left_out": ()})
-    return hashlib.sha256(manifest.model_dump_json().encode()).hexdigest()
+    text = manifest.model_dump_json(exclude={"kept_models"})
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _hashes(plan: Plan, round: int, site: str) -> dict[str, str] | None:

@@ -9,6 +9,11 @@ from medleak.inversion.cli.calibrate import calibrate
 from medleak.inversion.cli.data.lists import data
 from medleak.inversion.cli.doctor import doctor
 from medleak.inversion.cli.federation.attach import attach
+from medleak.inversion.cli.federation.keeping import (
+    budget_records,
+    compress_records,
+    prune_records,
+)
 from medleak.inversion.cli.federation.sentinel import sentinel
 from medleak.inversion.cli.figures import figures
 from medleak.inversion.cli.inference.attributes import attributes
@@ -36,6 +41,9 @@ app.command()(card)
 app.command()(attach)
 app.command(cls=WithTables)(audit)
 app.command(cls=WithTables)(calibrate)
+records.command("prune")(prune_records)
+records.command("compress")(compress_records)
+records.command("budget")(budget_records)
 app.add_typer(records)
 app.command(cls=WithTables)(inspect)
 app.add_typer(data)

@@ -62,41 +62,71 @@ def list_records(ctx: typer.Context, run: RunArgument = None, as_json: JsonOptio
 
 @records.command(
     "verify",
-    epilog="Examples: medleak records verify  ·  medleak records verify RUN --json",
+    epilog="Examples: medleak records verify  ·  medleak records verify RUN --full --json",
 )
 @one_line_errors
 def verify_records(
-    ctx: typer.Context, run: RunArgument = None, as_json: JsonOption = False
+    ctx: typer.Context,
+    run: RunArgument = None,
+    *,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Read everything again, also what has not changed since."),
+    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check every update's hashes, shapes and values; exit 1 if one is bad.
 
-    Exit code 3 where there is no update, or something in the record is read as none: then nothing,
-    or not everything, was verified.
+    What you verified before is not read again while its .json has the same hash and its tensor
+    files the same size, times, inode and device; who can write to the disk past the file system
+    can change that unseen, and --full finds it. Exit code 3 where there is no update, or something
+    in the record is read as none: then nothing, or not everything, was verified.
     """
-    from medleak.custom.record import gaps_text, left_out_text, read_manifest, strays, verify
+    from medleak.custom.record import gaps_text, left_out_text, read_manifest, strays
+    from medleak.custom.record.keeping.verified import kept_models, remembered, verify_again
 
     root = records_of(run)
     gone = read_manifest(root).left_out
-    left_out = left_out_text(gone)
+    with remembered(root) as memory:
+        found = list(verify_again(root, memory, everything=full))
+    if memory.why_not:
+        typer.echo(f"medleak: {memory.why_not}", err=True)
     results = [
-        {"round": round, "site": site, "ok": error is None, "error": error}
-        for round, site, error in verify(root)
+        {"round": c.round, "site": c.site, "ok": c.error is None, "error": c.error, "read": c.read}
+        for c in found
     ]
-    bad = [r for r in results if not r["ok"]]
-    gaps = gaps_text([(r["round"], r["site"]) for r in results], gone)
+    models = [{"round": r, "ok": error is None, "error": error} for r, error in kept_models(root)]
+    left_out = left_out_text(gone)
+    gaps = gaps_text([(c.round, c.site) for c in found], gone)
     if as_json:
-        content = {"records": str(root), "updates": results, "left_out": left_out, "gaps": gaps}
-        typer.echo(json.dumps({**content, "not_read": strays(root)}, indent=2))
-    elif results:
-        typer.echo(f"{root}: {len(results) - len(bad)} of {len(results)} updates are as recorded.")
-    if not as_json and left_out:
-        typer.echo(printable(f"{left_out}: what was in them cannot be verified."))
-    if not as_json and gaps:
-        typer.echo(printable(f"{gaps}."))
+        content = {"records": str(root), "updates": results, "models": models, "gaps": gaps}
+        content |= {"left_out": left_out, "not_read": strays(root)}
+        typer.echo(json.dumps(content, indent=2))
+    else:
+        _print_verified(root, results, memory.since)
+        for text in filter(
+            None, (left_out and f"{left_out}: what was in them cannot be verified", gaps)
+        ):
+            typer.echo(printable(f"{text}."))
+    bad = [r for r in (*results, *models) if not r["ok"]]
     for r in bad:
         why = " ".join(str(r["error"]).split())
-        typer.echo(f"medleak: round {r['round']}, {r['site']}: {why}", err=True)
+        typer.echo(f"medleak: round {r['round']}, {r.get('site', 'its model')}: {why}", err=True)
     _end(root, len(results), bool(bad), "verified")
+
+
+def _print_verified(root: Path, results: list[dict[str, Any]], since: str | None) -> None:
+    """How many updates are as recorded, and how many of them were read for that."""
+    if not results:
+        return
+    right = sum(r["ok"] for r in results)
+    typer.echo(f"{root}: {right} of {len(results)} updates are as recorded.")
+    if same := sum(not r["read"] for r in results):
+        typer.echo(
+            f"{len(results) - same} were read now. {same} were not: their files are unchanged "
+            f"since they were read, {since} at the latest, as far as the file system tells. "
+            "--full reads all."
+        )
 
 
 def _end(root: Path, n: int, any_bad: bool, done: str) -> None:

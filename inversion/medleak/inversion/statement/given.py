@@ -20,6 +20,7 @@ from medleak.custom.record import (
     UpdateInfo,
     read_info,
     read_manifest,
+    read_model,
     read_record,
 )
 from medleak.custom.record.tensors import as_arrays
@@ -123,6 +124,12 @@ class Given:
     def of_info(self, info: UpdateInfo) -> UpdateInfo:
         """``info`` with what is given."""
         return info.with_schedule("given", **self.schedule) if self.schedule else info
+
+    def kept_model(self, records: Path, round: int) -> dict[str, np.ndarray]:
+        """A model that is kept without its updates; see `medleak.custom.record.read_model`."""
+        found = read_model(records, round)
+        fixed = {} if self.base is None else base_state(self.base)
+        return {**found, **{n: v for n, v in fixed.items() if n not in found}}
 
     def record(self, records: Path, round: int, site: str) -> Record:
         """An update with what is given; see `medleak.custom.record.read_record`."""
