@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 from clients import DataSet, load
-from malicious.federation import Setting, Site, numpy_state, rounds
-from malicious.honest import LARGE, SIZE, cases
+from malicious.federation import LIFE, Setting, Site, numpy_state, rounds
+from malicious.honest import LARGE, NINE, SIZE, cases
 from malicious.tampering import FAMILIES, Adaptive, drawn, tampered
 from torch import Tensor, nn
 
@@ -245,11 +245,12 @@ def honest(data: DataSet, count: int, large: int) -> Iterator[dict[str, Any]]:
     for network, make, setting, each in cases(count):
         yield _honest(network, make, setting, small, each)
     if large:
-        big = Images.of(data, ATTACKED, 8, 96)
+        big = Images.of(data, ATTACKED, 8, 200)
         for network, make in LARGE.items():
             for setting in (
                 Setting(name="fedavg-sgd", sites=2, steps=2),
                 Setting(name="fedavg-adam", sites=2, steps=2, optimizer="adam", lr=1e-3),
+                Setting(name="nine-sites-of-few", few=NINE, lr=0.01),
                 Setting(
                     name="percentile-10", sites=2, steps=2, defence="percentile_gaussian:sigma0=10"
                 ),
@@ -262,18 +263,22 @@ def _honest(
 ) -> dict[str, Any]:
     shown = images.view.shown(images.pixels)
 
-    def start() -> nn.Module:
-        model = make(3)
-        return _trained(model, shown, images.labels) if setting.trained else model
-
     alarms, largest, done, begun = [], {}, 0, time.process_time()
-    for number, _, found, _ in rounds(setting, start, shown, images.labels, count, 12):
-        done += 1
-        if found.odd:
-            alarms.append({"round": number, "line": found.line})
-        for r in found.results:
-            if r.limit and r.statistic is not None:
-                largest[r.check] = round(max(largest.get(r.check, 0.0), r.statistic / r.limit), 3)
+    life = LIFE if setting.few else count
+    for begin in range(0, count, life):
+
+        def start(seed: int = begin) -> nn.Module:
+            model = make(3 + seed)
+            return _trained(model, shown, images.labels) if setting.trained else model
+
+        seen = rounds(setting, start, shown, images.labels, min(life, count - begin), 12 + begin)
+        for number, _, found, _ in seen:
+            done += 1
+            if found.odd:
+                alarms.append({"round": number, "line": found.line})
+            for r in found.results:
+                if r.limit and r.statistic is not None:
+                    largest[r.check] = round(max(largest.get(r.check, 0), r.statistic / r.limit), 3)
     return {
         "honest": setting.name,
         "network": network,
