@@ -101,7 +101,15 @@ def examine(
     results = [shape, values.check(largest, memory.largest if again else None, memory.own)]
     if shape.status != "odd" and finite:
         earlier = memory.steps or None
-        results.append(step.check(moved, memory.own, rounds=gap, limit=step_limit, earlier=earlier))
+        results.append(
+            step.check(
+                *(moved, memory.own),
+                rounds=gap,
+                limit=step_limit,
+                earlier=earlier,
+                weights=step.sizes(state) if moved is not None else None,
+            )
+        )
     if finite:
         results += [
             rows.check(seen, rng),
