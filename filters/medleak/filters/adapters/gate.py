@@ -12,6 +12,7 @@ from medleak.filters.adapters.rim import (
     note_defence,
     of_the_site,
 )
+from medleak.filters.apart import check_name
 from medleak.filters.leakage_gate import check_leakage, measure_leakage
 
 
@@ -49,9 +50,7 @@ class LeakageGate(FailClosedFilter):
             raise ValueError(
                 f"threshold is an RDLV, usually 0, and must be in [-1, 10]: {threshold!r}."
             )
-        module, colon, name = measure.partition(":")
-        if not (module and colon and name):
-            raise ValueError(f"measure must be 'module:function', got {measure!r}.")
+        check_name(measure)
         self.measure, self.threshold, self.time_limit = measure, threshold, time_limit
         self.measure_args = dict(measure_args or {})
 
