@@ -1,4 +1,4 @@
-"""Tests of the leakage gate: the pure part in medleak.filters.leakage_gate, and its filter."""
+"""Tests of the leakage gate: medleak.filters.apart.leakage_gate and its filter."""
 
 import os
 
@@ -7,7 +7,7 @@ import pytest
 from nvflare.apis.filter import ContentBlockedException, FilterContextKey, FilterSource
 
 from medleak.filters.adapters import LeakageGate
-from medleak.filters.leakage_gate import Leakage, check_leakage, measure_leakage
+from medleak.filters.apart.leakage_gate import Leakage, check_leakage, measure_leakage
 from medleak.filters.update import UpdateError
 
 MEASURES = """

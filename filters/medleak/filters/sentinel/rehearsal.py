@@ -4,7 +4,7 @@ The other checks look at weights; this one asks what counts, on the images thems
 batch the step's gradient gives away, whether one image drowns the others, and whether the loss of a
 class is of another order than guessing. The rehearsal itself needs torch and the images, and so is
 a function named as ``"module:function"`` (ours: ``medleak.inversion.rehearsal.measure:measure``),
-run by `medleak.filters.apart`.
+run by `medleak.filters.apart.process`.
 """
 
 import math
@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from medleak.filters import checks
-from medleak.filters.apart import Named, answer_of
-from medleak.filters.sentinel.layers import State
+from medleak.filters.apart.process import Named, answer_of
 from medleak.filters.sentinel.result import Result, nothing_there
-from medleak.filters.update import UpdateError
+from medleak.filters.update import Update, UpdateError
 
 MEASURE = "medleak.inversion.rehearsal.measure:measure"
 _NAMED = Named(
@@ -52,7 +51,7 @@ class Limits:
 
 def rehearse(
     measure: str,
-    state: State,
+    state: Update,
     args: Mapping[str, Any],
     *,
     time_limit: float,

@@ -14,7 +14,7 @@ from medleak.filters import checks
 from medleak.filters.adapters.compression import STATE_DIR
 from medleak.filters.adapters.payload import as_numpy
 from medleak.filters.adapters.rim import of_the_site, round_of, state_folder
-from medleak.filters.apart import check_name
+from medleak.filters.apart.process import check_name
 from medleak.filters.sentinel.examination import digest
 from medleak.filters.sentinel.memory import entry
 from medleak.filters.sentinel.rehearsal import (

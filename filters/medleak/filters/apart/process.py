@@ -71,7 +71,7 @@ def answer_of(
             storage.save(folder / f"{k}.safetensors", each)
         request = {"measure": measure, "args": dict(args), "arrays": len(arrays)}
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        command = [sys.executable, "-m", "medleak.filters.apart", name]
+        command = [sys.executable, "-m", "medleak.filters.apart.process", name]
         try:
             run = subprocess.run(
                 command, capture_output=True, text=True, timeout=time_limit, check=False

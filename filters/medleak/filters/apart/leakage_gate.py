@@ -1,7 +1,7 @@
 """The leakage gate: invert an update before sending it, in a process that can be stopped.
 
-The measure is named as ``"module:function"`` and run by `medleak.filters.apart`. It is called as
-``measure(update, global_state, **args)`` with arrays by name and returns
+The measure is named as ``"module:function"`` and run by `medleak.filters.apart.process`. It is
+called as ``measure(update, global_state, **args)`` with arrays by name and returns
 ``{"rdlv": float, "healthy": bool}`` and whatever else it wants to have logged: the worst relative
 data leakage value (arXiv:2202.06924v2, eq. 6) over the site's own images, best an upper bound, and
 whether the attack passed its own health check. An attack that failed proves nothing.
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medleak.filters.apart import Named, answer_of
+from medleak.filters.apart.process import Named, answer_of
 from medleak.filters.update import Update, UpdateError
 
 MEASURES = ("medleak.inversion.gate:measure",)
