@@ -1,11 +1,13 @@
 """What malicious servers recover, which tampered models the sentinel misses, what it refuses.
 
-    python tests/benchmarks/sentinel.py --json FILE --parts attacks,fishing,tampered,honest,adaptive
+    python tests/benchmarks/sentinel.py --json FILE \
+        --parts attacks,fishing,tampered,honest,adaptive,rehearsed
 
 Real chest X-rays (``--data``). Writes a list of objects: of a family of attacks {attack, network,
 batch, found_90, found_70, of, best8, summed} and {attack, n, missed, seconds}, of a setting
 {honest, network, rounds, false_alarms, seconds}, of an attacker who adapts
-{adaptive, n, seen_first, seen_trained, seen_late, images_70, images_90}.
+{adaptive, n, seen_first, seen_trained, seen_late, images_70, images_90}. With ``rehearsed``, what
+the rehearsal on the site's own images says of attacks and of honest rounds.
 """
 
 import argparse
@@ -21,8 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 from clients import DataSet, load
-from malicious.federation import Setting, Site, numpy_state, rounds
-from malicious.honest import LARGE, SIZE, cases
+from malicious import rehearsing
+from malicious.federation import LIFE, Setting, Site, numpy_state, rounds
+from malicious.honest import LARGE, NINE, SIZE, cases
 from malicious.tampering import FAMILIES, Adaptive, drawn, tampered
 from torch import Tensor, nn
 
@@ -239,41 +242,46 @@ def tampering(images: Images, count: int) -> Iterator[dict[str, Any]]:
         yield {**row, "seconds": round(row["seconds"] / row["n"], 2)}
 
 
-def honest(data: DataSet, count: int, large: int) -> Iterator[dict[str, Any]]:
+def honest(data: DataSet, count: int, large: int, seed: int) -> Iterator[dict[str, Any]]:
     """False alarms of honest rounds."""
     small = Images.of(data, SIZE, 8, 240)
     for network, make, setting, each in cases(count):
-        yield _honest(network, make, setting, small, each)
+        yield _honest(network, make, setting, small, each, seed)
     if large:
-        big = Images.of(data, ATTACKED, 8, 96)
+        big = Images.of(data, ATTACKED, 8, 200)
         for network, make in LARGE.items():
             for setting in (
                 Setting(name="fedavg-sgd", sites=2, steps=2),
                 Setting(name="fedavg-adam", sites=2, steps=2, optimizer="adam", lr=1e-3),
+                Setting(name="nine-sites-of-few", few=NINE, lr=0.01),
                 Setting(
                     name="percentile-10", sites=2, steps=2, defence="percentile_gaussian:sigma0=10"
                 ),
             ):
-                yield _honest(network, make, setting, big, large)
+                yield _honest(network, make, setting, big, large, seed)
 
 
 def _honest(
-    network: str, make: Any, setting: Setting, images: Images, count: int
+    network: str, make: Any, setting: Setting, images: Images, count: int, seed: int
 ) -> dict[str, Any]:
     shown = images.view.shown(images.pixels)
 
-    def start() -> nn.Module:
-        model = make(3)
-        return _trained(model, shown, images.labels) if setting.trained else model
-
     alarms, largest, done, begun = [], {}, 0, time.process_time()
-    for number, _, found, _ in rounds(setting, start, shown, images.labels, count, 12):
-        done += 1
-        if found.odd:
-            alarms.append({"round": number, "line": found.line})
-        for r in found.results:
-            if r.limit and r.statistic is not None:
-                largest[r.check] = round(max(largest.get(r.check, 0.0), r.statistic / r.limit), 3)
+    life = LIFE if setting.few else count
+    for begin in range(0, count, life):
+
+        def start(begin: int = begin) -> nn.Module:
+            model = make(seed - 9 + begin)
+            return _trained(model, shown, images.labels) if setting.trained else model
+
+        seen = rounds(setting, start, shown, images.labels, min(life, count - begin), seed + begin)
+        for number, _, found, _ in seen:
+            done += 1
+            if found.odd:
+                alarms.append({"round": number, "line": found.line})
+            for r in found.results:
+                if r.limit and r.statistic is not None:
+                    largest[r.check] = round(max(largest.get(r.check, 0), r.statistic / r.limit), 3)
     return {
         "honest": setting.name,
         "network": network,
@@ -339,6 +347,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=7, help="Of each tampered family and place.")
     parser.add_argument("--rounds", type=int, default=1000, help="Honest, of small networks.")
     parser.add_argument("--large", type=int, default=6, help="Honest, of each ResNet setting.")
+    parser.add_argument("--seed", type=int, default=12, help="Of honest federations.")
     parser.add_argument("--adaptive", type=int, default=3, help="Draws of each adaptive attack.")
     asked = parser.parse_args()
     if not asked.data.is_dir():
@@ -354,8 +363,12 @@ def main() -> None:
             asked.json.write_text(json.dumps(found, indent=1))
 
     if "honest" in parts:
-        note(honest(data, asked.rounds, asked.large))
-    if set(parts) & {"attacks", "fishing", "tampered", "adaptive"}:
+        note(honest(data, asked.rounds, asked.large, asked.seed))
+    if "rehearsed" in parts:
+        small = Images.of(data, SIZE, 8, 240)
+        few = max(2, asked.rounds // 50)
+        note(rehearsing.honest(small.view, small.pixels, small.labels, few, _trained))
+    if set(parts) & {"attacks", "fishing", "tampered", "adaptive", "rehearsed"}:
         nine = 9 * 64 if "attacks" in parts else 96
         images = Images.of(data, ATTACKED, 256, nine)
         if "attacks" in parts:
@@ -365,6 +378,9 @@ def main() -> None:
         fewer = Images(images.view, images.pixels[:96], images.labels[:96])
         if "tampered" in parts:
             note(tampering(fewer, asked.draws))
+        if "rehearsed" in parts:
+            more = (lambda seed: starts(fewer, seed), gradient, asked.adaptive)
+            note(rehearsing.attacks(fewer.view, fewer.pixels, fewer.labels, *more))
         if "adaptive" in parts:
             note(adaptive(fewer, asked.adaptive))
 

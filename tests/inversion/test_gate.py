@@ -9,7 +9,7 @@ from medleak.custom import phantoms
 from medleak.custom.data.datalist import Item, save_datalist
 from medleak.custom.data.transforms import IMAGENET_MEAN, IMAGENET_STD, load_images, network_input
 from medleak.custom.networks import resnet18
-from medleak.filters.leakage_gate import check_leakage, measure_leakage
+from medleak.filters.apart.leakage_gate import check_leakage, measure_leakage
 from medleak.filters.noise import NoiseSource
 from medleak.filters.registry import defence
 from medleak.filters.update import UpdateError

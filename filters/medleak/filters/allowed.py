@@ -17,7 +17,8 @@ TASKS = ("train",)
 INSTALLED_CLIENT = "medleak.custom.flare.installed_client.InstalledClient"
 
 _ADAPTERS = "medleak.filters.adapters."
-# Guard and LeakageGate are left out: they take the name of code to run, which is the site's to say.
+# Guard, LeakageGate and Rehearsal are left out: they take the name of code to run, which is the
+# site's to say.
 _JOB_FILTERS = (
     *("ClippedGaussian", "ClippedLaplace", "DeclareDPSGD", "GaussianPerturbation", "GlobalModel"),
     *("LaplacePerturbation", "MinimumBatch", "PercentileGaussian", "PlannedBatch", "PrivacyBudget"),
@@ -208,6 +209,7 @@ DANGEROUS = (
     "nvflare.app_common.psi.psi_executor.PSIExecutor",
     _ADAPTERS + "Guard",
     _ADAPTERS + "LeakageGate",
+    _ADAPTERS + "Rehearsal",
     "medleak.custom.training.initial.initial_network",
     "medleak.custom.initial.initial_network",
 )

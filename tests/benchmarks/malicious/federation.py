@@ -1,7 +1,7 @@
 """Small federations in memory, honest but for what a test does to them, as one site sees them."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from medleak.filters.sentinel.examination import Examined, examine, noted
 from medleak.filters.sentinel.memory import Memory
 
 State = dict[str, np.ndarray]
+LIFE = 4  # rounds
 
 
 def numpy_state(model: nn.Module) -> State:
@@ -27,6 +28,9 @@ class Setting:
     """How the sites and the server of a federation train.
 
     ``more``: how many times as many steps the other sites make as the first, which looks.
+    ``few``: images and batch of each site, which trains on them once a round, and all sites look;
+    empty: they share all images, and make ``steps`` steps. Such a federation begins again from
+    other random weights every ``LIFE`` rounds.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Setting:
     defence: str = ""
     more: int = 1
     trained: bool = False
+    few: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(slots=True)
@@ -77,8 +82,7 @@ def local_update(
     make: Any = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[setting.optimizer]
     more = {"momentum": setting.momentum} if setting.optimizer == "sgd" else {}
     optimizer = make(trained.parameters(), lr=setting.lr, **more)
-    for _ in range(setting.steps):
-        chosen = torch.randint(len(images), (setting.batch,), generator=draw)
+    for chosen in _batches(setting, len(images), draw):
         loss = nn.functional.cross_entropy(trained(images[chosen]), labels[chosen])
         pull = sum((p - f).square().sum() for p, f in zip(trained.parameters(), fixed, strict=True))
         loss = loss + setting.proximal / 2 * pull
@@ -86,6 +90,14 @@ def local_update(
         loss.backward()
         optimizer.step()
     return {n: v - start[n] for n, v in numpy_state(trained).items()}
+
+
+def _batches(setting: Setting, count: int, draw: torch.Generator) -> Sequence[Tensor]:
+    """Which of a site's ``count`` images each of its steps sees."""
+    if setting.few:
+        return torch.randperm(count, generator=draw).split(setting.batch)
+    shape = (setting.batch,)
+    return [torch.randint(count, shape, generator=draw) for _ in range(setting.steps)]
 
 
 def rounds(
@@ -96,20 +108,23 @@ def rounds(
     count: int,
     seed: int,
 ) -> Iterator[tuple[int, nn.Module, Examined, Site]]:
-    """The model that the first site is sent in each round, and what its sentinel says of it."""
+    """The model that each looking site is sent in each round, and what its sentinel says of it."""
     draw = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(images), generator=draw)
     parts = [p for p in order.tensor_split(setting.sites)]
+    if setting.few:
+        parts = list(order[: sum(n for n, _ in setting.few)].split([n for n, _ in setting.few]))
     protect = defence(setting.defence) if setting.defence else None
-    model, site = make(), Site()
+    model, looking = make(), [Site() for _ in setting.few or "1"]
     slow: dict[str, Any] = {"first": {}, "second": {}, "t": 0}
     for number in range(count):
         state = numpy_state(model)
-        found = site.examined(state, number)
-        yield number, model, found, site
+        for site in looking:
+            yield number, model, site.examined(state, number), site
         updates = []
         for k, part in enumerate(parts):
             mine = setting if k == 0 else replace(setting, steps=setting.steps * setting.more)
+            mine = replace(mine, batch=setting.few[k][1]) if setting.few else mine
             update = local_update(model, mine, images[part], labels[part], draw)
             if not all(np.isfinite(v).all() for v in update.values()):
                 return  # training diverged under the noise: every site withholds such an update
@@ -117,7 +132,8 @@ def rounds(
                 rng = NoiseSource.seeded(seed, f"site-{k}", number)
                 update = dict(protect(update, rng=rng, global_state=state))
             updates.append(update)
-        site.sent(state, {n: np.asarray(v) for n, v in updates[0].items()})
+        for site, update in zip(looking, updates, strict=False):
+            site.sent(state, {n: np.asarray(v) for n, v in update.items()})
         moved = _aggregate(setting, updates, slow)
         with torch.no_grad():
             for name, value in model.state_dict().items():

@@ -41,11 +41,16 @@ LARGE: dict[str, Callable[[int], nn.Module]] = {
 # What medleak policy --epsilon 8 --rounds 30 writes.
 _EPSILON_8 = "clipped_gaussian:max_grad_norm=1,noise_multiplier=6.575"
 _PLAIN = Setting(name="fedavg-sgd")
+NINE = ((8, 4), (8, 4), (16, 4), (64, 4), (8, 8), (8, 8), (16, 8), (64, 8), (1, 1))
+"""Images and batch of nine sites: those of `make demo`, in a round of 1 to 16 steps."""
 SETTINGS = (
     _PLAIN,
     replace(_PLAIN, name="fedavg-sgd-trained", trained=True),
     replace(_PLAIN, name="fedavg-2-sites", sites=2, lr=0.05),
     replace(_PLAIN, name="fedavg-20-sites", sites=20, steps=1),
+    replace(_PLAIN, name="nine-sites-of-few", few=NINE, lr=0.01),
+    replace(_PLAIN, name="nine-sites-of-few-adam", few=NINE, optimizer="adam", lr=1e-3),
+    replace(_PLAIN, name="few-among-many", few=((1, 1), (2, 1), (2, 2), (64, 4), (64, 4))),
     replace(_PLAIN, name="small-among-large", steps=1, more=30),
     replace(_PLAIN, name="small-among-large-trained", steps=1, batch=1, more=30, trained=True),
     replace(_PLAIN, name="fedavg-adam", optimizer="adam", lr=1e-3),

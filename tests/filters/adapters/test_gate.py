@@ -1,11 +1,13 @@
-"""Tests of the leakage gate: the pure part in medleak.filters.leakage_gate, and its filter."""
+"""Tests of the leakage gate: medleak.filters.apart.leakage_gate and its filter."""
+
+import os
 
 import numpy as np
 import pytest
 from nvflare.apis.filter import ContentBlockedException, FilterContextKey, FilterSource
 
 from medleak.filters.adapters import LeakageGate
-from medleak.filters.leakage_gate import Leakage, check_leakage, measure_leakage
+from medleak.filters.apart.leakage_gate import Leakage, check_leakage, measure_leakage
 from medleak.filters.update import UpdateError
 
 MEASURES = """
@@ -29,7 +31,7 @@ def nonsense(update, global_state):
 @pytest.fixture
 def measures(tmp_path, monkeypatch):
     (tmp_path / "measures_of_this_test.py").write_text(MEASURES)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     return "measures_of_this_test"
 
 

@@ -61,7 +61,7 @@ META = {
 }
 ELSEWHERE = {
     *("WorkflowGuard", "GlobalModel", "PrivacyBudget", "RestoreWithheld", "LeakageGate"),
-    *("PlannedBatch", "Sentinel"),
+    *("PlannedBatch", "Rehearsal", "Sentinel"),
 }
 
 

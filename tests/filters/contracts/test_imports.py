@@ -38,7 +38,8 @@ def test_only_adapters_import_nvflare(path):
 def test_defences_ledger_and_doctor_need_only_numpy_at_import():
     code = (
         "import sys\n"
-        "from medleak.filters import doctor, leakage_gate, registry, storage\n"
+        "from medleak.filters import doctor, registry, storage\n"
+        "from medleak.filters.apart import leakage_gate, process\n"
         "from medleak.filters.defences import error_feedback\n"
         "from medleak.filters.privacy import accounting, ledger\n"
         "print(*sys.modules)"

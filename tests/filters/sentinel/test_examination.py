@@ -63,6 +63,40 @@ def test_the_step_may_be_larger_after_missed_rounds():
     assert "step" not in {r.check for r in far.odd}
 
 
+def settling(batches, target=8.0):
+    """A model whose statistics start at 0, and what a site's own batches make of them."""
+    state = convolutional()
+    update = small_update(state)
+    way = 1 - 0.9**batches
+    update["bn.running_mean"] = np.full(32, target * way, np.float32)
+    update["bn.running_var"] = np.full(32, target * way, np.float32)
+    return state, {**update, "bn.num_batches_tracked": np.array(batches)}
+
+
+def sent(state, **entries):
+    return state | {f"bn.{n}": np.full(32, v, np.float32) for n, v in entries.items()}
+
+
+@pytest.mark.parametrize("batches", [1, 2, 16])
+def test_statistics_may_settle_in_one_round_at_sites_that_make_more_steps(batches):
+    state, update = settling(batches)
+    settled = sent(state, running_mean=8.0, running_var=8.0)
+    found = examine(settled, after(state, update), state.__getitem__, round=1)
+    assert not found.odd, found.line
+    far = sent(state, running_mean=40.0, running_var=8.0)
+    found = examine(far, after(state, update), state.__getitem__, round=1)
+    assert "values" in {r.check for r in found.odd}
+
+
+def test_a_site_with_frozen_norms_sees_any_change_of_their_statistics():
+    state = convolutional()
+    frozen = ("bn.running_mean", "bn.running_var")
+    still = {n: v * (n not in frozen) for n, v in small_update(state).items()}
+    for change in ({"running_mean": 1.5}, {"running_var": 0.1}):
+        found = examine(sent(state, **change), after(state, still), state.__getitem__, round=1)
+        assert {r.check for r in found.odd} == {"step"}, found.line
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_value_that_is_no_number_is_odd_and_stops_nothing(bad):
     state = linear()

@@ -13,6 +13,7 @@ from medleak.filters.adapters.gate import LeakageGate
 from medleak.filters.adapters.generated import filter_of
 from medleak.filters.adapters.guard import Guard
 from medleak.filters.adapters.incoming.minimum_batch import MinimumBatch, PlannedBatch
+from medleak.filters.adapters.incoming.rehearsal import Rehearsal
 from medleak.filters.adapters.incoming.sentinel import Sentinel, SentinelNotes
 from medleak.filters.adapters.ledger import DeclareDPSGD, PrivacyBudget, PrivacyLedger
 from medleak.filters.adapters.local import RestoreWithheld, Withhold
@@ -42,6 +43,7 @@ __all__ = [
     "PrivacyLedger",
     "Quantisation",
     "RandomK",
+    "Rehearsal",
     "RestoreWithheld",
     "Sentinel",
     "SentinelNotes",

@@ -12,7 +12,8 @@ from medleak.filters.adapters.rim import (
     note_defence,
     of_the_site,
 )
-from medleak.filters.leakage_gate import check_leakage, measure_leakage
+from medleak.filters.apart.leakage_gate import check_leakage, measure_leakage
+from medleak.filters.apart.process import check_name
 
 
 class LeakageGate(FailClosedFilter):
@@ -23,7 +24,8 @@ class LeakageGate(FailClosedFilter):
     withheld is itself visible to the server, and depends on the data.
 
     Args:
-        measure: The attack, as ``"module:function"``; see :mod:`medleak.filters.leakage_gate`.
+        measure: The attack, as ``"module:function"``; see
+            :mod:`medleak.filters.apart.leakage_gate`.
         threshold: Highest RDLV allowed; 0: no better than the prior image.
         time_limit: Seconds, after which the update stays at home.
         measure_args: Arguments of the measure, such as where the site's images are.
@@ -49,9 +51,7 @@ class LeakageGate(FailClosedFilter):
             raise ValueError(
                 f"threshold is an RDLV, usually 0, and must be in [-1, 10]: {threshold!r}."
             )
-        module, colon, name = measure.partition(":")
-        if not (module and colon and name):
-            raise ValueError(f"measure must be 'module:function', got {measure!r}.")
+        check_name(measure)
         self.measure, self.threshold, self.time_limit = measure, threshold, time_limit
         self.measure_args = dict(measure_args or {})
 

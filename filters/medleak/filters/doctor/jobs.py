@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _CLIENT_API = "nvflare.app_common.executors.client_api_executor.ClientAPIExecutor"
 _OURS = "medleak.filters.adapters."
+_NAMING_CODE = tuple(f"{_OURS}{name}" for name in ("Guard", "LeakageGate", "Rehearsal"))
 
 
 def tasks_of(job: Path) -> list[str]:
@@ -202,7 +203,7 @@ def _filters(app: str, key: str, chain: Mapping[str, Any]) -> Iterator[Check]:
         name = _class(entry)
         if "ConvertWeights" in name:
             yield failed("job", f"{app} uses ConvertWeights on results, which sends full weights.")
-        elif name in (f"{_OURS}Guard", f"{_OURS}LeakageGate"):
+        elif name in _NAMING_CODE:
             detail = f"{app} uses {name.rpartition('.')[2]} in {key}, whose arguments name code."
             yield failed("job", detail)
         else:

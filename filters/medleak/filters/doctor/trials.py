@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _STATISTICS_LEAK = {"statistics": " They leak images: withhold them, or use scope=group."}
 NO_SUCH_TASK = "a_task_that_no_policy_names"
+_ON_IMAGES = {"LeakageGate": "the leakage gate", "Rehearsal": "the rehearsal"}
 _EPSILON_OF_NOTHING, _EPSILON_OF_LITTLE = 100.0, 20.0
 
 
@@ -199,18 +200,24 @@ def _whole(name: str, chain: "Chain", task: str, canary: Canary) -> Iterator[Che
 def _send(chain: "Chain", canary: Canary, task: str, *, weights: bool = False) -> "Outcome":
     from medleak.filters.adapters.examination.trial import attempt
 
-    results = [f for f in chain.results if type(f).__name__ != "LeakageGate"]
+    incoming, results = (
+        [f for f in listed if type(f).__name__ not in _ON_IMAGES]
+        for listed in (chain.data, chain.results)
+    )
     meta: dict[str, Any] = {}
     if _trained_with_noise(chain):
         meta["dp_sgd"] = {"noise_multiplier": 10.0, "sample_rate": 0.01, "steps": 1}
     return attempt(
-        chain.data, results, canary.state, canary.update, task=task, meta=meta, weights=weights
+        incoming, results, canary.state, canary.update, task=task, meta=meta, weights=weights
     )
 
 
 def _untried(chain: "Chain") -> str | None:
-    gates = [f for f in chain.results if type(f).__name__ == "LeakageGate"]
-    return "the leakage gate needs the site's images and was not tried." if gates else None
+    names = {type(f).__name__ for f in (*chain.data, *chain.results)}
+    left = [words for name, words in _ON_IMAGES.items() if name in names]
+    if not left:
+        return None
+    return f"{' and '.join(left)} not tried: the site's images are needed."
 
 
 def _trained_with_noise(chain: "Chain") -> bool:

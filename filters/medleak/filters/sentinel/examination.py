@@ -98,10 +98,18 @@ def examine(
         steps={n: size / gap for n, (size, _) in (moved or {}).items()},
     )
     again = memory.last_round is not None
-    results = [shape, values.check(largest, memory.largest if again else None)]
+    results = [shape, values.check(largest, memory.largest if again else None, memory.own)]
     if shape.status != "odd" and finite:
         earlier = memory.steps or None
-        results.append(step.check(moved, memory.own, rounds=gap, limit=step_limit, earlier=earlier))
+        results.append(
+            step.check(
+                *(moved, memory.own),
+                rounds=gap,
+                limit=step_limit,
+                earlier=earlier,
+                weights=step.sizes(state) if moved is not None else None,
+            )
+        )
     if finite:
         results += [
             rows.check(seen, rng),
@@ -123,10 +131,11 @@ def noted(memory: Memory, state: State, update: State) -> Memory:
     local = {
         n: np.add(v, update[n], dtype=np.float32) if n in update else v for n, v in state.items()
     }
-    made = list(layers_of(local))
+    made, reached = list(layers_of(local)), values.largest(local)
+    reached |= {n: max(v, reached[n]) for n, v in values.pulled(state, update).items()}
     return memory.with_update(
         step.sizes(update),
-        values.largest(local),
+        reached,
         norms.levels(local),
         spectra.ranks(made),
         {

@@ -32,8 +32,8 @@ class Memory:
     Attributes:
         structure: Of the first model; None before it.
         last_round: Of the last model; its hash is ``last_sha256``.
-        largest: Largest absolute value of each entry over the rounds, and in what the site's own
-            training made of them.
+        largest: Largest absolute value of each entry over the rounds, in what the site's own
+            training made of them, and of what its batches pulled running statistics to.
         levels, ranks: Least and largest so far of each layer (`norms`, `spectra`), likewise.
         own: Largest size so far of each entry of the site's own updates, as sent.
         steps: Largest size so far of each entry's step from round to round.

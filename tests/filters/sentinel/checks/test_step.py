@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medleak.filters.sentinel.checks.step import FIRST, LIMIT, check, size, sizes
+from medleak.filters.sentinel.checks.step import FIRST, LEAST, LIMIT, check, size, sizes
 
 
 def test_the_size_is_the_root_mean_square():
@@ -43,3 +43,15 @@ def test_a_small_site_among_large_ones_may_be_moved_further_but_not_suddenly():
     assert check({"a": (FIRST * LIMIT * 0.1 * 1.01, 1000)}, own).status == "odd"
     beyond = {"a": (FIRST * LIMIT * 0.1 * 1.01, 1000)}
     assert check(beyond, own, earlier={"a": 100.0}).status == "odd"
+
+
+def test_an_update_of_a_vanished_loss_does_not_bound_the_first_step():
+    own, weights = {"a": 1e-9}, {"a": 2.0, "b": 0.5, "zeros": 0.0}
+    reach = FIRST * LIMIT * LEAST * 2.0
+    assert check({"a": (0.99 * reach, 1000)}, own, weights=weights).status == "fine"
+    assert check({"a": (1.01 * reach, 1000)}, own, weights=weights).status == "odd"
+    assert check({"a": (0.99 * reach, 1000)}, own).status == "odd"
+    later = check({"a": (0.5 * reach, 1000)}, own, weights=weights, earlier={"a": 0.1 * reach})
+    assert later.status == "odd"
+    biases = check({"zeros": (1e-3, 1000)}, {"zeros": 1e-9, "a": 1e-9}, weights=weights)
+    assert biases.status == "fine"  # judged by the usual weight

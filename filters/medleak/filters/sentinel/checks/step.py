@@ -20,6 +20,10 @@ with momentum or Adam takes larger steps."""
 FIRST, AGAIN = 25.0, 3.0
 """A small site among large ones is moved by far more than its own update: 25 times the limit, but
 only in the run's first step, or where earlier steps were a third as large."""
+LEAST = 2e-4
+"""Of the weights' own size: a smaller own update may be of a loss that had vanished (one image that
+was right already), and tells little of how far others move. Where 25 times the limit is allowed, it
+counts as this."""
 _FEW = 64  # an entry of fewer numbers may stand still by chance: the largest own size counts
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -42,6 +46,7 @@ def check(
     rounds: int = 1,
     limit: float = LIMIT,
     earlier: Mapping[str, float] | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> Result:
     """Judge the entry that moved furthest; the statistic is in units of ``limit``.
 
@@ -51,22 +56,27 @@ def check(
         rounds: How many lie between.
         limit: See `LIMIT`.
         earlier: The largest step of a round so far, by entry; None: this is the first.
+        weights: Size of each entry of the model itself; None: not known.
     """
     if steps is None:
         return not_examined(CHECK, "there is no earlier model to step from")
     if not own:
         return not_examined(CHECK, "the site's own update is not known (SentinelNotes noted none)")
-    weights = [v for n, v in own.items() if n.rpartition(".")[2] not in _STATISTICS]
-    floor = max(weights, default=0.0)
+    moving = [v for n, v in own.items() if n.rpartition(".")[2] not in _STATISTICS]
+    floor = max(moving, default=0.0)
+    weights = weights or {}
+    usual_weight = float(np.median(list(weights.values()))) if weights else 0.0
     found = {}
     for name, (moved, count) in steps.items():
         leaf = name.rpartition(".")[2]
         if leaf == "num_batches_tracked" or name not in own:
             continue
         few = count <= _FEW and leaf not in _STATISTICS
+        least = LEAST * max(weights.get(name, 0.0), usual_weight)
         mine = limit * max(own[name], floor if few else 0.0)
-        usual = AGAIN * earlier.get(name, 0.0) if earlier else FIRST * mine
-        reach = rounds * max(mine, min(usual, FIRST * mine))
+        far = FIRST * max(mine, limit * least)
+        usual = AGAIN * earlier.get(name, 0.0) if earlier else far
+        reach = rounds * max(mine, min(usual, far))
         found[name] = moved / reach if reach > 0 else (0.0 if moved == 0 else float("inf"))
     words = "the global model's step over what the site's own update explains"
     return judged(CHECK, found, 1.0, words, "no entry of the step is in the site's own update")

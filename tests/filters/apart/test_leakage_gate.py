@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from medleak.filters.leakage_gate import Leakage, check_leakage, measure_leakage
+from medleak.filters.apart.leakage_gate import Leakage, check_leakage, measure_leakage
 from medleak.filters.update import UpdateError
 
 STATE = {"fc.weight": np.zeros(4, np.float32)}
