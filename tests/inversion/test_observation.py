@@ -243,3 +243,18 @@ def test_a_client_trained_on_masks_is_refused_before_an_attack_starts():
     for attack in (single_step, schedule_of):
         with pytest.raises(ValueError, match=r"trained on masks.*Use row_space"):
             attack(observe(masks, Knowledge()))
+
+
+def test_norm_layers_that_did_not_move_are_in_evaluation_mode():
+    record = make_record()
+    still = {k: np.zeros_like(v) for k, v in record.update.items() if k.startswith("bn1.running")}
+    observation = observe(replace(record, update={**record.update, **still}), Knowledge())
+    assert observation.frozen_norms == ("bn1",)
+    network = observation.network()
+    norms = {n: m for n, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    assert [n for n, m in norms.items() if not m.training] == ["bn1"]
+    assert all(m.training for m in observe(record, Knowledge()).network().modules())
+    hidden = observe(
+        replace(record, update={**record.update, **still}), Knowledge(bn_statistics=False)
+    )
+    assert all(m.training for m in hidden.network().modules())

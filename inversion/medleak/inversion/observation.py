@@ -46,13 +46,16 @@ class Observation(SeenSchedule):
     _labels: Tensor | None
 
     def network(self) -> nn.Module:
-        """A new copy of the network with the global weights, in training mode."""
+        """A new copy of the network with the global weights, in the mode in which it was trained.
+
+        That is training mode, but for norm layers that are seen to have been in evaluation mode.
+        """
         self._need(self.knowledge.global_model, "the global model", "global_model")
-        return copy.deepcopy(self._network).train()
+        return self._as_trained(self._network)
 
     def untrained_network(self) -> nn.Module:
         """A new copy with the factory's own weights: all there is without the global model."""
-        return copy.deepcopy(self._untrained).train()
+        return self._as_trained(self._untrained)
 
     @property
     def spatial_size(self) -> tuple[int, ...]:
@@ -101,11 +104,8 @@ class Observation(SeenSchedule):
     def frozen_norms(self) -> tuple[str, ...]:
         """Norm layers whose running statistics did not move at all: they ran in evaluation mode."""
         self._need(self.has_bn_statistics, "batch-norm statistics", "bn_statistics")
-        return tuple(
-            name
-            for name in self._norm_layers()
-            if not any(self._update[f"{name}.{k}"].any() for k in _RUNNING)
-        )
+        still = frozen_norms(self._network, self._update)
+        return tuple(name for name in self._norm_layers() if name in still)
 
     def bn_step_weights(self, layer: str) -> Tensor:
         """[K] weights, summing to 1, with which the passes' statistics mix in ``layer``."""
@@ -141,6 +141,12 @@ class Observation(SeenSchedule):
         )
         return (images.expand(-1, channels, *[-1] * axes) - mean) / std
 
+    def _as_trained(self, network: nn.Module) -> nn.Module:
+        clone = copy.deepcopy(network).train()
+        for name in self.frozen_norms if self.has_bn_statistics else ():
+            clone.get_submodule(name).eval()
+        return clone
+
     def _norm_layers(self) -> dict[str, nn.modules.batchnorm._BatchNorm]:
         return {
             name: module
@@ -158,6 +164,17 @@ class Observation(SeenSchedule):
 
 
 _RUNNING = ("running_mean", "running_var")
+
+
+def frozen_norms(network: nn.Module, update: Mapping[str, Tensor | np.ndarray]) -> list[str]:
+    """Norm layers of ``network`` whose running statistics are in ``update`` and did not move."""
+    return [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and all(f"{name}.{k}" in update for k in _RUNNING)
+        and not any(bool(update[f"{name}.{k}"].any()) for k in _RUNNING)
+    ]
 
 
 def network_channels(network: nn.Module) -> int | None:

@@ -39,6 +39,17 @@ def found(images):
     )
 
 
+def test_norm_layers_that_the_site_froze_are_frozen_in_the_easy_case(make_run):
+    """Else an attack that cannot treat them would pass for healthy."""
+    record = read_record(make_run({"site-9": 2}).records, 0, "site-9")
+    still = {k: np.zeros_like(v) for k, v in record.update.items() if "running" in k}
+    record = dataclasses.replace(record, update={**record.update, **still})
+    easy = easy_record(record, *easy_image(record.manifest.known_input()))
+    assert still
+    assert not any(easy.update[name].any() for name in still)
+    assert any(v.any() for k, v in easy.update.items() if k not in still)
+
+
 @pytest.mark.parametrize(("size", "channels"), [((20, 24), 1), ((8, 30), 3)])
 def test_the_easy_image_has_the_records_shape_and_shows_something(size, channels):
     image, label = easy_image(spec(size, channels))

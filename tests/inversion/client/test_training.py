@@ -7,7 +7,9 @@ import weakref
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
+from medleak.inversion.client.surrogate import surrogate_update
 from medleak.inversion.client.training import Schedule, epochs_of, simulate
 from medleak.inversion.losses import Criterion, task_loss
 
@@ -56,9 +58,44 @@ def real_training(network, images, labels, schedule, criterion: Criterion = "cro
     return {name: after[name] - before[name] for name in after}
 
 
+def frozen_training(network, images, labels, schedule):
+    """The same of a client that keeps its norm layers in evaluation mode."""
+    local = copy.deepcopy(network).train()
+    for module in local.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    optimizer = torch.optim.SGD(local.parameters(), lr=schedule.lr)
+    for batch in schedule.batches:
+        optimizer.zero_grad()
+        functional.cross_entropy(local(images[list(batch)]), labels[list(batch)]).backward()
+        optimizer.step()
+    before, after = network.state_dict(), local.state_dict()
+    return {name: after[name] - before[name] for name in after}
+
+
 def simulated(network, images, labels, schedule, **options):
     update = simulate(network, images, labels, schedule, **options)
     return {**update.parameters, **update.buffers}
+
+
+@pytest.mark.parametrize("surrogate", [False, True])
+def test_norm_layers_in_evaluation_mode_stay_there(surrogate):
+    network = make_network()
+    images, labels = images_and_labels(4)
+    schedule = Schedule(batches=epochs_of(4, 4), lr=0.05)
+    real = frozen_training(network, images, labels, schedule)
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    if surrogate:
+        observed = {n: real[n] for n, _ in network.named_parameters()}
+        made = surrogate_update(network, observed, images, labels, schedule)
+        found = {**made.parameters, **made.buffers}
+    else:
+        found = simulated(network, images, labels, schedule)
+    assert any(n.endswith("running_mean") for n in real)
+    for name, value in real.items():
+        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-5, msg=name)
 
 
 @pytest.mark.parametrize("checkpoint", [False, True])

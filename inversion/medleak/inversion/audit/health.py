@@ -24,7 +24,7 @@ from medleak.custom.record import Criterion, InputSpec, Record
 from medleak.inversion.losses import REPLAYED, first_output, task_loss
 from medleak.inversion.measures.similarity import assign, rdlv, ssim
 from medleak.inversion.networks import build_network, load_global_state
-from medleak.inversion.observation import normalisation
+from medleak.inversion.observation import frozen_norms, normalisation
 from medleak.inversion.reconstruction import Progress, ProgressCallback, Reconstruction
 from medleak.inversion.results.rows import shortened
 
@@ -107,6 +107,7 @@ def easy_record(
     """The update of one step on ``image`` [1, C, *size], from ``record``'s global model.
 
     A plain step of SGD, or of Adam where the site trains with it: the attack has to undo that too.
+    Norm layers that the site froze are frozen here.
 
     A network of masks gets the brighter half of the image for a mask instead of ``label`` [1]. Of a
     loss that is not known or not computed here, cross-entropy stands in its place.
@@ -120,6 +121,8 @@ def easy_record(
     state: dict[str, Any] = {k: torch.as_tensor(v) for k, v in record.global_state.items()}
     load_global_state(network, state)
     network.train()
+    for name in frozen_norms(network, record.update):
+        network.get_submodule(name).eval()
     lr = record.info.lr or _EASY_LR
     optimizer, settings = _easy_optimizer(record, network, lr)
     output = network(network_input(image, *normalisation(manifest.known_input(), network)))

@@ -29,9 +29,14 @@ def running_statistics(network: nn.Module) -> dict[str, Tensor]:
 def moved_statistics(
     network: nn.Module, running: Mapping[str, Tensor], statistics: Statistics, seen: int
 ) -> dict[str, Tensor]:
-    """Running statistics, by buffer name, after one more batch than the ``seen`` of this round."""
-    moved = {}
+    """Running statistics, by buffer name, after one more batch than the ``seen`` of this round.
+
+    Those of layers in evaluation mode do not move.
+    """
+    moved = dict(running)
     for name, layer in tracking_layers(network):
+        if not layer.training:
+            continue
         factor = layer.momentum
         if factor is None:  # PyTorch's cumulative average
             factor = 1 / (float(_counter(layer)) + seen + 1)
@@ -47,7 +52,7 @@ def buffer_updates(
     """What the client would send of its batch-norm buffers after ``steps`` steps."""
     before = running_statistics(network)
     counters = {
-        f"{name}.num_batches_tracked": torch.full_like(_counter(layer), steps)
+        f"{name}.num_batches_tracked": torch.full_like(_counter(layer), steps * layer.training)
         for name, layer in tracking_layers(network)
     }
     return {name: running[name] - before[name] for name in before} | counters

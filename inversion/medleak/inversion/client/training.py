@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from medleak.inversion.client.batch_norm import (
@@ -260,12 +261,14 @@ def batch_statistics(
 def training_mode(network: nn.Module) -> Iterator[None]:
     """Put every module into training mode, and afterwards into the mode that it had.
 
-    But for dropout, which is off: nobody knows which units the client dropped.
+    But for dropout, which is off, as nobody knows which units the client dropped; and for norm
+    layers in evaluation mode, which the client froze (`Observation.network`).
     """
     before = {module: module.training for module in network.modules()}
     network.train()
-    for module in network.modules():
-        if isinstance(module, _DropoutNd):
+    for module, training in before.items():
+        frozen = isinstance(module, _BatchNorm) and not training
+        if frozen or isinstance(module, _DropoutNd):
             module.eval()
     try:
         yield
