@@ -199,7 +199,8 @@ class SeenSchedule:
         if not self.fresh_state and (self.optimizer != "sgd" or self.momentum):
             raise ValueError(
                 f"The client keeps {self.optimizer}'s state over rounds, and what it was before "
-                "this round is not known: steps from zero would be another client's. Attack its "
+                "this round is not known: steps from zero would be another client's. Of SGD it is "
+                "where the round before is recorded, and both are one step. Attack the site's "
                 "first round, or use row_space, which uses batch-norm statistics all the same."
             )
 

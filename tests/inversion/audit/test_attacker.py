@@ -17,6 +17,7 @@ from medleak.inversion.images.prior import load_prior
 from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.similarity import ssim
 from medleak.inversion.reconstruction import Progress, Reconstruction
+from medleak.inversion.statement import Given
 
 pytestmark = pytest.mark.slow
 
@@ -220,3 +221,16 @@ def test_iterations_of_an_attack_are_kept_as_pictures(make_run, tmp_path):
     names = sorted(p.name for p in plan.out.glob("images/*_it*.png"))
     case = outcome.case.name
     assert names == [f"{case}_{k}_it{i:04d}.png" for k in (0, 1) for i in (1, 4, 6, 9)]
+
+
+def test_momentum_of_an_earlier_round_is_taken_off_where_that_round_is_recorded(make_run, tmp_path):
+    run = make_run({"site-9": 1}, rounds=(0, 1, 3))
+    calls = []
+    given = Given(schedule={"optimizer": "sgd", "momentum": 0.5, "state_kept": True})
+    plan = plan_of(run, tmp_path, given=given)
+    outcomes(plan, fake(lambda _: run.images("site-9", 16), calls))
+    seen = dict(zip((0, 1, 3), (o for o, *_ in calls), strict=True))
+    assert [seen[n].fresh_state for n in (0, 1, 3)] == [True, True, False]
+    before, now = (read_record(run.records, n, "site-9").update for n in (0, 1))
+    for name, value in seen[1].parameter_update.items():
+        np.testing.assert_allclose(value.numpy(), now[name] - 0.5 * before[name], atol=1e-7)

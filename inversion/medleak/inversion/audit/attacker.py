@@ -30,8 +30,13 @@ from medleak.inversion.membership.answer import Assessed
 from medleak.inversion.networks import make_importable
 from medleak.inversion.observation import Observation, observe
 from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
-from medleak.inversion.results.case import Case
-from medleak.inversion.statement import complete, contradictions
+from medleak.inversion.results.case import NO_DEFENCE, Case
+from medleak.inversion.statement import (
+    carries_momentum,
+    complete,
+    contradictions,
+    without_kept_momentum,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +182,20 @@ class Attacker:
         """What the attacker of ``case`` sees of ``round``: as recorded, then what is replayed."""
         sites = summed_sites(self._plan.records, case, round)
         record = replayed(case, round, sites, functools.partial(self._read, round))
+        known = self._knowledge[case.knowledge]
+        if case.defence == NO_DEFENCE and known.lr and carries_momentum(record):
+            record = self._stateless(record, case.site)
         labels = None
-        if self._knowledge[case.knowledge].labels == "known":
+        if known.labels == "known":
             labels = torch.cat([self._labels(site) for site in sites])
         return self._observe(record, case.knowledge, labels)
+
+    def _stateless(self, record: Record, site: str) -> Record:
+        """Without the momentum that an earlier round left, where that one is recorded."""
+        before = record.info.round - 1
+        if (before, site) not in list_updates(self._plan.records):
+            return record
+        return without_kept_momentum(record, self._read(before, site))
 
     def _sent(self, case: Case, round: int, site: str) -> Record:
         """What the attacker of ``case`` holds of ``site``, its own or one that is a null.

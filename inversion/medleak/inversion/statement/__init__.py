@@ -6,12 +6,15 @@ says where a word and the update do not agree.
 
 from medleak.inversion.statement.given import Given
 from medleak.inversion.statement.inferred import complete, contradictions, inferred
+from medleak.inversion.statement.kept_state import carries_momentum, without_kept_momentum
 from medleak.inversion.statement.told import told
 
 __all__ = [
     "Given",
+    "carries_momentum",
     "complete",
     "contradictions",
     "inferred",
     "told",
+    "without_kept_momentum",
 ]
