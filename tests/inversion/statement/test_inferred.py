@@ -180,5 +180,5 @@ def test_a_handful_of_weights_tells_nothing_of_the_optimiser():
 
 
 def test_fewer_images_than_a_batch_holds_are_one_batch():
-    said = {"n_images": 2, "batch_size": 4, "local_epochs": 3, "n_steps": 3}
-    assert contradictions(record_of(steps=3, **said)) == []
+    record = record_of(steps=3, n_images=2, batch_size=4, local_epochs=3, n_steps=3)
+    assert contradictions(record) == []

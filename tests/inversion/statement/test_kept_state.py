@@ -22,8 +22,8 @@ def rounds(momentum=0.9):
     """
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 2))
-    settings = {"momentum": momentum, "weight_decay": 0.01}
-    optimizer = torch.optim.SGD(network.parameters(), lr=1.0, **settings)
+    parameters = network.parameters()
+    optimizer = torch.optim.SGD(parameters, lr=1.0, momentum=momentum, weight_decay=0.01)
     records, fresh = [], []
     for number, lr in enumerate(LR):
         state = {
