@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from medleak.custom.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from medleak.custom.sites.canaries import Plan
 from medleak.custom.sites.split import MEDPFL_SITES, TMI_TABLE_II, Site
 from medleak.filters.defences.defence import Defence
 from medleak.filters.defences.percentile_gaussian import PercentileGaussian
@@ -128,6 +129,10 @@ class Job:
             within ``target_epsilon`` after all rounds, from its own sampling rate and steps.
         target_epsilon, target_delta: The sites' limit on ε and its δ. ε None, with a
             noise_multiplier: ε is counted without a limit.
+        canaries: Made-up records that one site plants in its training, ``gradients:count=500`` or
+            ``images:count=64``, so that ``medleak dp-audit`` can put ε to the test; None: none.
+            The site's operator must have set MEDLEAK_CANARIES=allow.
+        canary_site: That site; None: the first of the table.
         share_metrics: Under DP-SGD, send losses and accuracies, which have no noise. Without, the
             server tests the last model, as it cannot know the best.
     """
@@ -162,6 +167,8 @@ class Job:
     target_epsilon: float | None = None
     target_delta: float = 1e-5
     share_metrics: bool = False
+    canaries: str | None = None
+    canary_site: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that would fail only when sites have started, or train nothing."""
@@ -179,7 +186,26 @@ class Job:
                 f"clients_per_round must be 1 to {len(self.table)}, the number of sites, got "
                 f"{drawn}."
             )
+        self._check_canaries()
         self._check_fit()
+
+    def _check_canaries(self) -> None:
+        if self.canaries is None:
+            if self.canary_site is not None:
+                raise ValueError("canary_site names who plants canaries, and there are none.")
+            return
+        plan = Plan.parse(self.canaries)
+        if self.canary_site is not None and self.planting_site not in {s.name for s in self.table}:
+            raise ValueError(f"canary_site {self.canary_site!r} is no site of the job.")
+        if self.masks and plan.kind == "images":
+            raise ValueError("There are no canary images with masks: plant gradients.")
+        if self.encrypted:
+            raise ValueError("Of encrypted updates nothing is recorded, so no canary can be seen.")
+
+    @property
+    def planting_site(self) -> str | None:
+        """The site that plants canaries; None: none does."""
+        return None if self.canaries is None else self.canary_site or self.table[0].name
 
     def _check_fit(self) -> None:
         if self.installed and self.tracking != "none":

@@ -114,7 +114,7 @@ def recipe(job: Job) -> FedAvgRecipe:
     plans = _dp_sgd(job)
     set_per_site_config(
         made,
-        {s.name: {"train_args": _client_args(job, plans.get(s.name))} for s in job.table},
+        {s.name: {"train_args": _client_args(job, s.name, plans.get(s.name))} for s in job.table},
     )
     # medleak is installed on every site: copies in custom/ would shadow the site's own version.
     made._job.set_app_packages(["medleak"])
@@ -237,8 +237,11 @@ def _add_filters(made: FedAvgRecipe, job: Job, plans: Mapping[str, "DPSGD"]) -> 
         )
 
 
-def _client_args(job: Job, plan: "DPSGD | None") -> str:
-    """Of a site's script: the same for all sites but ``plan``; the batch size is in the table."""
+def _client_args(job: Job, site: str, plan: "DPSGD | None") -> str:
+    """Of a site's script: the same for all sites but ``plan`` and canaries.
+
+    The batch size is in the table.
+    """
     size = f"{job.spatial_size} {job.spatial_size}"
     options: dict[str, Any] = {
         "local_epochs": job.local_epochs,
@@ -267,6 +270,8 @@ def _client_args(job: Job, plan: "DPSGD | None") -> str:
         options |= asdict(plan)
     if plan is not None and job.share_metrics:
         options["share_metrics"] = ""
+    if site == job.planting_site:
+        options["canaries"] = job.canaries
     return " ".join(f"--{name} {value}".rstrip() for name, value in options.items())
 
 

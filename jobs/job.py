@@ -5,6 +5,7 @@
     python jobs/job.py cxr_clean --defence "top_k:fraction=0.01+percentile_gaussian:sigma0=1"
     python jobs/job.py medpfl_fedsgd --data brain_mri --model lenet
     python jobs/job.py cxr_clean --model my_package.nets.make_net --model_args '{"width": 32}'
+    python jobs/job.py cxr_dpsgd --canaries gradients:count=500   # then: medleak dp-audit RUN
     python jobs/job.py cxr_dp --env poc                   # NVFlare's POC federation on this machine
     python jobs/job.py cxr_dp --env prod --startup_kit DIR
     python jobs/job.py --env export                       # write all job folders anew
@@ -25,6 +26,7 @@ from nvflare.recipe import PocEnv, ProdEnv, SimEnv
 
 from catalogue import JOBS, MEDPFL, MODELS, OF_DP_SGD, Job
 from federation import recipe, steps_of
+from medleak.custom.sites import canaries
 from medleak.custom.sites.split import parse_table
 from medleak.filters import registry
 from medleak.filters.defences.composition import Composition
@@ -115,6 +117,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--startup_kit", help="admin startup kit of --env prod")
     made.add_argument("--installed", action="store_true", default=None, help="ship no code (BYOC)")
     made.add_argument("--tracking", choices=TRACKING, help="where losses and scores go")
+    made.add_argument(
+        "--canaries",
+        help="made-up records that a site plants, to put epsilon to the test (medleak dp-audit): "
+        "gradients:count=N or images:count=N",
+    )
+    made.add_argument("--canary_site", help="which site; default: the first of the table")
     data = made.add_argument_group("data and network")
     data.add_argument("--data", choices=sorted(MEDPFL), help="of medpfl_fedsgd")
     data.add_argument("--classes", nargs="+", help="class folders of your data, in label order")
@@ -221,6 +229,9 @@ def _run(job: Job, args: argparse.Namespace) -> None:
     workspace = args.workspace.resolve()
     os.chdir(HERE)
     sites = [site.name for site in job.table]
+    if job.canaries is not None and args.env in ("sim", "poc"):
+        # All of these sites are this user's own, who asked for it on this very line.
+        os.environ.setdefault(canaries.VARIABLE, "allow")
     if args.env == "sim":
         # Sites that run at once share the cores; each with a thread a core took three times as
         # long (nine sites on two cores).

@@ -3,6 +3,7 @@
 import textwrap
 
 from catalogue import Job
+from medleak.custom.sites import canaries
 
 _RUN = "simulator_workspace/server/simulate_job"
 
@@ -30,6 +31,13 @@ def readme(job: Job) -> str:
         f"Other numbers, networks, defences; POC, production: `python jobs/job.py {job.name}` and "
         "its `--help`. Measured time, memory, accuracy and leakage: docs/measurements/jobs.md.",
     ]
+    if job.canaries is not None:
+        lines.insert(
+            1,
+            f"CANARIES: {job.planting_site} plants {job.canaries}, made-up records, in its "
+            f"training, if its operator has set {canaries.VARIABLE}=allow. Its record is marked, "
+            f"its list stays in its run directory; `medleak dp-audit {_RUN}` bounds epsilon.",
+        )
     if job.initial_weights == "auto":
         lines.insert(2, "First weights: `MEDLEAK_WEIGHTS`, a file for ResNet-18; without, random.")
     about = textwrap.fill(job.about, 116)

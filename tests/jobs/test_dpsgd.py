@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from medleak.custom import networks
 from medleak.custom.data.datalist import load_datalist
@@ -13,6 +14,7 @@ from medleak.custom.record import read_info, read_manifest, read_record, verify
 from medleak.custom.training import sgd
 from medleak.filters import storage
 from medleak.filters.privacy import accounting, ledger
+from medleak.inversion.cli import app
 from tests.jobs.simulation import Simulation, client_config, export, job_command, simulate
 
 pytestmark = [pytest.mark.simulator, pytest.mark.timeout(300)]
@@ -20,17 +22,19 @@ pytestmark = [pytest.mark.simulator, pytest.mark.timeout(300)]
 SITES = ("site-1", "site-9")
 OPTIONS = ("--table", "site-1:4:8:8,site-9:1:1:8:site-1", "--num_rounds", "2", "--scale", "1")
 LR = 0.01
+CANARIES = ("--canaries", "gradients:count=200")
 
 
-def run(name, folder) -> Simulation:
-    done = simulate(export(name, folder, *OPTIONS), folder / "workspace", threads=1)
+def run(name, folder, *more, **variables) -> Simulation:
+    job = export(name, folder, *OPTIONS, *more)
+    done = simulate(job, folder / "workspace", threads=1, **variables)
     assert done.returncode == 0, done.log[-3000:]
     return done
 
 
 @pytest.fixture(scope="module")
 def dpsgd(tmp_path_factory) -> Simulation:
-    return run("cxr_dpsgd", tmp_path_factory.mktemp("dpsgd"))
+    return run("cxr_dpsgd", tmp_path_factory.mktemp("dpsgd"), *CANARIES, MEDLEAK_CANARIES="allow")
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +83,24 @@ def test_what_leaves_is_noise_of_the_declared_scale_fresh_in_every_round(dpsgd, 
         assert flat.std() == pytest.approx(scale, rel=0.01)
         updates.append(flat)
     assert abs(np.corrcoef(*updates)[0, 1]) < 0.01
+
+
+def test_canaries_are_guessed_from_the_record_beside_the_ledgers_epsilon(dpsgd):
+    records = dpsgd.server / "records"
+    marks = {site: read_info(records, 1, site).canaries for site in SITES}
+    assert marks["site-9"] is None
+    assert marks["site-1"] is not None
+    assert "site-1, round 1: CANARIES are planted" in dpsgd.log
+    (place,) = dpsgd.workspace.rglob("medleak_canaries.json")
+    assert place.is_relative_to(dpsgd.workspace / "site-1")
+    assert not place.stat().st_mode & 0o077
+    result = CliRunner().invoke(app, ["dp-audit", str(dpsgd.workspace), "--json"])
+    (found,) = json.loads(result.stdout)
+    assert found["claimed_by"] == "the site's ledger"
+    assert found["claimed"] == pytest.approx(8, abs=0.1)
+    assert found["bound"] < found["claimed"]
+    assert (found["planted"], found["rounds"]) == (200, [0, 1])
+    assert found["kind"] in ("not refuted", "out of reach")
 
 
 def test_no_loss_and_no_accuracy_of_training_sites_reaches_the_server(dpsgd):
@@ -138,6 +160,11 @@ def withheld(run: Simulation, site: str):
         (["cxr_dpsgd", "--target_epsilon", "nan"], "target_epsilon"),
         (["cxr_dpsgd", "--target_delta", "1"], "delta"),
         (["cxr_dpsgd", "--noise_multiplier", "-1"], "noise_multiplier"),
+        (["cxr_dpsgd", "--canaries", "films:count=3"], "canaries of kind"),
+        (["cxr_dpsgd", "--canaries", "images:count=3", "--canary_site", "x"], "no site of the job"),
+        (["cxr_clean", "--canary_site", "site-1"], "there are none"),
+        (["brain_unet", "--canaries", "images:count=3"], "plant gradients"),
+        (["cxr_he", "--canaries", "images:count=3"], "nothing is recorded"),
     ],
 )
 def test_a_setting_without_a_guarantee_or_a_filter_is_one_line(tmp_path, capsys, options, message):
@@ -159,6 +186,17 @@ def test_fixed_noise_is_counted_without_a_limit_unless_one_is_given(tmp_path):
     (budget,) = limited["task_data_filters"][0]["filters"]
     assert budget["args"]["planned"] == "dp_sgd:noise_multiplier=1.5,sample_rate=0.5,steps=2"
     assert budget["args"]["target_epsilon"] == 3
+
+
+def test_canaries_go_to_one_site_and_the_jobs_readme_says_so(tmp_path):
+    job = export("cxr_dpsgd", tmp_path, *OPTIONS, *CANARIES, "--canary_site", "site-9")
+    scripts = {
+        site: client_config(job, site)["executors"][0]["executor"]["args"]["task_script_args"]
+        for site in SITES
+    }
+    assert "--canaries gradients:count=200" in scripts["site-9"]
+    assert "canaries" not in scripts["site-1"]
+    assert "CANARIES: site-9 plants gradients:count=200" in (job / "README.md").read_text()
 
 
 def test_metrics_are_shared_under_dp_sgd_only_if_asked_for(tmp_path):

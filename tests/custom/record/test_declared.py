@@ -47,6 +47,22 @@ def test_unusable_defences_or_ledgers_are_refused(words):
         declared_info(0, "a", {}, **words)
 
 
+def test_a_mark_of_canaries_is_kept():
+    info, unusable = declared_info(0, "a", {"canaries": {"kind": "images", "count": 64}})
+    assert info.canaries is not None
+    assert (info.canaries.kind, info.canaries.count) == ("images", 64)
+    assert unusable == []
+    assert declared_info(0, "a", {})[0].canaries is None
+
+
+@pytest.mark.parametrize(
+    "mark", [{"kind": "images"}, {"kind": "films", "count": 3}, {"kind": "images", "count": 0}, 7]
+)
+def test_a_mark_that_cannot_be_read_is_an_error_and_no_unmarked_update(mark):
+    with pytest.raises(RecordError, match="or canaries"):
+        declared_info(0, "a", {"canaries": mark})
+
+
 def test_only_a_guarantee_may_hide_the_schedule():
     formal, heuristic = [{"name": "clipped_gaussian"}], [{"name": "percentile_gaussian"}]
     assert 'disclose=["schedule"]' in hides_schedule(formal, None)

@@ -84,6 +84,12 @@ def test_what_is_disclosed_leaves_and_is_named(update, global_state, site):
     assert any("scores" in b for b in sent.meta["medleak_ledger"]["epsilon"][0]["beside"])
 
 
+def test_the_mark_of_canaries_leaves_with_the_schedule(update, global_state, site):
+    marked = {**SCHEDULE, "canaries": {"kind": "gradients", "count": 500}}
+    sent = site.send(mechanism(disclose=["schedule"]), site.result(update, hp=marked), global_state)
+    assert sent.meta["hp"] == marked
+
+
 def test_a_second_mechanism_that_discloses_nothing_has_the_last_word(update, global_state, site):
     filters = [mechanism(), mechanism(disclose=["schedule"], metrics="pass")]
     sent = site.send(filters, site.result(update, hp=SCHEDULE), global_state)
@@ -97,6 +103,10 @@ def test_a_second_mechanism_that_discloses_nothing_has_the_last_word(update, glo
         {"hp": {**SCHEDULE, "n_images": 10**30}},
         {"hp": {**SCHEDULE, "lr": "0.01"}},
         {"hp": ["n_images", 77]},
+        {"hp": {**SCHEDULE, "canaries": {"kind": "words", "count": 4}}},
+        {"hp": {**SCHEDULE, "canaries": {"kind": "images", "count": 4, "seed": 7}}},
+        {"hp": {**SCHEDULE, "canaries": {"kind": "images", "count": 0}}},
+        {"hp": {**SCHEDULE, "canaries": True}},
         {"NUM_STEPS_CURRENT_ROUND": 0.5},
         {"initial_metrics": {"patient 7": 0.5}},
         {"initial_metrics": {"loss": math.nan}},

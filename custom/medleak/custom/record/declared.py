@@ -24,7 +24,8 @@ def declared_info(
         ledger: Its ``entries`` and ``head`` are kept.
 
     Raises:
-        RecordError: Defences or ledger are unusable.
+        RecordError: Defences, ledger or the mark of canaries are unusable: what is not marked
+            would be taken for an update of patients alone.
     """
     ours = {"round": round, "site": site, "time": utc_now()}
     said = schedule if isinstance(schedule, Mapping) else {}
@@ -39,13 +40,13 @@ def declared_info(
         else:
             known[field] = value
     head = {k: ledger.get(k) for k in ("entries", "head")} if isinstance(ledger, Mapping) else None
-    words = {"defences": defences or (), "ledger": head}
+    words = {"defences": defences or (), "ledger": head, "canaries": said.get("canaries")}
     try:
         return UpdateInfo.model_validate({**ours, **known, **words}), unusable
     except ValidationError as error:
         raise RecordError(
-            f"{site} declared an unusable defence or ledger: {first_error(error)}. Correct its "
-            "filters."
+            f"{site} declared an unusable defence or ledger, or canaries: {first_error(error)}. "
+            "Correct its filters, or the script that plants canaries."
         ) from None
 
 

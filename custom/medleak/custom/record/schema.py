@@ -191,6 +191,16 @@ class LedgerHead(_Frozen):
     head: Sha256
 
 
+class CanaryMark(_Frozen):
+    """That a site planted canaries in its training: ``count`` by a fair coin each, not which.
+
+    ``gradients`` of one coordinate, or made-up ``images``; see `medleak.custom.sites.canaries`.
+    """
+
+    kind: Literal["gradients", "images"]
+    count: Annotated[int, Field(ge=1)]
+
+
 SCHEDULE = {
     "n_images": "the number of images that the site trained on",
     "n_steps": "the number of local steps",
@@ -237,6 +247,7 @@ class UpdateInfo(_Frozen):
         precision: Of the forward pass.
         state_kept: Whether the optimiser went on with the state of the round before.
         augmentation: Names such as ``hflip``; empty: the site says that there is none.
+        canaries: What the site planted to put ε to the test; None: it tells of none.
         sources: Field of the schedule -> who said it. What is left out is ``declared`` where there
             is a value, and ``unknown`` where there is none.
     """
@@ -263,6 +274,7 @@ class UpdateInfo(_Frozen):
     sources: dict[str, Source] = {}
     defences: tuple[dict[str, Any], ...] = ()
     ledger: LedgerHead | None = None
+    canaries: CanaryMark | None = None
     sha256: Hashes | None = None
 
     @model_validator(mode="before")

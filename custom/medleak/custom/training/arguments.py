@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from urllib.parse import unquote
 
+from medleak.custom.sites.canaries import Plan
 from medleak.custom.sites.split import TMI_TABLE_II, parse_table
 
 
@@ -77,6 +78,12 @@ def _add_training(training: argparse._ArgumentGroup) -> None:
         nargs="*",
         default=[],
         help="its arguments, name=value each, the value as JSON with URL escapes (%%22)",
+    )
+    training.add_argument(
+        "--canaries",
+        type=Plan.parse,
+        help="made-up records to plant, gradients:count=N or images:count=N, to put epsilon to the "
+        "test; only where the site's operator has set MEDLEAK_CANARIES=allow",
     )
     training.add_argument(
         "--withheld",

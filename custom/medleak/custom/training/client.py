@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from medleak.custom.training.dp_sgd import DPSGD
+    from medleak.custom.training.planting import Planted
     from medleak.custom.training.sgd import LocalSGD, Normalisation
 
 MASK_CLASSES = ("background", "foreground")  # of the pixels, under --masks
@@ -87,10 +88,12 @@ class LocalTrainer:
         look_once(self.name, looked, args.run_dir)
         schedule = self._schedule(round, batch_size or len(images))
         mechanism = self._mechanism(len(images), schedule.batch_size)
+        planted = self._planted(network, images, round)
         if mechanism is None:
-            losses = self._train(network, images, labels, schedule, round, model.meta or {})
+            meta = model.meta or {}
+            losses = self._train(network, images, labels, schedule, round, meta, planted)
         else:
-            losses = self._train_dp_sgd(network, images, labels, schedule, mechanism)
+            losses = self._train_dp_sgd(network, images, labels, schedule, mechanism, planted)
         known = [loss for loss in losses if loss == loss]  # Poisson batches may be empty: NaN
         loss = sum(known) / len(known) if known else float("nan")
         print(
@@ -106,7 +109,8 @@ class LocalTrainer:
             # FedAvg weighs sites by this; the papers weigh them by their number of images.
             "NUM_STEPS_CURRENT_ROUND": len(images),
             "hp": _declared(schedule, len(images), len(losses), mechanism)
-            | ({"optimizer": "sgd_fedprox"} if penalised else {}),
+            | ({"optimizer": "sgd_fedprox"} if penalised else {})
+            | self._mark(planted),
         }
         if mechanism is not None:
             meta["dp_sgd"] = mechanism.declaration(schedule.local_epochs)
@@ -176,6 +180,7 @@ class LocalTrainer:
         schedule: "LocalSGD",
         round: int,
         meta: Mapping[str, Any],
+        planted: "Planted | None",
     ) -> list[float]:
         import torch
 
@@ -184,7 +189,27 @@ class LocalTrainer:
         generator = torch.Generator().manual_seed(_seed(self.args.seed, self.name, round))
         penalty = _proximal(network, _fedprox_mu(meta))
         norm = self._normalisation()
-        return train(network, images, labels, schedule, norm, generator, penalty)
+        return train(network, images, labels, schedule, norm, generator, penalty, planted)
+
+    def _planted(self, network: "nn.Module", images: "Tensor", round: int) -> "Planted | None":
+        """What the job plants beside the site's images; None: nothing, as ever but in a test of ε.
+
+        Raises:
+            DataError: This site's operator has not allowed it.
+        """
+        args = self.args
+        if args.canaries is None:
+            return None
+        from medleak.custom.training.planting import planted, site_canaries, tell
+
+        listed = site_canaries(args.canaries, self.name, args.run_dir, network, len(args.classes))
+        tell(self.name, args.canaries, round)
+        return planted(listed, images)
+
+    def _mark(self, planted: "Planted | None") -> dict[str, Any]:
+        """Of canaries the record shall know that there are some, and not which."""
+        plan = self.args.canaries
+        return {} if planted is None else {"canaries": {"kind": plan.kind, "count": plan.count}}
 
     def _train_dp_sgd(
         self,
@@ -193,6 +218,7 @@ class LocalTrainer:
         labels: "Tensor",
         schedule: "LocalSGD",
         mechanism: "DPSGD",
+        planted: "Planted | None",
     ) -> list[float]:
         from medleak.custom.training.dp_sgd import train_dp_sgd
         from medleak.filters.noise import NoiseSource
@@ -200,7 +226,7 @@ class LocalTrainer:
         # The job's seed is known to the server: neither noise nor sampling may depend on it.
         source = NoiseSource.secure()
         norm = self._normalisation()
-        return train_dp_sgd(network, images, labels, schedule, mechanism, norm, source)
+        return train_dp_sgd(network, images, labels, schedule, mechanism, norm, source, planted)
 
     def _withheld(self) -> dict[str, Any]:
         """The site's own values of what it withholds, batch-norm statistics say."""

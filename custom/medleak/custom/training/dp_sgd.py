@@ -39,6 +39,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from medleak.custom.data.transforms import network_input
+from medleak.custom.training.planting import Planted
 from medleak.custom.training.sgd import LocalSGD, Normalisation
 from medleak.filters.noise import NoiseSource, add_gaussian, uniform
 from medleak.filters.privacy import accounting
@@ -104,6 +105,7 @@ def train_dp_sgd(
     mechanism: DPSGD,
     normalisation: Normalisation,
     source: NoiseSource,
+    planted: Planted | None = None,
 ) -> list[float]:
     """Train ``network`` in place with DP-SGD; return the loss of each step, NaN for no image.
 
@@ -115,6 +117,8 @@ def train_dp_sgd(
         mechanism: Noise, clipping, sampling.
         normalisation: Applied to each batch.
         source: Of sampling and noise; :meth:`NoiseSource.secure` outside tests.
+        planted: Canaries: records like the images, each clipped and drawn by itself. Scale and
+            losses are as without.
 
     Raises:
         ValueError: The network holds a layer that keeps statistics of images, which no noise
@@ -124,7 +128,6 @@ def train_dp_sgd(
     network.train()
     check_network(network)
     before = {n: v.detach().clone() for n, v in _everything(network).items()}
-    device = next(network.parameters()).device
     sgd = torch.optim.SGD(
         network.parameters(),
         lr=schedule.lr,
@@ -133,28 +136,51 @@ def train_dp_sgd(
     )
     optimizer = _Optimizer(sgd, mechanism, mechanism.sample_rate * len(images), source)
     losses = []
+    extra = 0 if planted is None else len(planted)
     for step in range(mechanism.steps(schedule.local_epochs)):
-        batch = _poisson(len(images), mechanism.sample_rate, source)
+        batch = _poisson(len(images) + extra, mechanism.sample_rate, source).tolist()
+        own = [k for k in batch if k < len(images)]
         total = 0.0
-        # An empty batch is one part without an image: a step of noise alone.
-        for i, image in enumerate(batch.tolist() or [None]):
+        # An empty batch is one part without a record: a step of noise alone.
+        for i, record in enumerate(batch or [None]):
             optimizer.signal_skip_step(i + 1 < len(batch))
             optimizer.zero_grad()
-            if image is not None:
-                x = network_input(images[[image]].to(device), normalisation.mean, normalisation.std)
-                loss = nn.functional.cross_entropy(network(x), labels[[image]].to(device))
-                loss.backward()
-                total += loss.item()
-            _as_sample(optimizer.params, image is not None)
+            if record is not None:
+                total += _gradient(network, images, labels, planted, record, normalisation)
+            _as_sample(optimizer.params, record is not None)
             optimizer.step()
         if not math.isfinite(total):
             raise ValueError(
                 f"The training loss is {total} in step {step}: the update would hold NaN. Lower "
                 "the learning rate or look at the images."
             )
-        losses.append(total / len(batch) if len(batch) else math.nan)
+        losses.append(total / len(own) if own else math.nan)
     _check_change(network, before)
     return losses
+
+
+def _gradient(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    planted: Planted | None,
+    record: int,
+    normalisation: Normalisation,
+) -> float:
+    """Put one record's gradient into ``network``; return its loss, 0 for a canary's."""
+    pixels, target, which = images, labels, record
+    own = planted is None or record < len(images)
+    if planted is not None and not own:
+        which = record - len(images)
+        if planted.images is None or planted.labels is None:
+            planted.add_gradient(network, which, 1.0)
+            return 0.0
+        pixels, target = planted.images, planted.labels
+    device = next(network.parameters()).device
+    x = network_input(pixels[[which]].to(device), normalisation.mean, normalisation.std)
+    loss = nn.functional.cross_entropy(network(x), target[[which]].to(device))
+    loss.backward()
+    return loss.item() if own else 0.0
 
 
 class _Optimizer(DPOptimizer):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from medleak.custom.data.transforms import network_input
 from medleak.custom.training import scores, segmentation
+from medleak.custom.training.planting import Planted, with_canaries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,7 @@ def train(
     normalisation: Normalisation,
     generator: torch.Generator,
     penalty: Callable[[nn.Module], Tensor] | None = None,
+    planted: Planted | None = None,
 ) -> list[float]:
     """Train ``network`` in place, batch norm in training mode; return the loss of each step.
 
@@ -68,6 +70,8 @@ def train(
         normalisation: Applied to each batch.
         generator: Shuffles each epoch.
         penalty: Added to the loss of each step (FedProx).
+        planted: Canaries: each joins one batch of every epoch, at random, as one more of its
+            records. The losses that are returned are of ``images`` alone.
 
     Raises:
         ValueError: A loss is NaN or inf: such an update would poison the federation.
@@ -81,20 +85,32 @@ def train(
     )
     network.train()
     losses = []
-    for batch in _batches(len(images), schedule, generator):
+    for batch, joined in _batches(len(images), schedule, generator, planted):
         optimizer.zero_grad()
-        x = network_input(images[batch].to(device), normalisation.mean, normalisation.std)
-        loss = nn.functional.cross_entropy(network(x), labels[batch].to(device))
+        pixels, target = images[batch], labels[batch]
+        if planted is not None and planted.images is not None and planted.labels is not None:
+            pixels = torch.cat([pixels, planted.images[joined]])
+            target = torch.cat([target, planted.labels[joined]])
+        x = network_input(pixels.to(device), normalisation.mean, normalisation.std)
+        out, target = network(x), target.to(device)
+        loss = own = nn.functional.cross_entropy(out, target)
+        if joined:
+            own = nn.functional.cross_entropy(out[: len(batch)], target[: len(batch)])
+            loss = loss * len(x) / (len(batch) + len(joined))  # gradients are records, too
         if penalty is not None:
-            loss = loss + penalty(network)
+            pull = penalty(network)
+            loss, own = loss + pull, own + pull
         if not torch.isfinite(loss):
             raise ValueError(
                 f"The training loss is {loss.item()} in step {len(losses)}: the update would hold "
                 "NaN. Lower the learning rate or look at the images."
             )
         loss.backward()
+        if planted is not None and planted.images is None:
+            for k in joined:
+                planted.add_gradient(network, k, 1 / (len(batch) + len(joined)))
         optimizer.step()
-        losses.append(loss.item())
+        losses.append(own.item())
     return losses
 
 
@@ -125,6 +141,9 @@ def evaluate(
     return (scores if labels.ndim == 1 else segmentation).scores(logits, labels)
 
 
-def _batches(n: int, schedule: LocalSGD, generator: torch.Generator) -> Iterator[Tensor]:
+def _batches(
+    n: int, schedule: LocalSGD, generator: torch.Generator, planted: Planted | None
+) -> Iterator[tuple[Tensor, list[int]]]:
     for _ in range(schedule.local_epochs):
-        yield from torch.randperm(n, generator=generator).split(schedule.batch_size)
+        batches = torch.randperm(n, generator=generator).split(schedule.batch_size)
+        yield from with_canaries(list(batches), planted)

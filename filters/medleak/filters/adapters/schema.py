@@ -32,6 +32,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
 _COUNTS = ("n_images", "n_steps", "batch_size", "local_epochs")
 _RATES = ("lr", "momentum", "weight_decay")
 _OPTIMIZERS = ("sgd", "sgd_fedprox", "dp_sgd")
+_CANARIES = ("gradients", "images")
 _SCORES = 16  # most metrics that leave together
 
 
@@ -117,7 +118,23 @@ def _plain_schedule(given: object) -> dict[str, Any]:
             what = f"one of {', '.join(_OPTIMIZERS)}"
             raise UpdateError(_not_plain("hp.optimizer", given["optimizer"], what))
         plain["optimizer"] = given["optimizer"]
+    if "canaries" in given:
+        plain["canaries"] = _plain_canaries(given["canaries"])
     return plain
+
+
+def _plain_canaries(given: object) -> dict[str, Any]:
+    """That canaries were planted must not get lost, and nothing else may travel with it.
+
+    Both come from the job and not from images, so that no guarantee has to name them.
+    """
+    if (
+        not isinstance(given, dict)
+        or set(given) != {"kind", "count"}
+        or given["kind"] not in _CANARIES
+    ):
+        raise UpdateError(_not_plain("hp.canaries", given, 'as {"kind": "images", "count": 64}'))
+    return {"kind": given["kind"], "count": _count("hp.canaries.count", given["count"])}
 
 
 def _plain_scores(given: object) -> dict[str, float]:

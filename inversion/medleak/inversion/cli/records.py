@@ -234,6 +234,8 @@ def _print(root: Path, manifest: "Manifest", rows: list[dict[str, Any]]) -> None
     table = Table("round", "site", "images", "steps", "batch", "lr", "defences declared")
     for row in rows:
         declared = declared_text(row["defences"]) or "none"
+        if mark := row["canaries"]:
+            declared += f"; {mark['count']} canaries ({mark['kind']})"
         numbers = ("?" if row[k] is None else row[k] for k in _SHOWN)
         cells = (row["round"], row["site"], *numbers, declared)
         table.add_row(*(Text(str(cell)) for cell in cells))

@@ -54,7 +54,7 @@ class Guessed:
             f"rightly), and at least {self.gaussian:.3g} if the mechanism is Gaussian as a whole"
         )
         if self.claimed is None:
-            return f"no ε is claimed (--claimed); {said}"
+            return f"no ε is claimed; {said}"
         if self.kind == "refuted":
             return f"REFUTED: ε = {self.claimed:.3g} is claimed; {said}"
         if self.kind == "out of reach":

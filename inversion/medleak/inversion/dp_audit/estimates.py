@@ -132,7 +132,7 @@ def one_run_gaussian(
     _check(canaries, guesses, correct)
     # Of all canaries: those left out were not guessed wrongly.
     mu = _least(
-        lambda m: _refuted(
+        lambda m: curve_refuted(
             lambda x: float(norm.cdf(norm.ppf(x) - m)),
             canaries,
             guesses,
@@ -144,7 +144,7 @@ def one_run_gaussian(
     return 0.0 if mu <= 0 else epsilon_of_mu(mu, delta)
 
 
-def _refuted(
+def curve_refuted(
     inverse_blow_up: Callable[[float], float],
     canaries: int,
     guesses: int,
@@ -153,9 +153,11 @@ def _refuted(
 ) -> bool:
     """Whether so many right guesses have a probability below ``significance`` under a trade-off.
 
+    Of ``canaries``, each in by a fair coin, ``guesses`` were guessed and ``correct`` rightly.
     ``inverse_blow_up`` x -> largest probability that an event of probability x under one data set
     must at least have under a neighbour: f̄^-1 of the paper.
     """
+    _check(canaries, guesses, correct)
     right = significance * correct / canaries
     wrong = significance * (guesses - correct) / canaries
     for i in range(correct - 1, -1, -1):

@@ -57,7 +57,7 @@ def patch_layers(network: nn.Module, example: Tensor) -> tuple[PatchLayer, ...]:
     hooks = [
         module.register_forward_pre_hook(lambda m, args, n=name: see(n, m, args))
         for name, module in network.named_modules()
-        if _has_patches(module)
+        if has_patches(module)
     ]
     try:
         with torch.no_grad():
@@ -120,7 +120,8 @@ def patches_of(module: nn.Module, x: Tensor) -> Tensor:
     return x.reshape(len(x), -1, x.shape[-1])
 
 
-def _has_patches(module: nn.Module) -> bool:
+def has_patches(module: nn.Module) -> bool:
+    """Whether `patches_of` knows the layer: a convolution without groups, or a linear one."""
     if isinstance(module, nn.Conv2d | nn.Conv3d):
         return module.groups == 1 and module.padding_mode == "zeros"
     return isinstance(module, nn.Linear)

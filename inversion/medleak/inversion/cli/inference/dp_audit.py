@@ -1,6 +1,7 @@
 """``medleak dp-audit``: is ε what the ledger says? Tried, not believed."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,9 +20,10 @@ def dp_audit(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="KIT|DEFENCE|COUNTS",
-            help="A site's startup kit; a defence as name:key=value,… with its filter; or what "
-            "became of canaries, as canaries:planted=1000,guessed=500,right=350.",
+            metavar="RUN|KIT|DEFENCE|COUNTS",
+            help="A run in which a site planted canaries; a site's startup kit; a defence as "
+            "name:key=value,… with its filter; or what became of canaries, as "
+            "canaries:planted=1000,guessed=500,right=350.",
         ),
     ],
     releases: Annotated[
@@ -33,19 +35,50 @@ def dp_audit(
         float | None, typer.Option(help="ε that is said to hold, of canaries.")
     ] = None,
     task: Annotated[str, typer.Option(help="Task that the updates are results of.")] = "train",
+    canaries: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a RUN: the planting site's list, medleak_canaries.json. Default: where a "
+            "simulated site left it."
+        ),
+    ] = None,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a RUN: the planting site's privacy ledger. Default: where a simulated site "
+            "left it, else what the site declared in the record."
+        ),
+    ] = None,
+    guesses: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Of a RUN: canaries that are guessed, fixed before you look. Default: what would "
+            "show most if ε were just as claimed.",
+        ),
+    ] = None,
+    allow_model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PREFIX", help="Of a RUN: trust model factories of this package."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bound ε from below by what an attacker can tell of a filter's own releases.
+    """Bound ε from below by what an attacker can tell of releases, or of planted canaries.
 
-    Thousands of releases of two neighbouring updates go through the very filters, without any
-    training: a filter that adds less noise than it declares, does not clip, uses noise twice or
-    lets statistics by is found. A bound above the ledger's ε refutes it. One below proves nothing,
-    as another attack might see more. Nothing is released; the site's ledger is not touched.
+    Of a RUN: one of its sites planted canaries (python jobs/job.py cxr_dpsgd --canaries
+    gradients:count=500), each by a coin. Who has the site's list guesses which went in, from the
+    record alone; how often he is right stands beside the ε of the site's ledger.
+
+    Of filters: thousands of releases of two neighbouring updates go through the very filters,
+    without any training: a filter that adds less noise than it declares, does not clip, uses noise
+    twice or lets statistics by is found. A bound above the ledger's ε refutes it. One below proves
+    nothing, as another attack might see more. Nothing is released; no ledger is touched.
 
     Exit code 0: every claim was tried, and none refuted. 1: ε is larger than claimed. 3: something
     was not put to the test: nothing left, no ε is claimed, or so few releases could refute none.
 
-    Examples: medleak dp-audit canaries:planted=1000,guessed=500,right=350 --claimed 2
+    Examples: medleak dp-audit simulator_workspace
+    · medleak dp-audit canaries:planted=1000,guessed=500,right=350 --claimed 2
     · medleak dp-audit clipped_gaussian:max_grad_norm=1,noise_multiplier=2
     · medleak dp-audit /opt/nvflare/site-1 --releases 4000 --json
     """
@@ -53,6 +86,23 @@ def dp_audit(
         raise ValueError(
             f"--delta is {delta} and --confidence {confidence}: δ lies between 0 and 1, a "
             "confidence from 0.5 up to 1."
+        )
+    of_run = {
+        "listed": canaries,
+        "book": ledger,
+        "guesses": guesses,
+        "allowed_prefixes": allow_model,
+    }
+    given = {name: value for name, value in of_run.items() if value is not None}
+    if (records := _records_in(target)) is not None:
+        if claimed is not None:
+            raise ValueError("--claimed goes with counts: a run's ledger says what it claims.")
+        _judge_run(records, given | {"delta": delta, "confidence": confidence}, as_json)
+        return
+    if given:
+        raise ValueError(
+            f"--canaries, --ledger, --guesses and --allow-model are of a RUN with canaries, and "
+            f"{printable(target)!r} holds no record of one."
         )
     if target.startswith(f"{CANARIES}:"):
         _judge_counts(target, delta, confidence, claimed, as_json)
@@ -80,6 +130,52 @@ def dp_audit(
 
 
 CANARIES = "canaries"  # as in `medleak.inversion.dp_audit.counts`, which imports scipy
+
+
+def _records_in(target: str) -> Path | None:
+    """The record of the run ``target``; None where it is a kit, or no folder at all."""
+    folder = Path(target)
+    if not folder.is_dir():
+        return None
+    from medleak.custom.record import RecordError, find_records
+
+    try:
+        return find_records(folder)
+    except RecordError:
+        if (folder / "local").is_dir():
+            return None
+        raise
+
+
+def _judge_run(records: Path, settings: dict[str, Any], as_json: bool) -> None:
+    """Bound the ε of every site of the run that planted canaries."""
+    from medleak.inversion.dp_audit.planted import Examiner, examine, planting_sites
+
+    planted = planting_sites(records)
+    if not planted:
+        fail(
+            f"No update in {records} is marked as holding canaries: ε was not put to the test. "
+            "Run the job again with some (python jobs/job.py cxr_dpsgd --canaries "
+            "gradients:count=500), or try the site's filters: medleak dp-audit KIT.",
+            NOT_KNOWN,
+        )
+    if len(planted) > 1 and ("listed" in settings or "book" in settings):
+        raise ValueError(
+            f"{', '.join(planted)} planted canaries, each with a list and a ledger of its own: "
+            "--canaries and --ledger cannot be for all. Put them where the sites left them."
+        )
+    found = []
+    for site, infos in planted.items():
+        found.append(examine(records, site, infos, Examiner(**settings)))
+        if not as_json:
+            typer.echo(printable(str(found[-1])))
+    if as_json:
+        typer.echo(json.dumps([one.as_json() for one in found], indent=2))
+    kinds = {one.kind for one in found}
+    if "refuted" in kinds:
+        raise typer.Exit(FAILED)
+    if kinds != {"not refuted"}:
+        raise typer.Exit(NOT_KNOWN)
 
 
 def _judge_counts(
