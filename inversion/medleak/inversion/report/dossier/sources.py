@@ -143,8 +143,8 @@ SOURCES: Sequence[Text] = (
         requirements=(
             Asks(
                 place="recital 77",
-                asks="That only non-personal electronic health data leave a secure processing "
-                "environment by download.",
+                asks="That only non-personal electronic health data leave, by download, the "
+                "environment in which they are processed.",
                 basis="text",
                 classes=_OF_MODEL,
                 beyond=_PERSONAL,
