@@ -6,7 +6,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.inversion.report.directories import a_figure, a_group, grid
+from tests.inversion.report.dossier.dossiers import private_file, public_file
 from typer.testing import CliRunner
 
 from medleak.inversion.cli import report as cli_report
@@ -157,6 +159,66 @@ def test_with_two_audits_file_and_gate_are_of_the_second(directory, another):
     assert not (before / "report.html").exists()
 
 
+@pytest.fixture
+def keys(tmp_path):
+    key = Ed25519PrivateKey.generate()
+    private = private_file(tmp_path / "key.pem", key, openssh=True)
+    return private, public_file(tmp_path / "key.pub", key)
+
+
+def test_evidence_stands_beside_the_report_and_what_is_signed_can_be_verified(audit, keys):
+    private, public = keys
+    made = medleak("report", audit, "--redact", "--sign", private)
+    assert made.exit_code == 0, made.output
+    assert "evidence.json (signed)" in made.output
+    assert medleak("report", "--verify", audit, "--public-key", public).exit_code == 0
+    assert medleak("report", "--verify", audit).exit_code == 3
+    with (audit / "results.csv").open("a") as file:
+        file.write(" ")
+    changed = medleak("report", "--verify", audit, "--public-key", public)
+    assert changed.exit_code == 1
+    assert "changed: results.csv was changed." in changed.stderr
+    secret = private.read_text().splitlines()[3]
+    assert not [p for p in audit.rglob("*") if p.is_file() and secret.encode() in p.read_bytes()]
+
+
+def test_a_report_elsewhere_leaves_the_audit_directory_alone(audit, tmp_path):
+    assert medleak("report", audit, "--redact", "-o", tmp_path / "r.html").exit_code == 0
+    assert not (audit / "evidence.json").exists()
+
+
+def test_a_signed_directory_gets_no_other_report_by_the_way(audit, keys):
+    assert medleak("report", audit, "--redact", "--sign", keys[0]).exit_code == 0
+    before = (audit / "report.html").read_bytes()
+    again = medleak("report", audit, "--redact")
+    assert again.exit_code == 2
+    assert "is signed, and a new report in it" in again.stderr
+    assert (audit / "report.html").read_bytes() == before
+
+
+def test_a_key_that_is_none_is_found_before_anything_is_written(audit, tmp_path):
+    (tmp_path / "k").write_text("no key")
+    (tmp_path / "k").chmod(0o600)
+    result = medleak("report", audit, "--redact", "--sign", tmp_path / "k")
+    assert result.exit_code == 2
+    assert "holds no private key" in result.stderr
+    assert not (audit / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "Name the directory of an audit"),
+        (["AUDIT", "--verify", "AUDIT"], "--verify makes no report"),
+        (["AUDIT", "--public-key", "k.pub"], "whom --verify trusts"),
+    ],
+)
+def test_what_does_not_go_together_is_said(audit, options, words):
+    result = medleak("report", *(audit if o == "AUDIT" else o for o in options))
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
 def test_a_name_cannot_write_to_the_terminal(directory):
     folder = directory.write([], [a_group("\x1b[2Jsite")])
     result = medleak("report", folder, "--redact", "--fail-if", "rdlv.mean > 0")
@@ -175,4 +237,6 @@ def test_the_wheel_has_the_templates_style_and_script(wheel):
         names = {Path(n).name for n in archive.namelist() if "/report/assets/" in n}
     folder = Path(cli_report.__file__).parents[1] / "report" / "assets"
     assert names == {path.name for path in folder.iterdir()}
+    with zipfile.ZipFile(wheel) as archive:
+        assert [n for n in archive.namelist() if n.endswith("/dossier/evidence.schema.json")]
     assert {"report.css", "report.js", "report.html.jinja"} <= names

@@ -10,6 +10,15 @@ import typer
 
 from medleak.filters.imports import uncollected
 from medleak.inversion.cli.shared.errors import NOT_KNOWN, one_line_errors
+from medleak.inversion.cli.shared.evidence import (
+    PublicKeyOption,
+    SignOption,
+    VerifyOption,
+    require_unsigned,
+    signing_key,
+    verify_and_tell,
+    write_evidence,
+)
 from medleak.inversion.cli.shared.options import JsonOption
 from medleak.inversion.cli.shared.output import printable
 
@@ -25,7 +34,10 @@ LEAKS = NOT_KNOWN
 @one_line_errors
 def report(
     ctx: typer.Context,
-    audit: Annotated[Path, typer.Argument(metavar="AUDIT", help="Directory of an audit.")],
+    audit: Annotated[
+        Path | None,
+        typer.Argument(metavar="[AUDIT]", show_default=False, help="Directory of an audit."),
+    ] = None,
     after: Annotated[
         Path | None,
         typer.Argument(
@@ -69,11 +81,17 @@ def report(
             formats=["%Y-%m-%d"], help="Day by which you want the audit repeated; in the report."
         ),
     ] = None,
+    sign: SignOption = None,
+    verify: VerifyOption = None,
+    public_key: PublicKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make one self-contained HTML file of an audit: verdict, pictures, curves, annex.
 
     Two audits are compared, before and after a defence; verdict and --fail-if are of the second.
+    Into AUDIT also goes evidence.json: the same for programs, with every file's hash, and by
+    source what asks for it. --sign signs it; --verify says whether anything was changed since
+    (exit code 1), or nothing is signed by a key that you named (3).
     Exit code 3, after writing the file, where an audit attacked nothing or not all of its updates,
     or where two have nothing in common.
 
@@ -81,7 +99,17 @@ def report(
     · medleak report AUDIT --redact -o report.html
     · medleak report before/ after/ --originals hidden
     · medleak report AUDIT --redact --fail-if "rdlv.upper95 > 0 or asr.mean > 0" --json
+    · medleak report AUDIT --redact --sign key.pem
+    · medleak report --verify AUDIT --public-key signer.pub
     """
+    if verify is not None:
+        if audit is not None or sign is not None:
+            raise ValueError("--verify makes no report: give it without AUDIT and --sign.")
+        verify_and_tell(verify, public_key or (), as_json)
+    if public_key:
+        raise ValueError("--public-key is whom --verify trusts: name what to verify as well.")
+    if audit is None:
+        raise ValueError("Name the directory of an audit, or what to --verify.")
     with uncollected():
         from medleak.custom.atomic import write_atomic
         from medleak.inversion.report.completeness import not_examined
@@ -93,7 +121,12 @@ def report(
     condition = None if fail_if is None else parse(fail_if)
     audits = [read_audit(folder, ledger or ()) for folder in (audit, after) if folder is not None]
     choice = _originals(originals, redact, ask=not as_json and not no_pictures)
-    target = out or audits[-1].folder / "report.html"
+    last = audits[-1]
+    target = out or last.folder / "report.html"
+    within = target.resolve().is_relative_to(last.folder.resolve())
+    key = None if sign is None else signing_key(last.folder, sign)
+    if key is None and within:
+        require_unsigned(last.folder)
     with as_written([one.folder for one in audits]):
         made = render(
             audits,
@@ -104,11 +137,18 @@ def report(
         failed = None if condition is None else failures(audits[-1], condition)
         unknown = not_examined(audits)
     write_atomic(target, made.html)
+    evidence = None
+    if within or key is not None:  # else nothing was asked of the audit's own directory
+        with as_written([one.folder for one in audits]):
+            evidence = write_evidence(last, made, target, key)
     if as_json:
         content = _content(target, choice, made, fail_if, failed) | {"not_examined": unknown}
+        content["evidence"] = None if evidence is None else str(evidence)
         typer.echo(json.dumps(content, indent=2))
     else:
         _print(target, made)
+        if evidence is not None:
+            typer.echo(f"{evidence}{' (signed)' if sign else ''}")
     for failure in failed or ():
         typer.echo(f"medleak: {_words(failure)}", err=True)
     for sentence in unknown:

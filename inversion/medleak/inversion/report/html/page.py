@@ -12,6 +12,8 @@ from medleak.inversion.report import who, wording
 from medleak.inversion.report.advice import advice
 from medleak.inversion.report.attack_classes.answer import Recipient
 from medleak.inversion.report.attack_classes.registry import asked
+from medleak.inversion.report.dossier.answered import by_source
+from medleak.inversion.report.dossier.sources import BASES
 from medleak.inversion.report.html import annex
 from medleak.inversion.report.html.album import Album
 from medleak.inversion.report.html.charts import Drawing, draw
@@ -25,7 +27,7 @@ from medleak.inversion.report.html.telling import telling
 from medleak.inversion.report.model import Audit
 from medleak.inversion.report.reading import read_audit
 from medleak.inversion.report.sound import as_written
-from medleak.inversion.report.validity import validity
+from medleak.inversion.report.validity import Validity, validity
 from medleak.inversion.report.verdicts import (
     RULES,
     Light,
@@ -52,6 +54,7 @@ class Report:
     html: bytes
     verdicts: Sequence[SiteVerdict]
     notes: Sequence[str]
+    validity: Validity
 
 
 def render(
@@ -86,7 +89,7 @@ def render(
     if album.left_out and album.larger:
         album = Album(room, reduced=True)
         html = page.html(album, reduced=True)
-    return Report(html=html, verdicts=verdicts, notes=page.notes)
+    return Report(html=html, verdicts=verdicts, notes=page.notes, validity=page.validity)
 
 
 class _Page:
@@ -102,7 +105,8 @@ class _Page:
     ) -> None:
         self.audits, self.verdicts = audits, verdicts
         self.originals: Originals = originals
-        self.pictures, self.repeat_by = pictures, repeat_by
+        self.pictures = pictures
+        self.classes, self.validity = asked(audits[-1]), validity(audits[-1], repeat_by)
         self.notes: list[str] = []
         self.drawings = [_drawings(audit) for audit in audits]
         self.comparison = compare(*audits) if len(audits) == 2 else None
@@ -135,9 +139,11 @@ class _Page:
             "album": album.pictures,
             "rules": RULES,
             "advice": advice(audit, self.verdicts),
-            "classes": asked(audit),
+            "classes": self.classes,
             "recipients": list(Recipient),
-            "validity": validity(audit, self.repeat_by),
+            "validity": self.validity,
+            "by_source": by_source(audit, self.classes, self.validity),
+            "bases": BASES,
             "tried": wording.tried(audit),
             "unknown": wording.unknown(audit),
             "knowledge": {g.knowledge: wording.knew(audit, g.knowledge) for g in audit.groups},

@@ -1,0 +1,1 @@
+"""The evidence of an audit for programs: what it found, by which source it is asked, and signed."""
