@@ -6,8 +6,8 @@ import shlex
 
 import pytest
 import torch
+from tests.custom.flare.checking.test_job_check import HELLO, NETWORK
 from tests.custom.flare.test_attach import SERVER, job
-from tests.custom.flare.test_job_check import HELLO, NETWORK
 from tests.inversion.cli.commands import medleak
 from tests.places import ROOT
 

@@ -1,5 +1,6 @@
-"""Where exported jobs find the recorder; the path is in users' files."""
+"""Where exported jobs find the recorders; the paths are in users' files."""
 
 from medleak.custom.flare.recorder import UpdateRecorder
+from medleak.custom.flare.swarm.recorder import SwarmRecorder
 
-__all__ = ["UpdateRecorder"]
+__all__ = ["SwarmRecorder", "UpdateRecorder"]

@@ -31,7 +31,11 @@ SITE_CLASSES = (
     "medleak.custom.installed.InstalledClient",
     *(_ADAPTERS + name for name in _JOB_FILTERS),
 )
-"""All that a job exported with ``--installed`` builds at a site."""
+"""All that a job exported with ``--installed`` builds at a site.
+
+``medleak.custom.recorder.SwarmRecorder`` is not on it: it writes to this site's disk what others
+sent, which an operator admits knowingly, and is of use in a swarm alone, which is not on it either.
+"""
 
 SERVER_CLASSES = (
     *(f"medleak.custom.flare.{name}" for name in ("best_model.BestModelLocator", "fedopt.FedOpt")),

@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from nvflare.app_opt.pt.recipes.swarm import SwarmLearningRecipe
 
 from medleak.custom.flare.attach import attach, attach_folder
 from medleak.custom.flare.foreign_job import AttachError
@@ -272,7 +273,7 @@ def test_the_new_folder_is_not_put_into_the_old_one(tmp_path):
 
 def test_a_job_that_is_attached_to_already_is_refused(tmp_path):
     attach_folder(job(tmp_path), tmp_path / "new")
-    with pytest.raises(AttachError, match="has an UpdateRecorder already"):
+    with pytest.raises(AttachError, match=r"has medleak\.custom\.recorder\.UpdateRecorder already"):
         attach_folder(tmp_path / "new", tmp_path / "newer")
 
 
@@ -288,3 +289,91 @@ def test_a_workflow_of_the_jobs_own_that_names_no_task_is_said(tmp_path):
     server = {**SERVER, "workflows": [{"path": "their.Controller", "args": {}}]}
     done = attach_folder(job(tmp_path, server), tmp_path / "new")
     assert any("their.Controller does not say which task trains" in line for line in done.found)
+
+
+SWARM_CLIENT = {
+    "format_version": 2,
+    "executors": [
+        {
+            "tasks": ["swarm_*"],
+            "executor": {
+                "path": "nvflare.app_common.ccwf.swarm_client_ctl.SwarmClientController",
+                "args": {"learn_task_ack_timeout": 60},
+            },
+        },
+        {**CLIENT["executors"][0], "tasks": ["train", "validate"]},
+    ],
+    "components": SERVER["components"],
+}
+SWARM_SERVER = {
+    "format_version": 2,
+    "workflows": [
+        {
+            "id": "swarm_controller",
+            "path": "nvflare.app_common.ccwf.swarm_server_ctl.SwarmServerController",
+            "args": {"num_rounds": 2},
+        }
+    ],
+}
+
+
+def test_in_a_swarm_the_recorder_is_at_the_sites(tmp_path):
+    done = attach_folder(job(tmp_path, SWARM_SERVER, SWARM_CLIENT), tmp_path / "new")
+    client = config(tmp_path / "new", "client")
+    added = client["components"][-1]
+    assert added["path"] == "medleak.custom.recorder.SwarmRecorder"
+    assert added["args"] == {"model_path": "model.SimpleNetwork", "model_args": {"width": 4}}
+    assert client["components"][:-1] == SWARM_CLIENT["components"]
+    assert config(tmp_path / "new", "server") == SWARM_SERVER
+    said = " ".join(done.found)
+    assert "each holds what other sites sent" in said
+    assert "filters would protect nothing" in said
+    with pytest.raises(AttachError, match="SwarmRecorder already"):
+        attach_folder(tmp_path / "new", tmp_path / "again")
+
+
+def test_in_a_swarm_filters_are_refused(tmp_path):
+    with pytest.raises(AttachError, match="would protect nothing in a swarm"):
+        attach_folder(
+            job(tmp_path, SWARM_SERVER, SWARM_CLIENT),
+            tmp_path / "new",
+            defence_text="percentile_gaussian:sigma0=10",
+        )
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("server", "client", "words"),
+    [
+        (SWARM_SERVER, CLIENT, "swarm in part"),
+        (SERVER, SWARM_CLIENT, "swarm in part"),
+        (
+            {**SWARM_SERVER, "workflows": [*SWARM_SERVER["workflows"], *SERVER["workflows"]]},
+            SWARM_CLIENT,
+            "has a swarm and nvflare.app_common.workflows.fedavg.FedAvg",
+        ),
+    ],
+)
+def test_a_swarm_in_part_is_refused(tmp_path, server, client, words):
+    with pytest.raises(AttachError, match=words):
+        attach_folder(job(tmp_path, server, client), tmp_path / "new")
+
+
+def test_the_recipe_of_a_swarm_gets_the_recorder_at_its_sites(tmp_path):
+    (tmp_path / "client.py").write_text("print('theirs')")
+    recipe = SwarmLearningRecipe(
+        name="swarm",
+        model={"class_path": "torch.nn.Identity", "args": {}},
+        num_rounds=1,
+        train_script=str(tmp_path / "client.py"),
+        min_clients=2,
+    )
+    with pytest.raises(AttachError, match="would protect nothing"):
+        attach(recipe, defence_text="percentile_gaussian:sigma0=10")
+    attach(recipe, model_path="torch.nn.Identity")
+    recipe.export(str(tmp_path / "out"))
+    client = config(tmp_path / "out" / "swarm", "client")
+    (found,) = [c for c in client["components"] if "Recorder" in c["path"]]
+    assert found["path"] == "medleak.custom.flare.swarm.recorder.SwarmRecorder"
+    assert found["args"]["model_path"] == "torch.nn.Identity"
+    assert not (tmp_path / "out" / "swarm" / "app" / "custom" / "medleak").exists()

@@ -83,7 +83,7 @@ def test_an_entry_takes_a_task_by_its_name_or_by_a_pattern():
     "path",
     [
         "nvflare.app_opt.flower.controller.FlowerController",
-        "nvflare.app_common.ccwf.swarm_server_ctl.SwarmServerController",
+        "mylab.swarm.OwnSwarmController",
         "nvflare.app_common.ccwf.cyclic_server_ctl.CyclicServerController",
         "nvflare.app_opt.xgboost.histogram_based_v2.fed_controller.XGBFedController",
         "nvflare.app_opt.he.model_encryptor.HEModelEncryptor",

@@ -16,9 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nvflare.app_opt.pt.recipes.swarm import BaseSwarmLearningRecipe
+
 from medleak.custom.flare.foreign_job import (
     AttachError,
     class_of,
+    is_swarm,
     job_in,
     network_of,
     own_filters,
@@ -33,6 +36,8 @@ from medleak.custom.flare.foreign_job import (
 )
 from medleak.custom.flare.outside import filters_of, steps_of
 from medleak.custom.flare.recorder import UpdateRecorder
+from medleak.custom.flare.swarm.job import RECORDER_ID, add_recorder, require_unfiltered
+from medleak.custom.flare.swarm.recorder import SwarmRecorder
 from medleak.custom.record.schema import InputSpec, ModelSpec, TaskSpec
 from medleak.filters.adapters import RestoreWithheld
 from medleak.filters.adapters.examination.kit import App
@@ -92,18 +97,26 @@ def attach_folder(
     of_server, clients = _sides(job, apps)
     require_possible([c for a in apps for c in (a.server, a.client) if c is not None])
     server = _plain(of_server.server)
+    sites = {app.name: _plain(app.client) for app in clients}
+    swarm = is_swarm(server, list(sites.values()))
     tasks = tasks_of(server)
-    require_taken([a.client for a in clients if a.client is not None], tasks)
-    model = model or network_of(server)
+    require_taken(list(sites.values()), tasks)
+    model = model or next(filter(None, map(network_of, [server, *sites.values()])), None)
     found = [] if job == given else [f"job {job.name} in {given}"]
     found += [*workflows_text(server), *([f"network {model.path}"] if model else [])]
-    found.append(f"updates are the results of the tasks {', '.join(tasks)}")
-    recorder = _recorder(model, task, input, tasks)
-    _add_filter(server, "task_result_filters", tasks, [recorder], direction="in")
-    written = {of_server.name: {"config_fed_server.json": server}}
-    found.append("the server's recorder is in: records/ in its run directory")
-    for app in clients:
-        client = _plain(app.client)
+    known = _known(model, task, input)
+    written: dict[str, dict[str, dict[str, Any]]] = {}
+    if swarm:
+        require_unfiltered(defence_text)
+        SwarmRecorder(**known)  # what it refuses is said now, and not after a round of training
+        for app, client in sites.items():
+            found += add_recorder(client, known)
+            written[app] = {"config_fed_client.json": client}
+    else:
+        found += _to_server(server, tasks, known)
+        written[of_server.name] = {"config_fed_server.json": server}
+    for app in [] if swarm else clients:
+        client = sites[app.name]
         if own := own_filters(client, tasks):
             found.append(
                 f"{app.name}: {', '.join(own)} of the job's own stays; the record does not say so"
@@ -160,18 +173,26 @@ def attach(
         recipe: Of ``nvflare.app_opt.pt.recipes`` or the like, before it is run or exported.
         tasks: Names of the tasks whose results are updates.
         defence_text: As in `attach_folder`; the recipe needs ``params_transfer_type`` DIFF then.
-        recorder: Arguments of `medleak.custom.recorder.UpdateRecorder`, as far as known.
+        recorder: Arguments of `medleak.custom.recorder.UpdateRecorder`, as far as known. A recipe
+            of a swarm gets a `medleak.custom.recorder.SwarmRecorder` at its sites, and does not
+            say its network: give ``model_path`` and ``model_args``.
 
     Raises:
         AttachError: Nothing of this recipe would pass the recorder.
     """
-    require_possible([{"recipe": {"path": f"{type(recipe).__module__}.{type(recipe).__name__}"}}])
+    kind = f"{type(recipe).__module__}.{type(recipe).__name__}"
+    require_possible([{"recipe": {"path": kind}}])
     job = recipe._job  # there is no public way to it
     # medleak is installed where the job runs: a copy of some of its files would hide the rest.
     job.set_app_packages([*(getattr(job.job, "app_packages", None) or ()), "medleak"])
     known = spec_of(getattr(recipe, "model", None))
     if known is not None and "model_path" not in recorder:
         recorder |= {"model_path": known.path, "model_args": known.args}
+    if isinstance(recipe, BaseSwarmLearningRecipe):
+        require_unfiltered(defence_text)
+        job.to_clients(SwarmRecorder(**recorder), id=RECORDER_ID)
+        recipe.add_client_file(_note())
+        return
     recipe.add_server_input_filter(UpdateRecorder(**recorder), tasks=list(tasks))
     if defence_text is not None:
         if any(isinstance(s, Withhold) for s in steps_of(defence_text)):
@@ -189,12 +210,10 @@ def _note() -> str:
     return str(folder / Path(_BYOC).name)
 
 
-def _recorder(
-    model: ModelSpec | None,
-    task: TaskSpec | None,
-    input: InputSpec | None,
-    tasks: Sequence[str],
+def _known(
+    model: ModelSpec | None, task: TaskSpec | None, input: InputSpec | None
 ) -> dict[str, Any]:
+    """Arguments of a recorder, as far as they are known."""
     args: dict[str, Any] = {}
     if model is not None:
         args |= {"model_path": model.path, "model_args": model.args}
@@ -202,10 +221,19 @@ def _recorder(
         args["task"] = task.model_dump(mode="json")
     if input is not None:
         args["input"] = input.model_dump(mode="json", exclude_none=True)
-    if list(tasks) != ["train"]:
-        args["tasks"] = list(tasks)
+    return args
+
+
+def _to_server(
+    server: dict[str, Any], tasks: Sequence[str], known: Mapping[str, Any]
+) -> Iterator[str]:
+    """Put the recorder into the server's configuration."""
+    args = {**known, **({} if list(tasks) == ["train"] else {"tasks": list(tasks)})}
     UpdateRecorder(**args)  # what it refuses is said now, and not after a round of training
-    return {"path": _RECORDER, "args": args}
+    recorder = {"path": _RECORDER, "args": args}
+    _add_filter(server, "task_result_filters", tasks, [recorder], direction="in")
+    yield f"updates are the results of the tasks {', '.join(tasks)}"
+    yield "the server's recorder is in: records/ in its run directory"
 
 
 def _protect(client: dict[str, Any], tasks: Sequence[str], text: str, app: str) -> Iterator[str]:

@@ -14,10 +14,11 @@ from medleak.filters.adapters.examination import kit
 _BEYOND = {
     "flower": "Flower's messages pass NVFlare's filters by: neither recorder nor filters would "
     "ever be called. Record and protect inside the Flower app.",
-    "swarm": "in swarm learning sites send their updates to each other and not to the server, "
-    "where the recorder is. Record at the aggregating site, around its training loop.",
-    "ccwf": "in client-controlled workflows updates do not pass the server, where the recorder "
-    "is. Record at the sites, around their training loops.",
+    "swarm": "it is not NVFlare's own swarm of today, whose sites medleak's SwarmRecorder records "
+    "at. Record around the sites' training loops (medleak.custom.record.Recorder).",
+    "ccwf": "in client-controlled workflows other than a swarm updates pass neither the server nor "
+    "an aggregating site, where recorders are. Record around the sites' training loops "
+    "(medleak.custom.record.Recorder).",
     "xgboost": "there are no weights of a network to record.",
     "modelencryptor": "updates are encrypted: the server, and its recorder, see nothing of them.",
     ".psi.": "it sends no updates.",
@@ -25,6 +26,12 @@ _BEYOND = {
     "it: NVFlare sends large models in pieces anyhow.",
 }
 """Parts of the names of classes, without ``_``, under which nothing can be recorded, and why."""
+
+
+_SWARM_RECIPES = "nvflare.app_opt.pt.recipes.swarm."
+_SWARM = "nvflare.app_common.ccwf."
+_IN_A_SWARM = ("Swarm", "CrossSiteEval", "NumberMetricComparator")
+"""Beginnings of names in NVFlare's ``ccwf`` of what a swarm that can be recorded has."""
 
 
 class AttachError(ValueError):
@@ -70,14 +77,58 @@ def require_possible(configs: Sequence[Mapping[str, Any]]) -> None:
         AttachError: It says which class, and why.
     """
     for path in (p for config in configs for p in _classes(config)):
-        for part, why in _BEYOND.items():
-            if part in path.lower().replace("_", ""):
-                raise AttachError(f"The job has {path}: {why} Nothing was written.")
-        if path.endswith(".UpdateRecorder"):
+        if path.endswith((".UpdateRecorder", ".SwarmRecorder")):
             raise AttachError(
-                "The job has an UpdateRecorder already: a second one would refuse to write what "
+                f"The job has {path} already: a second one would refuse to write what "
                 "the first has written, and stop the job. Attach to the job as it was before."
             )
+        for part, why in _BEYOND.items():
+            if part in path.lower().replace("_", "") and not _of_a_swarm(path):
+                raise AttachError(f"The job has {path}: {why} Nothing was written.")
+
+
+def _of_a_swarm(path: str) -> bool:
+    """Whether ``path`` is NVFlare's own, and of a swarm."""
+    if path.startswith((_SWARM_RECIPES, f"{_SWARM}comps.")):
+        return True
+    return path.startswith(_SWARM) and path.rpartition(".")[2].startswith(_IN_A_SWARM)
+
+
+def is_swarm(server: Mapping[str, Any], clients: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the job is a swarm of NVFlare's, which is recorded at its sites.
+
+    Raises:
+        AttachError: It is one in part.
+    """
+    workflows = [class_of(w) for w in server.get("workflows") or []]
+    led = [w for w in workflows if _of_a_swarm(w) and _named_swarm(w, "Server")]
+    entries = [
+        [class_of(e.get("executor") or {}) for e in c.get("executors") or []] for c in clients
+    ]
+    taking = [any(_of_a_swarm(e) and _named_swarm(e, "Client") for e in site) for site in entries]
+    if not led and not any(taking):
+        return False
+    if not led or not all(taking):
+        raise AttachError(
+            f"The job has {', '.join(workflows) or 'no workflow'} and is a swarm in part: its "
+            "server needs NVFlare's SwarmServerController and each client app its "
+            "SwarmClientController, or updates would pass no recorder. Nothing was written."
+        )
+    if others := [w for w in workflows if not _of_a_swarm(w)]:
+        raise AttachError(
+            f"The job has a swarm and {others[0]}: updates of the one are recorded at the sites, "
+            "of the other at the server. Attach to a job of each. Nothing was written."
+        )
+    return True
+
+
+def _named_swarm(path: str, side: str) -> bool:
+    return path.endswith(f".Swarm{side}Controller")
+
+
+def _takes_part(entry: Mapping[str, Any]) -> bool:
+    path = class_of(entry.get("executor") or {})
+    return _of_a_swarm(path) and _named_swarm(path, "Client")
 
 
 def _classes(content: Any) -> Iterator[str]:

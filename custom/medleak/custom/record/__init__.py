@@ -20,9 +20,11 @@ from medleak.custom.record.files import check_site
 from medleak.custom.record.local import Recorder
 from medleak.custom.record.reading import (
     Record,
+    all_records,
     find_records,
     list_updates,
     natural_key,
+    one_record,
     read_beside,
     read_info,
     read_manifest,
@@ -86,6 +88,7 @@ __all__ = [
     "TaskSpec",
     "UnknownError",
     "UpdateInfo",
+    "all_records",
     "check_site",
     "chosen_updates",
     "extended",
@@ -94,6 +97,7 @@ __all__ = [
     "left_out_text",
     "list_updates",
     "natural_key",
+    "one_record",
     "read_beside",
     "read_info",
     "read_manifest",

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,26 +46,53 @@ class Record:
     update: dict[str, np.ndarray]
 
 
+def all_records(run: Path) -> list[Path]:
+    """Every records directory of ``run``: itself, or those below it."""
+    run = Path(run)
+    if (run / "manifest.json").is_file():
+        return [run]
+    return sorted({m.parent for m in run.glob("**/records/manifest.json")})
+
+
 def find_records(run: Path) -> Path:
     """The records directory of ``run``: itself, a job's run directory, or a simulator workspace.
+
+    Of several that one which has updates, where all others say themselves that none came to them:
+    so are those of a swarm's sites that never aggregated.
 
     Raises:
         RecordError: There is none, or more than one.
     """
-    run = Path(run)
-    if (run / "manifest.json").is_file():
-        return run
-    found = sorted({m.parent for m in run.glob("**/records/manifest.json")})
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise RecordError(
-            f"No record in {run}: neither it nor a records/ folder below it holds a manifest.json. "
-            "Name a run of a job with the recorder (the simulator's workspace, say)."
-        )
+    if found := all_records(run):
+        return one_record(found, str(run))
     raise RecordError(
-        f"{run} holds {len(found)} records: name one of {', '.join(map(str, found))}."
+        f"No record in {run}: neither it nor a records/ folder below it holds a manifest.json. "
+        "Name a run of a job with the recorder (the simulator's workspace, say)."
     )
+
+
+def one_record(found: Sequence[Path], where: str) -> Path:
+    """The one of the records ``found`` in ``where`` that has updates; see `find_records`.
+
+    Raises:
+        RecordError: There are several.
+    """
+    full = [root for root in found if not _silent(root)]
+    if len(rest := full or found) == 1:
+        return rest[0]
+    run = found[0].parents[2] if len(found[0].parents) > 2 else found[0].parent
+    raise RecordError(
+        f"{where} holds {len(rest)} records: name one of {', '.join(map(str, rest))}. If they are "
+        f"of one run, such as the sites' of a swarm, make one of them: medleak records join {run} "
+        "-o NEW."
+    )
+
+
+def _silent(root: Path) -> bool:
+    """Whether a record says that no update came to it, and has none."""
+    with suppress(RecordError):
+        return bool(read_manifest(root).silence) and not list_updates(root)
+    return False
 
 
 def read_manifest(root: Path) -> Manifest:

@@ -9,6 +9,7 @@ from medleak.inversion.cli.calibrate import calibrate
 from medleak.inversion.cli.data.lists import data
 from medleak.inversion.cli.doctor import doctor
 from medleak.inversion.cli.federation.attach import attach
+from medleak.inversion.cli.federation.joining import join_records
 from medleak.inversion.cli.federation.keeping import (
     budget_records,
     compress_records,
@@ -44,6 +45,7 @@ app.command(cls=WithTables)(calibrate)
 records.command("prune")(prune_records)
 records.command("compress")(compress_records)
 records.command("budget")(budget_records)
+records.command("join")(join_records)
 app.add_typer(records)
 app.command(cls=WithTables)(inspect)
 app.add_typer(data)

@@ -2,8 +2,8 @@
 
 import json
 
+from tests.custom.flare.checking.test_job_check import HELLO, NETWORK, changed
 from tests.custom.flare.test_attach import job
-from tests.custom.flare.test_job_check import HELLO, NETWORK, changed
 from tests.inversion.cli.commands import medleak, refused
 
 

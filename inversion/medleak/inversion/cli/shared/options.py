@@ -317,7 +317,7 @@ def records_of(run: Path | None) -> Path:
     Raises:
         ValueError: There is none.
     """
-    from medleak.custom.record import RecordError, find_records
+    from medleak.custom.record import RecordError, find_records, one_record
 
     if run is not None:
         if not run.exists():
@@ -333,7 +333,16 @@ def records_of(run: Path | None) -> Path:
             "is no run to take by default. Run a job (nvflare simulator jobs/cxr_clean), or name "
             "RUN."
         )
-    return max(found, key=lambda path: path.stat().st_mtime_ns).parent
+    newest = max(found, key=lambda path: path.stat().st_mtime_ns).parent
+    return one_record([p.parent for p in found if _of_one_run(p.parent, newest)], "The newest run")
+
+
+def _of_one_run(root: Path, newest: Path) -> bool:
+    """Whether two records are of two parties of one run: <run>/<party>/<job>/records."""
+    if root == newest or newest.name != "records" or root.name != "records":
+        return root == newest
+    ours, theirs = root.parts[:-1], newest.parts[:-1]
+    return len(ours) > 2 and (ours[:-2], ours[-1]) == (theirs[:-2], theirs[-1])
 
 
 def default_out(manifest: "Manifest") -> Path:

@@ -6,10 +6,17 @@ import sys
 
 import pytest
 from nvflare.fuel.utils.config_service import ConfigService
-from tests.custom.flare.test_job_check import CLIENT, HELLO, NETWORK, attached, changed, check
+from tests.custom.flare.checking.test_job_check import (
+    CLIENT,
+    HELLO,
+    NETWORK,
+    attached,
+    changed,
+    check,
+)
 
 from medleak.custom.attach import check_folder
-from medleak.custom.flare.built_job import built
+from medleak.custom.flare.checking.built_job import built
 
 
 @pytest.mark.parametrize(

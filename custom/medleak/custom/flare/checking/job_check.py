@@ -5,52 +5,50 @@ made up; nothing is trained, no executor runs. What is seen is what NVFlare's fi
 recorder do with an update of the job's own network, and what the record holds afterwards.
 """
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from nvflare.apis.dxo import DXO, DataKind
 from nvflare.apis.event_type import EventType
 from nvflare.apis.filter import Filter
-from nvflare.apis.fl_constant import FilterKey, FLContextKey, ReservedKey
-from nvflare.apis.fl_context import FLContext, FLContextManager
+from nvflare.apis.fl_constant import FilterKey, FLContextKey
+from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.utils.task_utils import apply_filters
 from nvflare.app_common.app_constant import AppConstants
-from torch import nn
 
 from medleak.custom import record
-from medleak.custom.flare.built_job import JOB_ID, BuiltJob, NotBuilt, NotTried, Side, built
+from medleak.custom.flare.checking.built_job import (
+    JOB_ID,
+    BuiltJob,
+    NotBuilt,
+    NotTried,
+    Side,
+    built,
+)
+from medleak.custom.flare.checking.made_up import (
+    KINDS,
+    Checked,
+    Verdict,
+    context,
+    equal,
+    made_up,
+    named_network,
+    result,
+    state_of,
+    transfer,
+    unknown,
+)
+from medleak.custom.flare.checking.swarm_check import is_of_swarm, swarm_round
 from medleak.custom.flare.foreign_job import without_task
 from medleak.custom.flare.recorder import UpdateRecorder
 from medleak.filters.registry import ROWS
 
-Verdict = Literal["works", "fails", "not known"]
-
-_HP = {"n_images": 8, "n_steps": 1, "batch_size": 8, "local_epochs": 1, "lr": 0.01}
-_KINDS = {"DIFF": DataKind.WEIGHT_DIFF, "FULL": DataKind.WEIGHTS}
 _DEFENCES = frozenset(row.make.__name__ for row in ROWS)  # each changes what it sends
-_SIZE = 2e-3  # of the made-up changes: what one round of a ResNet makes of a weight
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """What a check saw.
-
-    Attributes:
-        verdict: ``works``: what the job sends would be recorded; ``fails``: it would not, or the
-            job would not start; ``not known``: it could not be tried.
-        seen: A sentence each.
-    """
-
-    verdict: Verdict
-    seen: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +76,7 @@ def check_folder(job: Path, *, allow: Sequence[str] = ()) -> Checked:
     """
     try:
         with built(job, allow=allow) as made:
-            return _round(made)
+            return swarm_round(made) if is_of_swarm(made) else _round(made)
     except NotTried as error:
         return Checked(verdict="not known", seen=[f"not tried: {error}"])
     except NotBuilt as error:
@@ -89,14 +87,14 @@ def _round(job: BuiltJob) -> Checked:
     tasks = _recorded_tasks(job.server)
     if not tasks:
         raise NotBuilt("The server has no recorder among its task_result_filters.")
-    state = _state(job)
+    state = state_of(job)
     seen = [
         f"server and {len(job.sites)} client app(s) are built; the model has {len(state)} tensors"
     ]
     seen += _other_network(job, state)
     verdicts: list[Verdict] = []
     for side in (job.server, *job.sites):
-        _fire(side.runner, EventType.START_RUN, _context(job, side, peer="", task=""))
+        _fire(side.runner, EventType.START_RUN, context(job, side, peer="", task=""))
     rounds = count()  # no two of a site alike: a record holds one update of a site in a round
     for task in tasks:
         for site in job.sites:
@@ -105,7 +103,7 @@ def _round(job: BuiltJob) -> Checked:
             seen += [f"{site.name}, task {task}: {line}" for line in lines]
     root = Path(job.server.workspace.get_run_dir(JOB_ID)) / "records"
     bad = [f"the record of round {r}, {s} is bad: {e}" for r, s, e in record.verify(root) if e]
-    seen += [*bad, *_unknown(root)]
+    seen += [*bad, *unknown(root)]
     seen.append(
         "no training ran: what the job's own script sends, and a site's own privacy.json (medleak "
         "doctor), were not tried"
@@ -127,25 +125,10 @@ def _recorded_tasks(server: Side) -> list[str]:
     ]
 
 
-def _state(job: BuiltJob) -> dict[str, Any]:
-    """The state dict of the job's own network, with the values that it is made with."""
-    parts = job.server.runner.components.values()
-    found = [m for m in (getattr(p, "model", None) for p in parts) if m is not None]
-    network = next((m for m in found if isinstance(m, nn.Module)), None) or _named_network(job)
-    if network is None:
-        raise NotTried(
-            "the job names no network, so no weights could be made up: give it by --model."
-        )
-    try:
-        return {n: t.detach().cpu().numpy() for n, t in network.state_dict().items()}
-    except TypeError as error:  # bfloat16, which NVFlare's own persistor cannot send either
-        raise NotTried(f"the network's tensors have no form in numpy: {error}") from error
-
-
 def _other_network(job: BuiltJob, state: Mapping[str, Any]) -> Iterator[str]:
     """Where the network that the record will name is not the one that the job trains."""
     try:
-        named = _named_network(job)
+        named = named_network(job)
     except NotTried as error:
         yield f"no audit could build the network that the record will name: {error}"
         return
@@ -158,28 +141,16 @@ def _other_network(job: BuiltJob, state: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _named_network(job: BuiltJob) -> nn.Module | None:
-    """The network that the record will name, built; None where it names none."""
-    for filters in job.server.runner.task_result_filters.values():
-        for each in filters:
-            if isinstance(each, UpdateRecorder) and each.model_path:
-                network = job.make(each.model_path, each.model_args or {})
-                if isinstance(network, nn.Module):
-                    return network
-                raise NotTried(f"{each.model_path} makes no network of PyTorch.")
-    return None
-
-
 def _site(
     job: BuiltJob, site: Side, task: str, state: Mapping[str, Any], rounds: Iterator[int]
 ) -> tuple[Verdict, list[str]]:
     executor = site.runner.task_router.route(task)
     if executor is None:
         return "fails", ["no executor takes it, so nothing would be sent"]
-    sends = _transfer(site.config, task, executor)
+    sends = transfer(site.config, task, executor)
     tries = [
         _send(job, site, task, state, round=next(rounds), kind=kind, declared=declared)
-        for kind in _KINDS
+        for kind in KINDS
         for declared in (False, True)
     ]
     lines = [t.text for t in tries]
@@ -191,21 +162,6 @@ def _site(
     if all(t.why for t in tries):
         return "fails", lines
     return ("not known" if any(t.why for t in tries) else "works"), lines
-
-
-def _transfer(config: Mapping[str, Any], task: str, executor: Any) -> str | None:
-    """DIFF or FULL, as the job or the executor's default says; None where neither does."""
-    entries = sorted(config.get("executors") or [], key=lambda e: task not in e["tasks"])
-    for entry in entries:  # an exact name before a pattern, as NVFlare's router has it
-        if any(fnmatch(task, pattern) for pattern in entry["tasks"]):
-            said = (entry["executor"].get("args") or {}).get("params_transfer_type")
-            if said is not None:
-                return str(said) if str(said) in _KINDS else None
-            break
-    known = inspect.signature(type(executor)).parameters.get("params_transfer_type")
-    default = getattr(known, "default", None)
-    default = getattr(default, "value", default)
-    return default if default in _KINDS else None
 
 
 def _send(
@@ -220,8 +176,8 @@ def _send(
 ) -> _Try:
     """One task out and its result back, in NVFlare's order of filters and events."""
     server, runner = job.server, site.runner
-    out = _context(job, server, peer=site.name, task=task)
-    at_site = _context(job, site, peer=server.name, task=task)
+    out = context(job, server, peer=site.name, task=task)
+    at_site = context(job, site, peer=server.name, task=task)
 
     def outcome(why: object, detail: str = "") -> _Try:
         said = " ".join(str(why).split())[:400]
@@ -231,7 +187,7 @@ def _send(
     model.set_header(AppConstants.CURRENT_ROUND, round)
     model.set_header(AppConstants.NUM_ROUNDS, round + 1)
     model.add_cookie(AppConstants.CONTRIBUTION_ROUND, round)
-    update = _made_up(state, round)
+    update = made_up(state, round)
     try:
         model = _filtered("task_data_filters", model, server, out, FilterKey.OUT)
         out.set_prop(FLContextKey.TASK_DATA, model, private=True, sticky=False)
@@ -239,16 +195,16 @@ def _send(
         model = _filtered("task_data_filters", model, site, at_site, FilterKey.IN)
         at_site.set_prop(FLContextKey.TASK_DATA, model, private=True, sticky=False)
         _fire(runner, EventType.AFTER_TASK_DATA_FILTER, at_site)
-        result = _result(state, update, kind, declared)
-        result = _filtered("task_result_filters", result, site, at_site, FilterKey.OUT)
-        result.set_cookie_jar(model.get_cookie_jar())
+        reply = result(state, update, kind, declared)
+        reply = _filtered("task_result_filters", reply, site, at_site, FilterKey.OUT)
+        reply.set_cookie_jar(model.get_cookie_jar())
     except NotTried:
         raise
     except Exception as error:
         return outcome(f"it does not leave the site: {error}")
-    back = _context(job, server, peer=site.name, task=task)
+    back = context(job, server, peer=site.name, task=task)
     try:
-        _filtered("task_result_filters", result, server, back, FilterKey.IN)
+        _filtered("task_result_filters", reply, server, back, FilterKey.IN)
     except Exception as error:
         return outcome(f"not recorded: {error}")
     return outcome(*_in_record(server, site, task, round, update))
@@ -267,7 +223,7 @@ def _in_record(
     except record.RecordError as error:
         return f"not recorded: {error}", ""
     defences = [str(d.get("name")) for d in found.info.defences]
-    same = [n for n, v in found.update.items() if _equal(v, update[n])]
+    same = [n for n, v in found.update.items() if equal(v, update[n])]
     gone = len(update) - len(found.update)
     if len(same) == len(update):
         key = f"{task}{FilterKey.DELIMITER}{FilterKey.OUT}"
@@ -277,33 +233,6 @@ def _in_record(
         return "", ", as it was sent"
     by = f" by {', '.join(defences)}" if defences else ""
     return "", f", {len(found.update) - len(same)} tensors changed and {gone} withheld{by}"
-
-
-def _equal(a: Any, b: Any) -> bool:
-    """Up to the rounding of weights that were sent in full."""
-    return np.allclose(np.asarray(a, float), np.asarray(b, float), rtol=1e-3, atol=1e-6)
-
-
-def _made_up(state: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    rng = np.random.default_rng(seed)
-    update = {}
-    for name, value in state.items():
-        if not np.issubdtype(value.dtype, np.floating):
-            change = np.full_like(value, int(name.endswith("num_batches_tracked")))
-        elif name.endswith("running_var"):
-            change = 0.01 * value
-        else:
-            change = (_SIZE * rng.standard_normal(value.shape)).astype(value.dtype)
-        update[name] = np.asarray(change)
-    return update
-
-
-def _result(
-    state: Mapping[str, Any], update: Mapping[str, Any], kind: str, declared: bool
-) -> Shareable:
-    full = kind == "FULL"
-    data = {n: np.asarray(state[n] + v if full else v.copy()) for n, v in update.items()}
-    return DXO(_KINDS[kind], data=data, meta={"hp": dict(_HP)} if declared else {}).to_shareable()
 
 
 def _filtered(name: str, data: Shareable, side: Side, ctx: FLContext, direction: str) -> Shareable:
@@ -325,45 +254,3 @@ def _fire(runner: Any, event: str, ctx: FLContext) -> None:
                 raise NotTried(
                     f"{name} cannot take {event} outside a federation: {error}"
                 ) from error
-
-
-def _context(job: BuiltJob, side: Side, *, peer: str, task: str) -> FLContext:
-    engine = SimpleNamespace(
-        get_workspace=lambda: side.workspace,
-        get_all_components=lambda: side.runner.components,
-        get_component=side.runner.components.get,
-        handlers=[],
-        fire_event=lambda *_: None,
-    )
-    manager = FLContextManager(engine=engine, identity_name=side.name, job_id=JOB_ID)
-    ctx = manager.new_context()
-    other = FLContext()
-    for key, value in ((ReservedKey.IDENTITY_NAME, peer), (ReservedKey.RUN_NUM, JOB_ID)):
-        other.set_prop(key, value, private=False, sticky=False)
-    ctx.set_peer_context(other)
-    router = getattr(side.runner, "task_router", None)
-    find = router.route if router is not None else None
-    for key, value in (
-        (FLContextKey.TASK_NAME, task),
-        (FLContextKey.TASK_ID, "made-up"),
-        (FLContextKey.RUNNER, SimpleNamespace(task_router=router, find_executor=find)),
-        (FLContextKey.WORKSPACE_OBJECT, side.workspace),
-        (FLContextKey.WORKSPACE_ROOT, side.workspace.get_root_dir()),
-        (FLContextKey.JOB_META, dict(job.meta)),
-    ):
-        ctx.set_prop(key, value, private=True, sticky=False)
-    return ctx
-
-
-def _unknown(root: Path) -> Iterator[str]:
-    """What of the record of a job that declares nothing an audit would have to be told."""
-    try:
-        manifest = record.read_manifest(root)
-    except record.RecordError as error:
-        yield f"the record was not begun: {error}"
-        return
-    said = {"network": manifest.model, "training loss": manifest.task, "images": manifest.input}
-    missing = [what for what, value in said.items() if value is None]
-    if missing:
-        yield f"an audit will have to be told: {', '.join(missing)}"
-    yield "and the schedule (images, batch size, lr), unless the job's script declares it in hp"

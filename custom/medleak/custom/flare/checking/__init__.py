@@ -1,0 +1,1 @@
+"""``medleak attach --check``: a job built and tried with made-up weights."""
