@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -12,10 +13,11 @@ import pytest
 from nvflare.app_opt.pt.recipes.cyclic import CyclicRecipe
 from nvflare.app_opt.pt.recipes.fedavg import FedAvgRecipe
 from nvflare.app_opt.pt.recipes.scaffold import ScaffoldRecipe
+from nvflare.app_opt.pt.recipes.swarm import SwarmLearningRecipe
 
 from medleak.custom.data.datalist import Item, save_datalist
 from medleak.custom.phantoms import listing, render
-from medleak.custom.record import read_beside
+from medleak.custom.record import list_updates, read_beside, read_record
 from medleak.inversion.results.rows import read_rows
 from tests.foreign.federation import APPS, attached_and_run, exported, forget_networks
 from tests.inversion.cli.commands import medleak, refused
@@ -279,3 +281,39 @@ def test_a_cyclic_job_is_a_chain_of_models(tmp_path):
     assert NOTHING_TO_MATCH in done.stderr
     report(out, 3)
     assert json.loads((out / "summary.json").read_bytes())["sites"] == []
+
+
+def test_a_swarm_is_recorded_where_it_aggregates(tmp_path):
+    def recipe():
+        return SwarmLearningRecipe(
+            name="swarm",
+            model=photographs(),
+            min_clients=2,
+            num_rounds=2,
+            train_script="photographs_client.py",
+            train_args={"script_args": "--epochs 1"},
+            key_metric=None,
+        )
+
+    run = attached_and_run(exported(recipe, tmp_path / "job"))
+    assert "network photographs.PhotographNet" in run.said
+    assert "each holds what other sites sent" in run.said
+    joined = tmp_path / "joined"
+    done = medleak("records", "join", run.workspace, "-o", joined)
+    assert done.exit_code == 0, done.output
+    hint = re.search(r"joined: 4 updates\. Next: PYTHONPATH=(\S+) medleak audit", done.stdout)
+    assert hint, done.stdout
+    sys.path.append(hint[1])  # which the fixture takes away
+    assert list_updates(joined) == [(r, s) for r in (0, 1) for s in ("site-1", "site-2")]
+    first, other = (read_record(joined, 0, site) for site in ("site-1", "site-2"))
+    for name, value in read_record(joined, 1, "site-1").global_state.items():
+        mean = (first.update[name] + other.update[name]) / 2
+        np.testing.assert_allclose(value, first.global_state[name] + mean, atol=1e-6)
+    out = tmp_path / "a"
+    done = medleak(
+        *("audit", joined, "--out", out, "--site", "site-1", "--round", "1", "--no-health"),
+        *(*PHOTOGRAPHS, "--schedule", "n_images=8,batch_size=4,local_epochs=1,lr=0.01"),
+    )
+    assert done.exit_code == 1
+    assert NOTHING_TO_MATCH in done.stderr
+    report(out, 3)

@@ -42,6 +42,14 @@ def test_the_site_that_aggregated_everything_is_found_beside_the_others(swarm):
     assert "2 of 2 updates are as recorded" in medleak("records", "verify", swarm).stdout
 
 
+def test_where_the_jobs_own_network_lies_is_said(swarm):
+    own = swarm / "site-1" / "job" / "app_site-1" / "custom" / "net.py"
+    own.parent.mkdir(parents=True)
+    own.write_text("raise SystemExit")
+    said = medleak("records", "join", swarm, "-o", "joined").stdout
+    assert f"Next: PYTHONPATH={own.parent} medleak audit joined" in said
+
+
 def test_what_was_not_joined_is_said(swarm):
     stray = swarm / "site-2" / "job" / "records" / "round_0001" / "x.safetensors"
     stray.write_bytes(b"x")

@@ -145,9 +145,10 @@ class SwarmRecorder(FLComponent):
             self._model = {name: np.array(value) for name, value in arrays.items()}
 
     def _record(self, fl_ctx: FLContext) -> None:
-        result = fl_ctx.get_prop(AppConstants.TRAINING_RESULT)
-        site = check_site(site_of(fl_ctx))
+        result, site = fl_ctx.get_prop(AppConstants.TRAINING_RESULT), check_site(site_of(fl_ctx))
         self._came = True
+        if result is None:
+            raise RecordError(f"an update of {site} is not visible to the recorder.")
         round = result.get_header(AppConstants.CURRENT_ROUND)
         if isinstance(round, int) and self._round is not None and 0 <= round < self._round:
             why = f"it came in round {self._round}, when the model that it belongs to was gone"
@@ -156,7 +157,7 @@ class SwarmRecorder(FLComponent):
             return
         if isinstance(self._model, RecordError):
             raise self._model
-        if self._model is None or round != self._round:
+        if self._model is None or self._round is None or round != self._round:
             raise RecordError(
                 f"an update of {site} says round {round!r}, and the model that this site was sent "
                 f"last is that of round {self._round!r}: no attack could be judged on it."

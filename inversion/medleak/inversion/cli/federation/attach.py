@@ -54,10 +54,10 @@ def attach(
 ) -> None:
     """Copy a job with medleak's recorder in it, and say what was found and what will not work.
 
-    The job's own code stays as it is. Where recorder or filters would never be called (Flower,
-    swarm), the job is refused with the reason. --check then builds server and sites as NVFlare does
-    and sends made-up weights through filters and recorder; no training runs. Exit code 1 where
-    nothing would be recorded, 3 where that could not be tried.
+    The job's own code stays as it is. Where recorder or filters would never be called (Flower, the
+    filters of a swarm), the job is refused with the reason. --check then builds server and sites as
+    NVFlare does and sends made-up weights through filters and recorder; no training runs. Exit code
+    1 where nothing would be recorded, 3 where that could not be tried.
 
     Examples: medleak attach hello-pt -o hello-pt-recorded
     · medleak attach JOB -o NEW --task cross_entropy:10 --input 32x32x3

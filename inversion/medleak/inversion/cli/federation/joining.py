@@ -1,6 +1,7 @@
 """``medleak records join``: one record of the several that a swarm leaves."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -46,8 +47,20 @@ def join_records(
     else:
         for root, n in done.updates.items():
             typer.echo(f"{root}: {n} updates")
-        typer.echo(f"{out}: {sum(done.updates.values())} updates. Next: medleak audit {out}")
+        typer.echo(
+            f"{out}: {sum(done.updates.values())} updates. Next: {_path(roots)}medleak audit {out}"
+        )
     for place in done.not_joined:
         typer.echo(printable(f"medleak: {place}: it is no update, and was not joined."), err=True)
     if done.not_joined:
         raise typer.Exit(NOT_KNOWN)
+
+
+def _path(roots: list[Path]) -> str:
+    """How the job's own network is found, whose code lies beside the old records and not the new.
+
+    Nothing of it is imported but what ``--allow-model`` names.
+    """
+    found = sorted(folder for root in roots for folder in root.parent.glob("app_*/custom"))
+    own = [folder for folder in found if any(folder.glob("*.py"))]
+    return f"PYTHONPATH={shlex.quote(str(own[0]))} " if own else ""
