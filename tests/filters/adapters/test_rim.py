@@ -9,7 +9,13 @@ from nvflare.apis.filter import ContentBlockedException
 from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.shareable import Shareable, make_reply
 
-from medleak.filters.adapters import GlobalModel, PercentileGaussian, PrivacyLedger, TopK
+from medleak.filters.adapters import (
+    GaussianPerturbation,
+    GlobalModel,
+    PercentileGaussian,
+    PrivacyLedger,
+    TopK,
+)
 from medleak.filters.adapters.rim import remember_own_entries
 
 
@@ -174,6 +180,15 @@ def test_whole_weights_get_the_noise_of_their_difference(update, global_state, s
     for name, value in noised.items():
         rounding = 4 * np.spacing(np.abs(sent[name]).max()) + 1e-3 * np.abs(value).max()
         np.testing.assert_allclose(sent[name] - global_state[name], value, rtol=0, atol=rounding)
+
+
+def test_noise_that_the_spacing_of_whole_weights_would_swallow_is_refused(
+    update, global_state, site
+):
+    faint = GaussianPerturbation(scale=1e-9, buffers="drop")
+    site.send(faint, site.result(update), global_state)  # a difference has smaller steps
+    with pytest.raises(ContentBlockedException, match="less than the spacing of float32"):
+        site.send(faint, whole(update, global_state), global_state)
 
 
 def test_whole_weights_pass_one_filter_after_another(update, global_state, site):

@@ -162,14 +162,21 @@ def _minus(value: Any, sent: Any) -> Any:
         return value - sent
 
 
-def whole_again(update: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
+def whole_again(
+    update: Mapping[str, Any], state: Mapping[str, Any], *, bare: Mapping[str, Any]
+) -> dict[str, Any]:
     """``update`` on top of the model that the server sent, for a job whose server expects weights.
 
     That adds nothing to what the update tells: the server has the model, and rounding comes after
     the noise. An entry that stays at home leaves as the server sent it.
 
+    Args:
+        update: As it was protected.
+        state: The model, by name.
+        bare: The update as it was before.
+
     Raises:
-        UpdateError: A sum is beyond the model's type.
+        UpdateError: A sum is beyond the model's type, or so coarse that what protects it is lost.
     """
     found: dict[str, Any] = {}
     for name, sent in state.items():
@@ -183,6 +190,13 @@ def whole_again(update: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str
             raise UpdateError(
                 f"{name} would leave beyond {before.dtype}, as infinite. Lower the learning rate, "
                 "or the noise."
+            )
+        changed = name in bare and not np.array_equal(update[name], bare[name])
+        if changed and np.array_equal(found[name], (before + bare[name]).astype(before.dtype)):
+            raise UpdateError(
+                f"What the filter changed of {name} is less than the spacing of {before.dtype} at "
+                "its weights: it would leave bare. Raise the noise, or set params_transfer_type "
+                "to DIFF."
             )
     return found
 

@@ -191,7 +191,7 @@ class FailClosedFilter(Filter):
             meta = permitted_meta(meta, fl_ctx.get_prop(_DISCLOSED, ()))
             protected = without_counters({n: protected[n] for n in state if n in protected})
             restore = _containers(fl_ctx)
-        sent = restore(whole_again(protected, state) if whole else protected)
+        sent = restore(whole_again(protected, state, bare=data) if whole else protected)
         remember_withheld(set(given) - set(protected), fl_ctx)
         dxo.data, dxo.meta = sent, meta
         check_meta(dxo.meta)  # with what this filter added
