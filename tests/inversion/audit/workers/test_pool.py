@@ -106,11 +106,11 @@ class Gate:
 
     def ready(self, task):
         word, k = task
-        return k == 0 or self.why(task) or (word, k - 1) in self.done
+        return k == 0 or bool(self.why(task)) or (word, k - 1) in self.done
 
     def why(self, task):
         word, k = task
-        return "-" in word[:k] and "ended"
+        return "ended" if "-" in word[:k] else ""
 
 
 def letters(number):
