@@ -186,3 +186,45 @@ def test_what_a_cluster_needs_is_said_and_nothing_is_written(make_run, monkeypat
     options = ("--attack", "fake", "--out", "a", *options)
     assert said in refused(medleak("audit", *options), 2)
     assert not Path("a").exists()
+
+
+def test_a_sample_says_what_it_left_out_and_clears_nobody_of_it(make_run):
+    make_run({"site-1": 1, "site-2": 1, "site-3": 2}, rounds=(0, 1))
+    args = ("audit", "--attack", "fake", "--no-health", "--out", "a")
+    planned = medleak(*args, "--sample", "sites=2,rounds=1,strata=1", "--dry-run", "--json")
+    assert json.loads(planned.stdout)["cases"] == 2
+    result = medleak(*args, "--sample", "sites=2,rounds=1,strata=1")
+    assert result.exit_code == 0, result.output
+    assert "1 site was not drawn and not looked at." in result.stdout
+    assert "2 updates of the drawn sites were not looked at." in result.stdout
+    assert "Of what was not looked at nothing is known." in result.stdout
+    config = json.loads(Path("a/config.json").read_bytes())
+    assert config["sample"]["design"] == {"sites": 2, "rounds": 1, "strata": 1, "seed": 0}
+    assert sum(config["sample"]["not_examined"].values()) == 4
+    reported = medleak("report", "a", "--redact", "--json")
+    assert reported.exit_code == 3
+    assert any("1 site was not drawn" in t for t in json.loads(reported.stdout)["not_examined"])
+    everything = medleak(*args)
+    assert "not looked at" not in everything.stdout
+    assert json.loads(Path("a/config.json").read_bytes())["sample"]["not_examined"] == {}
+    assert medleak("report", "a", "--redact").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("strata=3", "draws sites, rounds or both"), ("sites=1", "3 strata")]
+)
+def test_a_sample_that_cannot_be_drawn_is_refused(make_run, text, why):
+    make_run({"site-1": 1, "site-2": 2, "site-3": 3})
+    assert why in refused(medleak("audit", "--attack", "fake", "--sample", text), 2)
+    assert not Path("workspace").exists()
+
+
+def test_a_settled_site_is_left_alone_and_that_is_said(make_run, monkeypatch):
+    run = make_run({"site-1": 1}, rounds=(0, 1, 2))
+    for name, kind in fake(lambda o: run.images("site-1", 16)).items():
+        monkeypatch.setitem(ATTACKS, name, kind)
+    args = ("audit", "--attack", "fake", "--no-health", "--out", "a", "--sequential")
+    result = medleak(*args)
+    assert "2 cases of 1 sites were left out, as it was settled that they leak" in result.stdout
+    assert len(read_rows(Path("a/results.csv"))) == 1
+    assert medleak(*args).exit_code == 0

@@ -117,3 +117,25 @@ def test_a_table_and_a_summary_of_different_images_are_not_believed(audit):
     assert "is of another audit" in said
     (said,) = not_examined([changed(audit, groups=[])])
     assert "figures of 0 images and results.csv lists 2" in said
+
+
+SAMPLE = {
+    "strata": [{"sizes": [1, 9], "sites": 4, "drawn": ["a", "b"]}],
+    "not_examined": {"a": 3, "c": 5, "d": 5},
+}
+
+
+def test_what_a_sample_left_out_is_not_known(audit):
+    sampled = changed(audit, config={**audit.config, "sample": SAMPLE})
+    others, rounds, bound = not_examined([sampled])
+    assert "2 sites were not drawn and not looked at" in others
+    assert "3 updates of the drawn sites were not looked at" in rounds
+    assert "at most 4 would be found to leak or stay unknown" in bound  # nothing clears a and b
+
+
+def test_what_was_left_out_as_a_site_leaks_is_said_and_is_no_gap(audit):
+    kept = changed(audit, rows=audit.rows[:1])
+    (missing,) = not_examined([kept])
+    assert "neither figures nor a reason" in missing
+    (said,) = not_examined([changed(kept, settled={(1, "a"): 2})])
+    assert "2 cases of 1 site left out, as it was settled before that it leaks" in said

@@ -115,6 +115,23 @@ def test_a_site_that_was_not_come_to_is_listed_as_not_known(directory):
     assert "stopped" in verdict.why
 
 
+def test_what_a_sample_left_out_is_cleared_nowhere(directory):
+    sample = {"strata": [], "not_examined": {"site-1": 5, "site-3": 6}}
+    groups = [a_group(f"site-{k}", **NOTHING) for k in (1, 2)]
+    folder = directory.write([], groups, health=REACHED, pictures=False, config={"sample": sample})
+    first, second, third = sorted(site_verdicts(read_audit(folder)), key=lambda v: v.site)
+    assert (first.light, second.light, third.light) == (
+        Light.NOT_KNOWN,
+        Light.NONE_FOUND,
+        Light.NOT_KNOWN,
+    )
+    assert "in what was looked at; 5 of its updates were not drawn" in first.why
+    assert third.why == "not looked at: the audit drew other sites"
+    groups = [a_group("site-1")]
+    folder = directory.write([], groups, pictures=False, config={"sample": sample})
+    assert site_verdicts(read_audit(folder))[0].light is Light.LEAKS
+
+
 def test_a_site_that_was_only_refused_is_listed_with_the_reason(directory):
     refused = [{"case": {"round": 0, "site": "site-4"}, "why": "hashes differ"}]
     (verdict,) = site_verdicts(read_audit(directory.write([], [], refused=refused)))

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
+from scipy.stats import binom
 
 from medleak.inversion.results.group import figures_of
 from medleak.inversion.results.rows import Row
-from medleak.inversion.results.rule import MARGIN, judge
+from medleak.inversion.results.rule import MARGIN, judge, settled_at
 
 ROW = Row(
     round=0,
@@ -266,3 +267,20 @@ def test_an_update_that_contradicts_what_was_said_of_it_is_no_all_clear():
     assert "and 1 more" in str(found)
     leaking = [row(0.95, 0.4)]
     assert judge(leaking, figures_of(leaking), HEALTHY, contradicted=why).kind == "leaks"
+
+
+def test_what_cannot_be_taken_back_settles_at_any_level():
+    assert settled_at([row(0.95, 0.4)], 1e-9)
+    assert not settled_at([row(0.95, 0.96)], 1e-9)  # the prior has it as well
+    far = {"ssim_nonmember": 0.5, "gallery": 2, "site_images": 1}
+    assert settled_at([row(0.7, 0.4, **far)], 1e-9)
+    assert not settled_at([row(0.6, 0.4, **far)], 1e-9)
+
+
+def test_a_test_settles_at_half_the_level_it_is_given():
+    """Each of two images beats 99 non-members, with a chance of 1 / 100 + 1 / 100 each."""
+    two = {"ssim_nonmember": 0.5, "gallery": 100, "site_images": 2}
+    rows = [row(0.56, 0.4, k=k, seed=k, **two) for k in range(2)]
+    p = binom.sf(1, 2, 1 / 99)
+    assert settled_at(rows, 2.01 * p)
+    assert not settled_at(rows, 1.99 * p)

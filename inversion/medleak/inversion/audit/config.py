@@ -14,6 +14,7 @@ from torch import Tensor
 from medleak.custom.record import RecordError, list_updates, read_info, read_manifest, utc_now
 from medleak.inversion.audit import journal
 from medleak.inversion.audit.plan import Plan
+from medleak.inversion.audit.scope.sampling import not_examined
 from medleak.inversion.evidence.declared_input import contradiction
 from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.membership.assessment import Group
@@ -81,6 +82,7 @@ def begin(
         "defences": sorted({c.defence for c in cases}),
         "seeds": sorted({c.seed for c in cases}),
         **({} if assessor is None else {"membership": _asked(plan, assessor)}),
+        **({} if plan.sample is None else {"sample": plan.sample.as_json(plan.drawn_from())}),
         "runs": [
             {
                 "started": utc_now(),
@@ -93,6 +95,7 @@ def begin(
     path = plan.out / "config.json"
     try:
         merged = _merged(_read(path), config, path)
+        _merge_samples(merged, recorded)
     except _AnotherAudit:
         if not journal.is_empty(plan.out):
             raise
@@ -139,10 +142,29 @@ def _merged(old: dict[str, Any] | None, new: dict[str, Any], path: Path) -> dict
         merged[key] = sorted({*old[key], *new[key]})
     if asked := _merged_question(old.get("membership"), new.get("membership"), path):
         merged["membership"] = asked
+    if sample := _merged_sample(old.get("sample"), new.get("sample")):
+        merged["sample"] = sample
     merged["runs"] = old["runs"]
     if {**old["runs"][-1], "started": ""} != {**new["runs"][0], "started": ""}:
         merged["runs"] = [*old["runs"], *new["runs"]]  # the same again is no news
     return merged
+
+
+def _merged_sample(old: dict[str, Any] | None, new: dict[str, Any] | None) -> dict[str, Any] | None:
+    if old is None or new is None or old["strata"] == new["strata"]:
+        return new or old
+    out = {**old["not_examined"], **new["not_examined"]}
+    return {**new, "strata": [], "not_examined": out}  # of two designs no bound is known
+
+
+def _merge_samples(merged: dict[str, Any], recorded: Sequence[tuple[int, str]]) -> None:
+    """Bring what a sample left out up to date with what other runs have looked at since."""
+    if (sample := merged.get("sample")) is None:
+        return
+    seen = {(int(u.partition("/")[0]), u.partition("/")[2]) for u in merged["updates"]}
+    out = set(sample["not_examined"])
+    left = not_examined([u for u in recorded if u[1] in out], seen)
+    merged["sample"] = {**sample, "not_examined": left}
 
 
 class _AnotherAudit(ValueError):

@@ -23,6 +23,7 @@ from medleak.inversion.results.files import (
     read_config,
     read_left,
     read_refused,
+    read_settled,
     write_json,
 )
 from medleak.inversion.results.rows import Row, read_rows, write_rows
@@ -51,6 +52,7 @@ class Journal:
             self._rows.setdefault(row.case, []).append(row)
         self._answers = read_answers(out)
         self._refused = {Case(**r["case"]): r["why"] for r in read_refused(out)}
+        self._settled = {Case(**s["case"]): s["why"] for s in read_settled(out)}
         self._planned = dict.fromkeys((*read_left(out), *cases))
         self.health = read_health(out)
         self._wrote = self._cost = 0.0
@@ -67,6 +69,10 @@ class Journal:
         """The rows of ``case``; empty if it is not done."""
         return self._rows.get(case, ())
 
+    def rows_of(self, case: Case) -> Sequence[Row] | None:
+        """As `found`; None if it is not done."""
+        return self._rows.get(case)
+
     def answer(self, case: Case) -> Answer | None:
         """Who was in, where ``case`` asks that and is done."""
         return self._answers.get(case)
@@ -79,21 +85,27 @@ class Journal:
         """As `add`, of a case that asks who was in."""
         self._append({"answer": answer.as_json(case)})
         self._answers[case] = answer
-        self._refused.pop(case, None)
+        self._come_to_an_end(case)
         self._write_if_cheap()
 
     def add(self, case: Case, rows: Sequence[Row]) -> None:
         """Keep the rows of a finished case: when this returns, they outlive a power cut."""
         self._append({"rows": [dataclasses.asdict(row) for row in rows]})
         self._rows[case] = list(rows)
-        self._refused.pop(case, None)
+        self._come_to_an_end(case)
         self._write_if_cheap()
 
     def refuse(self, case: Case, why: str) -> None:
         """Keep why ``case`` could not be attacked, until it is."""
         self._append({"refused": dataclasses.asdict(case), "why": why})
+        self._come_to_an_end(case)
         self._refused[case] = why
         self._write_if_cheap()
+
+    def settle(self, cases: Mapping[Case, str]) -> None:
+        """Keep why ``cases`` were left out: what they are about is settled without them."""
+        self._settled |= cases
+        self.write()
 
     def add_health(self, name: str, health: Health) -> None:
         """Keep what became of an easy case."""
@@ -123,8 +135,12 @@ class Journal:
         refused = [{"case": dataclasses.asdict(c), "why": w} for c, w in self._refused.items()]
         health = {name: dataclasses.asdict(h) for name, h in self.health.items()}
         contradicted = contradictions_in(read_config(self._out))
-        left = [c for c in self._planned if not self.done(c) and c not in self._refused]
+        ended = {*self._refused, *self._settled}
+        left = [c for c in self._planned if not self.done(c) and c not in ended]
         summary = summarise(rows, refused, health, contradicted, left)
+        summary["settled"] = [
+            {"case": dataclasses.asdict(c), "why": w} for c, w in self._settled.items()
+        ]
         summary["membership"] = [
             {**dataclasses.asdict(case), **answer.summary} for case, answer in self._answers.items()
         ]
@@ -132,6 +148,10 @@ class Journal:
         (self._out / JOURNAL).unlink(missing_ok=True)
         self._wrote = time.monotonic()
         self._cost = self._wrote - start
+
+    def _come_to_an_end(self, case: Case) -> None:
+        self._refused.pop(case, None)
+        self._settled.pop(case, None)
 
     def _write_if_cheap(self) -> None:
         if self._cost <= _SHARE * (time.monotonic() - self._wrote):
@@ -155,13 +175,15 @@ class Journal:
                 if "rows" in entry:
                     rows = [Row(**row) for row in entry["rows"]]
                     self._rows[rows[0].case] = rows
-                    self._refused.pop(rows[0].case, None)
+                    self._come_to_an_end(rows[0].case)
                 elif "answer" in entry:
                     case, answer = answer_of(entry["answer"])
                     self._answers[case] = answer
-                    self._refused.pop(case, None)
+                    self._come_to_an_end(case)
                 else:
-                    self._refused[Case(**entry["refused"])] = entry["why"]
+                    case = Case(**entry["refused"])
+                    self._come_to_an_end(case)
+                    self._refused[case] = entry["why"]
             except (ValueError, TypeError, KeyError, IndexError) as error:
                 raise ValueError(
                     f"{path}, line {number}: {error}. What a killed audit found cannot be read: "

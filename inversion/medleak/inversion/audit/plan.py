@@ -3,12 +3,14 @@
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from medleak.custom.record import chosen_updates, list_updates
+from medleak.custom.record import RecordError, chosen_updates, list_updates
 from medleak.filters.spec import Spec
 from medleak.inversion.attacks.registry import settings_of
+from medleak.inversion.audit.scope.sampling import Design, Sample, draw
 from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.membership.assessor import Question
 from medleak.inversion.membership.scores.registry import score_of
@@ -45,6 +47,7 @@ class Plan:
         perceptual: Measure LPIPS as well: ``alexnet``, or a file with its weights
             (`medleak.inversion.measures.perceptual.load_perceptual`). None: do not.
         question: Whom it is asked about, was it in the updates? None: nobody.
+        sample: Of the updates of ``rounds`` and ``sites``, those that were drawn; None: all.
         scores: By which membership scores; after `AVERAGE` one joins a site's rounds as an attack
             does. Used with a question alone.
         shares: By attribute, each site's share of patients that have it: asked beside the attacks,
@@ -72,6 +75,7 @@ class Plan:
     question: Question | None = None
     scores: Sequence[str] = ()
     shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    sample: Sample | None = None
 
     def cases(self) -> list[Case]:
         """All cases, each once, in order of round and site.
@@ -122,7 +126,46 @@ class Plan:
         Raises:
             ValueError: A round or site is not recorded.
         """
+        chosen = self.drawn_from()
+        if self.sample is None:
+            return chosen
+        return [update for update in chosen if update in self.sample.updates]
+
+    def drawn_from(self) -> list[tuple[int, str]]:
+        """As `updates`, those included that a sample leaves out."""
         return chosen_updates(self.records, self.rounds, self.sites)
+
+    def sampled(self, design: Design) -> "Plan":
+        """The same plan of a sample of its updates.
+
+        Raises:
+            ValueError: There are too few, see `medleak.inversion.audit.scope.sampling.draw`.
+        """
+
+        def size(round: int, site: str) -> int | None:
+            with suppress(RecordError):  # refused by name when its turn comes
+                return self.given.info(self.records, round, site).n_images
+            return None
+
+        return replace(self, sample=draw(self.updates(), size, design))
+
+    def absolute(self) -> "Plan":
+        """The same for processes that may be in another folder."""
+        base, prior, question = self.given.base, Path(self.prior), self.question
+        if question is not None:
+            names = ("candidates", "nonmembers", "truth")
+            given = {name: getattr(question, name) for name in names}
+            question = replace(
+                question, **{n: path and path.absolute() for n, path in given.items()}
+            )
+        return replace(
+            self,
+            records=self.records.absolute(),
+            out=self.out.absolute(),
+            prior=str(prior.absolute()) if prior.is_file() else self.prior,
+            question=question,
+            given=replace(self.given, base=None if base is None else base.absolute()),
+        )
 
 
 def _asking(score: str) -> str:

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from medleak.inversion.audit.health import Health, failed, key
 from medleak.inversion.audit.journal import Journal
 from medleak.inversion.audit.panels import PRIOR_PICTURE, keep_picture, save_case
 from medleak.inversion.audit.plan import Plan
+from medleak.inversion.audit.scope.settling import Settling
 from medleak.inversion.audit.workers import pool
 from medleak.inversion.audit.workers.cluster import Cluster
 from medleak.inversion.images.prior import load_prior
@@ -46,6 +47,7 @@ class Outcome:
         refused: Why it could not be attacked.
         kept: The rows were in the audit directory already.
         crashed: It was refused for a reason of the machine (memory, a killed process).
+        settled: Why it was left out: its site was settled to leak before (`Settling`).
     """
 
     case: Case
@@ -54,6 +56,7 @@ class Outcome:
     kept: bool = False
     crashed: bool = False
     answer: Answer | None = None
+    settled: str = ""
 
 
 def audit(
@@ -65,6 +68,7 @@ def audit(
     health: bool = True,
     nulls: bool = True,
     beside: bool = True,
+    sequential: bool = False,
     watch: Callable[[Task], ProgressCallback] | None = None,
     command: Sequence[str] = (),
 ) -> Iterator[Outcome]:
@@ -104,6 +108,8 @@ def audit(
             be left out where other audits of the same directory follow at once.
         beside: After that, ask what rebuilds no image
             (`medleak.inversion.audit.beside.registry`); to be left out likewise.
+        sequential: Leave out the later rounds of a site that is settled to leak
+            (`medleak.inversion.audit.scope.settling`); not without ``nulls``, which settle less.
         watch: Makes the callback that follows the attack on a case.
         command: For config.json, so that a reader can repeat the audit.
 
@@ -141,16 +147,26 @@ def audit(
                     rows, answer = journal.found(case), journal.answer(case)
                     yield Outcome(case=case, rows=rows, answer=answer, kept=True)
             left = [case for case in session.cases if not journal.done(case)]
-            tasks = _with_easy_cases(left, journal.health) if health else left
-            with closing(session.do(tasks, jobs, cluster, watch, health=health)) as done:
-                for end in done:
-                    if isinstance(end.task, EasyCase):
-                        checked = end.result or failed(end.task.round, str(end.refused))
-                        journal.add_health(key(end.task.attack, end.task.knowledge), checked)
-                    else:
-                        yield _keep(plan, end.task, end, evaluator, journal)
-            if nulls:
-                journal.finish()
+            gate = Settling(session.cases, journal.rows_of) if sequential and nulls else None
+            while True:
+                tasks = _with_easy_cases(left, journal.health) if health else left
+                do = session.do(tasks, jobs, cluster, watch, health=health, gate=gate)
+                with closing(do) as done:
+                    for end in done:
+                        if isinstance(end.task, EasyCase):
+                            checked = end.result or failed(end.task.round, str(end.refused))
+                            journal.add_health(key(end.task.attack, end.task.knowledge), checked)
+                            continue
+                        outcome = _keep(plan, end.task, end, evaluator, journal)
+                        if gate is not None and outcome.refused:
+                            gate.refused(end.task)
+                        yield outcome
+                if nulls:
+                    journal.finish()
+                easy = {name: asdict(health) for name, health in journal.health.items()}
+                if gate is None or not (left := gate.not_confirmed(left, easy)):
+                    break
+            yield from _settled(session.cases, gate, journal)
         if beside:
             write_beside(plan)
 
@@ -213,7 +229,7 @@ class _Session:
 
     def opened_by_workers(self) -> list[Path]:
         """Files and folders that an `Attacker` opens: where it runs, they have to be."""
-        plan = _absolute(self.plan)
+        plan = self.plan.absolute()
         kept = plan.out.parent if plan.keep_iterations else None
         named = [plan.records, plan.given.base, kept, Path(plan.prior), *self._lists().values()]
         if (asked := plan.question) is not None:
@@ -234,18 +250,19 @@ class _Session:
         watch: pool.Watch | None,
         *,
         health: bool,
+        gate: pool.Gate | None = None,
     ) -> Generator[pool.Done[Task]]:
         """What the attacks make of ``tasks``; truth has no part in what they find."""
         names = {attack_name(spec) for spec in self.settings}
         used = {name: self._table[name] for name in names}  # others need not be picklable
         threads = torch.get_num_threads()
-        plan = _absolute(self.plan)
+        plan = self.plan.absolute()
         make = functools.partial(_make_attacker, plan, used, self._lists(), threads, health)
         if cluster is not None:
-            return pool.by_crew(tasks, cluster.crew(make), cluster.size, watch=watch)
+            return pool.by_crew(tasks, cluster.crew(make), cluster.size, watch=watch, gate=gate)
         if jobs > 1 and len(tasks) > 1:
-            return pool.at_once(tasks, make, jobs, watch=watch)
-        return pool.one_by_one(tasks, make, watch=watch)
+            return pool.at_once(tasks, make, jobs, watch=watch, gate=gate)
+        return pool.one_by_one(tasks, make, watch=watch, gate=gate)
 
 
 def _keep(
@@ -269,6 +286,16 @@ def _keep(
     return Outcome(case=case, refused=why, crashed=end.crashed)
 
 
+def _settled(cases: Sequence[Case], gate: Settling | None, journal: Journal) -> Generator[Outcome]:
+    """What was left out at the end of an audit that stops where a site is settled."""
+    if gate is None:
+        return
+    settled = {case: why for case in cases if (why := gate.why(case))}
+    journal.settle(settled)
+    for case, why in settled.items():
+        yield Outcome(case=case, settled=why)
+
+
 def _measure(plan: Plan, case: Case, found: Reconstruction, evaluator: Evaluator) -> list[Row]:
     # The attack is over: from here on, and only here, truth may be looked at.
     truth = evaluator.truth(case.site)
@@ -278,23 +305,6 @@ def _measure(plan: Plan, case: Case, found: Reconstruction, evaluator: Evaluator
     if found.ending == "interrupted":  # to be looked at, but not counted
         raise KeyboardInterrupt
     return rows
-
-
-def _absolute(plan: Plan) -> Plan:
-    """``plan`` for processes that may be in another folder."""
-    base, prior, question = plan.given.base, Path(plan.prior), plan.question
-    if question is not None:
-        names = ("candidates", "nonmembers", "truth")
-        given = {name: getattr(question, name) for name in names}
-        question = replace(question, **{n: path and path.absolute() for n, path in given.items()})
-    return replace(
-        plan,
-        records=plan.records.absolute(),
-        out=plan.out.absolute(),
-        prior=str(prior.absolute()) if prior.is_file() else plan.prior,
-        question=question,
-        given=replace(plan.given, base=None if base is None else base.absolute()),
-    )
 
 
 def _make_attacker(

@@ -97,6 +97,20 @@ class Extent:
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it will cost, and do nothing.")
     ] = False
+    sample: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY=N,…",
+            help="Draw what is attacked: sites=20,rounds=5,strata=3,seed=0. Of the rest nothing is "
+            "known then, and that is said.",
+        ),
+    ] = None
+    sequential: Annotated[
+        bool,
+        typer.Option(
+            "--sequential", help="Leave out a site's later rounds once it is settled to leak."
+        ),
+    ] = False
     keep_iterations: Annotated[
         int, typer.Option(min=0, help="Keep so many iterations of each attack as pictures.")
     ] = 0
@@ -154,11 +168,13 @@ def audit(
     · medleak audit RUN --schedule n_images=4,lr=0.01 --input 224x224x3 --task bce:14
     · medleak audit RUN --candidates pool.json --nonmembers public/xrays --truth lists
     · medleak audit RUN --seed 0 --seed 1 --seed 2 --dry-run
+    · medleak audit RUN --sample sites=20,rounds=5 --sequential
     """
     with uncollected():
         import torch
 
         from medleak.inversion.audit.run import estimate_cost
+        from medleak.inversion.audit.scope.sampling import Design
         from medleak.inversion.cli.shared.output import print_ladder, print_outcomes, print_summary
         from medleak.inversion.results.utility import write_utilities
 
@@ -177,6 +193,8 @@ def audit(
         perceptual=lpips,
         shares=read_shares(shares),
     )
+    if extent.sample is not None:
+        plan = plan.sampled(Design.parse(extent.sample))
     utilities = _utilities(extent.utility or ())
     estimate = estimate_cost(plan, jobs=workers.jobs or 1)
     if extent.dry_run:
@@ -185,7 +203,8 @@ def audit(
     if estimate.seconds > ESTIMATE_FROM:
         typer.echo(f"{estimate}.", err=True)
     with workers.at_work(machine.device, machine.threads) as (jobs, cluster):
-        outcomes = _run(plan, jobs, cluster, health=extent.health, beside=beside)
+        options = {"health": extent.health, "sequential": extent.sequential}
+        outcomes = _run(plan, jobs, cluster, beside=beside, **options)
     if utilities:
         write_utilities(plan.out, utilities)
     if as_json:

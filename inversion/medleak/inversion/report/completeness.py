@@ -2,9 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from medleak.custom.record import natural_key
+from medleak.inversion.audit.scope.sampling import in_words
 from medleak.inversion.report.model import Audit, Group
+from medleak.inversion.report.verdicts import Light, light_of
 from medleak.inversion.results.case import AVERAGE, MEMBERSHIP
 from medleak.inversion.results.rows import Row
 
@@ -53,6 +56,7 @@ def _of_one(audit: Audit) -> list[str]:
         found.append(
             f"{left} {cases} not done of {name}; repeat its command, which goes on from there"
         )
+    found += [f"{name}: {text}" for text in left_out(audit)]
     found += _cut(audit)
     found += [f"{sentence} of {name}" for sentence in not_compared(audit.rows)]
     if missing := _not_attacked(audit):
@@ -70,6 +74,33 @@ def _of_one(audit: Audit) -> list[str]:
     elif (audit.folder / JOURNAL).exists():
         found.append(f"the audit {name} was killed; repeat its command, which goes on from there")
     return found
+
+
+def left_out(audit: Audit) -> list[str]:
+    """What was left out on purpose, and is not known for that; clauses without a full stop."""
+    found = in_words(_sample(audit), _clear(audit))
+    if audit.settled:
+        sites, n = {site for _, site in audit.settled}, sum(audit.settled.values())
+        found.append(
+            f"{n} {'case' if n == 1 else 'cases'} of {len(sites)} "
+            f"{'site' if len(sites) == 1 else 'sites'} left out, as it was settled before that "
+            f"{'it leaks' if len(sites) == 1 else 'they leak'}"
+        )
+    return found
+
+
+def _sample(audit: Audit) -> Mapping[str, Any]:
+    sample = audit.config.get("sample")
+    return sample if isinstance(sample, Mapping) else {}
+
+
+def _clear(audit: Audit) -> set[str]:
+    """Sites of which it was found, of all that was looked at, that nothing came back."""
+    troubled = {*audit.left, *(str(r["case"]["site"]) for r in audit.refused)}
+    lights: dict[str, set[Light]] = {}
+    for group in audit.overall:
+        lights.setdefault(group.site, set()).add(light_of(group, audit.health)[0])
+    return {site for site, found in lights.items() if found == {Light.NONE_FOUND}} - troubled
 
 
 def _cut(audit: Audit) -> list[str]:
@@ -100,6 +131,7 @@ def _not_attacked(audit: Audit) -> list[str]:
     done = {f"{row.round}/{row.site}" for row in audit.rows}
     refused = [r["case"] for r in audit.refused if MEMBERSHIP not in str(r["case"].get("attack"))]
     done |= {f"{case.get('round')}/{case['site']}" for case in refused}
+    done |= {f"{round}/{site}" for round, site in audit.settled}
     if attacks and all(str(name).startswith(AVERAGE) for name in attacks):
         sites = {place.partition("/")[2] for place in done}
         return [str(u) for u in updates if str(u).partition("/")[2] not in sites]

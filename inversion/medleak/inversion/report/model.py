@@ -160,6 +160,9 @@ class Audit:
         groups: Over all rounds and, where the audit has them, by round.
         refused: ``case`` and ``why`` of what could not be attacked.
         left: Site to how many of its cases were to be attacked and are not done.
+        settled: Updates (round, site) to how many of their cases were left out, as it was settled
+            before that the site leaks.
+        not_drawn: Site to how many of its updates a sample left out.
         health: By ``attack|knowledge``: did the attack succeed on an easy case?
         missing: What the directory lacks, a sentence each; said in the report.
         membership: Who was in; empty: nobody asked.
@@ -181,6 +184,8 @@ class Audit:
     ledgers: Sequence[Ledger]
     missing: Sequence[str]
     left: Mapping[str, int] = field(default_factory=dict)
+    settled: Mapping[tuple[int, str], int] = field(default_factory=dict)
+    not_drawn: Mapping[str, int] = field(default_factory=dict)
     membership: Sequence[Membership] = ()
     calibrations_of_membership: Sequence[Calibration] = ()
     beside: Mapping[str, Any] = field(default_factory=dict)
@@ -191,6 +196,7 @@ class Audit:
         seen = [g.site for g in self.groups] + [r.site for r in self.rows]
         seen += [m.site for m in self.membership]
         seen += [str(r["case"]["site"]) for r in self.refused] + list(self.left)
+        seen += [site for _, site in self.settled] + list(self.not_drawn)
         return sorted(set(seen), key=natural_key)
 
     @property

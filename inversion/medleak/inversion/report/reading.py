@@ -77,6 +77,8 @@ def _read(folder: Path, ledger: Sequence[Path]) -> Audit:
         ledgers=_ledgers([folder, *ledger]),
         missing=missing,
         left=_left(summary),
+        settled=_settled(summary),
+        not_drawn=_not_drawn(config),
         membership=[m for m in map(_membership, listing(summary.get("membership"))) if m],
         calibrations_of_membership=_calibrations(read_json(folder / "membership_calibration.json")),
         beside={name: read_json(folder / name) for name in FILES},
@@ -236,6 +238,21 @@ def _ledger(path: Path) -> Ledger:
 def _left(summary: Mapping[str, Any]) -> Mapping[str, int]:
     sites = (mapping(case).get("site") for case in listing(summary.get("left")))
     return Counter("?" if site is None else text(site) for site in sites)
+
+
+def _settled(summary: Mapping[str, Any]) -> Mapping[tuple[int, str], int]:
+    found: Counter[tuple[int, str]] = Counter()
+    for entry in listing(summary.get("settled")):
+        case = mapping(mapping(entry).get("case"))
+        round_, site = case.get("round"), case.get("site")
+        if isinstance(round_, int) and isinstance(site, str):
+            found[round_, site] += 1
+    return found
+
+
+def _not_drawn(config: Mapping[str, Any]) -> Mapping[str, int]:
+    left = mapping(mapping(config.get("sample")).get("not_examined"))
+    return {site: count(n) or 1 for site, n in left.items()}
 
 
 def _membership(raw: Any) -> Membership | None:

@@ -158,7 +158,10 @@ def _site(audit: Audit, site: str) -> SiteVerdict:
     refused = [str(r.get("why", "")) for r in audit.refused if r["case"]["site"] == site]
     if not deciding:
         why = f"its update could not be attacked: {refused[0]}" if refused else "not attacked"
-        why = "not attacked: the audit was stopped before" if site in audit.left else why
+        if site in audit.left:
+            why = "not attacked: the audit was stopped before"
+        elif site in audit.not_drawn and not refused:
+            why = "not looked at: the audit drew other sites"
         return SiteVerdict(
             site=site, light=Light.NOT_KNOWN, why=why, group=None, best=None, replayed=None
         )
@@ -168,6 +171,12 @@ def _site(audit: Audit, site: str) -> SiteVerdict:
         light, why = Light.NOT_KNOWN, f"{len(refused)} of its updates could not be attacked"
     if (left := audit.left.get(site)) and light is Light.NONE_FOUND:
         light, why = Light.NOT_KNOWN, f"the audit was stopped, and {left} of its cases are not done"
+    if (others := audit.not_drawn.get(site)) and light is Light.NONE_FOUND:
+        # An all-clear of a site would be one of what nobody looked at.
+        light = Light.NOT_KNOWN
+        why = f"{why}, in what was looked at; {others} of its updates were not drawn"
+    if rest := sum(n for (_, s), n in audit.settled.items() if s == site):
+        why = f"{why}; that was settled early, and {rest} of its cases were left out"
     rows = [r for r in audit.rows if r.site == site and r.defence == group.defence]
     best = max(rows, key=lambda r: -2.0 if r.ssim is None else r.ssim, default=None)
     return SiteVerdict(

@@ -7,6 +7,7 @@ from medleak.filters import registry as defences
 from medleak.inversion.attacks.registry import ATTACKS, attack_name, row_of
 from medleak.inversion.report import who
 from medleak.inversion.report.attack_classes.registry import asked
+from medleak.inversion.report.completeness import left_out
 from medleak.inversion.report.model import Audit, Figure
 from medleak.inversion.report.texts import listed, names, ranges, short
 from medleak.inversion.report.verdicts import reached_easy_case
@@ -124,6 +125,8 @@ def _gaps(audit: Audit) -> Iterator[str]:
     groups = audit.overall or list(audit.groups)
     if silent := [one.of.title for one in asked(audit) if not one.leading.tested]:
         yield f"Classes of attack that were not tested at all: {', '.join(silent).lower()}."
+    for text in left_out(audit):
+        yield f"{text[0].upper()}{text[1:]}."
     if untested := who.untested(audit):
         yield (
             f"Whether it can be told that a patient was in the data of {untested}: not tested. "

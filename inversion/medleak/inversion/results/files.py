@@ -15,6 +15,12 @@ def read_refused(out: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_bytes())["refused"] if path.exists() else []
 
 
+def read_settled(out: Path) -> list[dict[str, Any]]:
+    """The cases that the audit in ``out`` left out, as it was settled: ``{"case", "why"}`` each."""
+    path = out / "summary.json"
+    return json.loads(path.read_bytes()).get("settled", []) if path.exists() else []
+
+
 def read_left(out: Path) -> list[Case]:
     """The cases that an earlier run of the audit in ``out`` set out to do and did not."""
     path = out / "summary.json"

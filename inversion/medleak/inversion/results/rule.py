@@ -7,7 +7,9 @@ from typing import Any
 from scipy.stats import binom
 
 from medleak.inversion.measures.seen import FAR
+from medleak.inversion.measures.similarity import ASR_THRESHOLD
 from medleak.inversion.results.found import found_by_losses, parse
+from medleak.inversion.results.group import figures_of
 from medleak.inversion.results.rows import Row
 from medleak.inversion.results.verdict import Kind, Verdict, extent_of
 
@@ -196,7 +198,21 @@ def _doubts(
     return doubts
 
 
-def _ahead_of_chance(rows: Sequence[Row]) -> int:
+def settled_at(rows: Sequence[Row], level: float) -> bool:
+    """Whether rows of one group show a leak, for good or with an error of ``level`` at most.
+
+    An image that came back almost whole, or far ahead of every null, stays so whatever follows; the
+    tests of `RULE` count where their p is at most half of ``level``, as there are two.
+    """
+    if any((r.ssim or 0) >= ASR_THRESHOLD and _beats_prior(r) for r in rows):
+        return True
+    if _ahead_of_chance(rows, level / 2):
+        return True
+    iip = figures_of(rows)["iip"]
+    return bool(iip and iip["matches"] and iip["p"] <= level / 2)
+
+
+def _ahead_of_chance(rows: Sequence[Row], level: float = P_CHANCE) -> int:
     """Rows that lead over all they are compared with; 0 if chance may have put them there."""
     leads = {k: lead for k, row in enumerate(rows) if (lead := _lead(row)) is not None}
     ahead = sum(lead > MARGIN for lead in leads.values())
@@ -217,7 +233,7 @@ def _ahead_of_chance(rows: Sequence[Row]) -> int:
         ),
         default=1.0,
     )
-    return ahead if leading and binom.sf(leading - 1, len(images), chance) <= P_CHANCE else 0
+    return ahead if leading and binom.sf(leading - 1, len(images), chance) <= level else 0
 
 
 def _lead(row: Row) -> float | None:

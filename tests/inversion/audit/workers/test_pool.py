@@ -98,6 +98,44 @@ def make_that_tells_late(number, marks):
     return late
 
 
+class Gate:
+    """Letters of a word in their order: each waits for the one before; a "-" ends its word."""
+
+    def __init__(self):
+        self.done = []
+
+    def ready(self, task):
+        word, k = task
+        return k == 0 or bool(self.why(task)) or (word, k - 1) in self.done
+
+    def why(self, task):
+        word, k = task
+        return "ended" if "-" in word[:k] else ""
+
+
+def letters(number):
+    def work(task, on_progress):
+        word, k = task
+        return word[k]
+
+    return work
+
+
+@pytest.mark.parametrize("jobs", [0, 1, 3])
+def test_a_gate_leaves_out_and_holds_back(jobs):
+    words = ["ab", "c-de", "fgh", "-x"]
+    tasks = [(word, k) for k in range(4) for word in words if k < len(word)]
+    gate, seen = Gate(), []
+    many = (
+        at_once(tasks, letters, jobs, gate=gate) if jobs else one_by_one(tasks, letters, gate=gate)
+    )
+    for end in many:
+        assert gate.ready(end.task)
+        gate.done.append(end.task)
+        seen.append(end.result)
+    assert sorted(seen) == sorted("abc-fgh-")
+
+
 def test_a_process_that_died_says_of_what(tmp_path):
     made = functools.partial(make, marks=tmp_path)
     (done,) = at_once(["die"], made, 1)

@@ -1,11 +1,14 @@
 """No class is missing silently: not in the table, not in the page."""
 
+from dataclasses import replace
+
 import pytest
 from tests.inversion.report.answers import an_answer
 from tests.inversion.report.attack_classes.audits import summing
 from tests.inversion.report.directories import a_group, grid
 
-from medleak.inversion.report.attack_classes.answer import Recipient
+from medleak.inversion.report.attack_classes import registry
+from medleak.inversion.report.attack_classes.answer import Answer, Recipient
 from medleak.inversion.report.attack_classes.registry import ROWS, asked, worst
 from medleak.inversion.report.html.page import render
 from medleak.inversion.report.verdicts import Light
@@ -63,3 +66,17 @@ def test_a_recipient_has_the_worst_light_of_all_classes_and_how_many_were_tested
     assert light is Light.LEAKS
     assert (tested, there) == (2, 6)
     assert worst(asked(audit), Recipient.FINAL_MODEL)[:2] == (None, 0)
+
+
+def test_no_class_is_clear_of_what_a_sample_left_out(audited, monkeypatch):
+    audit = audited(grid(["a"], leak={"a": 0.97}))
+    clear = Answer(recipient=Recipient.SERVER, light=Light.NONE_FOUND, words="nothing came back")
+    leaks = replace(clear, light=Light.LEAKS)
+    row = replace(ROWS[0], answers=lambda audit: [clear])
+    other = replace(ROWS[1], answers=lambda audit: [leaks])
+    monkeypatch.setattr(registry, "ROWS", (row, other))
+    assert [one.leading for one in asked(audit)] == [clear, leaks]
+    first, second = asked(replace(audit, not_drawn={"b": 5}))
+    assert first.leading.light is Light.NOT_KNOWN
+    assert "5 updates were not drawn" in first.leading.words
+    assert second.leading == leaks

@@ -58,8 +58,42 @@ def test_every_site_stands_under_its_light_and_very_many_are_counted(directory, 
     (line,) = page.locator(".glance li").all_inner_texts()
     assert "site-0, site-1, site-2" in line
     assert "and 188 more" in line
-    assert page.locator("#verdict .site").count() == 60
-    assert "The first 60 of 200 sites" in page.locator("#verdict").inner_text()
+    assert page.locator("#verdict .site").count() == 8
+    assert page.locator("#sites-table tbody tr").count() == 200
+
+
+def test_of_many_sites_the_worst_are_described_and_every_one_is_found(directory, open_page):
+    leaks = {f"site-{k}": 0.97 if k in (33, 71) else 0.1 for k in range(100)}
+    page = open_page(report_of(directory.write(grid(list(leaks), leak=leaks), pictures=False)))
+    cards = page.locator("#verdict .site strong").all_inner_texts()
+    assert (len(cards), cards[:2]) == (8, ["site-33", "site-71"])
+    rows = page.locator("#sites-table tbody tr")
+    assert rows.count() == 100
+    assert rows.first.inner_text().split()[:2] == ["site-33", "leaks"]
+    page.locator("#find-site").fill("SITE-71 leaks")
+    assert page.locator("#found-sites").text_content() == "1 of 100 sites"
+    shown = rows.filter(visible=True).all_inner_texts()
+    assert [text.split()[0] for text in shown] == ["site-71"]
+    page.locator("#find-site").fill("nowhere")
+    assert page.locator("#found-sites").text_content() == "0 of 100 sites"
+    page.locator("#find-site").fill("")
+    assert rows.filter(visible=True).count() == 100
+
+
+def test_a_sample_is_called_one(directory, open_page):
+    sample = {"strata": [], "not_examined": {"site-1": 5, "site-3": 6}}
+    folder = directory.write(grid(["site-1", "site-2"]), config={"sample": sample})
+    page = open_page(report_of(folder))
+    assert "a sample of the updates that 2 sites of 3 sent" in page.locator(".lede").inner_text()
+    assert "2 sites were not drawn and not looked at." in page.locator("#verdict").inner_text()
+    page = open_page(report_of(directory.write(grid(["site-1"]))))
+    assert "took the updates that 1 site sent" in page.locator(".lede").inner_text()
+
+
+def test_few_sites_need_no_table_and_no_search(audit, open_page):
+    page = open_page(report_of(audit))
+    assert page.locator("#verdict .site").count() == len(SITES)
+    assert page.locator("#find-site, #sites-table").count() == 0
 
 
 def test_the_closest_picture_is_the_best_of_as_many_as_are_counted(directory, open_page):

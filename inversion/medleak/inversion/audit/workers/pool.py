@@ -50,12 +50,26 @@ class Done(Generic[T]):
     crashed: bool = False
 
 
+class Gate(Protocol):
+    """Lets tasks through, in the light of what the caller has kept of those before."""
+
+    def ready(self, task: Any) -> bool:
+        """Whether it is decided; a task that is not waits for others that are being done."""
+        ...
+
+    def why(self, task: Any) -> str:
+        """Why ``task`` need not be done; empty: it has to be."""
+        ...
+
+
 def one_by_one(
-    tasks: Iterable[T], make: MakeWorker, *, watch: Watch | None = None
+    tasks: Iterable[T], make: MakeWorker, *, watch: Watch | None = None, gate: Gate | None = None
 ) -> Generator[Done[T]]:
-    """Do ``tasks`` in this process, in their order."""
+    """Do ``tasks`` in this process, in their order, but for those that ``gate`` leaves out."""
     worker = make(0)
     for task in tasks:
+        if gate is not None and gate.why(task):
+            continue
         try:
             result = worker(task, watch(task) if watch else None)
         except REFUSED as error:
@@ -105,7 +119,12 @@ class Crew(Protocol):
 
 
 def by_crew(
-    tasks: Iterable[T], crew: Crew, size: int, *, watch: Watch | None = None
+    tasks: Iterable[T],
+    crew: Crew,
+    size: int,
+    *,
+    watch: Watch | None = None,
+    gate: Gate | None = None,
 ) -> Generator[Done[T]]:
     """Do ``tasks`` by ``size`` members of ``crew`` at once, starting them in their order.
 
@@ -116,6 +135,7 @@ def by_crew(
         crew: Of this machine or of a cluster.
         size: At least 1.
         watch: Its callbacks are called here, about twice a second for each process.
+        gate: Which tasks are left out, and which have to wait; None: none.
 
     Yields:
         In the order in which tasks end.
@@ -132,9 +152,13 @@ def by_crew(
             for member in members:
                 if member not in busy and (waiting or again) and member.ready():
                     second = bool(again)
-                    task = (again or waiting).popleft()
+                    if not (found := [again.popleft()] if second else _first(waiting, gate)):
+                        break
+                    (task,) = found
                     busy[member] = task, watch(task) if watch else None, second
                     member.give(task)
+            if not (busy or waiting or again):
+                return  # all that waited was left out
             for member, (kind, content) in crew.hear(list(busy)):
                 if kind == "progress":
                     if (tell := busy[member][1]) is not None:
@@ -153,8 +177,29 @@ def by_crew(
             member.end()
 
 
+def _first(waiting: deque[T], gate: Gate | None) -> list[T]:
+    """The first task that is to be done, taken out of ``waiting``; empty: none, or not yet."""
+    if gate is None:
+        return [waiting.popleft()]
+    held: list[T] = []
+    found: list[T] = []
+    while waiting and not found:
+        task = waiting.popleft()
+        if not gate.ready(task):
+            held.append(task)
+        elif not gate.why(task):
+            found.append(task)
+    waiting.extendleft(reversed(held))
+    return found
+
+
 def at_once(
-    tasks: Iterable[T], make: MakeWorker, jobs: int, *, watch: Watch | None = None
+    tasks: Iterable[T],
+    make: MakeWorker,
+    jobs: int,
+    *,
+    watch: Watch | None = None,
+    gate: Gate | None = None,
 ) -> Generator[Done[T]]:
     """Do ``tasks`` in ``jobs`` new processes of this machine; see `by_crew`.
 
@@ -164,9 +209,9 @@ def at_once(
         tasks: See `by_crew`.
         make: See `MakeWorker`. Must be importable in a new process.
         jobs: At least 1.
-        watch: See `by_crew`.
+        watch, gate: See `by_crew`.
     """
-    return by_crew(tasks, Processes(make), jobs, watch=watch)
+    return by_crew(tasks, Processes(make), jobs, watch=watch, gate=gate)
 
 
 def attempt(worker: Callable[[], Worker], task: Any, tell: ProgressCallback | None) -> Message:

@@ -93,10 +93,32 @@ def print_outcomes(plan: "Plan", outcomes: "Sequence[Outcome]", *, health: bool)
             protections = (("sent under", group["declared"]), ("with", group["defence"]))
             under = "".join(f", {how} {what}" for how, what in protections if what != NO_DEFENCE)
             typer.echo(f"{group['site']}{under}: {group['verdict']}")
+    _print_not_looked_at(plan, outcomes, summary)
     print_statement(plan, {(o.case.round, o.case.site) for o in outcomes})
     attackers = {(o.case.attack, o.case.knowledge) for o in outcomes if o.case.score is None}
     _print_health(summary["health"], attackers, health)
     typer.echo(f"Prior: {plan.prior}. Pictures, figures: {plan.out}")
+
+
+def _print_not_looked_at(
+    plan: "Plan", outcomes: "Sequence[Outcome]", summary: Mapping[str, Any]
+) -> None:
+    """What a sample, and a settled site, left out."""
+    from medleak.inversion.audit.scope.sampling import clear_sites, in_words
+
+    sample = json.loads((plan.out / "config.json").read_bytes()).get("sample")
+    if sample is not None:
+        said = in_words(sample, clear_sites(summary))
+        typer.echo("".join(f"{text[0].upper()}{text[1:]}.\n" for text in said), nl=False)
+        if sample["not_examined"]:
+            typer.echo("Of what was not looked at nothing is known.")
+    settled = [o for o in outcomes if o.settled]
+    if settled:
+        sites = len({o.case.site for o in settled})
+        typer.echo(
+            f"{len(settled)} cases of {sites} sites were left out, as it was settled that they "
+            "leak: what else came from them is not known."
+        )
 
 
 def print_statement(plan: "Plan", updates: "set[tuple[int, str]]") -> None:

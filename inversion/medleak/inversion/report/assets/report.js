@@ -323,6 +323,21 @@
       });
     }
   }
+  const find = $("find-site");
+  if (find) {
+    const rows = [...$("sites-table").tBodies[0].rows];
+    const texts = rows.map((row) => row.textContent.toLowerCase().replace(/\s+/g, " "));
+    $("find").hidden = false;
+    find.addEventListener("input", () => {
+      const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let count = 0;
+      rows.forEach((row, k) => {
+        row.hidden = !words.every((word) => texts[k].includes(word));
+        count += row.hidden ? 0 : 1;
+      });
+      $("found-sites").textContent = words.length ? `${count} of ${rows.length} sites` : "";
+    });
+  }
   for (const button of document.querySelectorAll("button.copy")) {
     button.addEventListener("click", () => {
       const range = document.createRange();

@@ -8,7 +8,7 @@ in the report as "not tested" with the reason ``missing``; nothing is missing si
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from medleak.inversion.report.attack_classes import (
     attributes,
@@ -62,7 +62,18 @@ class Asked:
 
 def asked(audit: Audit) -> list[Asked]:
     """Every class and what ``audit`` answers to it, "not tested" included."""
-    return [Asked(of=row, answers=_complete(row, row.answers(audit))) for row in ROWS]
+    return [
+        Asked(of=row, answers=[_of_sample(a, audit) for a in _complete(row, row.answers(audit))])
+        for row in ROWS
+    ]
+
+
+def _of_sample(answer: Answer, audit: Audit) -> Answer:
+    """``answer``, where it clears more than was looked at: of what a sample left out, no class."""
+    if answer.light is not Light.NONE_FOUND or not audit.not_drawn:
+        return answer
+    words = f"{sum(audit.not_drawn.values())} updates were not drawn; of others {answer.words}"
+    return replace(answer, light=Light.NOT_KNOWN, words=words)
 
 
 def _complete(row: AttackClass, answers: Sequence[Answer]) -> list[Answer]:

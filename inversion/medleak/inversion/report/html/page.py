@@ -43,6 +43,10 @@ LARGEST_FILE = 25_000_000
 MOST_LINES = 600
 """Lines of a table in the page; the CSV has all."""
 
+MOST_CARDS = 20
+"""Sites that are described one by one; of more, the worst few are, and a table has all."""
+
+_WORST = 8
 # Places of its pictures in a frame's line, and words that depend on what was left out.
 _BYTES_A_FRAME, _SLACK = 24, 20_000
 
@@ -114,7 +118,7 @@ class _Page:
 
     def html(self, album: Album, *, reduced: bool = False) -> bytes:
         """The page with as many pictures as ``album`` takes."""
-        audit = self.audits[-1]
+        audit, verdicts = self.audits[-1], self.verdicts
         if self.originals == "redacted":
             for each in self.audits:
                 album.forbid(each.folder, _originals_of(each))
@@ -129,8 +133,12 @@ class _Page:
         context = {
             "audits": self.audits,
             "audit": audit,
-            "verdicts": self.verdicts,
-            "headline": headline(self.verdicts),
+            "verdicts": verdicts,
+            "cards": verdicts[: _WORST if len(verdicts) > MOST_CARDS else MOST_CARDS],
+            "taken": sum(
+                v.group is not None or v.site not in audit.not_drawn for v in self.verdicts
+            ),
+            "headline": headline(verdicts),
             "glance": {
                 light: sorted(sites, key=audit.sites.index)
                 for light, sites in by_light(self.verdicts).items()
