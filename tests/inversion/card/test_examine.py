@@ -7,6 +7,7 @@ from medleak.inversion.card.config import CardConfig
 from medleak.inversion.card.examine import examine
 from medleak.inversion.card.page import headline, page
 from medleak.inversion.card.simulate import simulate
+from medleak.inversion.report.reading import read_audit
 from medleak.inversion.report.verdicts import Light
 
 pytestmark = pytest.mark.slow
@@ -20,10 +21,31 @@ def test_an_attack_that_could_not_be_made_is_not_known_and_no_all_clear(tmp_path
         raise ValueError("nothing to match")
 
     monkeypatch.setattr("medleak.inversion.attacks.row_space.run", refuse)
-    monkeypatch.setattr("medleak.inversion.card.examine.assess_run", refuse)
+    monkeypatch.setattr("medleak.inversion.membership.assessor.Assessor.assess", refuse)
     found = examine(config, made, tmp_path / "audit")
     assert found.recipients[0].light is Light.NOT_KNOWN
     assert not found.known
     assert found.membership.untested == "nothing to match"
     assert "Not tested: nothing to match" in page(found)
     assert headline(found).startswith("Not known")
+    assert found.recipients[0].members == "not tested"
+
+
+def test_who_was_in_is_asked_behind_every_defence_and_its_audit_has_it(tmp_path):
+    config = CardConfig.model_validate(SMALL | {"sums": [2]})
+    made = simulate(config, tmp_path / "simulation")
+    found = examine(config, made, tmp_path / "audit")
+    assert len(found.membership.kinds) == config.sites
+    assert [r.members != "not tested" for r in found.recipients] == [True, True]
+    kept = read_audit(tmp_path / "audit")
+    assert {m.defence for m in kept.membership} == {r.defence for r in found.recipients}
+
+
+def test_images_that_nobody_can_be_asked_about_are_not_tested_and_the_rest_is(tmp_path):
+    config = CardConfig.model_validate(SMALL)
+    made = simulate(config, tmp_path / "simulation")
+    made.candidates.write_text("{}")
+    found = examine(config, made, tmp_path / "audit")
+    assert found.membership.untested
+    assert found.recipients[0].members == "not tested"
+    assert found.recipients[0].ssim is not None

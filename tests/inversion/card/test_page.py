@@ -5,7 +5,8 @@ from tests.inversion.card.descriptions import SMALL
 
 from medleak.inversion.card.config import CardConfig
 from medleak.inversion.card.examine import Findings, Membership, Recipient
-from medleak.inversion.card.page import headline, page, who
+from medleak.inversion.card.page import NOT_TESTED, TESTED, headline, page, who
+from medleak.inversion.report.attack_classes.registry import ROWS
 from medleak.inversion.report.verdicts import Light
 
 
@@ -46,6 +47,14 @@ def test_a_defence_that_held_and_one_that_did_not_are_told_apart():
     assert f"Not enough, or not known: {who('secure_aggregation:sites=2')}" in text
     assert "0.990 [0.950, 1.000]" in text
     assert "2 of 2" in text
+
+
+def test_every_class_of_attack_is_tried_or_not_tested_with_a_reason_of_its_own():
+    names = {row.name for row in ROWS}
+    assert set(TESTED) | set(NOT_TESTED) == names
+    text = page(findings(recipient(Light.LEAKS)))
+    for row in ROWS:
+        assert (f"- {row.title}: " in text) == (row.name not in TESTED)
 
 
 def test_texts_of_a_description_begin_no_markup():

@@ -5,23 +5,24 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medleak.custom.record import read_record
+from medleak.custom.record import read_manifest, read_record
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.run import Outcome, audit
 from medleak.inversion.card.config import CardConfig
 from medleak.inversion.card.simulate import Simulated
 from medleak.inversion.evidence.inspection import Inspection, inspect_update
 from medleak.inversion.knowledge import Knowledge
-from medleak.inversion.membership.assessor import Question
-from medleak.inversion.membership.run import Plan as Asked
-from medleak.inversion.membership.run import assess_run
+from medleak.inversion.membership.assessor import Assessor, Question
 from medleak.inversion.observation import observe
 from medleak.inversion.report.model import Audit, Group
 from medleak.inversion.report.reading import read_audit
 from medleak.inversion.report.verdicts import Light, light_of
-from medleak.inversion.results.case import NO_DEFENCE
+from medleak.inversion.results.case import MEMBERSHIP, NO_DEFENCE
 
 PRIOR = "phantoms"
+SCORE = "row_space"
+"""By which membership is asked."""
+
 _TOO_LONG = 600  # of a reason that goes on a page
 
 
@@ -38,6 +39,7 @@ class Recipient:
         ssim, ssim_max, prior: Means and maximum; None where nothing was measured.
         rdlv: (mean, lower, upper) of the worst site.
         stuck: Runs that were stuck.
+        members: At how many sites it can be told who was in, in words.
     """
 
     defence: str
@@ -50,6 +52,7 @@ class Recipient:
     prior: float | None = None
     rdlv: tuple[float | None, float | None, float | None] = (None, None, None)
     stuck: int = 0
+    members: str = "not tested"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +138,7 @@ def examine(
         ValueError: The audit as a whole is unusable.
     """
     inspection, why = _inspected(made, allowed_prefixes)
+    asking, untested = _asking(made)
     plan = Plan(
         records=made.records,
         out=out,
@@ -144,6 +148,7 @@ def examine(
         truth=made.truth,
         device=device,
         allowed_prefixes=allowed_prefixes,
+        **asking,
     )
     for outcome in audit(plan, jobs=jobs, command=["medleak", "card"]):
         if told is not None:
@@ -154,7 +159,7 @@ def examine(
         inspection=inspection,
         why=why,
         recipients=[_recipient(found, defence, config) for defence in plan.defences],
-        membership=_membership(made, device, allowed_prefixes),
+        membership=_membership(found, untested),
     )
 
 
@@ -169,11 +174,14 @@ def _inspected(made: Simulated, allowed_prefixes: Sequence[str]) -> tuple[Inspec
 def _recipient(found: Audit, defence: str, config: CardConfig) -> Recipient:
     groups = [g for g in found.overall if g.defence == defence]
     rows = [r for r in found.rows if r.defence == defence and r.ssim is not None]
-    refused = [_why(r) for r in found.refused if _defence(r) == defence]
+    members = _members(found, defence, config.sites)
+    refused = [_why(r) for r in found.refused if _defence(r) == defence and not _asks(r)]
     asked = config.images * config.sites
     if not groups:
         why = refused[0] if refused else "nothing was attacked"
-        return Recipient(defence=defence, light=Light.NOT_KNOWN, why=why, images=asked)
+        return Recipient(
+            defence=defence, light=Light.NOT_KNOWN, why=why, images=asked, members=members
+        )
     judged = [(*light_of(g, found.health), g) for g in groups]
     light, why, worst = min(judged, key=lambda j: (j[0].severity, -_mean(j[2])))
     if light is Light.NONE_FOUND and (refused or len(groups) < config.sites):
@@ -191,6 +199,7 @@ def _recipient(found: Audit, defence: str, config: CardConfig) -> Recipient:
         prior=_over(rows, "ssim_prior"),
         rdlv=(rdlv.mean, rdlv.lower95, rdlv.upper95),
         stuck=sum(g.stuck for g in groups),
+        members=members,
     )
 
 
@@ -203,6 +212,11 @@ def _over(rows: Sequence[Any], name: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
+def _asks(refused: Mapping[str, Any]) -> bool:
+    case = refused.get("case")
+    return isinstance(case, Mapping) and MEMBERSHIP in str(case.get("attack", ""))
+
+
 def _defence(refused: Mapping[str, Any]) -> str:
     case = refused.get("case")
     return str(case.get("defence", "")) if isinstance(case, Mapping) else ""
@@ -212,28 +226,41 @@ def _why(refused: Mapping[str, Any]) -> str:
     return " ".join(str(refused.get("why", "")).split())[:_TOO_LONG]
 
 
-def _membership(made: Simulated, device: str, allowed_prefixes: Sequence[str]) -> Membership:
+def _asking(made: Simulated) -> tuple[dict[str, Any], str]:
+    """The fields of a plan that ask who was in; or why that cannot be asked of these images."""
     question = Question(candidates=made.candidates, nonmembers=made.nonmembers, truth=made.truth)
-    asked = Asked(
-        records=made.records,
-        question=question,
-        device=device,
-        allowed_prefixes=allowed_prefixes,
-    )
     try:
-        assessed = list(assess_run(asked))
+        picture = read_manifest(made.records).known_input().picture()
+        Assessor(question, made.records, picture)
     except (ValueError, RuntimeError) as error:
-        return Membership(untested=_one_line(error))
-    refused = [str(one.refused) for one in assessed if one.refused is not None]
-    done = [one for one in assessed if one.verdict is not None]
-    if not done:
+        return {}, _one_line(error)
+    return {"question": question, "scores": [SCORE]}, ""
+
+
+def _membership(found: Audit, untested: str) -> Membership:
+    """Of the updates as they were sent."""
+    if untested:
+        return Membership(untested=untested)
+    asked = [m for m in found.membership if m.defence == NO_DEFENCE]
+    refused = [_why(r) for r in found.refused if _asks(r) and _defence(r) == NO_DEFENCE]
+    if not asked:
         return Membership(untested=refused[0] if refused else "there was no update")
-    aucs = [one.found.separation.auc for one in done if one.found and one.found.separation]
+    aucs = [m.figures["auc"] for m in asked if m.figures["auc"].defined]
     return Membership(
-        verdicts=[str(one.verdict) for one in done] + [f"not examined: {w}" for w in refused],
-        kinds=[one.verdict.kind for one in done if one.verdict] + ["not_examined"] * len(refused),
-        auc=[(f.value, f.lower95, f.upper95) for f in aucs],
+        verdicts=[m.sentence for m in asked] + [f"not examined: {why}" for why in refused],
+        kinds=[m.kind or "inconclusive" for m in asked] + ["not_examined"] * len(refused),
+        auc=[(f.mean or 0.0, f.lower95 or 0.0, f.upper95 or 1.0) for f in aucs],
     )
+
+
+def _members(found: Audit, defence: str, sites: int) -> str:
+    """At how many sites members are told behind ``defence``; empty: nobody could be asked."""
+    asked = [m for m in found.membership if m.defence == defence]
+    told = sum(m.kind == "leaks" for m in asked)
+    if told:
+        return f"told at {told} of {sites} sites"
+    hidden = sum(m.kind == "no_leak_found" and m.flaws == [] for m in asked)
+    return "not told" if hidden == sites else "not known" if asked else "not tested"
 
 
 def _one_line(error: Exception) -> str:

@@ -5,26 +5,24 @@ from importlib.metadata import version
 
 from medleak.inversion.card.config import CardConfig
 from medleak.inversion.card.examine import Findings, Membership, Recipient
+from medleak.inversion.report.attack_classes.registry import ROWS
 from medleak.inversion.report.verdicts import Light
 from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.replays import replay_of
 
-NOT_TESTED = (
-    (
-        "the final model alone (what somebody who gets only the trained model learns)",
-        "a card simulates one round, and no final model",
-    ),
-    (
-        "attributes of a site's patients, and which site an image is from",
-        "phantoms have none that could be told",
-    ),
-    (
-        "a server that sends other models than it should",
-        "a card looks at what an honest server sees; a stronger, cheating one may see more",
-    ),
-    ("several rounds together", "a card simulates one"),
-)
-"""Attack classes that a card does not cover, each with the reason."""
+TESTED = ("reconstruction", "membership_inference")
+"""Classes of attack that a card tries (`AttackClass.name`)."""
+
+NOT_TESTED = {
+    "reidentification": "phantoms are nobody's, so there is no gallery of persons",
+    "attribute_inference": "phantoms have no attributes that could be told",
+    "site_inference": "a card simulates one round, and it takes two",
+    "model_inversion": "a card simulates one round, and no final model",
+    "malicious_server": "a card looks at what an honest server sees; a cheating one may see more",
+}
+"""Classes that a card does not try, each with the reason."""
+
+ALSO_NOT_TESTED = (("several rounds together", "a card simulates one"),)
 
 _HEADS = {
     Light.LEAKS: "Yes, it leaks",
@@ -39,12 +37,12 @@ def page(found: Findings) -> str:
     """The card as Markdown."""
     config, bare = found.config, found.recipients[0]
     parts = [
-        f"# Would it leak? {_plain(config.name)}",
+        f"# Would it leak? {plain(config.name)}",
         f"**{headline(found)}**",
-        *([f"Configuration: {_plain(config.source)}."] if config.source else []),
+        *([f"Configuration: {plain(config.source)}."] if config.source else []),
         _simulated(config),
         "## Who sees what",
-        _table(
+        table(
             (
                 "who sees",
                 "verdict",
@@ -52,6 +50,7 @@ def page(found: Findings) -> str:
                 "SSIM, mean (best)",
                 "of a guess",
                 "RDLV [95 %] of the worst site",
+                "who was in",
             ),
             [_row(r, config) for r in found.recipients],
         ),
@@ -63,11 +62,19 @@ def page(found: Findings) -> str:
         "## What would change it",
         _changes(found.recipients),
         "## Not tested",
-        "\n".join(f"- {what}: {why}." for what, why in NOT_TESTED),
+        "\n".join(f"- {what}: {why}." for what, why in not_tested()),
         "## How far this goes",
         _limits(bare),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def not_tested() -> list[tuple[str, str]]:
+    """What a card does not try and why: every class of attack that a report speaks of."""
+    unknown = "a card does not try it"
+    rows = [row for row in ROWS if row.name not in TESTED]
+    classes = [(row.title, NOT_TESTED.get(row.name, unknown)) for row in rows]
+    return [*classes, *ALSO_NOT_TESTED]
 
 
 def headline(found: Findings) -> str:
@@ -85,7 +92,7 @@ def headline(found: Findings) -> str:
             f"back almost whole (SSIM 0.9 or more; mean {_number(bare.ssim)}, a guess "
             f"{_number(bare.prior)})."
         )
-    return f"{head}: {_plain(bare.why)}."
+    return f"{head}: {plain(bare.why)}."
 
 
 def _simulated(config: CardConfig) -> str:
@@ -108,7 +115,7 @@ def _simulated(config: CardConfig) -> str:
         "model, schedule, number of images, not the labels."
     )
     if config.real:
-        text += f"\n\n**The federation itself differs**: {_plain(config.real)}."
+        text += f"\n\n**The federation itself differs**: {plain(config.real)}."
     return text
 
 
@@ -133,12 +140,13 @@ def _row(r: Recipient, config: CardConfig) -> tuple[str, ...]:
         f"{_number(r.ssim)}{best}",
         _number(r.prior),
         "not known" if mean is None else f"{mean:+.2f}{bounds}",
+        r.members,
     )
 
 
 def _reasons(recipients: Sequence[Recipient]) -> list[str]:
     told = [r for r in recipients if r.light not in (Light.LEAKS, Light.NONE_FOUND)]
-    lines = [f"- {who(r.defence)}: {_plain(r.why)}." for r in told]
+    lines = [f"- {who(r.defence)}: {plain(r.why)}." for r in told]
     if stuck := sum(r.stuck for r in recipients):
         lines.append(f"- In {stuck} runs the attack was stuck by its own losses.")
     return ["\n".join(lines)] if lines else []
@@ -147,20 +155,20 @@ def _reasons(recipients: Sequence[Recipient]) -> list[str]:
 def _inspection(found: Findings) -> str:
     seen = found.inspection
     if seen is None:
-        return f"Not known: the update could not be inspected ({_plain(found.why)})."
+        return f"Not known: the update could not be inspected ({plain(found.why)})."
     useful = [t for t in seen.told if t.useful]
-    lines = [f"- {t.source}, `{t.layer}`: {_plain(t.words)}" for t in useful[:6]]
+    lines = [f"- {t.source}, `{t.layer}`: {plain(t.words)}" for t in useful[:6]]
     if len(useful) > 6:
         lines.append(f"- and {len(useful) - 6} more layers")
-    return "\n".join([_plain(seen.words), "", *lines]).strip()
+    return "\n".join([plain(seen.words), "", *lines]).strip()
 
 
 def _membership(found: Membership) -> str:
     if found.untested:
-        return f"Not tested: {_plain(found.untested)}"
+        return f"Not tested: {plain(found.untested)}"
     aucs = ", ".join(f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in found.auc)
     told = f"AUC of each site: {aucs}.\n\n" if aucs else ""
-    return told + "\n".join(f"- {_plain(v)}" for v in found.verdicts)
+    return told + "\n".join(f"- {plain(v)}" for v in found.verdicts)
 
 
 def _changes(recipients: Sequence[Recipient]) -> str:
@@ -184,7 +192,8 @@ def _limits(bare: Recipient) -> str:
     return text + f"Made by medleak {version('medleak')}."
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in lines)
 
@@ -193,7 +202,7 @@ def _number(value: float | None) -> str:
     return "not known" if value is None else f"{value:.2f}"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """One line that begins no markup: texts come from files and from other libraries."""
     line = " ".join(text.split()).rstrip(".")
     return line.replace("<", "&lt;").replace("[", "\\[")
