@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from medleak.inversion.audit.beside.attributes import attributes
+from medleak.inversion.audit.beside.sentinel import sentinel
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.results.files import write_json
 
 Step = Callable[[Plan], Mapping[str, Any]]
 """From a plan to the content of a file; raises `ValueError` or `OSError` where it cannot."""
 
-STEPS: Mapping[str, Step] = {"attributes.json": attributes}
+STEPS: Mapping[str, Step] = {"attributes.json": attributes, "sentinel.json": sentinel}
 """By the name of the file in the audit directory."""
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,17 +13,7 @@ from medleak.inversion.cli.shared.options import JsonOption, records_of
 from medleak.inversion.cli.shared.output import printable
 
 if TYPE_CHECKING:
-    from medleak.filters.sentinel.examination import Examined
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """One model of a run as one site was sent it; a checkpoint has neither round nor site."""
-
-    found: "Examined"
-    network: str
-    round: int | None = None
-    site: str | None = None
+    from medleak.inversion.audit.beside.sentinel import Seen
 
 
 @one_line_errors
@@ -68,59 +58,35 @@ def sentinel(
         raise typer.Exit(NOT_KNOWN)
 
 
-def _checkpoint(path: Path, approved: str | None) -> Seen:
+def _checkpoint(path: Path, approved: str | None) -> "Seen":
     from medleak.custom.networks.weights import read_state, unwrapped
     from medleak.custom.record.tensors import as_arrays
-    from medleak.filters.sentinel.checks.structure import fingerprint
     from medleak.filters.sentinel.examination import examine
     from medleak.filters.sentinel.memory import Memory
+    from medleak.inversion.audit.beside.sentinel import Seen
 
-    found = examine(as_arrays(str(path), unwrapped(read_state(path))), Memory(), approved=approved)
-    return Seen(found=found, network=fingerprint(found.profile.structure))
+    state = as_arrays(str(path), unwrapped(read_state(path)))
+    return Seen(found=examine(state, Memory(), approved=approved))
 
 
-def _run(root: Path, site: str | None, approved: str | None) -> Iterator[Seen]:
-    from medleak.custom.record import list_updates, read_record
-    from medleak.filters.sentinel.checks.structure import fingerprint
-    from medleak.filters.sentinel.examination import examine, noted
-    from medleak.filters.sentinel.memory import Memory
+def _run(root: Path, site: str | None, approved: str | None) -> "Iterator[Seen]":
+    from medleak.custom.record import list_updates
+    from medleak.inversion.audit.beside.sentinel import models_of
 
     updates = [(r, s) for r, s in list_updates(root) if site is None or s == site]
     if not updates:
         fail(f"{root} holds no update of {site or 'any site'}: nothing was examined.", NOT_KNOWN)
     for who in dict.fromkeys(s for _, s in updates):
-        memory, last = Memory(), None
-        for round in sorted(r for r, s in updates if s == who):
-            record = read_record(root, round, who)
-            state = dict(record.global_state)
-            same = last is not None and set(last) == set(state)
-            found = examine(
-                state,
-                memory,
-                last.__getitem__ if last is not None and same else None,
-                round=round,
-                approved=approved,
-            )
-            yield Seen(
-                found=found, network=fingerprint(found.profile.structure), round=round, site=who
-            )
-            if not found.odd:
-                memory, last = memory.with_model(found.profile, round), state
-                memory = noted(memory, state, dict(record.update))
+        yield from models_of(root, who, [r for r, s in updates if s == who], approved)
 
 
-def _all_examined(seen: list[Seen]) -> bool:
-    """Whether every check judged each model, but for a run's first, which has none before it."""
-    first = {s.site: s.round for s in reversed(seen)}
-    later = [s for s in seen if s.round is not None and s.round != first[s.site]]
-    return (
-        len(later) == len(seen) - len(first)
-        and bool(later)
-        and not any(r.status == "not examined" for s in later for r in s.found.results)
-    )
+def _all_examined(seen: "list[Seen]") -> bool:
+    from medleak.inversion.audit.beside.sentinel import all_examined
+
+    return all_examined(seen)
 
 
-def _row(seen: Seen) -> dict[str, Any]:
+def _row(seen: "Seen") -> dict[str, Any]:
     return {
         "round": seen.round,
         "site": seen.site,
@@ -132,7 +98,7 @@ def _row(seen: Seen) -> dict[str, Any]:
     }
 
 
-def _print(seen: list[Seen]) -> None:
+def _print(seen: "list[Seen]") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

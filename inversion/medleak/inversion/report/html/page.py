@@ -10,6 +10,7 @@ from typing import Any
 from medleak.custom.record import utc_now
 from medleak.inversion.report import who, wording
 from medleak.inversion.report.advice import advice
+from medleak.inversion.report.attack_classes import malicious_server
 from medleak.inversion.report.attack_classes.answer import Recipient
 from medleak.inversion.report.attack_classes.registry import asked
 from medleak.inversion.report.dossier.answered import by_source
@@ -168,6 +169,7 @@ class _Page:
             "notes": self.notes,
             "no_picture": no_picture(frames, album, self.pictures),
             "annex": annex.annex(audit),
+            "models_sent": malicious_server.lines(audit),
             "sources": SOURCES,
             "made": self.made,
             "version": version("medleak"),
