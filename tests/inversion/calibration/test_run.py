@@ -4,14 +4,18 @@ import dataclasses
 import json
 
 import pytest
+import torch
 from nvflare.apis.workspace import Workspace
 from nvflare.private.fed.app.fl_conf import create_privacy_manager
 from tests.inversion.audit.audits import fake
 from tests.inversion.calibration.federations import protects
 
+from medleak.custom.record import read_record
 from medleak.filters import doctor
 from medleak.filters.policy import policy
+from medleak.inversion.audit.health import easy_image, easy_record
 from medleak.inversion.audit.plan import Plan
+from medleak.inversion.calibration.members import NobodyTold
 from medleak.inversion.calibration.run import calibrate
 from medleak.inversion.calibration.search import mechanism
 from medleak.inversion.results.rows import read_rows
@@ -137,3 +141,59 @@ def test_a_search_over_more_sites_than_sent_is_refused_at_once(make_run, tmp_pat
     with pytest.raises(ValueError, match="2 sent an update in round 4"):
         list(calibrate(plan, chosen))
     assert not plan.out.exists()
+
+
+def finder(run, too_many):
+    """An attack that finds the images of any update but of noise and of ``too_many`` of them."""
+    record = read_record(run.records, 0, "site-9")
+    image, label = easy_image(record.manifest.known_input())
+    easy = torch.tensor(easy_record(record, image, label).update["fc.bias"])
+
+    def images_of(observation):
+        update = observation.parameter_update
+        first = next(v for v in update.values() if v.dim() == 4)
+        told = torch.corrcoef(first[:, :2].transpose(0, 1).flatten(1))[0, 1] > 0.9  # not shuffled
+        if torch.allclose(update["fc.bias"], easy):
+            return image
+        if told and observation.n_images not in too_many:
+            return run.images("site-9", 16)[: observation.n_images]
+        random = torch.Generator().manual_seed(0)
+        return torch.rand(observation.n_images, 1, 16, 16, generator=random)
+
+    return images_of
+
+
+def test_images_a_step_are_searched_until_nothing_comes_back(make_run, tmp_path):
+    run = make_run({"site-9": 6})
+    step = mechanism("minimum_batch", low=3, high=5)
+    assert step.whole
+    plan = dataclasses.replace(plan_for(run, tmp_path), rounds=[0])
+    (found,) = calibrate(plan, step, attacks=fake(finder(run, (4, 5))))
+    assert found.strength == 4.0, found.why
+    written = json.loads((tmp_path / "audit" / "calibration.json").read_text())["site-9"]
+    assert (written["defence"], written["parameter"]) == ("minimum_batch", "step")
+    assert written["privacy_json"] is None
+
+
+def test_more_images_a_step_than_a_site_has_are_refused_at_once(make_run, tmp_path):
+    run = make_run({"site-9": 3})
+    plan = dataclasses.replace(plan_for(run, tmp_path), rounds=[0])
+    with pytest.raises(ValueError, match="site-9 has 3"):
+        next(calibrate(plan, mechanism("minimum_batch", low=1, high=8)))
+    assert not plan.out.exists()
+    with pytest.raises(ValueError, match="is not asked"):
+        next(calibrate(plan, mechanism("minimum_batch", low=1, high=3), goal=NobodyTold()))
+
+
+def test_a_step_that_an_attack_cannot_examine_is_no_protection(make_run, tmp_path):
+    run = make_run({"site-9": 4})
+
+    def fail(observation):
+        if observation.n_images == 2:
+            raise ValueError("more than can be told apart")
+
+    plan = dataclasses.replace(plan_for(run, tmp_path), rounds=[0])
+    table = fake(finder(run, ()), fail=fail)
+    step = mechanism("minimum_batch", low=2, high=3)
+    with pytest.raises(ValueError, match=r"could not examine site-9 .*more than can be told apart"):
+        list(calibrate(plan, step, attacks=table))

@@ -43,12 +43,23 @@ def test_what_no_site_can_do_follows_what_sites_do():
         ("secure_aggregation:sites=inf", "whole number"),
         ("secure_aggregation:sites=many", "whole number"),
         ("noise_alone:seed=3", "takes no parameter"),
+        ("secure_aggregation:sites=3+minimum_batch:step=8", "in this order"),
+        (f"minimum_batch:step=8+{SIGMA}", "no defence behind them"),
+        ("minimum_batch", "needs it"),
+        ("minimum_batch:step=0", "at least 1"),
+        ("minimum_batch:step=1.5", "whole number"),
         ("prayer+noise_alone", "Unknown defence 'prayer'"),
     ],
 )
 def test_what_cannot_be_replayed_is_refused(text, words):
     with pytest.raises(ValueError, match=words):
         replay_of(text)
+
+
+def test_a_step_of_so_many_images_is_made_before_sums_and_after_nothing():
+    replay = replay_of(f"{SIGMA}+minimum_batch:step=8+secure_aggregation:sites=3+noise_alone")
+    assert (replay.own, replay.step, replay.sites, replay.noise_alone) == (SIGMA, 8, 3, True)
+    assert replay_of(SIGMA).step is None
 
 
 def test_sums_and_nulls_are_known_by_their_text_whoever_wrote_it():

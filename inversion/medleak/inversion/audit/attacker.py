@@ -17,6 +17,7 @@ from medleak.inversion.attacks.registry import AttackTable, attack_of
 from medleak.inversion.audit import health
 from medleak.inversion.audit.health import Health, OutOfTimeError
 from medleak.inversion.audit.ladder import other_prior
+from medleak.inversion.audit.larger_steps import chosen, made_anew, step_of
 from medleak.inversion.audit.panels import keep_iterations
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.replay import replayed, summed_sites
@@ -181,13 +182,13 @@ class Attacker:
     def _observed(self, case: Case, round: int) -> Observation:
         """What the attacker of ``case`` sees of ``round``: as recorded, then what is replayed."""
         sites = summed_sites(self._plan.records, case, round)
-        record = replayed(case, round, sites, functools.partial(self._read, round))
+        record = replayed(case, round, sites, functools.partial(self._trained, case, round))
         known = self._knowledge[case.knowledge]
         if case.defence == NO_DEFENCE and known.lr and carries_momentum(record):
             record = self._stateless(record, case.site)
         labels = None
         if known.labels == "known":
-            labels = torch.cat([self._labels(site) for site in sites])
+            labels = torch.cat([self._labels(case, round, site) for site in sites])
         return self._observe(record, case.knowledge, labels)
 
     def _stateless(self, record: Record, site: str) -> Record:
@@ -197,12 +198,23 @@ class Attacker:
             return record
         return without_kept_momentum(record, self._read(before, site))
 
+    def _trained(self, case: Case, round: int, site: str) -> Record:
+        """An update as recorded, or of the step that ``case`` asks for."""
+        record = self._read(round, site)
+        if step_of(case) is None:
+            return record
+        items = chosen(case, round, site, self._datalists[site])
+        return made_anew(record, items, self._plan.allowed_prefixes)
+
     def _sent(self, case: Case, round: int, site: str) -> Record:
         """What the attacker of ``case`` holds of ``site``, its own or one that is a null.
 
         Raises:
-            ValueError: It is a sum over sites, which is no other site's.
+            ValueError: It is a sum over sites, which is no other site's; or of a step made anew, in
+                which not all were that the truth lists.
         """
+        if step_of(case) is not None:
+            raise ValueError("Who was in a step that the audit made anew is not asked.")
         other = site != case.site
         case = dataclasses.replace(case, site=site)
         sites = summed_sites(self._plan.records, case, round)
@@ -224,13 +236,16 @@ class Attacker:
             allowed_prefixes=self._plan.allowed_prefixes,
         )
 
-    def _labels(self, site: str) -> Tensor:
+    def _labels(self, case: Case, round: int, site: str) -> Tensor:
         if (datalist := self._datalists[site]) is None:
             raise ValueError(
                 f"Knowledge says that the labels of {site} are known, but there is no truth list "
                 "to take them from. Give --truth, or have them inferred."
             )
-        return torch.tensor([item.label for item in training_items(datalist, site)])
+        items = training_items(datalist, site)
+        if step_of(case) is not None:
+            items = chosen(case, round, site, datalist)
+        return torch.tensor([item.label for item in items])
 
     def _stale(self, record: Record, which: str) -> Mapping[str, np.ndarray] | None:
         """The global model of an earlier round; it is the same for all sites."""

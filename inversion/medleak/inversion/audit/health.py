@@ -104,12 +104,12 @@ def easy_image(spec: InputSpec) -> tuple[Tensor, Tensor]:
 def easy_record(
     record: Record, image: Tensor, label: Tensor, *, allowed_prefixes: Sequence[str] = ()
 ) -> Record:
-    """The update of one step on ``image`` [1, C, *size], from ``record``'s global model.
+    """The update of one step on ``image`` [B, C, *size], from ``record``'s global model.
 
     A plain step of SGD, or of Adam where the site trains with it: the attack has to undo that too.
     Norm layers that the site froze are frozen here.
 
-    A network of masks gets the brighter half of the image for a mask instead of ``label`` [1]. Of a
+    A network of masks gets the brighter half of the image for a mask instead of ``label`` [B]. Of a
     loss that is not known or not computed here, cross-entropy stands in its place.
 
     Raises:
@@ -129,9 +129,10 @@ def easy_record(
     _easy_loss(first_output(output), image, label, task.criterion if task else None).backward()
     optimizer.step()
     update = {k: (v - state[k]).numpy() for k, v in network.state_dict().items()}
-    counts = ("n_images", "n_steps", "batch_size", "local_epochs", "accumulation_steps")
+    counts = dict.fromkeys(("n_steps", "local_epochs", "accumulation_steps"), 1)
+    counts |= dict.fromkeys(("n_images", "batch_size"), len(image))
     plain = {"lr": lr, "lr_schedule": None, "momentum": 0.0, "state_kept": False} | settings
-    info = record.info.with_schedule("given", **dict.fromkeys(counts, 1), **plain)
+    info = record.info.with_schedule("given", **counts, **plain)
     return Record(manifest, info, record.global_state, update)
 
 

@@ -16,6 +16,7 @@ from medleak.inversion.attacks.registry import ATTACKS, AttackTable
 from medleak.inversion.audit.attacker import Task
 from medleak.inversion.audit.health import key
 from medleak.inversion.audit.journal import Journal, read_health
+from medleak.inversion.audit.larger_steps import require_images, step_of
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.run import Outcome, audit
 from medleak.inversion.audit.workers.cluster import Cluster
@@ -30,6 +31,7 @@ from medleak.inversion.calibration.site import (
     search_all,
     search_site,
 )
+from medleak.inversion.images.truth import find_truth, training_items
 from medleak.inversion.reconstruction import ProgressCallback
 from medleak.inversion.results.files import (
     contradictions_in,
@@ -37,7 +39,7 @@ from medleak.inversion.results.files import (
     read_config,
     write_json,
 )
-from medleak.inversion.results.replays import replay_of, require_sites
+from medleak.inversion.results.replays import MINIMUM_BATCH, replay_of, require_sites
 from medleak.inversion.results.utility import Utility
 
 CALIBRATION = "calibration.json"
@@ -91,6 +93,9 @@ def calibrate(
         require_sites(most, sent[round], round)
 
     until: Goal[Any] = goal or NoImages()
+    anew = replay_of(mechanism.text(mechanism.strong)).step is not None
+    if anew:
+        _require_steps(plan, mechanism, until)
 
     def run(wanted: Sequence[Wanted]) -> list[Found]:
         texts = [(w.defence(mechanism), w.alone(mechanism)) for w in wanted]
@@ -113,6 +118,10 @@ def calibrate(
         if lost := [o for o in outcomes if o.crashed]:
             # Not an attack's failure: counted as one, it would pass for protection.
             raise RuntimeError(f"{lost[0].case.site}, {lost[0].case.defence}: {lost[0].refused}")
+        refused = [o for o in outcomes if anew and o.refused is not None]
+        if refused and step_of(refused[0].case) is not None:
+            # Of noise, that nothing is left to match; of more images it says nothing.
+            raise ValueError(_unexamined(refused[0]))
         names = {key(o.case.attack, o.case.knowledge) for o in outcomes}
         health = {n: h for n, h in read_health(plan.out).items() if n in names}
         said = contradictions_in(read_config(plan.out))
@@ -137,6 +146,33 @@ def calibrate(
         yield answer
     with closing(Journal(plan.out, ())) as journal:
         journal.finish()
+
+
+def _require_steps(plan: Plan, mechanism: Mechanism, goal: Goal[Any]) -> None:
+    """Refuse a search over steps that a site's images do not suffice for.
+
+    Raises:
+        ValueError: Likewise where no list says which they are, or where it is asked who was in.
+    """
+    if isinstance(goal, NobodyTold):
+        raise ValueError(
+            f"{MINIMUM_BATCH} is about images that come back: who was in a step that the audit "
+            "made anew is not asked. Leave --until membership out."
+        )
+    most = replay_of(mechanism.text(max(mechanism.weak, mechanism.strong))).step or 1
+    for site in dict.fromkeys(site for _, site in plan.updates()):
+        datalist = find_truth(plan.truth, plan.records, site)
+        there = 0 if datalist is None else len(training_items(datalist, site))
+        require_images(most, there, site)
+
+
+def _unexamined(outcome: Outcome) -> str:
+    case = outcome.case
+    return (
+        f"{case.attack} could not examine {case.site} under {case.defence} ({outcome.refused}), so "
+        "that it is not known what that many images a step would leave. Choose a smaller --high, "
+        "or another attack."
+    )
 
 
 def _attacked(wanted: Wanted, text: str, outcomes: Sequence[Outcome]) -> Attacked:
@@ -186,9 +222,12 @@ def name_of(goal: Goal[Any]) -> str:
 
 
 def _lines(text: str) -> dict[str, Any] | None:
-    """A site's privacy.json; None where what protects is no defence of the site."""
-    own = replay_of(text).own
-    return policy(own) if own else None
+    """A site's privacy.json; None where what protects is no defence of the site, or not alone.
+
+    A minimum of images is a line that its operator adds (docs/how-to/sentinel.md).
+    """
+    replay = replay_of(text)
+    return policy(replay.own) if replay.own and replay.step is None else None
 
 
 def _scope(text: str) -> str | None:

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 
 from medleak.filters.registry import DEFENCES
 from medleak.filters.spec import SpecChain, rounded
-from medleak.inversion.results.replays import SECURE_AGGREGATION, replay_of, strengths_of
+from medleak.inversion.results.replays import (
+    MINIMUM_BATCH,
+    SECURE_AGGREGATION,
+    replay_of,
+    strengths_of,
+)
 
 DECADE = 10.0
 _DIGITS = 3
@@ -51,7 +56,7 @@ class Mechanism:
     def whole(self) -> bool:
         """Whether the number is a count (bits, say)."""
         name = SpecChain.parse(self.fixed).last.name
-        if name == SECURE_AGGREGATION:
+        if name in (MINIMUM_BATCH, SECURE_AGGREGATION):
             return True
         types = {f.name: f.type for f in dataclasses.fields(DEFENCES[name])}
         return types.get(self.parameter) in (int, "int")
@@ -84,7 +89,7 @@ def mechanism(
     name = SpecChain.parse(text).last.name
     turned = strengths_of(name)
     if turned is None:
-        known_names = sorted([*DEFENCES, SECURE_AGGREGATION])
+        known_names = sorted([*DEFENCES, MINIMUM_BATCH, SECURE_AGGREGATION])
         raise ValueError(f"Unknown defence {name!r}; known are {', '.join(known_names)}.")
     strengths = (s for s in turned if parameter in (None, s.parameter))
     known = next(strengths, None)

@@ -82,8 +82,10 @@ class CardConfig(BaseModel):
         if self.momentum and self.optimizer != "sgd":
             raise ValueError(f"{self.optimizer} takes no momentum")
         for text in self.defences:
-            if replay_of(text).sites > 1 or is_null(text):
-                raise ValueError(f"defences: {text!r} is none of a site; sums goes into sums")
+            replay = replay_of(text)
+            if replay.sites > 1 or replay.step is not None or is_null(text):
+                words = "is none of a site; sums goes into sums, a larger step into batch_size"
+                raise ValueError(f"defences: {text!r} {words}")
         if self.sums and max(self.sums) > self.sites:
             raise ValueError(f"sums has {max(self.sums)} sites, and sites is {self.sites}")
         return self

@@ -1,8 +1,9 @@
 """What an audit puts between a recorded update and the attacker, read from its text.
 
-A site's own defences come first, as it would run them. After them may stand what no site can do by
-itself and an audit can imitate: the sum over sites that is all a server sees under secure
-aggregation, and an update in which nothing but the noise is left, for comparison.
+A site's own defences come first, as it would run them. After them may stand what an audit imitates
+by other means: training on more images a step, as a site's minimum asks for; the sum over sites
+that is all a server sees under secure aggregation; and an update in which nothing but the noise is
+left, for comparison.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ from typing import Literal, get_args
 from medleak.filters.registry import Defence, Strength, defence, row_of
 from medleak.filters.spec import Spec, SpecChain
 
+MINIMUM_BATCH = "minimum_batch"
 SECURE_AGGREGATION = "secure_aggregation"
 NOISE_ALONE = "noise_alone"
 """Entries shuffled within each tensor: the null that a calibration compares with."""
@@ -38,6 +40,13 @@ class ReplayRow:
 
 ROWS: tuple[ReplayRow, ...] = (
     ReplayRow(
+        name=MINIMUM_BATCH,
+        words="the site makes one step on so many of its images, which the audit makes anew",
+        source="Geiping et al., arXiv:2003.14053, section 6; the filter MinimumBatch asks for it",
+        example="step=8",
+        strengths=(Strength(parameter="step", low=1),),
+    ),
+    ReplayRow(
         name=SECURE_AGGREGATION,
         words="the server sees nothing but the sum over so many sites",
         source="Bonawitz et al., CCS 2017; Segal et al., arXiv:1611.04482",
@@ -47,7 +56,7 @@ ROWS: tuple[ReplayRow, ...] = (
 )
 """What may follow a site's own defences and stands for something real."""
 
-Step = Literal["secure_aggregation", "noise_alone"]
+Step = Literal["minimum_batch", "secure_aggregation", "noise_alone"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +66,7 @@ class Replay:
     Attributes:
         at_site: What each site does before it sends; None: nothing.
         own: Its text.
+        step: Images of the one step that the update is made anew with; None: as recorded.
         sites: Of so many sites the attacker sees the sum; 1: the site's own update.
         noise_alone: Whether the entries are shuffled, so that they say nothing of any image.
         tail: The text of what is no site's defence.
@@ -64,6 +74,7 @@ class Replay:
 
     at_site: Defence | None
     own: str = ""
+    step: int | None = None
     sites: int = 1
     noise_alone: bool = False
     tail: tuple[Spec, ...] = ()
@@ -85,15 +96,17 @@ def replay_of(text: str) -> Replay:
     expected = [name for name in get_args(Step) if name in names[first:]]
     if names[first:] != expected:
         raise ValueError(
-            f"{text!r}: after what the sites do stand {SECURE_AGGREGATION}, then {NOISE_ALONE}, "
-            "each at most once and with no defence behind them, as the sites send before the sum "
-            "is made."
+            f"{text!r}: after what the sites do stand {MINIMUM_BATCH}, {SECURE_AGGREGATION}, "
+            f"{NOISE_ALONE}, in this order, each at most once and with no defence behind them, as "
+            "the sites send before the sum is made."
         )
     said = (text if not tail else str(SpecChain(own))) if own else ""
     replay = Replay(at_site=defence(said) if own else None, own=said, tail=tail)
     for step in tail:
         if step.name == SECURE_AGGREGATION:
-            replay = dataclasses.replace(replay, sites=_sites(step))
+            replay = dataclasses.replace(replay, sites=_count(step, "sites", 2, "no sum"))
+        elif step.name == MINIMUM_BATCH:
+            replay = dataclasses.replace(replay, step=_count(step, "step", 1, "no step"))
         elif step.args:
             raise ValueError(f"{NOISE_ALONE} takes no parameter, got {next(iter(step.args))!r}.")
         else:
@@ -101,15 +114,15 @@ def replay_of(text: str) -> Replay:
     return replay
 
 
-def _sites(step: Spec) -> int:
-    sites = step.args.get("sites")
-    if set(step.args) != {"sites"}:
-        raise ValueError(f"{step.name} takes sites, and needs it, as {step.name}:sites=3.")
-    if isinstance(sites, bool) or not isinstance(sites, int | float) or sites != int(sites):
-        raise ValueError(f"{step.name} sums over a whole number of sites, got {sites!r}.")
-    if sites < 2:
-        raise ValueError(f"{step.name} of {sites:g} site(s) is no sum: give at least 2.")
-    return int(sites)
+def _count(step: Spec, name: str, least: int, below: str) -> int:
+    value = step.args.get(name)
+    if set(step.args) != {name}:
+        raise ValueError(f"{step.name} takes {name}, and needs it, as {step.name}:{name}=3.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise ValueError(f"{step.name}: {name} is a whole number, got {value!r}.")
+    if value < least:
+        raise ValueError(f"{step.name} of {value:g} {name} is {below}: give at least {least}.")
+    return int(value)
 
 
 def strengths_of(name: str) -> tuple[Strength, ...] | None:
