@@ -1,13 +1,13 @@
 """What malicious servers recover, which tampered models the sentinel misses, what it refuses.
 
     python tests/benchmarks/sentinel.py --json FILE \
-        --parts attacks,fishing,tampered,honest,adaptive,rehearsed
+        --parts attacks,fishing,tampered,honest,adaptive,rehearsed,rehearsed-honest
 
 Real chest X-rays (``--data``). Writes a list of objects: of a family of attacks {attack, network,
 batch, found_90, found_70, of, best8, summed} and {attack, n, missed, seconds}, of a setting
 {honest, network, rounds, false_alarms, seconds}, of an attacker who adapts
-{adaptive, n, seen_first, seen_trained, seen_late, images_70, images_90}. With ``rehearsed``, what
-the rehearsal on the site's own images says of attacks and of honest rounds.
+{adaptive, n, seen_first, seen_trained, seen_late, images_70, images_90}. With ``rehearsed`` and
+``rehearsed-honest``, what the rehearsal on the site's own images says of attacks and of rounds.
 """
 
 import argparse
@@ -364,7 +364,7 @@ def main() -> None:
 
     if "honest" in parts:
         note(honest(data, asked.rounds, asked.large, asked.seed))
-    if "rehearsed" in parts:
+    if "rehearsed-honest" in parts:
         small = Images.of(data, SIZE, 8, 240)
         few = max(2, asked.rounds // 50)
         note(rehearsing.honest(small.view, small.pixels, small.labels, few, _trained))

@@ -73,8 +73,10 @@ def attacks(
     """
     shown = view.shown(pixels)
     records: list[tuple[str, str, Any]] = [
-        *(("lean", "strided_cnn", Adaptive(way="lean", rows=r)) for r in (256, 32, 8)),
-        *(("bias", "strided_cnn", Adaptive(way="bias", rows=r)) for r in (256, 32)),
+        *(
+            (f"{way}, {rows} rows", "strided_cnn", Adaptive(way=way, rows=rows))
+            for way, rows in (("lean", 256), ("lean", 32), ("lean", 8), ("bias", 256), ("bias", 32))
+        ),
         ("bias, a tenth of the way", "strided_cnn", Adaptive(way="bias", slow=0.1)),
         ("rescaling", "strided_cnn", Rescaling()),
         ("identity kernels", "strided_cnn", UnfoldingKernels()),
