@@ -11,11 +11,12 @@ from importlib.metadata import packages_distributions
 from tests.places import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-# Run, not imported: by make, by pytest as plugins, or as extras of medleak itself.
+# Run, not imported: by make, by pytest as plugins, by notebooks, or as extras of medleak itself.
 TOOLS = {
     *("deptry", "import-linter", "pyright", "ruff", "pytest-timeout", "pytest-xdist"),
     *("myst-parser", "pydata-sphinx-theme"),
     *("medleak", "tenseal"),
+    "ipykernel",  # in which notebooks run
 }
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -33,3 +34,22 @@ def test_what_fails_was_not_tested_and_the_others_are(plan):
     content = json.loads((plan.out / "broken.json").read_text())
     assert content["not_tested"] == [{"what": "", "why": "the record of site-2 is damaged"}]
     assert (plan.out / "whole.json").is_file()
+
+
+def test_the_same_plan_is_not_asked_again_and_another_or_one_that_failed_is(plan):
+    calls = []
+
+    def step(plan):
+        calls.append(plan)
+        if len(calls) == 1:
+            raise ValueError("no room")
+        return {"told": []}
+
+    for _ in range(3):
+        write_beside(plan, {"it.json": step})
+    assert len(calls) == 2
+    write_beside(dataclasses.replace(plan, rounds=[1]), {"it.json": step})
+    assert len(calls) == 3
+    (plan.out / "it.json").write_text("[]")
+    write_beside(plan, {"it.json": step})
+    assert len(calls) == 4

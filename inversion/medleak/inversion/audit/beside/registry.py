@@ -4,7 +4,10 @@ The report reads each file where a class of attack names it
 (`medleak.inversion.report.attack_classes.registry`).
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from medleak.inversion.audit.beside.attributes import attributes
@@ -22,16 +25,29 @@ STEPS: Mapping[str, Step] = {"attributes.json": attributes, "sentinel.json": sen
 def write_beside(plan: Plan, steps: Mapping[str, Step] = STEPS) -> None:
     """Write the file of each step; of one that fails, that it was not tested, and why.
 
-    Every file names the updates that it is about: an audit that is gone on with has more.
+    Every file names the updates that it is about: an audit that is gone on with has more. What the
+    same plan found in the same updates is not asked again.
 
     Raises:
         OSError: The disk refuses a file.
     """
     updates = [f"{round}/{site}" for round, site in plan.updates()]
+    asked = hashlib.sha256(repr((plan, updates)).encode()).hexdigest()
     for name, step in steps.items():
+        if _asked(plan.out / name) == asked:
+            continue
+        head = {"format_version": 1, "asked": asked, "updates": updates}
         try:
             content = dict(step(plan))
         except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
             why = " ".join(str(error).split())
             content = {"not_tested": [{"what": "", "why": why}]}
-        write_json(plan.out / name, {"format_version": 1, "updates": updates, **content})
+            head["asked"] = ""  # it may have been mended by the next time
+        write_json(plan.out / name, {**head, **content})
+
+
+def _asked(path: Path) -> str | None:
+    try:
+        return json.loads(path.read_bytes()).get("asked")
+    except (OSError, ValueError, AttributeError):  # missing, or not ours: it is written anew
+        return None
