@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,12 @@ def start(records: Path, out: Path, address: str) -> "subprocess.Popen[str]":
 
 
 def workers() -> list[psutil.Process]:
-    """Processes of the cluster that work on cases."""
+    """Processes of the cluster that work on cases; not those of another one on this machine."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if "_Far" in " ".join(process.info["cmdline"] or ()):
-            found.append(process)
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if "_Far" in " ".join(process.cmdline()):
+                found.append(process)
     return found
 
 
@@ -115,6 +117,8 @@ def disturbed(
         _, said = command.communicate()
         if command.returncode in _DONE:
             return tries, hit
+        if command.returncode > 0:
+            print(said.strip().splitlines()[-1:], flush=True)
         if "Traceback" in said:
             raise SystemExit(f"{kind} killed at {moment}: {said}")
     raise SystemExit(f"{kind} killed at {moment}: given {_MOST_TRIES} times, no success")
