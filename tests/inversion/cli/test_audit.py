@@ -224,6 +224,7 @@ def test_a_settled_site_is_left_alone_and_that_is_said(make_run, monkeypatch):
     for name, kind in fake(lambda o: run.images("site-1", 16)).items():
         monkeypatch.setitem(ATTACKS, name, kind)
     args = ("audit", "--attack", "fake", "--no-health", "--out", "a", "--sequential")
+    assert "if no site is settled" in medleak(*args, "--dry-run").stdout
     result = medleak(*args)
     assert "2 cases of 1 sites were left out, as it was settled that they leak" in result.stdout
     assert len(read_rows(Path("a/results.csv"))) == 1

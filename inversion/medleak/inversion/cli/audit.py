@@ -198,7 +198,7 @@ def audit(
     utilities = _utilities(extent.utility or ())
     estimate = estimate_cost(plan, jobs=workers.jobs or 1)
     if extent.dry_run:
-        _tell(estimate, as_json)
+        _tell(estimate, as_json, at_most=extent.sequential)
         return
     if estimate.seconds > ESTIMATE_FROM:
         typer.echo(f"{estimate}.", err=True)
@@ -284,18 +284,21 @@ def _utilities(texts: Sequence[str]) -> "list[Utility]":
     return found
 
 
-def _tell(estimate: "Cost", as_json: bool) -> None:
+def _tell(estimate: "Cost", as_json: bool, *, at_most: bool) -> None:
     """Print what ``--dry-run`` is about; refuse what the disk has no room for."""
     from medleak.inversion.audit.cost import duration
 
     times = {workers: estimate.on(workers) for workers in WORKERS}
     content = asdict(estimate) | {"core_hours": estimate.cpu_seconds / 3600, "seconds_on": times}
+    content["at_most"] = at_most
     if as_json:
         typer.echo(json.dumps(content, indent=2))
     else:
         typer.echo(f"{estimate}.")
         listed = ", ".join(f"{duration(s)} by {w}" for w, s in times.items())
         typer.echo(f"{content['core_hours']:.2g} core-hours; on the clock {listed} workers.")
+        if at_most:
+            typer.echo("That is if no site is settled to leak before its last round; else less.")
     if estimate.bytes > estimate.free:
         fail("The disk is too small for this audit.")
 

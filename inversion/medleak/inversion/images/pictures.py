@@ -121,7 +121,7 @@ def save_png(path: Path, picture: Image.Image) -> None:
     # A new picture from the pixels alone: `Image.info` would carry EXIF and comments along.
     clean = Image.fromarray(np.asarray(picture))
     buffer = io.BytesIO()
-    clean.save(buffer, format="PNG", optimize=True)
+    clean.save(buffer, format="PNG")  # `optimize` takes three times as long for a few bytes
     write_atomic(path, buffer.getvalue())
 
 

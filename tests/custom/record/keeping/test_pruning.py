@@ -1,5 +1,7 @@
 """Tests of pruning: what goes is said, and what stays is as it was."""
 
+import json
+
 import pytest
 from tests.custom.record.recorded import STATE, flip, info, record
 
@@ -144,3 +146,34 @@ def test_stopped_on_the_way_it_is_finished_by_the_same_again(root, monkeypatch):
     assert len(read_manifest(root).left_out) == 4
     assert sound(root)
     assert read_record(root, 2, "a").update["w"].sum() == 0
+
+
+@pytest.mark.parametrize("name", ["round_0001", "round_0001/beside", "round_0001/models"])
+def test_a_record_that_leads_elsewhere_prunes_nobody_elses_files(tmp_path, name):
+    root = record(tmp_path / "records")
+    theirs = tmp_path / "theirs"
+    if name == "round_0001":
+        (root / name).rename(theirs)
+    else:
+        theirs.mkdir()
+        digest = json.loads((root / "round_0001" / "a.json").read_text())["sha256"]["global"]
+        for file in ("a.safetensors", f"{digest}.safetensors"):
+            (theirs / file).write_bytes(b"theirs")
+    (root / name).symlink_to(theirs)
+    before = sorted(p.name for p in theirs.iterdir())
+    with pytest.raises(RecordError, match="a link out of the record"):
+        prune(plan_pruning(root, rounds=[1]))
+    assert sorted(p.name for p in theirs.iterdir()) == before
+    assert read_manifest(root).left_out == ()
+
+
+def test_an_older_record_is_not_rewritten_as_one_that_means_something_else(tmp_path):
+    root = record(tmp_path / "records")
+    path = root / "manifest.json"
+    text = {k: v for k, v in json.loads(path.read_text()).items() if k in ("job", "created")}
+    model = {"path": "torchvision.models.resnet18", "args": {}}
+    image = {"spatial_size": [8, 8], "channels": 1}
+    said = {"format_version": 1, "model": model, "task": {"num_classes": 2}, "input": image}
+    path.write_text(json.dumps(text | said))
+    with pytest.raises(RecordError, match="format version 1"):
+        plan_pruning(root, rounds=[1])

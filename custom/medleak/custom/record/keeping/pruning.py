@@ -9,8 +9,8 @@ from pathlib import Path
 from medleak.custom.record.chosen import chosen_updates
 from medleak.custom.record.compression import compressed_place
 from medleak.custom.record.files import beside_of, other_model, paths
-from medleak.custom.record.reading import list_updates, read_info, read_manifest
-from medleak.custom.record.schema import LeftOut, utc_now
+from medleak.custom.record.reading import Reader, list_updates, read_info, read_manifest
+from medleak.custom.record.schema import FORMAT_VERSION, LeftOut, utc_now
 from medleak.custom.record.tensors import RecordError
 from medleak.custom.record.writing import write_manifest
 
@@ -79,13 +79,20 @@ def plan_pruning(
     """What would go: the updates of ``rounds`` and of ``sites`` (None: all of them).
 
     Raises:
-        RecordError: The record cannot be read, or nothing would be left of it.
+        RecordError: The record cannot be read, is of an older version, leads out of its folder, or
+            nothing would be left of it.
         ValueError: A round or site is not recorded, or neither is named.
     """
     root = Path(root)
     if rounds is None and sites is None:
         raise ValueError("Name the rounds or the sites that are to go.")
-    manifest = read_manifest(root)
+    reader = Reader(root)
+    if reader.version != FORMAT_VERSION:
+        raise RecordError(
+            f"{root} has format version {reader.version}, whose manifest cannot say what was "
+            "pruned. Copy the updates that are to stay to a record of their own."
+        )
+    manifest = reader.manifest
     gone = chosen_updates(root, rounds, sites)
     stay = sorted(set(list_updates(root)) - set(gone))
     if not stay:
@@ -110,6 +117,7 @@ def plan_pruning(
             else:
                 models.append(folder / "global.safetensors")
     found = [path for update in gone for path in _files(root, *update)]
+    _require_inside(root, [*found, *models])
     freed = sum(_size(path) for path in [*found, *models])
     return Pruning(root=root, updates=gone, stay=stay, models=models, kept=kept, bytes=freed)
 
@@ -144,6 +152,16 @@ def prune(plan: Pruning) -> None:
         for empty in (folder / "beside", folder / "models", folder):
             if empty.is_dir() and not any(empty.iterdir()):
                 empty.rmdir()
+
+
+def _require_inside(root: Path, paths: Sequence[Path]) -> None:
+    """Refuse a record, which may be a stranger's, whose folders lead to somebody else's files."""
+    for folder in {path.parent for path in paths}:
+        if folder.is_symlink() or not folder.resolve().is_relative_to(root.resolve()):
+            raise RecordError(
+                f"{folder} is a link out of the record: what lies behind it is not the record's to "
+                "remove. Nothing was pruned."
+            )
 
 
 def _files(root: Path, round: int, site: str) -> list[Path]:
