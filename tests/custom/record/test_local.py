@@ -178,7 +178,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.network = net()
 
-    def forward(self, pixel_values=None, labels=None):
+    def forward(self, pixel_values, labels):
         logits = self.network(pixel_values)
         return Output(loss=functional.cross_entropy(logits, labels), logits=logits)
 
