@@ -195,6 +195,32 @@ def test_monai_on_one_channel_whose_reader_exchanges_the_axes(tmp_path, xrays):
     assert "site-1: leaks" in report(out, 0)
 
 
+def test_a_client_that_keeps_its_batch_norm_is_audited_and_cleared_by_nothing(tmp_path, xrays):
+    from tests.foreign.apps.xrays_client import NETWORK
+
+    model = {"class_path": "monai.networks.nets.ResNet", "args": NETWORK}
+    recipe = fedavg("xrays", model, train_args=f"--data_root {xrays}")
+    fedbn = ("--defence", "withhold:batch_norm=withhold_all", "--task", "cross_entropy:2")
+    run = attached_and_run(exported(recipe, tmp_path / "job"), *fedbn)
+    assert "params_transfer_type is DIFF now" in run.said
+    run.verified(2)
+    record = run.record(0, "site-1")
+    assert "bn1.weight" in record.global_state
+    assert not [name for name in record.update if "bn" in name]
+    assert "conv1.weight" in record.update
+    out = tmp_path / "a"
+    done = medleak(
+        *("audit", run.workspace, "--out", out, "--site", "site-1", "--no-health"),
+        *("--attack", "row_space:attempts=1,seconds=4", "--input", "32x32x1"),
+        *("--schedule", "n_images=1,batch_size=1,local_epochs=1,lr=0.01"),
+        *("--truth", tmp_path / "lists"),
+    )
+    assert done.exit_code in (0, 1), done.output
+    assert "of the model's weights were not sent" in done.output
+    said = medleak("report", out, "--originals", "hidden").output
+    assert "no leak found" not in said
+
+
 def test_segmentation_of_volumes_with_four_channels(tmp_path):
     from tests.foreign.apps.volumes_client import NETWORK
 

@@ -84,7 +84,8 @@ def load_global_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     shapes = [k for k in own if k in state and own[k].shape != state[k].shape]
     if missing and not unknown and not shapes:
         raise ValueError(
-            f"The record holds {len(own) - len(missing)} of the network's {len(own)} tensors, and "
+            f"The record holds {len([k for k in own if k in state])} of the network's {len(own)} "
+            "tensors, and "
             f"not {missing[0]!r}: sites sent a part of it, such as adapters or a head. Give the "
             "weights that they have all alike by --base FILE; or it is another network's record: "
             "then name the right one by --model."

@@ -1,5 +1,7 @@
 """Tests of the recorder around a training loop."""
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 import torch
@@ -160,3 +162,34 @@ def test_an_older_record_takes_what_it_lacks_and_refuses_another_word(tmp_path):
     with pytest.raises(RecordError, match=r"task.num_classes is 2, and now 3 is said"):
         train(Recorder(tmp_path, model, task="cross_entropy:3"), "c")
     assert list_updates(tmp_path) == [(0, "a"), (0, "b")]
+
+
+class Output(OrderedDict):
+    """As libraries of transformers return it: entries that are attributes too."""
+
+    def __getattr__(self, name):
+        return self[name]
+
+
+class Classifier(nn.Module):
+    """Takes its input by name, and computes its loss itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = net()
+
+    def forward(self, pixel_values, labels):
+        logits = self.network(pixel_values)
+        return Output(loss=functional.cross_entropy(logits, labels), logits=logits)
+
+
+def test_what_a_network_is_given_by_name_is_seen_too(tmp_path):
+    model = Classifier()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    with Recorder(tmp_path, model).round(0, "a"):
+        given = {"labels": torch.zeros(4).long(), "pixel_values": torch.rand(4, 3, 8, 8)}
+        model(**given).loss.backward()
+        optimizer.step()
+    found = read_record(tmp_path, 0, "a")
+    assert (found.info.batch_size, found.info.n_images) == (4, 4)
+    assert found.manifest.input == InputSpec(spatial_size=(8, 8), channels=3)

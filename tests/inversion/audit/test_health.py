@@ -50,6 +50,19 @@ def test_norm_layers_that_the_site_froze_are_frozen_in_the_easy_case(make_run):
     assert any(v.any() for k, v in easy.update.items() if k not in still)
 
 
+def test_weights_that_did_not_move_stay_in_the_easy_case_unless_none_did(make_run):
+    """Of a head alone a full update would be a far easier case, and the attack called healthy."""
+    record = read_record(make_run({"site-9": 2}).records, 0, "site-9")
+    still = {k: np.zeros_like(v) for k, v in record.update.items() if not k.startswith("fc.")}
+    head = dataclasses.replace(record, update={**record.update, **still})
+    image, label = easy_image(record.manifest.known_input())
+    easy = easy_record(head, image, label)
+    assert {k for k, v in easy.update.items() if v.any()} == {"fc.weight", "fc.bias"}
+    nothing = {k: np.zeros_like(v) for k, v in record.update.items()}
+    easy = easy_record(dataclasses.replace(record, update=nothing), image, label)
+    assert easy.update["conv1.weight"].any()
+
+
 @pytest.mark.parametrize(("size", "channels"), [((20, 24), 1), ((8, 30), 3)])
 def test_the_easy_image_has_the_records_shape_and_shows_something(size, channels):
     image, label = easy_image(spec(size, channels))

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,7 +21,7 @@ from medleak.custom.record import (
 from medleak.custom.record.texts import input_of
 from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.observation import observe
-from medleak.inversion.statement import Given, told
+from medleak.inversion.statement import Given, contradictions, told
 
 SILENT = Manifest(job="j", created="2026-01-01T00:00:00+00:00")
 
@@ -84,3 +85,28 @@ def test_weights_that_sites_do_not_send_come_from_a_file_and_did_not_move(tmp_pa
     assert not seen.parameter_update["0.weight"].any()
     torch.testing.assert_close(seen.parameter_update["2.bias"], state["2.bias"] + 1)
     assert told(tmp_path, given, [(0, "a")])["run"]["base"]["value"]["file"] == "base.pt"
+
+
+def test_weights_that_did_not_come_are_named_unless_the_auditor_vouches(make_run, tmp_path):
+    """FedBN: norm layers stay at the site, trained; the server's values are all it has of them."""
+    run = make_run({"site-9": 1})
+    whole = Given().record(run.records, 0, "site-9")
+    assert whole.unsent == ()
+    norms = [n for n in whole.update if n.startswith("bn1.")]
+    sent = {n: v for n, v in whole.update.items() if n not in norms}
+    root = tmp_path / "fedbn"
+    write_manifest(root, whole.manifest)
+    write_record(root, whole.info, whole.global_state, sent)
+    found = Given().record(root, 0, "site-9")
+    assert set(found.unsent) == {"bn1.weight", "bn1.bias"}
+    assert not found.update["bn1.weight"].any()
+    assert "bn1.running_mean" not in found.update  # no statistics of zero change are made up
+    assert any("2 of the model's weights were not sent" in why for why in contradictions(found))
+    assert observe(found, Knowledge()).parameter_update["bn1.weight"].shape == (8,)
+    own = {n: torch.as_tensor(whole.global_state[n]) + 1 for n in norms}
+    torch.save(own, tmp_path / "own.pt")
+    vouched = Given(base=tmp_path / "own.pt").record(root, 0, "site-9")
+    assert vouched.unsent == ()
+    assert not contradictions(vouched)
+    np.testing.assert_array_equal(vouched.global_state["bn1.weight"], own["bn1.weight"].numpy())
+    assert "bn1.running_mean" not in vouched.update

@@ -176,11 +176,17 @@ def _watched(model: "nn.Module") -> Iterator[_Seen]:
         if groups:
             seen.settings.append(_settings(type(optimizer).__name__.lower(), groups))
 
-    def forward(_module: Any, args: tuple[Any, ...]) -> None:
-        if torch.is_grad_enabled() and args and isinstance(args[0], torch.Tensor):
-            seen.shapes.append(tuple(args[0].shape))
+    def forward(_module: Any, args: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        # Of named inputs (pixel_values, labels) labels are whole numbers.
+        tensors = [v for v in args[:1] or named.values() if isinstance(v, torch.Tensor)]
+        images = [v for v in tensors if args or v.is_floating_point()]
+        if torch.is_grad_enabled() and images:
+            seen.shapes.append(tuple(images[0].shape))
 
-    handles = [register_optimizer_step_post_hook(step), model.register_forward_pre_hook(forward)]
+    handles = [
+        register_optimizer_step_post_hook(step),
+        model.register_forward_pre_hook(forward, with_kwargs=True),
+    ]
     try:
         yield seen
     finally:

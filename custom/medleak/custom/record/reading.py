@@ -38,12 +38,18 @@ _NUMBERED = 200  # characters of a name; int() refuses thousands of digits
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One update with its context; arrays are keyed as in the network's ``state_dict()``."""
+    """One update with its context; arrays are keyed as in the network's ``state_dict()``.
+
+    Attributes:
+        unsent: Weights of the model that did not come, and that whoever reads on has set to no
+            change in ``update``. A record as it is read has none: there they are simply absent.
+    """
 
     manifest: Manifest
     info: UpdateInfo
     global_state: dict[str, np.ndarray]
     update: dict[str, np.ndarray]
+    unsent: tuple[str, ...] = ()
 
 
 def all_records(run: Path) -> list[Path]:

@@ -107,7 +107,8 @@ def easy_record(
     """The update of one step on ``image`` [B, C, *size], from ``record``'s global model.
 
     A plain step of SGD, or of Adam where the site trains with it: the attack has to undo that too.
-    Norm layers that the site froze are frozen here.
+    Norm layers that the site froze are frozen here, and so are weights that did not move at all: of
+    a head alone, or of adapters, a full update is no case that is easy in the same way.
 
     A network of masks gets the brighter half of the image for a mask instead of ``label`` [B]. Of a
     loss that is not known or not computed here, cross-entropy stands in its place.
@@ -123,10 +124,14 @@ def easy_record(
     network.train()
     for name in frozen_norms(network, record.update):
         network.get_submodule(name).eval()
+    still = _unmoved(network, record.update)
     lr = record.info.lr or _EASY_LR
     optimizer, settings = _easy_optimizer(record, network, lr)
     output = network(network_input(image, *normalisation(manifest.known_input(), network)))
     _easy_loss(first_output(output), image, label, task.criterion if task else None).backward()
+    for name, parameter in network.named_parameters():
+        if name in still:
+            parameter.grad = None  # which no optimiser moves, by weight decay either
     optimizer.step()
     update = {k: (v - state[k]).numpy() for k, v in network.state_dict().items()}
     counts = dict.fromkeys(("n_steps", "local_epochs", "accumulation_steps"), 1)
@@ -134,6 +139,13 @@ def easy_record(
     plain = {"lr": lr, "lr_schedule": None, "momentum": 0.0, "state_kept": False} | settings
     info = record.info.with_schedule("given", **counts, **plain)
     return Record(manifest, info, record.global_state, update)
+
+
+def _unmoved(network: nn.Module, update: Mapping[str, np.ndarray]) -> set[str]:
+    """Parameters whose update is there and all zero; none of an update in which nothing moved."""
+    names = [name for name, _ in network.named_parameters() if name in update]
+    still = {name for name in names if not update[name].any()}
+    return still if len(still) < len(names) else set()
 
 
 def _easy_loss(output: Tensor, image: Tensor, label: Tensor, criterion: Criterion | None) -> Tensor:

@@ -8,7 +8,14 @@ import typer
 
 from medleak.filters.imports import uncollected
 from medleak.inversion.cli.shared.errors import NOT_KNOWN, fail, one_line_errors
-from medleak.inversion.cli.shared.options import JsonOption, RunArgument, records_of
+from medleak.inversion.cli.shared.grouped import grouped
+from medleak.inversion.cli.shared.options import (
+    JsonOption,
+    RunArgument,
+    Statement,
+    given_of,
+    records_of,
+)
 from medleak.inversion.cli.shared.output import printable
 
 if TYPE_CHECKING:
@@ -16,9 +23,11 @@ if TYPE_CHECKING:
 
 
 @one_line_errors
+@grouped
 def inspect(
     ctx: typer.Context,
     run: RunArgument = None,
+    *,
     site: Annotated[str | None, typer.Option(help="Whose update. Default: the first.")] = None,
     round: Annotated[int | None, typer.Option("--round", help="Default: the newest.")] = None,
     allow_model: Annotated[
@@ -26,19 +35,24 @@ def inspect(
         typer.Option(metavar="PREFIX", help="Trust model factories of this package too."),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Layers that tell nothing, too.")] = False,
+    statement: Statement,
     as_json: JsonOption = False,
 ) -> None:
     """Tell what one update gives away: ranks, noise, what is exactly invertible. No attack is made.
 
-    Exit code 3 where it is not known whether the update tells of pixels: that is no all-clear.
+    What the record does not say is said as to `medleak audit`. Exit code 3 where it is not known
+    whether the update tells of pixels: that is no all-clear.
 
     Examples: medleak inspect  ·  medleak inspect RUN --site site-2 --round 3 --json
+    · medleak inspect RUN --input 32x32x3 --schedule n_images=8,lr=0.01 --allow-model model.
     """
     with uncollected():
-        from medleak.custom.record import list_updates, read_record
+        from medleak.custom.record import list_updates
         from medleak.inversion.evidence.inspection import inspect_update
         from medleak.inversion.knowledge import Knowledge
+        from medleak.inversion.networks import make_importable
         from medleak.inversion.observation import observe
+        from medleak.inversion.statement import complete, contradictions
 
     root = records_of(run)
     updates = [
@@ -54,17 +68,24 @@ def inspect(
         )
     newest = max(r for r, _ in updates)
     chosen = next((r, s) for r, s in updates if r == newest)
-    observation = observe(
-        read_record(root, *chosen), Knowledge(), allowed_prefixes=allow_model or ()
-    )
+    allowed = allow_model or []
+    make_importable(root, allowed)
+    given = given_of(statement)
+    given.require_fitting(given.manifest(root), allowed)
+    record = complete(given.record(root, *chosen))
+    observation = observe(record, Knowledge(), allowed_prefixes=allowed)
+    against = contradictions(record)
     found = inspect_update(observation)
     if as_json:
         content = {"records": str(root), "round": chosen[0], "site": chosen[1]}
-        typer.echo(json.dumps({**content, **dataclasses.asdict(found)}, indent=2))
+        content |= {"contradictions": against, **dataclasses.asdict(found)}
+        typer.echo(json.dumps(content, indent=2))
     else:
         which = f"round {chosen[0]}, {printable(chosen[1])}; {len(updates)} updates match"
         typer.echo(f"{root}: {which}")
         _print(found, every)
+        for why in against:
+            typer.echo(printable(f"The update contradicts what was said: {why}."))
     if found.verdict in ("labels", "not known"):
         raise typer.Exit(NOT_KNOWN)
 

@@ -21,7 +21,7 @@ from medleak.inversion.client.training import (
     epochs_of,
     simulate,
 )
-from medleak.inversion.losses import Statistics
+from medleak.inversion.losses import Statistics, first_output
 from medleak.inversion.networks import layout_of
 from medleak.inversion.observation import Observation
 
@@ -216,7 +216,7 @@ def labels_of(simulation: Simulation, stand_in: Tensor, generator: torch.Generat
     if n == 1:
         return Labels(label_of_one(-update), ())
     with torch.no_grad():
-        logits = simulation.network(observation.normalise(stand_in))
+        logits = first_output(simulation.network(observation.normalise(stand_in)))
     outputs = soft_labels(logits, observation.criterion).mean(0)
     if simulation.schedule.rule.adaptive:
         raise ValueError(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from medleak.inversion.client.labels import head, label_counts, label_of_one, soft_labels
 from medleak.inversion.client.rounding import Precision, precision, precision_of_errors
 from medleak.inversion.client.training import batch_gradient
-from medleak.inversion.losses import MATCHES, Criterion, StepMatch
+from medleak.inversion.losses import MATCHES, Criterion, StepMatch, first_output
 from medleak.inversion.observation import Observation
 from medleak.inversion.optimisers.of_client import undone_steps
 
@@ -52,7 +52,7 @@ class SingleStep:
 
     def outputs_of(self, images: Tensor) -> Tensor:
         """Softmax or sigmoid of the logits [N, C] of ``images``, with a graph to them."""
-        logits = self.network(self.observation.normalise(images))
+        logits = first_output(self.network(self.observation.normalise(images)))
         return soft_labels(logits, self.criterion)
 
     @property

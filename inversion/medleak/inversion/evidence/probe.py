@@ -18,6 +18,7 @@ from torch.nn import functional
 from medleak.inversion.evidence.branches import random_branches, set_branches
 from medleak.inversion.evidence.fused_norm import BatchStatistics, NormWithStatistics
 from medleak.inversion.evidence.layers import ConvLayer, survey
+from medleak.inversion.losses import first_output
 from medleak.inversion.networks import layout_of
 
 
@@ -130,7 +131,7 @@ class Probe:
         x = images if self._folded else self._normalise(images)
         result = None
         with contextlib.suppress(_SeenEnough):
-            result = self._network(x.contiguous(memory_format=self._layout))
+            result = first_output(self._network(x.contiguous(memory_format=self._layout)))
         return Trace(self._record.statistics, self._record.inputs, result if output else None)
 
     def _normalise(self, images: Tensor) -> Tensor:

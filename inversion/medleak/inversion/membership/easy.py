@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from medleak.custom.record import Record
-from medleak.inversion.losses import task_loss
+from medleak.inversion.losses import first_output, task_loss
 from medleak.inversion.networks import build_network, load_global_state
 from medleak.inversion.observation import Observation
 
@@ -46,7 +46,7 @@ def easy_record(
     network.train()
     lr = record.info.lr or _LR
     optimizer = torch.optim.SGD(network.parameters(), lr=lr)
-    _loss(network(observation.normalise(images)), images, labels).backward()
+    _loss(first_output(network(observation.normalise(images))), images, labels).backward()
     optimizer.step()
     update = {k: (v - state[k]).numpy() for k, v in network.state_dict().items()}
     schedule = {"n_images": len(images), "n_steps": 1, "batch_size": len(images), "local_epochs": 1}
@@ -56,8 +56,6 @@ def easy_record(
 
 
 def _loss(output: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-    if isinstance(output, list | tuple):  # deep supervision, or an auxiliary head
-        output = output[0]
     if output.ndim == 2:
         criterion = "bce" if output.shape[1] == 1 else "cross_entropy"
         return task_loss(criterion, output, labels % max(output.shape[1], 2))

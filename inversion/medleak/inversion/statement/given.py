@@ -41,7 +41,7 @@ class Given:
         mean: Of the normalisation, one value a network channel, or one for all.
         std: Likewise.
         base: File of the weights that sites do not send and do not train: of a partial update
-            (a head, adapters) all others than the record's.
+            (a head, adapters) all others than the record's. What did come, it does not change.
     """
 
     schedule: Mapping[str, Any] = field(default_factory=dict)
@@ -132,19 +132,22 @@ class Given:
         return {**found, **{n: v for n, v in fixed.items() if n not in found}}
 
     def record(self, records: Path, round: int, site: str) -> Record:
-        """An update with what is given; see `medleak.custom.record.read_record`."""
+        """An update with what is given; see `medleak.custom.record.read_record`.
+
+        Weights that did not come count as unchanged: those in ``base`` by the auditor's word; the
+        others are named as ``unsent``, with the values that the server has of them, as all that it
+        can know. A site may have kept back what it trained (FedBN), or not trained it at all.
+        """
         found = read_record(records, round, site)
         said = {"manifest": self.of_manifest(found.manifest), "info": self.of_info(found.info)}
-        if self.base is None:
-            return dataclasses.replace(found, **said)
-        rest = base_state(self.base)
-        fixed = {n: v for n, v in rest.items() if n not in found.global_state}
-        still = {n: np.zeros_like(v) for n, v in fixed.items() if not n.endswith(_RUNNING)}
+        rest = {} if self.base is None else base_state(self.base)
+        away = [n for n in {**found.global_state, **rest} if n not in found.update]
+        fixed = {n: rest[n] for n in away if n in rest}
+        unsent = tuple(n for n in away if n not in rest and not n.endswith(_RUNNING))
+        sent = {**found.global_state, **fixed}
+        still = {n: np.zeros_like(sent[n]) for n in away if not n.endswith(_RUNNING)}
         return dataclasses.replace(
-            found,
-            global_state={**found.global_state, **fixed},
-            update={**still, **found.update},
-            **said,
+            found, global_state=sent, update={**still, **found.update}, unsent=unsent, **said
         )
 
 

@@ -86,6 +86,12 @@ def contradictions(record: Record) -> list[str]:
             f"batch norm counted {passes} forward passes, and n_steps is {said.n_steps}{times} "
             f"({_who(said, 'n_steps')})"
         )
+    if record.unsent:
+        found.append(
+            f"{len(record.unsent)} of the model's weights were not sent, first "
+            f"{record.unsent[0]!r}, and are taken as not trained: give --base FILE with them if "
+            "that is so"
+        )
     found += _of_the_step(record)
     return found + _of_the_numbers(said)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from medleak.inversion.client.bounded_labels import bounded_label_scores
 from medleak.inversion.client.labels import head, label_of_one, labels_of_features
 from medleak.inversion.evidence.steps import LocalStep, network_at
-from medleak.inversion.losses import REPLAYED
+from medleak.inversion.losses import REPLAYED, first_output
 from medleak.inversion.observation import Observation
 from medleak.inversion.optimisers.of_client import adds_gradients, undone_steps
 
@@ -74,7 +74,8 @@ def _scores(
         seen: list[Tensor] = []
         linear.register_forward_pre_hook(functools.partial(_keep, seen))
         with torch.no_grad():
-            logits = network(observation.normalise(images[step.images].to(observation.device)))
+            shown = observation.normalise(images[step.images].to(observation.device))
+            logits = first_output(network(shown))
         features.append(seen[-1].flatten(1))
         soft = logits.softmax(1) if observation.criterion == "cross_entropy" else logits.sigmoid()
         outputs.append(soft)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from medleak.inversion.losses import task_loss
+from medleak.inversion.losses import first_output, task_loss
 from medleak.inversion.membership.networks import mean_progress, network_at
 from medleak.inversion.observation import Observation
 
@@ -70,4 +70,4 @@ def _each_loss(
         )
     x = observation.normalise(images)
     for k, label in enumerate(labels.to(x.device)):
-        yield task_loss(observation.criterion, network(x[k : k + 1]), label[None])
+        yield task_loss(observation.criterion, first_output(network(x[k : k + 1])), label[None])
