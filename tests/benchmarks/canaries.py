@@ -91,7 +91,7 @@ def main() -> int:
 def _run(count: int) -> dict[str, Any]:
     torch.manual_seed(0)
     network = nn.Sequential(
-        nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 32), nn.Tanh(), nn.Linear(32, 2)
+        nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 64), nn.Tanh(), nn.Linear(64, 2)
     )
     before = {n: p.detach().clone() for n, p in network.named_parameters()}
     shapes = {n: tuple(p.shape) for n, p in network.named_parameters()}
