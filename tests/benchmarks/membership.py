@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 from clients import DataSet, load, make_world, parser_of
+from monai.losses.dice import DiceLoss
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medleak.custom.intervals import bootstrap_of
-from medleak.custom.networks import resnet18
 from medleak.custom.record import (
     InputSpec,
     Manifest,
@@ -48,6 +48,7 @@ from medleak.inversion.observation import observe
 
 SEEDS = 3
 OTHERS, CERTAIN = 128, 120
+_NETWORKS = "medleak.custom.networks."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,9 @@ class Client:
     model: str = "resnet18"
     defence: str = ""
     rounds: int = 1
+    criterion: str = "cross_entropy"
+    others: int = OTHERS
+    certain: int = CERTAIN
     auc: float | None = None
     tpr: float | None = None
 
@@ -82,6 +86,10 @@ CASES = {
     "rounds10-adam-96": replace(_ADAM, images=96, rounds=10, **_FREE),
     "densenet64-adam-32": replace(_ADAM, model="densenet121", auc=0.90, tpr=None),
     "groupnorm64-sgd-32": replace(_SGD, model="resnet18_groupnorm", auc=0.90, tpr=None),
+    "unet64-dice-32": replace(_SGD, model="unet", criterion="dice", lr=0.1, auc=0.90, tpr=None),
+    "vit224-sgd-16": replace(
+        _SGD, images=16, size=224, model="vit_b_16", auc=0.90, tpr=None, others=32, certain=80
+    ),
     "sgd-32-percentile-1": replace(_SGD, defence="percentile_gaussian:sigma0=1", **_FREE),
     "sgd-32-percentile-10": replace(_SGD, defence="percentile_gaussian:sigma0=10", **_FREE),
     "sgd-32-percentile-group": replace(
@@ -130,6 +138,7 @@ def main() -> int:
     parser.add_argument("--cases", default="all", help="names or beginnings of names, by commas")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--score", default="row_space")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="draws of each case")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     results: list[dict[str, Any]] = []
@@ -155,7 +164,7 @@ def _measure(name: str, client: Client, arguments: argparse.Namespace) -> dict[s
     data = DataSet.open(arguments.data)
     world = make_world(data, client.size, arguments.weights)
     state = world.state if client.model == "resnet18" else _other_state(client, data)
-    seen = [_seed(client, data, state, seed, arguments.score) for seed in range(SEEDS)]
+    seen = [_seed(client, data, state, seed, arguments.score) for seed in range(arguments.seeds)]
     found: dict[str, Any] = {
         "case": name,
         "score": arguments.score,
@@ -185,7 +194,7 @@ def _seed(
 ) -> dict[str, Any]:
     n = client.images
     members, neither, others, certain = _Pixels(data, client.size).groups(
-        (n, n, OTHERS, CERTAIN), seed
+        (n, n, client.others, client.certain), seed
     )
     background, nulls = halves(certain, seed=seed)
     candidates = Group(
@@ -255,20 +264,25 @@ def _records(
         for group, records in zip(groups, found, strict=True):
             records.append(_record(client, data, state, group, seed + 1000 * round, round))
         sent = [records[-1].update for records in found]
-        state = {
-            name: value + torch.as_tensor(np.mean([u[name] for u in sent], 0)).to(value.dtype)
-            for name, value in state.items()
+        mean = {n: np.mean([u[n] for u in sent], 0) for n in state if n in sent[0]}
+        state = {  # what a defence withholds stays as it was
+            n: v + torch.as_tensor(mean[n]).to(v.dtype) if n in mean else v
+            for n, v in state.items()
         }
     return found
 
 
 def _other_state(client: Client, data: DataSet) -> dict[str, Tensor]:
-    """Weights after two epochs of Adam on the public images."""
+    """Weights after two epochs of Adam on the public images; of a ViT, which takes hours, none."""
     network = _network(client.model, len(data.classes)).train()
+    if client.model.startswith("vit"):
+        return {k: v.detach().clone() for k, v in network.state_dict().items()}
     files = data.files("public")
     pixels = torch.stack([load(file, client.size) for file, _ in files])
     labels = torch.tensor([label for _, label in files])
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    if client.criterion == "dice":
+        labels = _masks(pixels)
     for batch in _batches(len(labels), 16, 2, 0):
         _step(network, optimizer, pixels[batch], labels[batch])
     return {k: v.detach().clone() for k, v in network.state_dict().items()}
@@ -291,6 +305,8 @@ def _record(
     optimizer = make(network.parameters(), lr=client.lr)
     labels, steps = group.labels, 0
     assert labels is not None
+    if client.criterion == "dice":
+        labels = _masks(group.images)
     for batch in _batches(len(labels), client.batch, client.epochs, seed):
         _step(network, optimizer, group.images[batch], labels[batch])
         steps += 1
@@ -302,10 +318,11 @@ def _record(
     manifest = Manifest(
         job="benchmark",
         created=utc_now(),
-        model=ModelSpec(
-            path=f"medleak.custom.networks.{client.model}", args={"num_classes": len(data.classes)}
+        model=ModelSpec(path=_path(client.model), args={"num_classes": len(data.classes)}),
+        task=TaskSpec(
+            criterion="dice" if client.criterion == "dice" else "cross_entropy",
+            num_classes=len(data.classes),
         ),
-        task=TaskSpec(num_classes=len(data.classes)),
         input=InputSpec(
             spatial_size=(client.size, client.size), channels=1, mean=(0.0,) * 3, std=(1.0,) * 3
         ),
@@ -325,10 +342,23 @@ def _record(
     return Record(manifest, info, sent, {k: np.asarray(v) for k, v in update.items()})
 
 
+def _path(name: str) -> str:
+    return f"torchvision.models.{name}" if name.startswith("vit") else f"{_NETWORKS}{name}"
+
+
 def _network(name: str, classes: int) -> nn.Module:
-    if name == "resnet18":
-        return resnet18(classes)
-    return build_network(f"medleak.custom.networks.{name}", {"num_classes": classes})
+    network = build_network(_path(name), {"num_classes": classes})
+    if name.startswith("vit"):  # torchvision's head is zero: a first step would carry nothing
+        torch.manual_seed(0)
+        head: Any = network.get_submodule("heads.head")
+        nn.init.trunc_normal_(head.weight, std=0.02)
+    return network
+
+
+def _masks(images: Tensor) -> Tensor:
+    """[N, H, W] what a lung's mask is like: the darker half of each image, without small parts."""
+    smooth = nn.functional.avg_pool2d(images.mean(1, keepdim=True), 9, 1, 4)[:, 0]
+    return (smooth < smooth.mean((1, 2), keepdim=True)).long()
 
 
 def _batches(n: int, size: int, epochs: int, seed: int) -> Iterator[Tensor]:
@@ -341,7 +371,12 @@ def _step(
     network: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor
 ) -> None:
     optimizer.zero_grad()
-    nn.functional.cross_entropy(network(images.expand(-1, 3, -1, -1)), labels).backward()
+    out = network(images.expand(-1, 3, -1, -1))
+    if labels.ndim == 1:
+        loss = nn.functional.cross_entropy(out, labels)
+    else:
+        loss = DiceLoss(to_onehot_y=True, softmax=True)(out, labels[:, None])
+    loss.backward()
     optimizer.step()
 
 

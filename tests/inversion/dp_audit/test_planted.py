@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from medleak.filters.privacy import accounting
 from medleak.inversion.dp_audit.claims import Claim
 from medleak.inversion.dp_audit.curve import least_refuting
 from medleak.inversion.dp_audit.estimates import epsilon_of_mu
@@ -62,6 +63,16 @@ def test_a_gaussian_of_just_that_epsilon_is_not_refuted_and_a_fifth_of_its_noise
             assert refuted or found.bound <= epsilon
 
 
-def test_so_few_canaries_that_none_could_contradict_are_half_of_them_guessed():
+def test_so_few_canaries_that_none_could_contradict_are_guessed_all_the_same():
     claim = Claim(epsilon=8.0, by="", events=({"event": "Gaussian", "noise_multiplier": 0.6},))
-    assert best_guesses(10, claim, delta=1e-5, confidence=0.95) == 5
+    assert 1 <= best_guesses(10, claim, delta=1e-5, confidence=0.95) <= 10
+
+
+def test_where_a_step_draws_some_only_in_is_guessed():
+    event = accounting.dp_sgd(noise_multiplier=1.0, sample_rate=0.5, steps=4).event
+    claim = Claim(epsilon=8.0, by="", events=(event,))
+    number = best_guesses(100, claim, delta=1e-5, confidence=0.95)
+    assert number <= 40  # half of them are in
+    planted = np.arange(100) >= 50
+    assert guessed(np.arange(100.0), planted, claim, Examiner(guesses=40)).right == 40
+    assert guessed(-np.arange(100.0), planted, claim, Examiner(guesses=40)).right == 0

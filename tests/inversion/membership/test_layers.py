@@ -78,3 +78,38 @@ def test_patches_are_centred_in_their_image_and_the_network_is_left_as_it_was():
         assert float(found[layer.name].mean(1).abs().max()) < 1e-5
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
     assert not any(m._forward_pre_hooks for m in network.modules())
+
+
+class _OneToken(nn.Module):
+    """Two linear layers over tokens, of which the class is read off the first alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.mixed = nn.Linear(12, 8)
+        self.read = nn.Linear(8, 4)
+
+    def forward(self, x):
+        tokens = self.mixed(x.reshape(len(x), 5, 12))
+        tokens = tokens + tokens.mean(1, keepdim=True)
+        return self.read(tokens)[:, 0]
+
+
+def test_of_tokens_only_those_count_that_a_signal_comes_back_to():
+    torch.manual_seed(0)
+    network, x = _OneToken().requires_grad_(False), torch.rand(3, 60)
+    layers = {layer.name: layer for layer in patch_layers(network, x[:1])}
+    assert (layers["mixed"].live, layers["mixed"].positions) == (None, 5)
+    assert (layers["read"].live, layers["read"].positions) == ((0,), 1)
+    assert [layer.name for layer in telling_layers(list(layers.values()))] == ["mixed", "read"]
+    seen = patches(network, x, list(layers.values()))
+    assert seen["read"].shape == (3, 1, 8)
+    tokens = network.mixed(x.reshape(3, 5, 12))
+    torch.testing.assert_close(seen["read"], (tokens + tokens.mean(1, keepdim=True))[:, :1])
+    assert seen["mixed"].mean(1).abs().max() < 1e-6
+
+
+def test_beside_a_single_token_layers_with_little_room_are_left_out():
+    token = PatchLayer(name="token", out_features=64, patch_size=256, positions=1, live=(0,))
+    wide = PatchLayer(name="wide", out_features=64, patch_size=256, positions=64)
+    assert [layer.name for layer in telling_layers([wide, token])] == ["token"]
+    assert [layer.name for layer in telling_layers([wide])] == ["wide"]

@@ -20,6 +20,7 @@ from medleak.inversion.cli.figures import figures
 from medleak.inversion.cli.inference.attributes import attributes
 from medleak.inversion.cli.inference.card import card
 from medleak.inversion.cli.inference.dp_audit import dp_audit
+from medleak.inversion.cli.inference.final_model import final_model
 from medleak.inversion.cli.inference.membership import membership
 from medleak.inversion.cli.inspect import inspect
 from medleak.inversion.cli.ledger import ledger
@@ -52,6 +53,7 @@ app.add_typer(data)
 app.command()(prior)
 app.command()(membership)
 app.command()(attributes)
+app.command("final-model")(final_model)
 app.command("dp-audit")(dp_audit)
 app.command()(ledger)
 app.command()(policy)

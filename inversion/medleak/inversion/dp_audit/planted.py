@@ -31,7 +31,8 @@ from medleak.inversion.observation import observe
 
 Floats = NDArray[np.float64]
 _RIDGE = 0.1  # of a gradient's square; .01 to 1 told canaries about as well, with noise or without
-_SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)  # of the canaries that may be guessed
+_MOST_IN = 0.4  # of the canaries may be guessed to be in: half of them are
+_SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7)  # of the canaries that may be guessed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,8 +167,11 @@ def examine(records: Path, site: str, infos: Sequence[UpdateInfo], how: Examiner
 def guessed(scores: Floats, planted: NDArray[np.bool_], claim: Claim, how: Examiner) -> Guessed:
     """Guess *in* of the highest ``scores`` [N], *out* of the lowest, and count.
 
+    As many of both; of a claim that rests on sampling *in* alone, as a canary that went in and was
+    never drawn looks like one that did not.
+
     Raises:
-        ValueError: The number of guesses is odd, or larger than that of the canaries.
+        ValueError: There are more guesses than canaries, or a score is no number.
     """
     settings = {"delta": how.delta, "confidence": how.confidence}
     n, number = len(scores), how.guesses
@@ -179,7 +183,7 @@ def guessed(scores: Floats, planted: NDArray[np.bool_], claim: Claim, how: Exami
         raise ValueError("The score of a canary is NaN or infinite: nothing can be said.")
     each = settings | {"confidence": _each(how.confidence)}
     order = np.argsort(scores, kind="stable")
-    out = number // 2
+    out = 0 if _sampled(claim) else number // 2
     right = int((~planted[order[:out]]).sum() + planted[order[n - (number - out) :]].sum())
     return Guessed(
         planted=n,
@@ -197,26 +201,32 @@ def best_guesses(n: int, claim: Claim, *, delta: float, confidence: float) -> in
     """How many of ``n`` canaries to guess, from what is claimed alone, before coins are looked at.
 
     The number that would most clearly contradict the claim if there were half of the noise and each
-    canary were told as well as that allows. All where nothing is claimed; half of them where so few
-    canaries can contradict nothing.
+    canary were told as well as that allows. All where nothing is claimed.
     """
     epsilon = claim.epsilon
     if epsilon is None or epsilon <= 0 or not claim.events:
         return n
     mu = cast(float, brentq(lambda m: epsilon_of_mu(m, delta) - epsilon, 1e-3, 60.0))
-    best = (-np.inf, max(1, n // 2))
-    for number in sorted({max(1, round(share * n)) for share in _SHARES}):
+    sides = 1 if _sampled(claim) else 2
+    shares = [share for share in _SHARES if share <= _MOST_IN * sides]
+    best = (-np.inf, max(1, round(shares[-1] * n)))
+    for number in sorted({max(1, round(share * n)) for share in shares}):
         needed = least_refuting(claim.events, n, number, _each(confidence))
         if needed is not None:
-            margin = _right(number / n, 2 * mu) * number - needed
+            margin = _right(number / n / sides, 2 * mu) * number - needed
             best = max(best, (margin / number**0.5, number))
     return best[1]
 
 
+def _sampled(claim: Claim) -> bool:
+    """Whether what is claimed counts on records that a step does not draw."""
+    return "PoissonSampled" in str(claim.events)
+
+
 def _right(share: float, mu: float) -> float:
-    """Share of right guesses of the ``share`` of canaries that are told best, ``mu`` apart."""
-    cut = cast(float, brentq(lambda t: _half(t, mu) - share / 2, -40.0, 100.0))
-    return min(1.0, float(norm.sf(cut - mu)) / share)
+    """Share of right guesses of the ``share`` of canaries with the highest scores, ``mu`` apart."""
+    cut = cast(float, brentq(lambda t: _half(t, mu) - share, -40.0, 100.0))
+    return min(1.0, float(norm.sf(cut - mu)) / (2 * share))
 
 
 def _each(confidence: float) -> float:

@@ -2,13 +2,16 @@
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medleak.inversion.losses import first_output
+
 MOST_LAYERS = 4
+_LEAST_ROOM = 20.0  # times less than the best one's
 _AT_ONCE = 16  # images a forward pass: more save no time, and take memory
 
 
@@ -20,13 +23,16 @@ class PatchLayer:
         name: As in ``named_modules()``.
         out_features: Rows of its flattened weight, C_out.
         patch_size: Columns of it, D: values in one input patch or token.
-        positions: Patches an image, L.
+        positions: Patches an image that a signal comes back to, L.
+        live: Which these are, where they are not all: behind the last attention of a transformer
+            the class token alone.
     """
 
     name: str
     out_features: int
     patch_size: int
     positions: int
+    live: tuple[int, ...] | None = None
 
     @property
     def room(self) -> float:
@@ -38,11 +44,13 @@ def patch_layers(network: nn.Module, example: Tensor) -> tuple[PatchLayer, ...]:
     """The layers of ``network`` that ran once on ``example`` [1, ...] (model units), in order.
 
     Convolutions of two and three dimensions without groups, and linear layers over tokens. A layer
-    with one position an image says nothing here: patches are compared within their image.
+    that has one position an image says nothing here: patches are compared within their image. But
+    of several tokens, one alone may be trained on, and then it is what is compared.
     """
     seen: dict[str, list[PatchLayer]] = {}
+    signals: dict[str, Tensor] = {}
 
-    def see(name: str, module: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def see(name: str, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         weight = module.weight
         assert isinstance(weight, Tensor)  # noqa: S101  of the two kinds that are hooked
         positions = patches_of(module, args[0]).shape[1]
@@ -53,19 +61,35 @@ def patch_layers(network: nn.Module, example: Tensor) -> tuple[PatchLayer, ...]:
             positions=positions,
         )
         seen.setdefault(name, []).append(found)
+        if isinstance(module, nn.Linear) and positions > 1 and output.requires_grad:
+            output.register_hook(lambda grad: signals.update({name: grad}))
 
     hooks = [
-        module.register_forward_pre_hook(lambda m, args, n=name: see(n, m, args))
+        module.register_forward_hook(lambda m, args, out, n=name: see(n, m, args, out))
         for name, module in network.named_modules()
         if has_patches(module)
     ]
     try:
-        with torch.no_grad():
-            network(example)
+        with torch.enable_grad():
+            x = example.detach().requires_grad_(True)
+            out = first_output(network(x)).square().sum()
+            torch.autograd.grad(out, x, allow_unused=True)  # for its hooks; nothing keeps it
     finally:
         for hook in hooks:
             hook.remove()
-    return tuple(runs[0] for runs in seen.values() if len(runs) == 1 and runs[0].positions > 1)
+    once = (runs[0] for runs in seen.values() if len(runs) == 1 and runs[0].positions > 1)
+    return tuple(_alive(layer, signals.get(layer.name)) for layer in once)
+
+
+def _alive(layer: PatchLayer, signal: Tensor | None) -> PatchLayer:
+    """``layer`` with the tokens to which ``signal`` [1, ..., C] came back."""
+    if signal is None:
+        return layer
+    reached = signal.reshape(-1, signal.shape[-1]).any(1)
+    if reached.all() or not reached.any():
+        return layer
+    live = tuple(int(k) for k in reached.nonzero()[:, 0])
+    return replace(layer, positions=len(live), live=live)
 
 
 def telling_layers(
@@ -74,9 +98,13 @@ def telling_layers(
     """Those whose row space tells most: much room for images, and more columns than rows.
 
     With as many rows as columns the row space is everything. Of equals the later ones, whose
-    inputs have fewer positions still to share.
+    inputs have fewer positions still to share. Beside a layer of which one token is trained, with
+    room for all images, those with little would only blur it.
     """
     usable = [layer for layer in layers if layer.patch_size > layer.out_features]
+    if any(layer.live is not None for layer in usable):
+        least = max(layer.room for layer in usable) / _LEAST_ROOM
+        usable = [layer for layer in usable if layer.room >= least]
     ranked = sorted(enumerate(usable), key=lambda pair: (-pair[1].room, -pair[0]))
     return tuple(layer for _, layer in sorted(ranked[:at_most], key=lambda pair: pair[0]))
 
@@ -86,12 +114,16 @@ def patches(network: nn.Module, x: Tensor, layers: Sequence[PatchLayer]) -> dict
 
     Each minus the mean over its own image's positions: differences within an image lie in the row
     space of the update whatever the batch-mates, with a batch norm behind the layer or without.
+    The only one of an image stays as it is.
     """
     found: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
+    live = {layer.name: layer.live for layer in layers}
 
     def keep(name: str, module: nn.Module, args: tuple[Tensor, ...]) -> None:
         each = patches_of(module, args[0])
-        found[name].append(each - each.mean(1, keepdim=True))
+        if (chosen := live[name]) is not None:
+            each = each[:, list(chosen)]
+        found[name].append(each - each.mean(1, keepdim=True) if each.shape[1] > 1 else each)
 
     hooks = [
         network.get_submodule(name).register_forward_pre_hook(functools.partial(keep, name))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from medleak.inversion.membership.networks import network_at
 from medleak.inversion.membership.roc import auc
 from medleak.inversion.membership.scores.row_space import Whitening, rounding_of, row_basis, score
 
@@ -50,6 +51,24 @@ def test_an_update_without_rows_is_refused(observed, lenet_spec, smooth_images):
     )
     with pytest.raises(ValueError, match="examines nothing"):
         score(update, images, None, images)
+
+
+def test_noise_beyond_the_weights_leaves_scores_that_are_numbers(
+    observed, resnet_spec, smooth_images
+):
+    images = smooth_images(40)
+    generator = torch.Generator().manual_seed(0)
+    update = observed(
+        images[:6],
+        torch.arange(6) % 2,
+        resnet_spec,
+        batch_size=3,
+        change=lambda _, value: 1e12 * torch.randn(value.shape, generator=generator),
+    )
+    halfway = network_at(update, 0.5)(update.normalise(images[:2]))
+    assert not torch.isfinite(halfway).all()  # so that the model as it was sent is taken
+    found = score(update, images[:20], None, images[20:])
+    assert all(bool(torch.isfinite(value).all()) for value in found.values())
 
 
 def test_the_basis_spans_the_rows_and_no_rounding():

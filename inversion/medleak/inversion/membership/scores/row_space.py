@@ -60,7 +60,12 @@ def score(
             "(more columns than rows, several positions, and changed): row_space examines nothing "
             "here. Choose another score."
         )
-    seen = patches(network, observation.normalise(torch.cat([images, background])), layers)
+    x = observation.normalise(torch.cat([images, background]))
+    seen = patches(network, x, layers)
+    if not all(bool(torch.isfinite(each).all()) for each in seen.values()):
+        # Noise that is larger than the weights: an attacker takes the model as it was sent instead.
+        network = observation.network().eval().requires_grad_(False)
+        seen = patches(network, x, layers)
     found = {}
     for layer in layers:
         name = f"{layer.name}.weight"

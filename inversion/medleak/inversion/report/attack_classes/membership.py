@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from medleak.inversion.report import who
+from medleak.inversion.report.attack_classes import final_model
 from medleak.inversion.report.attack_classes.answer import Answer, AttackClass, Recipient
 from medleak.inversion.report.attack_classes.sums import summed_over, who_sees
 from medleak.inversion.report.model import Audit, Figure, Membership
@@ -14,14 +15,16 @@ _CHANCE = 0.5
 
 
 def answers(audit: Audit) -> list[Answer]:
-    """Of the server from the updates as they were sent; of sums, where one was replayed."""
+    """Of the server from the updates as they were sent, of sums, where one was replayed, and of
+    the final model, where it was asked.
+    """
     asked = [m for m in audit.membership if m.defence == NO_DEFENCE]
     found = [_answer(audit, asked, Recipient.SERVER, "")] if asked else []
     for defence, sites in summed_over(m.defence for m in audit.membership).items():
         of = [m for m in audit.membership if m.defence == defence]
         words = f"sum over {sites} sites ({defence}): "
         found += [_answer(audit, of, recipient, words) for recipient in who_sees(audit, sites)]
-    return found
+    return [*found, *final_model.members(audit)]
 
 
 def _answer(audit: Audit, asked: Sequence[Membership], recipient: Recipient, words: str) -> Answer:

@@ -1,0 +1,1 @@
+"""What is left when only the trained model is published: members, and images that come out."""
