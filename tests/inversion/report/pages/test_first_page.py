@@ -3,6 +3,8 @@
 import pytest
 from tests.inversion.report.directories import a_group, a_row, grid, report_of
 
+from medleak.inversion.report.attack_classes.registry import ROWS
+
 DEFENCES = ["none", "percentile_gaussian:sigma0=1", "percentile_gaussian:sigma0=10"]
 SITES = {f"site-{k}": 0.1 for k in range(1, 9)} | {"site-9": 0.97}
 
@@ -29,6 +31,14 @@ def test_site_light_and_first_step_are_seen_without_scrolling(audit, open_page, 
     assert "Let site-9 send no further update" in page.locator(".todo li").first.inner_text()
     if width > 1000:
         assert end_of(page, ".telling .trio") <= height
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_no_class_of_attack_hides_below_the_edge_of_its_table(audit, open_page, width):
+    page = open_page(report_of(audit), width=width)
+    box = page.locator("#verdict .classes .scroll")
+    assert box.evaluate("e => e.scrollHeight <= e.clientHeight + 1")
+    assert page.locator("#verdict .classes tbody tr").count() == len(ROWS)
 
 
 def test_the_first_sheet_of_paper_has_site_light_picture_and_first_step(audit, open_page):
