@@ -64,5 +64,6 @@ class Need:
         )
         return (
             f"{gone} of {asked} updates will be left out, those from round {first} on: the record "
-            f"would take {self.total_bytes / 1e9:.3g} GB of the {budget / 1e9:.3g} GB allowed. {remedy}"
+            f"would take {self.total_bytes / 1e9:.3g} GB of the {budget / 1e9:.3g} GB allowed. "
+            f"{remedy}"
         )

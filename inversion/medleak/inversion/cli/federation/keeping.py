@@ -60,9 +60,8 @@ def prune_records(
         typer.echo(json.dumps(_told(plan, yes), indent=2))
         return
     done = "are gone" if yes else "would go"
-    typer.echo(
-        f"{root}: {len(plan.updates)} updates {done}, {size(plan.freed_bytes)}; {len(plan.stay)} stay."
-    )
+    freed, stay = size(plan.freed_bytes), len(plan.stay)
+    typer.echo(f"{root}: {len(plan.updates)} updates {done}, {freed}; {stay} stay.")
     for text in plan.no_longer():
         typer.echo(text)
     if not yes:
