@@ -24,14 +24,14 @@ def kept_by_a_recorder(need: Need, budget: float) -> int:
 )
 def test_as_many_updates_fit_as_a_recorder_keeps(model, sites, rounds, every, share):
     need = Need(model_bytes=model, sites=sites, rounds=rounds, every_n_rounds=every)
-    budget = share * need.bytes
+    budget = share * need.total_bytes
     assert need.fitting(budget)[1] == kept_by_a_recorder(need, budget)
     assert bool(need.left_out(budget)) == (need.fitting(budget)[1] < need.kept_rounds * sites)
 
 
 def test_what_is_left_out_and_what_to_do_is_said():
     need = Need(model_bytes=45_000_000, sites=100, rounds=100)
-    assert need.bytes == pytest.approx(454.5e9, rel=0.001)
+    assert need.total_bytes == pytest.approx(454.5e9, rel=0.001)
     assert need.left_out(500e9) == ""
     said = need.left_out(46e9)
     assert said.startswith("8989 of 10000 updates will be left out, those from round 10 on")

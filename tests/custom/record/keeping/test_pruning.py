@@ -43,7 +43,7 @@ def test_rounds_go_with_their_models_and_the_manifest_says_so(root):
     prune(plan)
     after = sum(p.stat().st_size for p in root.rglob("*") if p.is_file())
     grown = (root / "manifest.json").stat().st_size - manifest
-    assert before - after == plan.bytes - grown
+    assert before - after == plan.freed_bytes - grown
     assert list_updates(root) == [(r, s) for r in (0, 2) for s in "ab"]
     assert not (root / "round_0001").exists()
     left_out = read_manifest(root).left_out

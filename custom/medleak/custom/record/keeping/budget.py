@@ -30,7 +30,7 @@ class Need:
         return self.model_bytes * (self.sites + 1)
 
     @property
-    def bytes(self) -> int:
+    def total_bytes(self) -> int:
         """Of all."""
         return self.kept_rounds * self.round_bytes
 
@@ -64,5 +64,6 @@ class Need:
         )
         return (
             f"{gone} of {asked} updates will be left out, those from round {first} on: the record "
-            f"would take {self.bytes / 1e9:.3g} GB of the {budget / 1e9:.3g} GB allowed. {remedy}"
+            f"would take {self.total_bytes / 1e9:.3g} GB of the {budget / 1e9:.3g} GB allowed. "
+            f"{remedy}"
         )

@@ -28,7 +28,7 @@ class Pruning:
         stay: Those that stay, at least one.
         models: Files of models that no remaining update starts from.
         kept: SHA-256 of the first round's model, which stays also without an update, by its round.
-        bytes: What is freed.
+        freed_bytes: What is freed.
     """
 
     root: Path
@@ -36,7 +36,7 @@ class Pruning:
     stay: Sequence[tuple[int, str]]
     models: Sequence[Path]
     kept: dict[int, str]
-    bytes: int
+    freed_bytes: int
 
     def no_longer(self) -> list[str]:
         """What audits of this record cannot ask any more; sentences."""
@@ -119,7 +119,7 @@ def plan_pruning(
     found = [path for update in gone for path in _files(root, *update)]
     _require_inside(root, [*found, *models])
     freed = sum(_size(path) for path in [*found, *models])
-    return Pruning(root=root, updates=gone, stay=stay, models=models, kept=kept, bytes=freed)
+    return Pruning(root=root, updates=gone, stay=stay, models=models, kept=kept, freed_bytes=freed)
 
 
 def prune(plan: Pruning) -> None:

@@ -60,9 +60,8 @@ def prune_records(
         typer.echo(json.dumps(_told(plan, yes), indent=2))
         return
     done = "are gone" if yes else "would go"
-    typer.echo(
-        f"{root}: {len(plan.updates)} updates {done}, {size(plan.bytes)}; {len(plan.stay)} stay."
-    )
+    freed, stay = size(plan.freed_bytes), len(plan.stay)
+    typer.echo(f"{root}: {len(plan.updates)} updates {done}, {freed}; {stay} stay.")
     for text in plan.no_longer():
         typer.echo(text)
     if not yes:
@@ -73,7 +72,7 @@ def _told(plan: "Pruning", done: bool) -> dict[str, object]:
     return {
         "records": str(plan.root),
         "done": done,
-        "bytes": plan.bytes,
+        "bytes": plan.freed_bytes,
         "updates": [{"round": r, "site": s} for r, s in plan.updates],
         "stay": len(plan.stay),
         "models": len(plan.models),
@@ -156,11 +155,15 @@ def budget_records(
     said = "" if budget_mb is None else need.left_out(budget_mb * 1e6)
     kept = need.kept_rounds * sites if budget_mb is None else need.fitting(budget_mb * 1e6)[1]
     if as_json:
-        content = {"bytes": need.bytes, "bytes_a_round": need.round_bytes, "updates_kept": kept}
+        content = {
+            "bytes": need.total_bytes,
+            "bytes_a_round": need.round_bytes,
+            "updates_kept": kept,
+        }
         typer.echo(json.dumps({**content, "left_out": said}, indent=2))
         return
     typer.echo(
-        f"{need.kept_rounds * sites} updates of {size(model)}: {size(need.bytes)} in all, "
+        f"{need.kept_rounds * sites} updates of {size(model)}: {size(need.total_bytes)} in all, "
         f"{size(need.round_bytes)} a round."
     )
     if budget_mb is not None:
