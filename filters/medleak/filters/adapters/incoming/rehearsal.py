@@ -4,19 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from nvflare.apis.dxo import DataKind, from_shareable
-from nvflare.apis.filter import ContentBlockedException, Filter
-from nvflare.apis.fl_constant import FLContextKey
 from nvflare.apis.fl_context import FLContext
-from nvflare.apis.shareable import Shareable
 
 from medleak.filters import checks
 from medleak.filters.adapters.compression import STATE_DIR
-from medleak.filters.adapters.payload import as_numpy
-from medleak.filters.adapters.rim import of_the_site, round_of, state_folder
+from medleak.filters.adapters.incoming.watch import Watch
+from medleak.filters.adapters.rim import of_the_site
 from medleak.filters.apart.process import check_name
 from medleak.filters.sentinel.examination import digest
-from medleak.filters.sentinel.memory import entry
+from medleak.filters.sentinel.memory import Memory, entry
 from medleak.filters.sentinel.rehearsal import (
     CLASS_LOSS,
     DOMINANCE,
@@ -27,13 +23,9 @@ from medleak.filters.sentinel.rehearsal import (
     rehearse,
 )
 from medleak.filters.sentinel.store import Store
-from medleak.filters.update import UpdateError
-
-ON_ALARM = ("refuse_round", "refuse_run", "warn")
-_FOLDER = "rehearsal"
 
 
-class Rehearsal(Filter):
+class Rehearsal(Watch):
     """Try a step of the model on the site's own images; refuse what would give them away.
 
     For ``task_data_filters``, after :class:`Sentinel`, in the site's own ``privacy.json``: its
@@ -57,6 +49,7 @@ class Rehearsal(Filter):
         *("measure_args", "measure", "given_away", "dominance", "class_loss"),
         *("time_limit", "on_alarm", "tasks"),
     )
+    _folder: ClassVar = "rehearsal"
 
     def __init__(
         self,
@@ -71,40 +64,23 @@ class Rehearsal(Filter):
         tasks: Sequence[str] = ("train",),
     ) -> None:
         """Take the rehearsal, its limits and what to do."""
-        super().__init__()
+        super().__init__(on_alarm, state_dir, tasks)
         check_name(measure)
         checks.require_positive("time_limit", time_limit, "the rehearsal needs some time.")
-        checks.require_choice("on_alarm", on_alarm, ON_ALARM)
-        if isinstance(tasks, str) or not tasks or not all(isinstance(t, str) for t in tasks):
-            raise ValueError(f"tasks must be a list of task names, got {tasks!r}.")
         self.limits = Limits(given_away=given_away, dominance=dominance, class_loss=class_loss)
         self.given_away, self.dominance, self.class_loss = given_away, dominance, class_loss
         self.measure, self.measure_args = measure, dict(measure_args)
-        self.time_limit, self.on_alarm = time_limit, on_alarm
-        self.state_dir, self.tasks = state_dir, list(tasks)
+        self.time_limit = time_limit
 
-    def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
-        """Let the task through, or raise ``ContentBlockedException`` with what is odd."""
-        try:
-            self._look(shareable, fl_ctx)
-        except Exception as e:
-            self.log_error(fl_ctx, f"task refused: {e}", fire_event=False)
-            raise ContentBlockedException(f"Rehearsal refused the task: {e}") from e
-        return shareable
-
-    def _look(self, shareable: Shareable, fl_ctx: FLContext) -> None:
-        task, round_number = fl_ctx.get_prop(FLContextKey.TASK_NAME), round_of(shareable)
-        if task not in self.tasks:
-            raise UpdateError(f"The task is {task!r}; models of {', '.join(self.tasks)} are known.")
-        dxo = from_shareable(shareable)
-        if dxo.data_kind != DataKind.WEIGHTS or round_number is None:
-            raise UpdateError("The task carries no whole model, or says no round.")
-        data, _ = as_numpy(dxo.data)
-        state = {n: np.asarray(v) for n, v in data.items()}
-        store = Store(state_folder(self.state_dir, fl_ctx) / _FOLDER)
-        memory = store.memory()
-        if memory.stopped is not None:
-            raise UpdateError(f"This run was refused for good: {memory.stopped}")
+    def look(
+        self,
+        state: dict[str, np.ndarray],
+        round_number: int,
+        store: Store,
+        memory: Memory,
+        fl_ctx: FLContext,
+    ) -> None:
+        """Rehearse a step, and note what it gave away."""
         store.keep(memory)
         found = rehearse(
             self.measure,
@@ -122,9 +98,4 @@ class Rehearsal(Filter):
             return
         said = "; ".join(f"{r.check}: {r.words}" for r in odd)
         said = f"the model of round {round_number} would give images of this site away: {said}"
-        if self.on_alarm == "warn":
-            self.log_warning(fl_ctx, f"rehearsal: {said}", fire_event=False)
-            return
-        if self.on_alarm == "refuse_run":
-            store.keep(memory.with_stop(said))
-        raise UpdateError(said)
+        self.alarm(said, store, memory, fl_ctx)

@@ -4,27 +4,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from nvflare.apis.dxo import DataKind, from_shareable
-from nvflare.apis.filter import ContentBlockedException, Filter
-from nvflare.apis.fl_constant import FLContextKey
 from nvflare.apis.fl_context import FLContext
-from nvflare.apis.shareable import Shareable
 
 from medleak.filters import checks
 from medleak.filters.adapters.compression import STATE_DIR
-from medleak.filters.adapters.payload import as_numpy
-from medleak.filters.adapters.rim import FailClosedFilter, global_model, round_of, state_folder
+from medleak.filters.adapters.incoming.watch import Watch
+from medleak.filters.adapters.rim import FailClosedFilter, global_model, state_folder
 from medleak.filters.sentinel.checks import step
-from medleak.filters.sentinel.examination import Examined, examine, noted
+from medleak.filters.sentinel.examination import examine, noted
 from medleak.filters.sentinel.memory import Memory, entry
 from medleak.filters.sentinel.store import Store
-from medleak.filters.update import UpdateError
 
-ON_ALARM = ("refuse_round", "refuse_run", "warn")
 _FOLDER = "sentinel"
 
 
-class Sentinel(Filter):
+class Sentinel(Watch):
     """Refuse a task, before training, whose model looks like a trap. For ``task_data_filters``.
 
     Runs every check of :mod:`medleak.filters.sentinel` against what this site has seen of the run,
@@ -48,6 +42,7 @@ class Sentinel(Filter):
     """
 
     _always_serialize_args: ClassVar = ("on_alarm", "approved", "step_limit", "tasks")
+    _folder: ClassVar = _FOLDER
 
     def __init__(
         self,
@@ -58,41 +53,24 @@ class Sentinel(Filter):
         tasks: Sequence[str] = ("train",),
     ) -> None:
         """Take what to do, and what is approved."""
-        super().__init__()
-        checks.require_choice("on_alarm", on_alarm, ON_ALARM)
+        super().__init__(on_alarm, state_dir, tasks)
         checks.require_positive("step_limit", step_limit, "a model that is trained moves.")
         hexadecimal = isinstance(approved, str) and not set(approved) - set("0123456789abcdef")
         if approved is not None and not (hexadecimal and len(approved) == 64):
             raise ValueError(
                 f"approved must be the 64 digits that medleak sentinel prints, got {approved!r}."
             )
-        if isinstance(tasks, str) or not tasks or not all(isinstance(t, str) for t in tasks):
-            raise ValueError(f"tasks must be a list of task names, got {tasks!r}.")
-        self.on_alarm, self.approved, self.step_limit = on_alarm, approved, step_limit
-        self.state_dir, self.tasks = state_dir, list(tasks)
+        self.approved, self.step_limit = approved, step_limit
 
-    def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
-        """Let the task through, or raise ``ContentBlockedException`` with what is odd."""
-        try:
-            self._look(shareable, fl_ctx)
-        except Exception as e:
-            self.log_error(fl_ctx, f"task refused: {e}", fire_event=False)
-            raise ContentBlockedException(f"Sentinel refused the task: {e}") from e
-        return shareable
-
-    def _look(self, shareable: Shareable, fl_ctx: FLContext) -> None:
-        task, round_number = fl_ctx.get_prop(FLContextKey.TASK_NAME), round_of(shareable)
-        if task not in self.tasks:
-            raise UpdateError(f"The task is {task!r}; models of {', '.join(self.tasks)} are known.")
-        dxo = from_shareable(shareable)
-        if dxo.data_kind != DataKind.WEIGHTS or round_number is None:
-            raise UpdateError("The task carries no whole model, or says no round.")
-        data, _ = as_numpy(dxo.data)
-        state = {n: np.asarray(v) for n, v in data.items()}
-        store = Store(state_folder(self.state_dir, fl_ctx) / _FOLDER)
-        memory = store.memory()
-        if memory.stopped is not None:
-            raise UpdateError(f"This run was refused for good: {memory.stopped}")
+    def look(
+        self,
+        state: dict[str, np.ndarray],
+        round_number: int,
+        store: Store,
+        memory: Memory,
+        fl_ctx: FLContext,
+    ) -> None:
+        """Run every check, and remember the model unless it is refused."""
         same = memory.structure is None or set(memory.structure) == set(state)
         found = examine(
             state,
@@ -102,17 +80,6 @@ class Sentinel(Filter):
             approved=self.approved,
             step_limit=self.step_limit,
         )
-        self._decide(found, round_number, state, store, memory, fl_ctx)
-
-    def _decide(
-        self,
-        found: Examined,
-        round_number: int,
-        state: dict[str, np.ndarray],
-        store: Store,
-        memory: Memory,
-        fl_ctx: FLContext,
-    ) -> None:
         outcome = self.on_alarm if found.odd else "let through"
         store.note(entry(round_number, found.profile.sha256, list(found.results), outcome))
         if not found.odd:
@@ -122,11 +89,7 @@ class Sentinel(Filter):
         said = f"the model of round {round_number} looks like a trap: {found.line}"
         if self.on_alarm == "warn":
             store.keep(memory.with_model(found.profile, round_number), state)
-            self.log_warning(fl_ctx, f"sentinel: {said}", fire_event=False)
-            return
-        if self.on_alarm == "refuse_run":
-            store.keep(memory.with_stop(said))
-        raise UpdateError(said)
+        self.alarm(said, store, memory, fl_ctx)
 
 
 class SentinelNotes(FailClosedFilter):
