@@ -27,7 +27,7 @@ def test_what_could_not_be_tested_is_said_and_not_left_out(tmp_path):
     run = a_run(tmp_path, rounds=1)
     found = ask(run / "records")
     assert found.told == []
-    whose, classes = found.not_tested
+    whose, classes = map(str, found.not_tested)
     assert whose.startswith("1 round(s) of 6 site(s)")
     assert "no site's list is known" in classes
 

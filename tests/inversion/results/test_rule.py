@@ -281,6 +281,6 @@ def test_a_test_settles_at_half_the_level_it_is_given():
     """Each of two images beats 99 non-members, with a chance of 1 / 100 + 1 / 100 each."""
     two = {"ssim_nonmember": 0.5, "gallery": 100, "site_images": 2}
     rows = [row(0.56, 0.4, k=k, seed=k, **two) for k in range(2)]
-    p = binom.sf(1, 2, 1 / 99)
+    p = float(binom.sf(1, 2, 1 / 99))
     assert settled_at(rows, 2.01 * p)
     assert not settled_at(rows, 1.99 * p)
