@@ -41,7 +41,7 @@ class PlantedRun:
 
     Attributes:
         site: Whose updates they went into.
-        kind: Of the canaries.
+        canaries: Their kind.
         rounds: That were looked at.
         guessed: Counts, bound and claim.
         by: Whose word the claim is.
