@@ -257,3 +257,18 @@ def test_a_missing_extra_is_said_with_the_command_that_installs_it(tmp_path, mon
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(DataError, match=r"pip install 'medleak\[dicom\]'"):
         decode_dicom(path)
+
+
+def test_what_no_decoder_here_reads_names_those_that_there_are_beside(tmp_path):
+    from pydicom.uid import JPEGLosslessSV1
+
+    path = write(tmp_path / "x", RAMP)
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    dataset.PixelData = pydicom.encaps.encapsulate([b"\0" * 64])
+    dataset["PixelData"].VR = "OB"
+    dataset.save_as(path)
+    said = refusal(path)
+    assert "cannot be decoded" in said
+    assert "gdcm" in said
+    assert "pylibjpeg" in said

@@ -106,14 +106,21 @@ def decode_dicom(
 
 
 def _decoders(dataset: "Dataset") -> str:
-    """Which packages were tried on compressed pixels: another one may know what these do not."""
+    """Which packages were tried on compressed pixels, and which others there are.
+
+    Another one may know what these do not.
+    """
     from pydicom.pixels.decoders.base import get_decoder
 
     try:
-        tried = get_decoder(dataset.file_meta.TransferSyntaxUID).available_plugins
+        decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
     except (NotImplementedError, AttributeError):  # not compressed, or in a way that nobody reads
         return ""
-    return f"; tried by {', '.join(tried)}" if tried else ""
+    if not (tried := decoder.available_plugins):
+        return ""
+    others = [missing.partition(" - ")[0] for missing in decoder.missing_dependencies]
+    more = f", not by {', '.join(others)}, which is not installed" if others else ""
+    return f"; tried by {', '.join(tried)}{more}"
 
 
 def _open(path: Path) -> "Dataset":
