@@ -10,7 +10,7 @@ NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 
 SAYS = {
     "choosing-a-defence": "secure_aggregation:sites=3: RDLV",
-    "first-audit": "Malicious server: not tested",
+    "first-audit": "Inversion of the final model: not tested",
     "own-federation": "SSIM",
 }
 """What the last words of each need, beside that no cell fails."""

@@ -63,7 +63,7 @@ def test_the_noise_is_the_least_that_keeps_the_limit_over_the_rounds(kit):
     applied(kit, BOUNDED)
     written = json.loads((kit / "local/privacy.json").read_text())
     (scope,) = written["scopes"]
-    mechanism, notes, book = scope["task_result_filters"]
+    mechanism, book, notes = scope["task_result_filters"]
     assert notes["path"].endswith("SentinelNotes")
     assert mechanism["args"]["max_grad_norm"] == 1.5
     assert book["args"]["target_epsilon"] == 4

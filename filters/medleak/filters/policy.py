@@ -105,12 +105,12 @@ def privacy(choice: Choice) -> dict[str, Any]:
         accounts["path"] = choice.ledger  # type: ignore[assignment]
     limit = {} if choice.target_epsilon is None else {"target_epsilon": choice.target_epsilon}
     data, notes = [], []
-    if choice.sentinel is not None:
-        data.append(_filter("Sentinel", {"on_alarm": choice.sentinel, **tasks}))
-        notes.append(_filter("SentinelNotes", tasks))
     if limit:
         planned = _planned(steps)
         data.append(_filter("PrivacyBudget", {"planned": planned, **limit, **accounts}))
+    if choice.sentinel is not None:  # it must see what the server sent, so before RestoreWithheld
+        data.append(_filter("Sentinel", {"on_alarm": choice.sentinel, **tasks}))
+        notes.append(_filter("SentinelNotes", tasks))
     if any(step.name == "withhold" for step in steps):
         data.append(_filter("RestoreWithheld", {}))
     scope = {
@@ -123,8 +123,8 @@ def privacy(choice: Choice) -> dict[str, Any]:
                 )
                 for s in steps
             ),
-            *notes,
             _filter("PrivacyLedger", {**limit, **accounts, **tasks}),
+            *notes,
         ],
     }
     return {"scopes": [scope], "default_scope": "default"}

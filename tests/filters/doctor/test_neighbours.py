@@ -6,15 +6,15 @@ from medleak.filters.doctor.neighbours import NothingLeft, chain_of, each_chain,
 
 
 def test_scores_are_of_a_gaussian_at_the_two_clipped_updates():
-    seen = releases(chain_of("clipped_gaussian:max_grad_norm=1,noise_multiplier=2"), 100)
+    seen = releases(chain_of("clipped_gaussian:max_grad_norm=1,noise_multiplier=2"), 400)
     first, second = seen.scores["release"]
-    assert len(first) == len(second) == 100
+    assert len(first) == len(second) == 400
     assert seen.relation == "replace"
     assert first.mean() == pytest.approx(1, abs=0.9)
     assert second.mean() == pytest.approx(-1, abs=0.9)
     assert np.std(first) == pytest.approx(2, rel=0.3)
     twice = seen.scores["repetition"][0]
-    assert len(twice) == 50
+    assert len(twice) == 200
     assert np.std(twice) == pytest.approx(2 * 2**0.5, rel=0.4)
 
 

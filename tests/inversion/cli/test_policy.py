@@ -58,7 +58,7 @@ def test_the_sentinel_does_what_was_chosen(choice, kit):
     else:
         assert first["path"].endswith(".Sentinel")
         assert first["args"]["on_alarm"] == (choice or "refuse_round")
-        assert scope["task_result_filters"][-2]["path"].endswith("SentinelNotes")
+        assert scope["task_result_filters"][-1]["path"].endswith("SentinelNotes")
     refused = medleak("policy", kit, "--heuristic", "--yes", "--sentinel", "maybe")
     assert (refused.exit_code, "--sentinel is" in refused.stderr) == (2, True)
 

@@ -6,6 +6,7 @@ from tests.inversion.linkage.runs import a_run
 
 from medleak.inversion.audit.beside.registry import STEPS, write_beside
 from medleak.inversion.audit.plan import Plan
+from medleak.inversion.final_model.run import FILE as FINAL_MODEL
 from medleak.inversion.report.attack_classes.registry import FILES
 
 
@@ -15,8 +16,9 @@ def plan(tmp_path):
     return Plan(records=a_run(tmp_path, sites=3, rounds=2) / "records", out=tmp_path / "out")
 
 
-def test_every_file_that_the_report_reads_beside_its_tables_is_written_by_an_audit():
-    assert set(FILES) <= set(STEPS)
+def test_every_file_that_the_report_reads_beside_its_tables_is_written():
+    """By an audit, or by the command of its own that asks what an audit of updates cannot."""
+    assert set(FILES) <= {*STEPS, FINAL_MODEL}
 
 
 def test_each_file_names_the_updates_that_it_is_about(plan):

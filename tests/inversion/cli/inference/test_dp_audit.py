@@ -27,7 +27,7 @@ def test_a_claim_of_a_filter_is_its_own():
 
 
 def test_the_bound_stands_beside_the_claim():
-    result = medleak("dp-audit", CLIPPED, "--releases", 200, "--json")
+    result = medleak("dp-audit", CLIPPED, "--releases", 1000, "--json")
     assert result.exit_code == 0, result.output
     (found,) = json.loads(result.stdout)
     assert found["kind"] == "not refuted"

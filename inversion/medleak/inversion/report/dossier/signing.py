@@ -55,10 +55,14 @@ def read_private_key(path: Path, passphrase: Callable[[], bytes]) -> Ed25519Priv
             f"chmod 600 {path}"
         )
     try:
-        try:
-            key = _private(content, None)
-        except TypeError:  # it is encrypted
-            key = _private(content, passphrase())
+        _private(content, None)
+        secret = None
+    except TypeError:  # it is encrypted
+        secret = passphrase()
+    except (ValueError, UnsupportedAlgorithm):  # as below
+        secret = None
+    try:
+        key = _private(content, secret)
     except UnsupportedAlgorithm as error:
         raise ValueError(
             f"{path}: this form of an encrypted key needs another library ({error}). Give a PEM "
