@@ -9,7 +9,11 @@ from torch import nn
 from torch.nn import functional
 
 from medleak.custom.record import Manifest, Record, UpdateInfo
-from medleak.inversion.statement import carries_momentum, without_kept_momentum
+from medleak.inversion.statement import (
+    carries_momentum,
+    contradictions,
+    without_kept_momentum,
+)
 
 LR = (0.1, 0.05, 0.02)
 SAID = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.01, "state_kept": True}
@@ -76,6 +80,16 @@ def test_a_first_round_and_a_fresh_optimiser_bring_nothing_along():
     assert not carries_momentum(changed(records[1], momentum=0.0))
     assert not carries_momentum(changed(records[1], state_kept=None))
     assert not carries_momentum(changed(records[1], optimizer="adam"))
+
+
+def test_momentum_that_is_said_to_be_kept_clears_nobody():
+    """Taken off where it was not kept, it hides what the update shows."""
+    records, _ = rounds()
+    assert not any("momentum" in why for why in contradictions(records[0]))
+    (why,) = (why for why in contradictions(records[1]) if "momentum" in why)
+    assert "nothing in the update confirms" in why
+    assert "(declared)" in why
+    assert not any("momentum" in w for w in contradictions(changed(records[1], momentum=0.0)))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,13 @@ says where a word and the update do not agree.
 """
 
 from medleak.inversion.statement.given import Given
-from medleak.inversion.statement.inferred import complete, contradictions, inferred
-from medleak.inversion.statement.kept_state import carries_momentum, without_kept_momentum
+from medleak.inversion.statement.inferred import (
+    carries_momentum,
+    complete,
+    contradictions,
+    inferred,
+)
+from medleak.inversion.statement.kept_state import without_kept_momentum
 from medleak.inversion.statement.told import told
 
 __all__ = [

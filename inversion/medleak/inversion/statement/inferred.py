@@ -75,8 +75,15 @@ def _steps_said(said: UpdateInfo) -> int | None:
     return epochs * n // batch if n % batch == 0 else None
 
 
+def carries_momentum(record: Record) -> bool:
+    """Whether the site's SGD is said to have begun this round with momentum of earlier ones."""
+    said = record.info
+    kept = bool(said.state_kept) and said.round > 0
+    return kept and said.optimizer in (None, "sgd") and bool(said.momentum)
+
+
 def contradictions(record: Record) -> list[str]:
-    """Where what was said of the schedule and the update do not agree, a phrase each."""
+    """Where what was said and the update do not agree, or nothing in it confirms; a phrase each."""
     said, found = record.info, []
     accumulated = said.accumulation_steps or 1
     passes = forward_passes(record.update)
@@ -91,6 +98,11 @@ def contradictions(record: Record) -> list[str]:
             f"{len(record.unsent)} of the model's weights were not sent, first "
             f"{record.unsent[0]!r}, and are taken as not trained: give --base FILE with them if "
             "that is so"
+        )
+    if carries_momentum(record):
+        found.append(
+            f"momentum of earlier rounds is said to have been kept ({_who(said, 'state_kept')}), "
+            "and nothing in the update confirms it: taken off where it was not, it hides images"
         )
     found += _of_the_step(record)
     return found + _of_the_numbers(said)

@@ -15,13 +15,6 @@ from medleak.inversion.statement.inferred import complete
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def carries_momentum(record: Record) -> bool:
-    """Whether the site's SGD began the round of ``record`` with momentum of earlier ones."""
-    said = record.info
-    kept = bool(said.state_kept) and said.round > 0
-    return kept and said.optimizer in (None, "sgd") and bool(said.momentum)
-
-
 def without_kept_momentum(record: Record, before: Record) -> Record:
     """``record`` as if its optimiser had begun with no state; unchanged where that is not known.
 
