@@ -4,6 +4,7 @@ What a site does not say is unknown, which is null here, and no error: whoever n
 ``known`` and gets it, or an `UnknownError` that says how to give it.
 """
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self, get_args
@@ -156,6 +157,15 @@ class Manifest(_Frozen):
     @classmethod
     def _tell_sources(cls, data: Any) -> Any:
         return _with_sources(data, ("model", "task", "input"))
+
+    def identity(self) -> dict[str, str]:
+        """Of which run a file is: the job, and a hash of all but what was left out or pruned.
+
+        That changes with time.
+        """
+        rest = self.model_copy(update={"left_out": ()})
+        text = rest.model_dump_json(exclude={"kept_models"})
+        return {"job": self.job, "manifest_sha256": hashlib.sha256(text.encode()).hexdigest()}
 
     def known_model(self) -> ModelSpec:
         """The network's factory, or an `UnknownError`."""

@@ -57,7 +57,7 @@ def begin(
             said["updates"][update]["contradictions"].append(why)
     config = {
         "format_version": FORMAT_VERSION,
-        "record": {"job": read_manifest(plan.records).job, "manifest_sha256": _manifest(plan)},
+        "record": read_manifest(plan.records).identity(),
         "prior": {
             "source": plan.prior,
             "sha256": hashlib.sha256(prior.numpy().tobytes()).hexdigest(),
@@ -226,13 +226,6 @@ def _read(path: Path) -> dict[str, Any] | None:
             "definitions may differ. Choose another --out."
         )
     return config
-
-
-def _manifest(plan: Plan) -> str:
-    """Hash of the manifest but for what was left out or pruned, which changes with time."""
-    manifest = read_manifest(plan.records).model_copy(update={"left_out": ()})
-    text = manifest.model_dump_json(exclude={"kept_models"})
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _hashes(plan: Plan, round: int, site: str) -> dict[str, str] | None:

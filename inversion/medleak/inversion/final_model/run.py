@@ -84,6 +84,7 @@ def answer(question: Question) -> dict[str, Any]:
     nobody = _nobody(question, datalists, picture)
     content: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
+        "record": manifest.identity(),
         "model": {"sha256": hashlib.sha256(place.read_bytes()).hexdigest(), "sites": sites},
         "seed": question.seed,
         "not_tested": [],

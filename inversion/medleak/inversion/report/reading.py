@@ -81,8 +81,20 @@ def _read(folder: Path, ledger: Sequence[Path]) -> Audit:
         not_drawn=_not_drawn(config),
         membership=[m for m in map(_membership, listing(summary.get("membership"))) if m],
         calibrations_of_membership=_calibrations(read_json(folder / "membership_calibration.json")),
-        beside={name: read_json(folder / name) for name in FILES},
+        beside={name: _beside(folder / name, config) for name in FILES},
     )
+
+
+def _beside(path: Path, config: Mapping[str, Any]) -> Any:
+    """What a file of a class of attack holds; of another run's, that it was not tested."""
+    content, record = read_json(path), mapping(config.get("record"))
+    if not isinstance(content, dict) or (record and content.get("record") == record):
+        return content
+    why = (
+        f"{path.name} in the audit is not of the run that config.json names: make it anew of that "
+        "run, or take it away"
+    )
+    return {"not_tested": [{"what": "", "why": why}]}
 
 
 def _groups(

@@ -4,10 +4,12 @@ import json
 import pytest
 from tests.inversion.linkage.runs import a_run
 
+from medleak.custom.record import read_manifest, write_manifest
 from medleak.inversion.audit.beside.registry import STEPS, write_beside
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.final_model.run import FILE as FINAL_MODEL
 from medleak.inversion.report.attack_classes.registry import FILES
+from medleak.inversion.results.files import write_json
 
 
 @pytest.fixture
@@ -26,6 +28,21 @@ def test_each_file_names_the_updates_that_it_is_about(plan):
     content = json.loads((plan.out / "attributes.json").read_text())
     assert content["updates"] == [f"{r}/site-{k}" for r in (0, 1) for k in (1, 2, 3)]
     assert content["format_version"] == 1
+
+
+def test_each_file_names_its_run_and_what_was_recorded_anew_is_asked_anew(plan):
+    write_beside(plan)
+    first = json.loads((plan.out / "attributes.json").read_text())
+    assert first["record"] == read_manifest(plan.records).identity()
+    manifest = read_manifest(plan.records).model_copy(update={"created": "2027-01-01T00:00:00"})
+    write_manifest(plan.records, manifest)
+    write_beside(plan)
+    second = json.loads((plan.out / "attributes.json").read_text())
+    assert second["record"] == manifest.identity() != first["record"]
+    write_json(plan.out / "config.json", {"updates": {"0/site-1": {"update": "1" * 64}}})
+    write_beside(plan)
+    third = json.loads((plan.out / "attributes.json").read_text())
+    assert third["asked"] != second["asked"]
 
 
 def test_what_fails_was_not_tested_and_the_others_are(plan):

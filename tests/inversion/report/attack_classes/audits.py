@@ -9,7 +9,7 @@ from tests.inversion.report.directories import KNOWLEDGE
 from medleak.inversion.report.attack_classes.answer import Answer, Recipient
 from medleak.inversion.report.model import Audit, Figure
 from medleak.inversion.report.reading import read_audit
-from medleak.inversion.results.files import write_json
+from medleak.inversion.results.files import read_config, write_json
 
 HEALTHY = {f"row_space|{KNOWLEDGE}": {"ssim": 0.97, "reached": True, "seconds": 1.0}}
 NINE = {"recorded": {"sites": [f"site-{k}" for k in range(1, 10)], "rounds": [0]}}
@@ -41,8 +41,9 @@ def audited(directory) -> Audited:
         rows: Any = (), groups: Any = None, *, beside: Mapping[str, Any] | None = None, **more: Any
     ) -> Audit:
         folder = directory.write(rows, groups, pictures=False, **more)
+        of = {"record": read_config(folder)["record"]}
         for name, content in (beside or {}).items():
-            write_json(folder / name, content)
+            write_json(folder / name, of | content if isinstance(content, dict) else content)
         return read_audit(folder)
 
     return make

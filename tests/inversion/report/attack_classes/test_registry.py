@@ -7,7 +7,13 @@ from tests.inversion.report.answers import an_answer
 from tests.inversion.report.attack_classes.audits import summing
 from tests.inversion.report.directories import a_group, grid
 
-from medleak.inversion.report.attack_classes import registry
+from medleak.inversion.linkage.findings import WHOSE
+from medleak.inversion.report.attack_classes import (
+    attributes,
+    final_model,
+    malicious_server,
+    registry,
+)
 from medleak.inversion.report.attack_classes.answer import Answer, Recipient
 from medleak.inversion.report.attack_classes.registry import ROWS, asked, worst
 from medleak.inversion.report.html.page import render
@@ -35,6 +41,25 @@ def test_every_row_says_why_it_is_silent_and_about_whom_it_is_not(row):
     assert row.asks.endswith("?")
     assert row.source
     assert set(row.recipients) == set(Recipient) or row.elsewhere
+
+
+FOUND = {
+    attributes.FILE: {"told": [{"what": WHOSE, "kind": "not told", "p": 0.5}]},
+    final_model.FILE: {"inversion": {"kind": "no leak found", "best": 0, "lead": 0, "easy": 0.5}},
+    malicious_server.FILE: {"sites": {"a": {"models": [{"round": 1}], "all_examined": True}}},
+}
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.file], ids=lambda row: row.name)
+@pytest.mark.parametrize("record", [None, {}, {"job": "phantom_job", "manifest_sha256": "ef" * 32}])
+def test_a_file_of_another_run_or_of_none_that_is_named_answers_nothing(audited, row, record):
+    content = {**FOUND[row.file], "updates": ["0/a"]}
+    of_this = audited(grid(["a"], rounds=1), beside={row.file: content})
+    assert row is attributes.PATIENTS or any(a.tested for a in row.answers(of_this))
+    other = audited(grid(["a"], rounds=1), beside={row.file: content | {"record": record}})
+    (asked_,) = [one for one in asked(other) if one.of is row]
+    assert not asked_.leading.tested
+    assert row is malicious_server.CLASS or "not of the run" in asked_.leading.words
 
 
 def test_an_audit_of_images_alone_says_not_tested_of_all_else(audited):

@@ -37,7 +37,7 @@ def _asked(audit: Audit, what: str, answer: Any) -> Answer | None:
     if found:
         return answer(found)
     whys = [mapping(w) for w in listing(content.get("not_tested"))]
-    why = next((text(w.get("why")) for w in whys if w.get("what") == what), "")
+    why = next((text(w.get("why")) for w in whys if w.get("what") in (what, "")), "")
     return not_tested(Recipient.FINAL_MODEL, short(why, 400)) if why else None
 
 
