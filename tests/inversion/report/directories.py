@@ -157,6 +157,7 @@ class Directory:
         *,
         refused: Sequence[Mapping[str, Any]] = (),
         left: Sequence[Mapping[str, Any]] = (),
+        settled: Sequence[Mapping[str, Any]] = (),
         health: Mapping[str, Any] | None = None,
         pictures: bool = True,
         config: Mapping[str, Any] | None = None,
@@ -167,6 +168,7 @@ class Directory:
         write_rows(self.path / "results.csv", rows)
         listed = groups_of(rows) if groups is None else list(groups)
         summary = {"sites": listed, "refused": list(refused), "left": list(left)}
+        summary |= {"settled": list(settled)} if settled else {}
         summary["health"] = dict(health or {})
         summary |= {"membership": list(membership)} if membership else {}
         write_json(self.path / "summary.json", {"format_version": 2, **summary})

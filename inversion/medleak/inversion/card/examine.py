@@ -14,10 +14,11 @@ from medleak.inversion.evidence.inspection import Inspection, inspect_update
 from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.membership.assessor import Assessor, Question
 from medleak.inversion.observation import observe
+from medleak.inversion.report import who
 from medleak.inversion.report.model import Audit, Group
 from medleak.inversion.report.reading import read_audit
 from medleak.inversion.report.verdicts import Light, light_of
-from medleak.inversion.results.case import MEMBERSHIP, NO_DEFENCE
+from medleak.inversion.results.case import NO_DEFENCE
 
 PRIOR = "phantoms"
 SCORE = "row_space"
@@ -175,7 +176,11 @@ def _recipient(found: Audit, defence: str, config: CardConfig) -> Recipient:
     groups = [g for g in found.overall if g.defence == defence]
     rows = [r for r in found.rows if r.defence == defence and r.ssim is not None]
     members = _members(found, defence, config.sites)
-    refused = [_why(r) for r in found.refused if _defence(r) == defence and not _asks(r)]
+    refused = [
+        _why(r)
+        for r in found.refused
+        if r["case"].get("defence") == defence and not who.asks(r["case"])
+    ]
     asked = config.images * config.sites
     if not groups:
         why = refused[0] if refused else "nothing was attacked"
@@ -212,14 +217,14 @@ def _over(rows: Sequence[Any], name: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _asks(refused: Mapping[str, Any]) -> bool:
-    case = refused.get("case")
-    return isinstance(case, Mapping) and MEMBERSHIP in str(case.get("attack", ""))
-
-
-def _defence(refused: Mapping[str, Any]) -> str:
-    case = refused.get("case")
-    return str(case.get("defence", "")) if isinstance(case, Mapping) else ""
+def _refused(found: Audit, defence: str, *, membership: bool) -> list[str]:
+    """Why cases of one question, behind one defence, could not be examined."""
+    cases = ((r["case"], r) for r in found.refused)
+    return [
+        _why(r)
+        for case, r in cases
+        if case.get("defence") == defence and who.asks(case) is membership
+    ]
 
 
 def _why(refused: Mapping[str, Any]) -> str:
@@ -242,7 +247,11 @@ def _membership(found: Audit, untested: str) -> Membership:
     if untested:
         return Membership(untested=untested)
     asked = [m for m in found.membership if m.defence == NO_DEFENCE]
-    refused = [_why(r) for r in found.refused if _asks(r) and _defence(r) == NO_DEFENCE]
+    refused = [
+        _why(r)
+        for r in found.refused
+        if who.asks(r["case"]) and r["case"].get("defence") == NO_DEFENCE
+    ]
     if not asked:
         return Membership(untested=refused[0] if refused else "there was no update")
     aucs = [m.figures["auc"] for m in asked if m.figures["auc"].defined]

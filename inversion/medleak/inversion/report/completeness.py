@@ -6,9 +6,10 @@ from typing import Any
 
 from medleak.custom.record import natural_key
 from medleak.inversion.audit.scope.sampling import in_words
+from medleak.inversion.report import who
 from medleak.inversion.report.model import Audit, Group
 from medleak.inversion.report.verdicts import Light, light_of
-from medleak.inversion.results.case import AVERAGE, MEMBERSHIP
+from medleak.inversion.results.case import AVERAGE
 from medleak.inversion.results.rows import Row
 
 JOURNAL = "journal.jsonl"
@@ -129,7 +130,7 @@ def _not_attacked(audit: Audit) -> list[str]:
     if not isinstance(updates, Mapping) or not isinstance(attacks, Mapping) or not attacks:
         return []
     done = {f"{row.round}/{row.site}" for row in audit.rows}
-    refused = [r["case"] for r in audit.refused if MEMBERSHIP not in str(r["case"].get("attack"))]
+    refused = [r["case"] for r in audit.refused if not who.asks(r["case"])]
     done |= {f"{case.get('round')}/{case['site']}" for case in refused}
     done |= {f"{round}/{site}" for round, site in audit.settled}
     if attacks and all(str(name).startswith(AVERAGE) for name in attacks):
@@ -145,7 +146,7 @@ def _not_asked(audit: Audit) -> list[str]:
         return []
     scores = asked.get("scores")
     answered = {f"{m.round}/{m.site}" for m in audit.membership}
-    refused = [r["case"] for r in audit.refused if MEMBERSHIP in str(r["case"].get("attack"))]
+    refused = [r["case"] for r in audit.refused if who.asks(r["case"])]
     answered |= {f"{case.get('round')}/{case['site']}" for case in refused}
     if isinstance(scores, list) and all(str(score).startswith(AVERAGE) for score in scores):
         sites = {place.partition("/")[2] for place in answered}

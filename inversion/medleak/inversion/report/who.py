@@ -6,13 +6,18 @@ from typing import Any
 
 from medleak.inversion.report.model import Audit, Figure, Membership
 from medleak.inversion.report.texts import names, short
-from medleak.inversion.results.case import NO_DEFENCE
+from medleak.inversion.results.case import MEMBERSHIP, NO_DEFENCE
 from medleak.inversion.results.verdict import KINDS
 
 NOT_TESTED = (
     "not tested: nobody asked whether a patient can be told to have been in it "
     "(medleak audit --candidates)"
 )
+
+
+def asks(case: Mapping[str, Any]) -> bool:
+    """Whether a case, as a file says it, asks who was in, and rebuilds no image."""
+    return MEMBERSHIP in str(case.get("attack", ""))
 
 
 def as_sent(audit: Audit, site: str) -> list[Membership]:
@@ -30,7 +35,7 @@ def in_words(audit: Audit, site: str) -> str:
     """What is known of ``site``, for a sentence; what was not asked is said to be so."""
     asked = as_sent(audit, site)
     if not asked:
-        refused = [r for r in audit.refused if r["case"]["site"] == site and _asks(r["case"])]
+        refused = [r for r in audit.refused if r["case"]["site"] == site and asks(r["case"])]
         if refused:
             return f"not known: {short(str(refused[0].get('why', 'no reason given')), 200)}"
         replayed = [m for m in audit.membership if m.site == site]
@@ -78,10 +83,6 @@ def badness(m: Membership) -> tuple[int, float]:
     place = len(KINDS) if m.kind is None else KINDS.index(m.kind)
     auc = m.figures.get("auc", Figure()).upper95
     return place, -(0.0 if auc is None else auc)
-
-
-def _asks(case: Mapping[str, Any]) -> bool:
-    return "membership/" in str(case.get("attack", ""))
 
 
 def _most(values: Iterable[float | None]) -> float | None:

@@ -36,6 +36,14 @@ def test_a_site_that_nobody_asked_about_keeps_the_answer_open(audited):
     assert open_.words.startswith("site-1: 1 sites were not asked about")
 
 
+@pytest.mark.parametrize("where", ["refused", "left"])
+def test_a_round_that_was_not_asked_about_keeps_the_answer_open(audited, where):
+    case = {"site": "site-1", "round": 1, "attack": "membership/row_space", "defence": "none"}
+    found = {"refused": [{"case": case, "why": "damaged"}], "left": [case]}
+    (answer,) = answers(audited((), [], membership=[HIDES], **{where: found[where]}))
+    assert answer.light is Light.NOT_KNOWN
+
+
 def test_a_sum_is_about_who_sees_it(audited):
     sums = [an_answer("site-1", defence=summing(9))]
     found = answers(audited((), [], membership=sums, config=NINE))

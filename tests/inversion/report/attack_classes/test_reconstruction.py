@@ -71,6 +71,23 @@ def test_a_sum_that_could_not_be_attacked_somewhere_is_not_called_clean(audited)
     assert [a.light for a in by(found, Recipient.SUM)] == [Light.NOT_KNOWN]
 
 
+def test_a_sum_of_which_not_every_case_was_examined_is_not_called_clean(audited):
+    clean = [a_group("a", defence=summing(5), **NOTHING)]
+    case = {"site": "a", "round": 1, "attack": "row_space", "defence": summing(5)}
+    for more in ({"left": [case]}, {"settled": [{"case": case, "why": "settled"}]}):
+        found = answers(audited((), clean, health=HEALTHY, **more))
+        assert [a.light for a in by(found, Recipient.SUM)] == [Light.NOT_KNOWN]
+    found = answers(audited((), [*clean, a_group("b", **NOTHING)], health=HEALTHY))
+    assert [a.light for a in by(found, Recipient.SUM)] == [Light.NOT_KNOWN]
+
+
+def test_a_site_that_was_attacked_behind_a_protection_alone_keeps_it_open(audited):
+    groups = [a_group("a", **NOTHING), a_group("b", defence="top_k:fraction=0.1", **NOTHING)]
+    (answer,) = answers(audited((), groups, health=HEALTHY))
+    assert answer.light is Light.NOT_KNOWN
+    assert "of 1 nothing was attacked as it was sent" in answer.words
+
+
 def test_the_sum_over_all_others_is_what_another_site_sees(audited):
     found = answers(audited((), [a_group("a", defence=summing(8))], config=NINE))
     assert [a.light for a in by(found, Recipient.SITES)] == [Light.LEAKS]

@@ -55,6 +55,29 @@ def test_a_site_without_figures_keeps_it_open(audited):
     assert answer.light is Light.NOT_KNOWN
 
 
+CASE = {"site": "a", "round": 1, "attack": "row_space", "defence": "none"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"refused": [{"case": CASE, "why": "damaged"}]},
+        {"left": [CASE]},
+        {"settled": [{"case": CASE, "why": "settled"}]},
+    ],
+)
+def test_rounds_that_were_not_examined_keep_it_open(audited, more):
+    (answer,) = answers(audited((), [identified("a", 0.0, 0.9)], health=HEALTHY, **more))
+    assert answer.light is Light.NOT_KNOWN
+
+
+def test_refused_cases_of_another_question_do_not(audited):
+    refused = [{"case": CASE | {"attack": "membership/row_space"}, "why": "no list"}]
+    groups = [identified("a", 0.0, 0.9)]
+    (answer,) = answers(audited((), groups, health=HEALTHY, refused=refused))
+    assert answer.light is Light.NONE_FOUND
+
+
 def test_a_replayed_sum_is_about_a_server_that_sees_no_more(audited):
     groups = [identified("a", 0.7, 0.001, defence=summing(2))]
     found = answers(audited((), groups, health=HEALTHY))

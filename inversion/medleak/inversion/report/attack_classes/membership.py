@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from medleak.inversion.report import who
 from medleak.inversion.report.attack_classes import final_model
 from medleak.inversion.report.attack_classes.answer import Answer, AttackClass, Recipient
+from medleak.inversion.report.attack_classes.cases import unexamined
 from medleak.inversion.report.attack_classes.sums import summed_over, who_sees
 from medleak.inversion.report.model import Audit, Figure, Membership
 from medleak.inversion.report.texts import short
@@ -31,9 +32,10 @@ def _answer(audit: Audit, asked: Sequence[Membership], recipient: Recipient, wor
     top = min(asked, key=who.badness)
     light = light_of(top)
     text = short(top.sentence or "the audit gives no verdict", 500)
-    silent = [site for site in audit.sites if site not in {m.site for m in asked}]
-    if silent and light is Light.NONE_FOUND:
-        light, text = Light.NOT_KNOWN, f"{len(silent)} sites were not asked about; of others {text}"
+    if light is Light.NONE_FOUND and (
+        open := unexamined(audit, top.defence, {m.site for m in asked}, membership=True)
+    ):
+        light, text = Light.NOT_KNOWN, f"{open}; of others {text}"
     aucs = [m for m in asked if m.figures.get("auc", Figure()).defined]
     values = [m.figures["auc"].mean or 0.0 for m in aucs]
     most = max(aucs, key=lambda m: m.figures["auc"].mean or 0.0, default=None)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from medleak.inversion.report.attack_classes.answer import Answer, AttackClass, Recipient
+from medleak.inversion.report.attack_classes.cases import unexamined
 from medleak.inversion.report.attack_classes.sums import summed_over, who_sees
 from medleak.inversion.report.model import Audit, Figure, Group
 from medleak.inversion.report.verdicts import Light, image_verdicts, light_of
@@ -19,17 +20,20 @@ def answers(audit: Audit) -> list[Answer]:
 def _as_sent(audit: Audit) -> Iterator[Answer]:
     if all(g.defence != NO_DEFENCE for g in audit.overall) and not audit.refused:
         return
-    verdicts = image_verdicts(audit)
-    verdicts = [v for v in verdicts if v.replayed is None]
+    verdicts = [v for v in image_verdicts(audit) if v.replayed is None]
     if not verdicts:
         return
     first = verdicts[0]
-    count = sum(v.light is first.light for v in verdicts)
+    light, why = first.light, first.why
+    count = sum(v.light is light for v in verdicts)
+    if light is Light.NONE_FOUND and len(verdicts) < len(audit.sites):
+        others = len(audit.sites) - len(verdicts)
+        light, why = Light.NOT_KNOWN, f"{why}; of {others} nothing was attacked as it was sent"
     groups = [g for g in audit.overall if g.defence == NO_DEFENCE]
     yield Answer(
         recipient=Recipient.SERVER,
-        light=first.light,
-        words=f"{count} of {len(audit.sites)} sites: {first.why}",
+        light=light,
+        words=f"{count} of {len(audit.sites)} sites: {why}",
         **_figures(audit, groups),
     )
 
@@ -39,8 +43,10 @@ def _of_sums(audit: Audit) -> Iterator[Answer]:
         groups = [g for g in audit.overall if g.defence == defence]
         judged = [(*light_of(g, audit.health), g) for g in groups]
         light, why, worst = min(judged, key=lambda j: j[0].severity)
-        if light is Light.NONE_FOUND and (refused := _refused(audit, defence)):
-            light, why = Light.NOT_KNOWN, f"{refused} of the sums could not be attacked"
+        if light is Light.NONE_FOUND and (
+            open := unexamined(audit, defence, {g.site for g in groups})
+        ):
+            light, why = Light.NOT_KNOWN, open
         for recipient in who_sees(audit, sites):
             yield Answer(
                 recipient=recipient,
@@ -48,10 +54,6 @@ def _of_sums(audit: Audit) -> Iterator[Answer]:
                 words=f"sum over {sites} sites ({defence}), worst with {worst.site}: {why}",
                 **_figures(audit, groups),
             )
-
-
-def _refused(audit: Audit, defence: str) -> int:
-    return sum(r["case"].get("defence") == defence for r in audit.refused)
 
 
 def _figures(audit: Audit, groups: Sequence[Group]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from medleak.inversion.report.attack_classes.answer import (
     Recipient,
     not_tested,
 )
+from medleak.inversion.report.attack_classes.cases import unexamined
 from medleak.inversion.report.attack_classes.sums import summed_over, who_sees
 from medleak.inversion.report.model import Audit, Figure, Group
 from medleak.inversion.report.texts import short
@@ -32,8 +33,8 @@ def _answer(audit: Audit, defence: str, recipient: Recipient, words: str) -> lis
         return [not_tested(recipient, f"{words}{short(w, 300)}") for w in whys[:1]]
     judged = [(*_judged(audit, g), g) for g in known]
     light, why, top = min(judged, key=lambda j: (j[0].severity, -(j[2].figure("iip").mean or 0.0)))
-    if light is Light.NONE_FOUND and len({g.site for g in known}) < len(audit.sites):
-        light, why = Light.NOT_KNOWN, f"of other sites there are no figures; {why}"
+    if light is Light.NONE_FOUND and (open := unexamined(audit, defence, {g.site for g in known})):
+        light, why = Light.NOT_KNOWN, f"{open}; of others {why}"
     values = [g.figure("iip").mean or 0.0 for g in known]
     many = Figure(mean=sum(values) / len(values), n=len(values))
     return [
