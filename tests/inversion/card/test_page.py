@@ -49,6 +49,17 @@ def test_a_defence_that_held_and_one_that_did_not_are_told_apart():
     assert "2 of 2" in text
 
 
+def test_a_defence_behind_which_members_are_told_is_not_enough():
+    told = recipient(Light.NONE_FOUND, "withhold", members="told at 1 of 2 sites")
+    text = page(findings(recipient(Light.LEAKS), told))
+    assert f"Not enough, or not known: {who('withhold')}" in text
+    assert "No leak was found any more" not in text
+
+
+def test_of_images_that_were_compared_with_none_no_count_is_given():
+    assert "| not known | not measured | not known |" in page(findings(recipient(Light.NOT_KNOWN)))
+
+
 def test_every_class_of_attack_is_tried_or_not_tested_with_a_reason_of_its_own():
     names = {row.name for row in ROWS}
     assert set(TESTED) | set(NOT_TESTED) == names

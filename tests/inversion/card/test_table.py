@@ -30,6 +30,17 @@ def test_a_card_has_its_figures_and_one_that_was_not_made_says_so():
     assert cells(second)[:2] == ["b", "not run"]
 
 
+def test_a_defence_behind_which_members_are_told_did_not_hold():
+    told = recipient(Light.NONE_FOUND, "withhold", members="told at 1 of 2 sites")
+    made = findings(recipient(Light.LEAKS, ssim=0.9), told).as_json()
+    assert cells(table_of_cards({"a": made}).splitlines()[2])[-1] == "0 of 1"
+
+
+def test_of_images_that_were_compared_with_none_it_is_not_said_that_none_came_back():
+    made = findings(recipient(Light.NOT_KNOWN, ssim=None)).as_json()
+    assert cells(table_of_cards({"a": made}).splitlines()[2])[2:4] == ["not measured"] * 2
+
+
 def test_what_is_not_known_stands_with_its_reason():
     made = findings(recipient(Light.NOT_KNOWN)).as_json()
     text = table_of_cards({"a": made})

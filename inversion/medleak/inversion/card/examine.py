@@ -24,6 +24,9 @@ PRIOR = "phantoms"
 SCORE = "row_space"
 """By which membership is asked."""
 
+MEMBERS_TOLD = "told at"
+"""How `Recipient.members` begins where members are told."""
+
 _TOO_LONG = 600  # of a reason that goes on a page
 
 
@@ -267,7 +270,7 @@ def _members(found: Audit, defence: str, sites: int) -> str:
     asked = [m for m in found.membership if m.defence == defence]
     told = sum(m.kind == "leaks" for m in asked)
     if told:
-        return f"told at {told} of {sites} sites"
+        return f"{MEMBERS_TOLD} {told} of {sites} sites"
     hidden = sum(m.kind == "no_leak_found" and m.flaws == [] for m in asked)
     return "not told" if hidden == sites else "not known" if asked else "not tested"
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from medleak.inversion.card.config import CardConfig
-from medleak.inversion.card.examine import Findings, Membership, Recipient
+from medleak.inversion.card.examine import MEMBERS_TOLD, Findings, Membership, Recipient
 from medleak.inversion.report.attack_classes.registry import ROWS
 from medleak.inversion.report.verdicts import Light
 from medleak.inversion.results.case import NO_DEFENCE
@@ -136,7 +136,7 @@ def _row(r: Recipient, config: CardConfig) -> tuple[str, ...]:
     return (
         who(r.defence),
         r.light.value,
-        f"{r.whole} of {config.images * config.sites}",
+        "not measured" if r.ssim is None else f"{r.whole} of {config.images * config.sites}",
         f"{_number(r.ssim)}{best}",
         _number(r.prior),
         "not known" if mean is None else f"{mean:+.2f}{bounds}",
@@ -171,12 +171,17 @@ def _membership(found: Membership) -> str:
     return told + "\n".join(f"- {plain(v)}" for v in found.verdicts)
 
 
+def held(light: str, members: str) -> bool:
+    """Whether behind a defence nothing was found: no image, and nobody told to have been in."""
+    return light == Light.NONE_FOUND.value and not members.startswith(MEMBERS_TOLD)
+
+
 def _changes(recipients: Sequence[Recipient]) -> str:
     tried = recipients[1:]
     if not tried:
         return "Nothing was tried: name `defences` or `sums` in the description."
-    good = [who(r.defence) for r in tried if r.light is Light.NONE_FOUND]
-    bad = [who(r.defence) for r in tried if r.light is not Light.NONE_FOUND]
+    good = [who(r.defence) for r in tried if held(r.light.value, r.members)]
+    bad = [who(r.defence) for r in tried if not held(r.light.value, r.members)]
     lines = [f"- No leak was found any more: {g}." for g in good]
     lines += [f"- Not enough, or not known: {b}." for b in bad]
     return "\n".join(lines)

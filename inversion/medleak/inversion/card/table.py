@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medleak.inversion.card.page import plain, table, who
+from medleak.inversion.card.page import held, plain, table, who
 from medleak.inversion.report.values import listing, mapping, number, text
 from medleak.inversion.report.verdicts import Light
 
@@ -41,7 +41,7 @@ def _row(name: str, card: Mapping[str, Any] | None) -> tuple[str, ...]:
     return (
         _name(name, card),
         text(bare.get("light")),
-        f"{bare.get('whole')} of {bare.get('images')}",
+        "not measured" if figures[0] is None else f"{bare.get('whole')} of {bare.get('images')}",
         "not measured" if figures[0] is None else f"{mean} ({best}; {guess})",
         who_was_in(mapping(card.get("membership"))),
         _held(recipients[1:]),
@@ -62,9 +62,9 @@ def who_was_in(membership: Mapping[str, Any]) -> str:
 def _held(tried: Sequence[Mapping[str, Any]]) -> str:
     if not tried:
         return "nothing tried"
-    held = [r for r in tried if text(r.get("light")) == Light.NONE_FOUND.value]
-    words = [who(text(r.get("defence"))).removeprefix("the server, ") for r in held]
-    return f"{len(held)} of {len(tried)}" + (f": {'; '.join(words)}" if words else "")
+    good = [r for r in tried if held(text(r.get("light")), text(r.get("members")))]
+    words = [who(text(r.get("defence"))).removeprefix("the server, ") for r in good]
+    return f"{len(good)} of {len(tried)}" + (f": {'; '.join(words)}" if words else "")
 
 
 def _why(name: str, card: Mapping[str, Any]) -> str:
