@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -194,6 +195,20 @@ def test_a_signed_directory_gets_no_other_report_by_the_way(audit, keys):
     assert again.exit_code == 2
     assert "is signed, and a new report in it" in again.stderr
     assert (audit / "report.html").read_bytes() == before
+
+
+def test_a_report_of_older_figures_is_not_signed_with_newer_ones(audit, tmp_path, keys):
+    assert medleak("report", audit, "--redact").exit_code == 0
+    summary = (audit / "summary.json").stat().st_mtime_ns
+    os.utime(audit / "report.html", ns=(summary - 1, summary - 1))
+    sign = ("report", audit, "--redact", "--sign", keys[0])
+    result = medleak(*sign, "-o", tmp_path / "r.html")
+    assert result.exit_code == 2
+    assert "is older than the figures" in result.stderr
+    assert not (tmp_path / "r.html").exists()
+    assert not (audit / "evidence.json.sig").exists()
+    assert medleak(*sign).exit_code == 0
+    assert medleak(*sign, "-o", tmp_path / "r.html").exit_code == 0
 
 
 def test_a_key_that_is_none_is_found_before_anything_is_written(audit, tmp_path):

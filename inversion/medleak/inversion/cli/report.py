@@ -14,6 +14,7 @@ from medleak.inversion.cli.shared.evidence import (
     PublicKeyOption,
     SignOption,
     VerifyOption,
+    require_current,
     require_unsigned,
     signing_key,
     verify_and_tell,
@@ -125,7 +126,9 @@ def report(
     target = out or last.folder / "report.html"
     within = target.resolve().is_relative_to(last.folder.resolve())
     key = None if sign is None else signing_key(last.folder, sign)
-    if key is None and within:
+    if key is not None:
+        require_current(last.folder, target)
+    elif within:
         require_unsigned(last.folder)
     with as_written([one.folder for one in audits]):
         made = render(

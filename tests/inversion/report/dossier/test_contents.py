@@ -42,6 +42,12 @@ def test_what_is_a_link_cannot_be_vouched_for(folder, tmp_path):
         files_of(folder)
 
 
+def test_a_folder_that_cannot_be_listed_is_not_passed_over(folder, unlisted):
+    unlisted(folder / "images")
+    with pytest.raises(PermissionError, match="images"):
+        files_of(folder)
+
+
 def test_a_byte_a_size_and_a_missing_file_are_seen(folder):
     listed = files_of(folder)
     (folder / "b.csv").write_text("c")

@@ -101,6 +101,14 @@ def test_a_file_that_was_added_is_not_under_the_signature(signed, key):
     assert "calibration.json" in found.why[0]
 
 
+def test_a_folder_that_cannot_be_listed_may_hold_anything(signed, key, unlisted):
+    (signed / "more").mkdir()
+    unlisted(signed / "more")
+    found = verify(signed, [key.public_key()])
+    assert found.state == "not known"
+    assert "cannot be seen" in found.why[0]
+
+
 def test_a_file_that_is_gone_is_a_change(signed, key):
     (signed / "summary.json").unlink()
     assert verify(signed, [key.public_key()]).state == "changed"

@@ -81,6 +81,22 @@ def require_unsigned(audit: Path) -> None:
         )
 
 
+def require_current(audit: Path, target: Path) -> None:
+    """Refuse to sign an older report that lies in the directory as if it were of its figures.
+
+    Raises:
+        ValueError: There is one beside ``target``, which is made anew.
+    """
+    figures = [p for name in ("results.csv", "summary.json") if (p := audit / name).is_file()]
+    made = max(path.stat().st_mtime_ns for path in figures)
+    for page in sorted(audit.rglob("*.html")):
+        if page.resolve() != target.resolve() and page.lstat().st_mtime_ns < made:
+            raise ValueError(
+                f"{page} is older than the figures of {audit}, and would be signed as if it were "
+                f"of them: make it anew (medleak report {audit} -o {page}), or take it away."
+            )
+
+
 def signing_key(audit: Path, key: Path) -> "Ed25519PrivateKey":
     """The private key; read before anything is written.
 

@@ -1,6 +1,7 @@
 """The files of an audit directory that a signature vouches for, by size and SHA-256."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def files_of(folder: Path) -> list[File]:
 
     Raises:
         ValueError: Something there is no plain file, such as a link: nothing could vouch for it.
-        OSError: A file cannot be read.
+        OSError: A file or a folder cannot be read.
     """
     return [file_of(folder, name) for name in sorted(names_below(folder))]
 
@@ -39,18 +40,21 @@ def names_below(folder: Path) -> Iterator[str]:
 
     Raises:
         ValueError: A folder is a link, so that what is below it lies elsewhere.
+        OSError: A folder cannot be listed, so that what is below it is not known.
     """
-    for path in folder.rglob("*"):
-        if path.is_dir():
-            if path.is_symlink():
-                raise ValueError(
-                    f"{path} is a link to another folder: what lies there can be exchanged without "
-                    "a trace, so it cannot be vouched for. Put a copy in its place."
-                )
-            continue
-        name = path.relative_to(folder).as_posix()
-        if name not in _OWN:
-            yield name
+    for place, folders, files in os.walk(folder, onerror=_raise):
+        here = Path(place)
+        if links := [here / name for name in folders if (here / name).is_symlink()]:
+            raise ValueError(
+                f"{links[0]} is a link to another folder: what lies there can be exchanged without "
+                "a trace, so it cannot be vouched for. Put a copy in its place."
+            )
+        names = ((here / name).relative_to(folder).as_posix() for name in files)
+        yield from (name for name in names if name not in _OWN)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def changed(folder: Path, listed: Iterable[File]) -> list[str]:

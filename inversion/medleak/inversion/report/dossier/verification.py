@@ -1,7 +1,7 @@
 """Is the evidence as it was signed, and by whom? Three answers: genuine, changed, not known."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -68,7 +68,7 @@ def verify(path: Path, keys: Sequence[Ed25519PublicKey] = ()) -> Verified:
     wrong, files = _compared(path, folder, found)
     if wrong:
         return Verified(state="changed", why=_few(wrong), files=files)
-    return _signed(path, folder, content, keys, files)
+    return _signed(path, folder, found, content, keys, files)
 
 
 def _compared(path: Path, folder: Path, found: Evidence) -> tuple[list[str], int]:
@@ -88,7 +88,12 @@ def _compared(path: Path, folder: Path, found: Evidence) -> tuple[list[str], int
 
 
 def _signed(
-    path: Path, folder: Path, content: bytes, keys: Sequence[Ed25519PublicKey], files: int
+    path: Path,
+    folder: Path,
+    found: Evidence,
+    content: bytes,
+    keys: Sequence[Ed25519PublicKey],
+    files: int,
 ) -> Verified:
     if not (folder / SIGNATURE).is_file():
         return _unknown(f"{EVIDENCE} is not signed: anybody can have written it", files=files)
@@ -101,19 +106,21 @@ def _signed(
         which = "no key was named" if not keys else "it is none of the keys that were named"
         why = f"it is signed by {who}, and {which} (--public-key): whose that is, is not known"
         return _unknown(why, signer=who, files=files)
-    if path.is_dir() and (others := _others(folder, content)):
-        many = f"{len(others)} file{'s' * (len(others) != 1)} in the folder"
-        why = [f"not under the signature: {many} ({', '.join(_few(others))})"]
-        return Verified(state="not known", why=why, signer=who, files=files)
+    if path.is_dir() and (why := _not_signed(folder, {f.name for f in found.files})):
+        return _unknown(why, signer=who, files=files)
     return Verified(state="genuine", why=[], signer=who, files=files)
 
 
-def _others(folder: Path, content: bytes) -> list[str]:
-    listed = {f.name for f in Evidence.model_validate_json(content).files}
+def _not_signed(folder: Path, listed: Collection[str]) -> str:
+    """What lies in the folder and is not under the signature; empty: nothing does."""
     try:
-        return sorted({*names_below(folder)} - listed)
-    except ValueError as error:
-        return [str(error)]
+        others = sorted({*names_below(folder)}.difference(listed))
+    except (ValueError, OSError) as error:
+        return f"what else lies in the folder cannot be seen ({error})"
+    if not others:
+        return ""
+    many = f"{len(others)} file{'s' * (len(others) != 1)} in the folder"
+    return f"not under the signature: {many} ({', '.join(_few(others))})"
 
 
 def _above(path: Path) -> Path | None:
