@@ -96,8 +96,12 @@ def _sample(audit: Audit) -> Mapping[str, Any]:
 
 
 def _clear(audit: Audit) -> set[str]:
-    """Sites of which it was found, of all that was looked at, that nothing came back."""
+    """Sites of which it was found, of all that was looked at, that nothing came back or was told.
+
+    As `medleak.inversion.audit.scope.sampling.clear_sites`, but by the report's lights.
+    """
     troubled = {*audit.left, *(str(r["case"]["site"]) for r in audit.refused)}
+    troubled |= {m.site for m in audit.membership if m.kind == "leaks"}
     lights: dict[str, set[Light]] = {}
     for group in audit.overall:
         lights.setdefault(group.site, set()).add(light_of(group, audit.health)[0])

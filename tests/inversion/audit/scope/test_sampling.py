@@ -165,3 +165,6 @@ def test_a_site_is_clear_where_nothing_of_it_is_in_doubt():
         "left": [{"site": "c"}],
     }
     assert clear_sites(summary) == {"d"}
+    told = [{"site": "d", "verdict_kind": "leaks"}, {"site": "d", "verdict_kind": "no_leak_found"}]
+    assert clear_sites({**summary, "membership": told}) == set()
+    assert clear_sites({**summary, "membership": told[1:]}) == {"d"}

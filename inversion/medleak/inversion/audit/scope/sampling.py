@@ -151,7 +151,8 @@ def at_most(strata: Sequence[Mapping[str, Any]], clear: Collection[str]) -> int 
 
     Args:
         strata: Of `Sample.as_json`, from a file.
-        clear: Sites of which it was found that nothing came back; any other drawn one is doubtful.
+        clear: Sites of which nothing was found to come back, nor who was in; any other drawn one is
+            doubtful.
 
     Returns:
         None where the file does not say enough.
@@ -231,12 +232,17 @@ def in_words(sample: Mapping[str, Any], clear: Collection[str]) -> list[str]:
 
 
 def clear_sites(summary: Mapping[str, Any]) -> set[str]:
-    """Sites of summary.json of which all was attacked and no group leaks or is in doubt."""
+    """Sites of summary.json of which all was attacked and no group leaks or is in doubt.
+
+    Nor can it be told of them who was in, where that was asked.
+    """
     groups: dict[str, list[object]] = {}
     for group in summary["sites"]:
         groups.setdefault(group["site"], []).append(group["verdict_kind"])
     troubled = {r["case"]["site"] for r in summary["refused"]}
     troubled |= {case["site"] for case in summary["left"]}
+    members = summary.get("membership", ())
+    troubled |= {asked["site"] for asked in members if asked.get("verdict_kind") == "leaks"}
     return {s for s, kinds in groups.items() if set(kinds) == {"no_leak_found"}} - troubled
 
 
