@@ -56,6 +56,18 @@ def test_a_normalisation_of_another_number_of_channels_is_refused_before_anythin
         assert done.exit_code == 0, done.output
 
 
+@pytest.mark.parametrize("site", ["site-1", "site-9"])
+def test_shares_that_could_not_be_compared_are_not_known_and_never_ignored(make_run, site):
+    make_run({"site-1": 1, "site-2": 1})
+    Path("shares.json").write_text(json.dumps({"women": {site: 0.4}}))
+    args = ("audit", "--attack", "fake", "--out", "a", "--shares", "shares.json")
+    refused(medleak(*args, "--no-beside"), 2)
+    assert not Path("a").exists()
+    result = medleak(*args)
+    assert result.exit_code == 3, result.output
+    assert "Not known, of --shares" in result.stderr
+
+
 def test_a_disk_that_is_too_small_is_said_before_anything_is_written(make_run, monkeypatch):
     make_run()
     monkeypatch.setattr("medleak.inversion.audit.cost.free_disk", lambda out: 1000)

@@ -32,6 +32,15 @@ def test_what_could_not_be_tested_is_said_and_not_left_out(tmp_path):
     assert "no site's list is known" in classes
 
 
+def test_sites_that_an_attribute_was_not_compared_of_are_named(tmp_path):
+    run = a_run(tmp_path)
+    women = {f"site-{k}": k / 10 for k in range(1, 5)}
+    found = ask(run / "records", truth=run / "truth", shares={"women": women})
+    assert [t.what for t in found.told][1:] == ["class shares of a site", "women of a site"]
+    (left,) = map(str, found.not_tested)
+    assert left.startswith("Women of site-5, site-6: not given")
+
+
 def test_shares_of_a_site_that_sent_nothing_are_refused(tmp_path):
     run = a_run(tmp_path)
     with pytest.raises(ValueError, match=r"name site-9, which sent no update"):

@@ -26,6 +26,7 @@ from medleak.inversion.cli.shared.options import (
     plan_of,
     question_of,
 )
+from medleak.inversion.cli.shared.output import printable
 from medleak.inversion.cli.shared.shares import SharesOption, read_shares
 
 if TYPE_CHECKING:
@@ -180,6 +181,8 @@ def audit(
 
     torch.set_num_threads(machine.threads)
     ladder = _ladder(grid)
+    if shares is not None and not beside:
+        raise ValueError("--no-beside leaves out what --shares asks: give one of them.")
     plan = plan_of(
         run,
         out,
@@ -217,6 +220,7 @@ def audit(
     _fail_where_refused(outcomes)
     _fail_where_not_read(plan)
     _fail_where_not_compared(outcomes)
+    _fail_where_shares_were_not_compared(plan)
 
 
 def _ladder(grid: Grid) -> "list[Rung]":
@@ -339,6 +343,18 @@ def _fail_where_not_compared(outcomes: "Sequence[Outcome]") -> None:
 
     for sentence in not_compared(row for o in outcomes for row in o.rows):
         fail(f"Not known: {sentence}.", NOT_KNOWN)
+
+
+def _fail_where_shares_were_not_compared(plan: "Plan") -> None:
+    """What else an audit asks beside its attacks stands in its report, and nobody asked for it."""
+    from medleak.inversion.report.attack_classes.attributes import FILE
+
+    if not plan.shares:
+        return
+    asked = {"", *(f"{name} of a site" for name in plan.shares)}
+    for left in json.loads((plan.out / FILE).read_bytes())["not_tested"]:
+        if left["what"] in asked:
+            fail(f"Not known, of --shares: {printable(left['why'])}", NOT_KNOWN)
 
 
 def _fail_where_not_read(plan: "Plan") -> None:

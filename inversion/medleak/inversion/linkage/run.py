@@ -93,7 +93,15 @@ def ask(
             )
         except ValueError as error:
             answers.leave(f"{name} of a site", error)
+            continue
+        if others := [site for n, site in enumerate(names) if n not in known]:
+            why = f"{name} of {_few(others)}: not given, or no update to compare with."
+            answers.leave(f"{name} of a site", f"{why[0].upper()}{why[1:]}")
     return answers
+
+
+def _few(sites: Sequence[str]) -> str:
+    return ", ".join(sites[:6]) + (f" and {len(sites) - 6} more sites" if len(sites) > 6 else "")
 
 
 def _by_site(seen: Sequence[tuple[Floats, Sequence[int]]]) -> dict[int, Floats]:

@@ -74,6 +74,17 @@ def test_why_it_was_not_tested_is_handed_on(about):
     assert of_patients(about(not_tested=whys)) == []
 
 
+def test_an_attribute_that_was_not_tested_keeps_the_others_from_clearing(about):
+    hidden = told("women of a site", "not told", 0.1, 0.6)
+    whys = [{"what": "age of a site", "why": "2 site(s) have age"}]
+    (answer,) = of_patients(about(hidden, not_tested=whys))
+    assert answer.light is Light.NOT_KNOWN
+    assert "2 site(s) have age" in answer.words
+    leaking = hidden | {"kind": "told", "p": 0.001}
+    (answer,) = of_patients(about(leaking, not_tested=whys))
+    assert answer.light is Light.LEAKS
+
+
 def test_an_audit_without_the_file_answers_nothing(audited):
     assert of_sites(audited((), [a_group("a")])) == []
 

@@ -35,11 +35,12 @@ def _answers(audit: Audit, *, site: bool) -> Iterator[Answer]:
     content = mapping(audit.beside.get(FILE))
     told = [t for t in map(mapping, listing(content.get("told"))) if text(t.get("what"))]
     told = [t for t in told if (t["what"] == WHOSE) == site]
+    whys = [mapping(w) for w in listing(content.get("not_tested"))]
+    whys = [w for w in whys if (w.get("what") == WHOSE) == site or not w.get("what")]
+    why = short(text(whys[0].get("why")), 400) if whys else ""
     if not told:
-        whys = [mapping(w) for w in listing(content.get("not_tested"))]
-        whys = [w for w in whys if (w.get("what") == WHOSE) == site or not w.get("what")]
         if whys:
-            yield not_tested(Recipient.SERVER, short(text(whys[0].get("why")), 400))
+            yield not_tested(Recipient.SERVER, why)
         return
     unseen = set(map(str, mapping(audit.config.get("updates")))) - set(
         map(str, listing(content.get("updates")))
@@ -48,6 +49,8 @@ def _answers(audit: Audit, *, site: bool) -> Iterator[Answer]:
     light, words = _light(top), text(top.get("verdict")) or "the audit gives no verdict"
     if unseen and light is Light.NONE_FOUND:
         light, words = Light.NOT_KNOWN, f"{len(unseen)} updates were not compared; {words}"
+    if whys and light is Light.NONE_FOUND:
+        light, words = Light.NOT_KNOWN, f"not all was compared ({why}); {words}"
     values = [v for t in told if (v := number(t.get("value"))) is not None]
     yield Answer(
         recipient=Recipient.SERVER,
