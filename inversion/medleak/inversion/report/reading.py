@@ -88,7 +88,8 @@ def _read(folder: Path, ledger: Sequence[Path]) -> Audit:
 def _beside(path: Path, config: Mapping[str, Any]) -> Any:
     """What a file of a class of attack holds; of another run's, that it was not tested."""
     content, record = read_json(path), mapping(config.get("record"))
-    if not isinstance(content, dict) or (record and content.get("record") == record):
+    whole = record and isinstance(config.get("updates"), Mapping)
+    if not isinstance(content, dict) or (whole and content.get("record") == record):
         return content
     why = (
         f"{path.name} in the audit is not of the run that config.json names: make it anew of that "

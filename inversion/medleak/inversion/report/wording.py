@@ -66,8 +66,8 @@ LIMITS = (
     "knowledge or more computing may find it. Nothing here certifies anything.",
     "SSIM compares structure, not meaning: a picture of low SSIM may still show a finding, an "
     "implant or a burned-in name. Look at the pictures.",
-    "Only what the recorder kept was attacked. Logs, metrics, the final model and what other "
-    "software sends are not covered.",
+    "Only what the recorder kept was attacked, and the final model where the table of attacks has "
+    "figures of it. Logs, metrics and what other software sends are not covered.",
     "A simulation on other images than the site's own says little about the site's own.",
 )
 

@@ -62,6 +62,15 @@ def test_a_file_of_another_run_or_of_none_that_is_named_answers_nothing(audited,
     assert row is malicious_server.CLASS or "not of the run" in asked_.leading.words
 
 
+@pytest.mark.parametrize("row", [r for r in ROWS if r.file], ids=lambda row: row.name)
+@pytest.mark.parametrize("field", ["record", "updates"])
+def test_a_config_that_does_not_say_what_was_audited_lets_no_file_answer(audited, row, field):
+    content = {**FOUND[row.file], "updates": ["0/a"]}
+    for config in ({field: None}, {field: []}):
+        damaged = audited(grid(["a"], rounds=1), beside={row.file: content}, config=config)
+        assert not any(a.tested for a in row.answers(damaged))
+
+
 def test_an_audit_of_images_alone_says_not_tested_of_all_else(audited):
     audit = audited(grid(["a"], leak={"a": 0.97}))
     found = {one.of.name: one for one in asked(audit)}

@@ -111,10 +111,17 @@ def final_model(
         from medleak.inversion.final_model.inversion import Inversion
         from medleak.inversion.final_model.references import Training
         from medleak.inversion.final_model.run import FILE, Question, answer
+        from medleak.inversion.results.files import read_config
 
     torch.set_num_threads(1)
     records = records_of(run)
-    channels = read_manifest(records).known_input().channels
+    manifest = read_manifest(records)
+    channels = manifest.known_input().channels
+    if out is not None and (there := read_config(out)) and there.get("record") != manifest.identity():
+        raise ValueError(
+            f"{out} is the audit of another run than {records}: its report would not speak of this "
+            "model. Name the audit of this run, or another --out."
+        )
     training = Training(models=reference.reference_models, epochs=reference.reference_epochs)
     content = answer(
         Question(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medleak.inversion.report.attack_classes.answer import Recipient
+from medleak.inversion.report.attack_classes.registry import ROWS
 from medleak.inversion.report.dossier.record import Basis
 
 MODEL, SERVER = Recipient.FINAL_MODEL, Recipient.SERVER
@@ -45,15 +46,7 @@ class Text:
     requirements: Sequence[Asks]
 
 
-_ALL = (
-    ("reconstruction", None),
-    ("reidentification", None),
-    ("membership_inference", None),
-    ("attribute_inference", None),
-    ("site_inference", None),
-    ("model_inversion", None),
-    ("malicious_server", None),
-)
+_ALL = tuple((row.name, None) for row in ROWS)
 _OF_MODEL = (
     ("model_inversion", MODEL),
     ("membership_inference", MODEL),
