@@ -57,7 +57,7 @@ class Recording:
         Args:
             declaration: ``model``, ``task``, ``input`` and ``class_names`` as a manifest has them.
             every_n_rounds, sites, disk_budget_mb, compress: See
-                `medleak.custom.flare.recorder.UpdateRecorder`.
+                `medleak.custom.flare.component.RecordingComponent`.
 
         Raises:
             ValueError: A setting is unusable.
@@ -275,22 +275,6 @@ class Recording:
             if self._bytes + more > self._disk_budget_mb * 1e6:
                 return f"disk_budget_mb={self._disk_budget_mb:g}"
         return None
-
-
-def declared(
-    model_path: str | None,
-    model_args: dict[str, Any] | None,
-    task: dict[str, Any] | None,
-    input: dict[str, Any] | None,
-    class_names: list[str] | None,
-) -> dict[str, Any]:
-    """What a job says of its network, task and images, as a manifest has it."""
-    return {
-        "model": {"path": model_path, "args": model_args or {}} if model_path else None,
-        "task": task,
-        "input": input,
-        "class_names": class_names or [],
-    }
 
 
 def _nbytes(arrays: Mapping[str, np.ndarray]) -> int:
