@@ -77,7 +77,7 @@ def test_a_declaration_that_cannot_be_recorded_is_refused_when_the_job_is_made(t
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("every_n_rounds", 0), ("disk_budget_mb", 0), ("disk_budget_mb", float("nan"))],
+    [("every_n_rounds", 0), *(("disk_budget_mb", mb) for mb in (0, float("nan"), float("inf")))],
 )
 def test_settings_that_would_record_nothing_are_refused(tmp_path, argument, value):
     with pytest.raises(ValueError, match=argument):

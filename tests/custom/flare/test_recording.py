@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from nvflare.apis.dxo import DXO, DataKind
+from safetensors.numpy import load_file
 from tests.custom.flare.server import HP, MODEL, UPDATE, Server, server
 
 from medleak.custom.flare.recorder import UpdateRecorder
@@ -19,6 +20,7 @@ from medleak.custom.record import (
     read_record,
     verify,
 )
+from medleak.filters.privacy.controls import CONTROLS
 
 __all__ = ["server"]
 
@@ -213,3 +215,24 @@ def test_sites_that_were_sent_different_models_stop_the_job(server):
     server.send(model={**MODEL, "w": MODEL["w"] + 1})
     with pytest.raises(RecordError, match="different models in round 0"):
         server.receive()
+
+
+def test_an_encrypted_model_foretells_nothing_and_the_job_goes_on(tmp_path):
+    vector = type("Vector", (), {"__module__": "tenseal.tensors"})
+    recording = Recording(NOTHING, disk_budget_mb=1.0)
+    recording.begin(tmp_path, "x")
+    recording.sent_to("a", 0, DXO(DataKind.WEIGHTS, data={"w": vector()}))
+    assert recording.foretell({"a"}, 2) == ""
+
+
+@pytest.mark.parametrize(("bytes", "kept"), [(47, 0), (63, 0), (64, 1)])
+def test_what_comes_beside_an_update_counts_for_the_budget_too(tmp_path, bytes, kept):
+    """16 bytes each: the model, the update, its controls, and the update that these tell."""
+    recording = Recording(NOTHING, disk_budget_mb=bytes / 1e6)
+    recording.begin(tmp_path, "x")
+    recording.sent_to("a", 0, DXO(DataKind.WEIGHTS, data=WEIGHTS))
+    controls = {CONTROLS: {"w": np.array([1, -2, 3, -4], np.float32)}}
+    recording.received("a", 0, update(hp=HP, **controls), say=print, warn=print)
+    arrays = [value for path in tmp_path.rglob("*.safetensors") for value in load_file(path)]
+    assert 16 * len(arrays) <= bytes
+    assert len(list_updates(tmp_path)) == 2 * kept
