@@ -28,7 +28,7 @@ WEIGHTS = {"w": np.arange(4, dtype=np.float32)}
 NOTHING: dict[str, Any] = {}
 
 
-def update(size=0.5, **meta):
+def update(size: float = 0.5, **meta: Any):
     data = {"w": np.full(4, size, np.float32)}
     return DXO(DataKind.WEIGHT_DIFF, data=data, meta=meta).to_shareable()
 
@@ -231,8 +231,9 @@ def test_what_comes_beside_an_update_counts_for_the_budget_too(tmp_path, bytes, 
     recording = Recording(NOTHING, disk_budget_mb=bytes / 1e6)
     recording.begin(tmp_path, "x")
     recording.sent_to("a", 0, DXO(DataKind.WEIGHTS, data=WEIGHTS))
-    controls = {CONTROLS: {"w": np.array([1, -2, 3, -4], np.float32)}}
-    recording.received("a", 0, update(hp=HP, **controls), say=print, warn=print)
+    controls = {"w": np.array([1, -2, 3, -4], np.float32)}
+    meta: dict[str, Any] = {"hp": HP, CONTROLS: controls}
+    recording.received("a", 0, update(**meta), say=print, warn=print)
     arrays = [value for path in tmp_path.rglob("*.safetensors") for value in load_file(path)]
     assert 16 * len(arrays) <= bytes
     assert len(list_updates(tmp_path)) == 2 * kept
