@@ -59,6 +59,13 @@ def test_a_damaged_frame_is_named(tmp_path, damage):
         decompress(tmp_path / "x.zst", frame, 10_000)
 
 
+@pytest.mark.parametrize("more", [b"\0", b"PK" * 9, b"".join(compress([b"another"]))])
+def test_what_follows_a_frame_is_not_passed_over(tmp_path, more):
+    frame = b"".join(compress([bytes(range(256))])) + more
+    with pytest.raises(RecordError, match=r"damaged|more than it says"):
+        decompress(tmp_path / "x.zst", frame, 10_000)
+
+
 def test_a_changed_file_of_a_record_is_found(tmp_path):
     root = record(tmp_path / "records", compress=True)
     flip(root / "round_0000" / "a.safetensors.zst")

@@ -65,6 +65,7 @@ def test_a_list_is_read_as_it_was_written_by_its_owner_only(tmp_path, text):
         {"canaries": [{"tensor": "a", "index": -1, "planted": True}]},
         {"canaries": [{"tensor": "a", "index": 1, "planted": 1}]},
         {"canaries": [{"tensor": 2, "index": 1, "planted": True}]},
+        {"canaries": [{"tensor": "a", "index": 1, "planted": True}] * 2},
         {"canaries": 7},
     ],
 )
@@ -75,6 +76,13 @@ def test_a_damaged_list_is_refused_in_one_line(tmp_path, change):
     with pytest.raises(ValueError, match="is no list of canaries") as caught:
         load(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_list_that_is_nested_beyond_reason_is_refused_too(tmp_path):
+    path = tmp_path / "list.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="is no list of canaries"):
+        load(path)
 
 
 def test_pictures_are_smooth_of_their_size_and_differ():

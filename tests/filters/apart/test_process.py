@@ -21,6 +21,9 @@ def slow():
 def silent():
     sys.exit(3)
 
+def gone():
+    os._exit(0)
+
 def unfit():
     return {1, 2}
 """
@@ -52,6 +55,7 @@ def test_arrays_and_arguments_arrive_in_another_process():
     [
         ("missing", r"The trial failed \(.*has no attribute 'missing'\)"),
         ("silent", r"The trial failed \(no message\)"),
+        ("gone", r"The trial ended and gave no answer"),
         ("unfit", r"The trial failed \(.*not JSON serializable\)"),
     ],
 )

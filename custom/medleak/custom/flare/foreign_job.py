@@ -102,10 +102,7 @@ def is_swarm(server: Mapping[str, Any], clients: Sequence[Mapping[str, Any]]) ->
     """
     workflows = [class_of(w) for w in server.get("workflows") or []]
     led = [w for w in workflows if _of_a_swarm(w) and _named_swarm(w, "Server")]
-    entries = [
-        [class_of(e.get("executor") or {}) for e in c.get("executors") or []] for c in clients
-    ]
-    taking = [any(_of_a_swarm(e) and _named_swarm(e, "Client") for e in site) for site in entries]
+    taking = [any(map(_takes_part, client.get("executors") or [])) for client in clients]
     if not led and not any(taking):
         return False
     if not led or not all(taking):

@@ -1,19 +1,18 @@
 """The server's recorder: what the server sees of every site, written as it arrives."""
 
 from collections import Counter
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from nvflare.apis.dxo import from_shareable
 from nvflare.apis.event_type import EventType
 from nvflare.apis.filter import Filter
-from nvflare.apis.fl_constant import FLContextKey, ReservedKey, ReturnCode
+from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.app_common.app_constant import AppConstants
 
-from medleak.custom.flare.recording import Recording, declared
+from medleak.custom.flare.component import RecordingComponent, job_name, run_dir_of, site_of
 from medleak.custom.record import RecordError
 from medleak.filters.adapters.attendance import Attendance
 from medleak.filters.allowed import updates_past_filters
@@ -21,7 +20,7 @@ from medleak.filters.allowed import updates_past_filters
 _STREAMS = "nvflare.app_opt.tensor_stream."
 
 
-class UpdateRecorder(Filter):
+class UpdateRecorder(RecordingComponent, Filter):
     """Record the model sent and every update received; see :mod:`medleak.custom.record`.
 
     One object serves both sides of a round: as a handler of ``AFTER_TASK_DATA_FILTER`` it sees
@@ -34,56 +33,19 @@ class UpdateRecorder(Filter):
     say it then.
 
     Args:
-        model_path: Importable factory of the network, where the audit runs. (NVFlare would build
-            an argument of the form ``{"path", "args"}`` itself.) None: not known.
-        model_args: Its keyword arguments.
-        task: ``{"criterion", "num_classes"}``; None: not known.
-        input: ``{"spatial_size", "channels", "mean", "std"}``; None: not known.
-        class_names: In the order of the labels.
-        every_n_rounds: Keep rounds 0, n, 2n, ...
-        sites: Keep these sites only; None keeps all.
-        disk_budget_mb: Stop recording (not the job) before the record is larger than this;
-            what is left out is said in the manifest, and as far as it can be told, in the log when
-            the first model goes out. None: no limit.
-        compress: Compress tensors without loss (Zstandard, the extra zstd); the budget counts them
-            as they were before.
+        args, kwargs: Those of `medleak.custom.flare.component.RecordingComponent`; what its budget
+            will leave out is said, as far as it can be told, in the log when the first model goes
+            out.
         tasks: Names of the tasks whose results are updates.
     """
 
-    _always_serialize_args = ("every_n_rounds", "sites", "disk_budget_mb")
+    def __init__(self, *args: Any, tasks: list[str] | None = None, **kwargs: Any) -> None:
+        """Take and check all arguments but ``tasks`` as `RecordingComponent` does.
 
-    def __init__(
-        self,
-        model_path: str | None = None,
-        model_args: dict[str, Any] | None = None,
-        task: dict[str, Any] | None = None,
-        input: dict[str, Any] | None = None,
-        class_names: list[str] | None = None,
-        every_n_rounds: int = 1,
-        sites: list[str] | None = None,
-        disk_budget_mb: float | None = None,
-        tasks: list[str] | None = None,
-        compress: bool = False,
-    ) -> None:
-        """Take the plain values that the job's JSON can hold, and check them."""
-        super().__init__()
-        self.model_path = model_path
-        self.model_args = model_args
-        self.task = task
-        self.input = input
-        self.class_names = class_names
-        self.every_n_rounds = every_n_rounds
-        self.sites = sites
-        self.disk_budget_mb = disk_budget_mb
+        (NVFlare looks for the arguments of a base where these are called args and kwargs.)
+        """
+        super().__init__(*args, **kwargs)
         self.tasks = tasks
-        self.compress = compress
-        self._recording = Recording(
-            declared(model_path, model_args, task, input, class_names),
-            every_n_rounds=every_n_rounds,
-            sites=sites,
-            disk_budget_mb=disk_budget_mb,
-            compress=compress,
-        )
         self._lock = Lock()
         self._failure: Exception | None = None
         self._refused: Counter[str] = Counter()
@@ -197,28 +159,3 @@ def _sends_nothing_here(fl_ctx: FLContext) -> str:
     kinds = [type(w.controller) for w in getattr(config, "workflows", None) or []]
     reasons = [f"{kind.__name__}: {updates_past_filters(kind) or ''}" for kind in kinds]
     return "" if any(r.endswith(": ") for r in reasons) else "; ".join(reasons)
-
-
-def site_of(fl_ctx: FLContext) -> str:
-    """Who is at the other end; empty where NVFlare does not say."""
-    peer = fl_ctx.get_peer_context()
-    return peer.get_identity_name() if peer else ""
-
-
-def run_dir_of(fl_ctx: FLContext) -> Path:
-    """The run directory of the job.
-
-    Raises:
-        RecordError: There is no engine, so none.
-    """
-    engine = fl_ctx.get_engine()
-    if engine is None:
-        raise RecordError("There is no engine, so no run directory to record into.")
-    return Path(engine.get_workspace().get_run_dir(fl_ctx.get_job_id()))
-
-
-def job_name(fl_ctx: FLContext) -> str:
-    """As the job's meta has it."""
-    meta = fl_ctx.get_prop(FLContextKey.JOB_META)
-    name = meta.get("name") if isinstance(meta, dict) else None
-    return str(name or fl_ctx.get_prop(ReservedKey.RUN_NUM) or "unnamed")

@@ -3,6 +3,7 @@
 What the server's recorder and a swarm's have in common. Nothing here knows who calls it.
 """
 
+import math
 import platform
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -57,14 +58,14 @@ class Recording:
         Args:
             declaration: ``model``, ``task``, ``input`` and ``class_names`` as a manifest has them.
             every_n_rounds, sites, disk_budget_mb, compress: See
-                `medleak.custom.flare.recorder.UpdateRecorder`.
+                `medleak.custom.flare.component.RecordingComponent`.
 
         Raises:
             ValueError: A setting is unusable.
         """
         if every_n_rounds < 1:
             raise ValueError(f"every_n_rounds must be at least 1, got {every_n_rounds}.")
-        if disk_budget_mb is not None and not disk_budget_mb > 0:
+        if disk_budget_mb is not None and not 0 < disk_budget_mb < math.inf:
             raise ValueError(f"disk_budget_mb must be above 0 or null, got {disk_budget_mb}.")
         self._declaration = declaration
         self._every_n_rounds, self._sites = every_n_rounds, sites
@@ -126,8 +127,10 @@ class Recording:
         kept = sites if self._sites is None else sites & set(self._sites)
         if not kept or not isinstance(rounds, int) or rounds < 1:
             return ""  # the workflow does not say how long it will be
+        if not (model_bytes := _nbytes(latest.arrays)):
+            return ""  # encrypted: of that nothing is recorded
         need = Need(
-            model_bytes=_nbytes(latest.arrays),
+            model_bytes=model_bytes,
             sites=len(kept),
             rounds=rounds,
             every_n_rounds=self._every_n_rounds,
@@ -163,8 +166,9 @@ class Recording:
             self.leave_out(round, site, reason)
             say(f"Round {round} of {site}: {reason}")
             return
-        update = update_of(f"Round {round}, site {site}", dxo, sent)
-        if reason := self._reason_to_leave_out(site, sent, update):
+        where = f"Round {round}, site {site}"
+        update, controls = update_of(where, dxo, sent), control_of(where, dxo.meta, CONTROLS)
+        if reason := self._reason_to_leave_out(site, sent, update, controls):
             self.leave_out(round, site, reason)
             return
         info, unusable = declared_info(
@@ -175,9 +179,7 @@ class Recording:
                 f"Round {round} of {site}: of its schedule is recorded as unknown what no training "
                 f"has: {'; '.join(unusable)}"
             )
-        self._write(
-            info, sent, update, control_of(f"Round {round}, site {site}", dxo.meta, CONTROLS)
-        )
+        self._write(info, sent, update, controls)
         say(f"Recorded round {round} of {site} in {self._root}")
 
     def answer(
@@ -264,33 +266,23 @@ class Recording:
             self.leave_out(info.round, other.site, reason)
 
     def _reason_to_leave_out(
-        self, site: str, sent: SentModel, update: Mapping[str, Any]
+        self,
+        site: str,
+        sent: SentModel,
+        update: Mapping[str, Any],
+        controls: Mapping[str, Any],
     ) -> str | None:
         if sent.round % self._every_n_rounds:
             return f"every_n_rounds={self._every_n_rounds}"
         if self._sites is not None and site not in self._sites:
             return "sites"
         if self._disk_budget_mb is not None:
-            more = _nbytes(update) + (_nbytes(sent.arrays) if sent.digest is None else 0)
+            # Controls may tell another update, which is recorded as well and is as large.
+            more = _nbytes(update) + 2 * _nbytes(controls)
+            more += _nbytes(sent.arrays) if sent.digest is None else 0
             if self._bytes + more > self._disk_budget_mb * 1e6:
                 return f"disk_budget_mb={self._disk_budget_mb:g}"
         return None
-
-
-def declared(
-    model_path: str | None,
-    model_args: dict[str, Any] | None,
-    task: dict[str, Any] | None,
-    input: dict[str, Any] | None,
-    class_names: list[str] | None,
-) -> dict[str, Any]:
-    """What a job says of its network, task and images, as a manifest has it."""
-    return {
-        "model": {"path": model_path, "args": model_args or {}} if model_path else None,
-        "task": task,
-        "input": input,
-        "class_names": class_names or [],
-    }
 
 
 def _nbytes(arrays: Mapping[str, np.ndarray]) -> int:

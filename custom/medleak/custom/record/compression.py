@@ -61,12 +61,15 @@ def decompress(path: Path, data: bytes, limit: int) -> bytes:
                 f"{path} holds {size} bytes, more than {limit}, which is all that the model of "
                 "this record can have. Restore it."
             )
-        with library.ZstdDecompressor().stream_reader(data) as reader:
+        packed = library.ZstdDecompressor()
+        # Across frames: what follows the first one would be read by `zstd -d`, and be unseen here.
+        with packed.stream_reader(data, read_across_frames=True) as reader:
             content = reader.read(size + 1)
     except library.ZstdError as error:
         raise RecordError(f"{path} is damaged ({error}). Restore it.") from None
     if len(content) != size:
-        raise RecordError(f"{path} holds {len(content)} bytes and says {size}. Restore it.")
+        found = "more than it says" if len(content) > size else f"{len(content)} bytes"
+        raise RecordError(f"{path} holds {found}, and says {size} bytes. Restore it.")
     return content
 
 

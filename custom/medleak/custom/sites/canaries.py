@@ -215,8 +215,10 @@ def load(path: Path) -> CanaryList:
         canaries = tuple(_canary(plan.kind, entry) for entry in entries)
         if not isinstance(content["site"], str):
             raise TypeError("its site is no name")
+        if len({(c.tensor, c.index, c.seed) for c in canaries}) < len(canaries):
+            raise ValueError("one canary stands in it twice, and would be guessed twice")
         return CanaryList(site=content["site"], plan=plan, canaries=canaries)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} is no list of canaries ({error}): nothing can be guessed. Name the "
             f"{FILE} of the site's run directory."

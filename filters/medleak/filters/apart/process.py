@@ -84,7 +84,10 @@ def answer_of(
         if run.returncode != 0:
             last = (run.stderr.strip().splitlines() or ["no message"])[-1]
             raise UpdateError(f"{named.it} failed ({last}). See its settings.")
-        return json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+        try:
+            return json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as e:
+            raise UpdateError(f"{named.it} ended and gave no answer. See its settings.") from e
 
 
 def _child(folder: Path) -> None:

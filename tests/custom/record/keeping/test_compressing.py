@@ -35,6 +35,14 @@ def test_a_damaged_file_is_left_as_it_is_and_named(root):
     assert path.read_bytes() == before
 
 
+def test_a_file_that_is_missing_is_named_once(root):
+    (root / "round_0001" / "global.safetensors").unlink()
+    done = compress_record(root)
+    (why,) = done.damaged
+    assert "round_0001/global.safetensors cannot be read" in why
+    assert compress_record(root).damaged == done.damaged
+
+
 def test_killed_between_two_files_it_leaves_every_update_readable(root, monkeypatch):
     real, made = compressing.write, []
 

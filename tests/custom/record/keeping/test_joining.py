@@ -140,3 +140,12 @@ def test_of_several_records_the_one_with_updates_is_found_or_joining_is_proposed
     assert find_records(tmp_path) == a
     (a / "manifest.json").unlink()
     assert find_records(tmp_path) == none
+
+
+def test_what_one_record_left_out_and_another_has_is_not_said_to_be_left_out(tmp_path):
+    whole, a, b = halves(tmp_path)
+    late = [LeftOut(round=r, site="a", reason="it came late") for r in (1, 7)]
+    write_manifest(a, read_manifest(whole).model_copy(update={"left_out": tuple(late)}))
+    done = join_records([a, b], tmp_path / "joined")
+    assert (1, "a") in list_updates(done.root)
+    assert read_manifest(done.root).left_out == (late[1],)

@@ -148,6 +148,58 @@ def test_stopped_on_the_way_it_is_finished_by_the_same_again(root, monkeypatch):
     assert read_record(root, 2, "a").update["w"].sum() == 0
 
 
+@pytest.mark.parametrize(
+    ("asked", "after"),
+    [
+        *(({"rounds": [1]}, k) for k in range(7)),
+        *(({"rounds": [0, 1]}, k) for k in (0, 3, 8, 12)),
+        *(({"rounds": [1, 2]}, k) for k in (6, 12, 13)),
+    ],
+)
+def test_wherever_it_is_stopped_the_same_again_finishes_it(root, monkeypatch, after, asked):
+    real, gone = pruning._remove, []
+
+    def killed(path):
+        if len(gone) == after:
+            raise KeyboardInterrupt
+        gone.append(path)
+        real(path)
+
+    monkeypatch.setattr(pruning, "_remove", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prune(plan_pruning(root, **asked))
+    monkeypatch.undo()
+    prune(plan_pruning(root, **asked))
+    assert sound(root)
+    assert not {r for r, _ in list_updates(root)} & set(asked["rounds"])
+    assert [r for r in range(3) if (root / f"round_{r:04d}").exists()] == [
+        r for r in range(3) if r not in asked["rounds"] or r == 0
+    ]
+
+
+def test_nothing_but_models_of_the_record_goes_with_them(tmp_path):
+    root = record(tmp_path / "records", rounds=(0, 1), sites=("a",))
+    mine = root / "round_0001" / "models" / "mine.safetensors"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    prune(plan_pruning(root, rounds=[1]))
+    assert [p for p in (root / "round_0001").rglob("*") if p.is_file()] == [mine]
+
+
+def test_a_record_that_has_changed_since_it_was_looked_at_is_left_as_it_is(root):
+    plan = plan_pruning(root, rounds=[1])
+    write_record(root, info(1, "c"), {"w": STATE["w"] + 1}, STATE)
+    with pytest.raises(RecordError, match="changed since it was looked at"):
+        prune(plan)
+    assert sound(root)
+    assert len(list_updates(root)) == 7
+    plan = plan_pruning(root, rounds=[1])
+    prune(plan_pruning(root, rounds=[0]))
+    with pytest.raises(RecordError, match="Nothing was pruned"):
+        prune(plan)
+    assert list(read_manifest(root).kept_models) == [0]
+
+
 @pytest.mark.parametrize("name", ["round_0001", "round_0001/beside", "round_0001/models"])
 def test_a_record_that_leads_elsewhere_prunes_nobody_elses_files(tmp_path, name):
     root = record(tmp_path / "records")

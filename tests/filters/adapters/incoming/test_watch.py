@@ -15,8 +15,8 @@ class Grumpy(Watch):
 
     _folder = "grumpy"
 
-    def look(self, state, round_number, store, memory, fl_ctx):
-        self.alarm(f"round {round_number} has {sorted(state)}", store, memory, fl_ctx)
+    def look(self, came, fl_ctx):
+        self.alarm(f"round {came.round} has {sorted(came.state)}", came, fl_ctx)
 
 
 def grumpy(on_alarm="refuse_round"):

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from nvflare.apis.event_type import EventType
-from nvflare.apis.fl_component import FLComponent
 from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.app_common.abstract.model import ModelLearnable, model_learnable_to_dxo
@@ -14,8 +13,7 @@ from nvflare.app_common.app_event_type import AppEventType
 from nvflare.app_common.ccwf.common import Constant
 from nvflare.app_common.ccwf.swarm_client_ctl import SwarmClientController
 
-from medleak.custom.flare.recorder import job_name, run_dir_of, site_of
-from medleak.custom.flare.recording import Recording, declared
+from medleak.custom.flare.component import RecordingComponent, job_name, run_dir_of, site_of
 from medleak.custom.record import RecordError, check_site
 from medleak.custom.record.tensors import as_arrays
 
@@ -25,7 +23,7 @@ NOT_HERE = (
 )
 
 
-class SwarmRecorder(FLComponent):
+class SwarmRecorder(RecordingComponent):
     """Record, at each site of a swarm, the updates that it aggregates.
 
     A component of the sites. In swarm learning (NVFlare's ``SwarmClientController``) a round's
@@ -41,43 +39,13 @@ class SwarmRecorder(FLComponent):
     round has begun is left out, and the manifest says so.
 
     Args:
-        model_path, model_args, task, input, class_names: See
-            `medleak.custom.flare.recorder.UpdateRecorder`.
-        every_n_rounds, sites, disk_budget_mb, compress: Likewise; the budget is each site's.
+        args, kwargs: Those of `medleak.custom.flare.component.RecordingComponent`; the budget is
+            each site's.
     """
 
-    _always_serialize_args = ("every_n_rounds", "sites", "disk_budget_mb")
-
-    def __init__(
-        self,
-        model_path: str | None = None,
-        model_args: dict[str, Any] | None = None,
-        task: dict[str, Any] | None = None,
-        input: dict[str, Any] | None = None,
-        class_names: list[str] | None = None,
-        every_n_rounds: int = 1,
-        sites: list[str] | None = None,
-        disk_budget_mb: float | None = None,
-        compress: bool = False,
-    ) -> None:
-        """Take the plain values that the job's JSON can hold, and check them."""
-        super().__init__()
-        self.model_path = model_path
-        self.model_args = model_args
-        self.task = task
-        self.input = input
-        self.class_names = class_names
-        self.every_n_rounds = every_n_rounds
-        self.sites = sites
-        self.disk_budget_mb = disk_budget_mb
-        self.compress = compress
-        self._recording = Recording(
-            declared(model_path, model_args, task, input, class_names),
-            every_n_rounds=every_n_rounds,
-            sites=sites,
-            disk_budget_mb=disk_budget_mb,
-            compress=compress,
-        )
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take and check the arguments as `RecordingComponent` does."""
+        super().__init__(*args, **kwargs)
         self._lock = Lock()
         self._controllers: list[SwarmClientController] = []
         self._round: int | None = None

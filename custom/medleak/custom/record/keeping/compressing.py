@@ -38,7 +38,7 @@ def compress_record(root: Path) -> Compressed:
     root, done = Path(root), Compressed()
     seen: set[Path] = set()
     for path, digest in _tensor_files(root, done.damaged):
-        if path in seen or not path.exists():
+        if path in seen or (not path.exists() and compressed_place(path).exists()):
             continue
         seen.add(path)
         try:

@@ -1,7 +1,7 @@
 """One record out of several of one run, as in a swarm, where each aggregating site has its own."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,8 @@ def join_records(roots: Sequence[Path], out: Path) -> Joined:
     readers = [Reader(root) for root in roots]
     updates = {reader.root: list_updates(reader.root) for reader in readers}
     _require_apart(updates)
-    manifest = _manifest([reader.manifest for reader in readers], roots)
+    there = {update for listed in updates.values() for update in listed}
+    manifest = _manifest([reader.manifest for reader in readers], roots, there)
     make_folder(out.parent)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".join_") as scratch:
         new = Path(scratch) / "records"
@@ -53,7 +54,7 @@ def join_records(roots: Sequence[Path], out: Path) -> Joined:
             for round in reader.manifest.kept_models:
                 state = read_model(reader.root, round)
                 kept[round] = write_global(new, round, state, several=True)
-        rounds = {round for listed in updates.values() for round, _ in listed}
+        rounds = {round for round, _ in there}
         kept = {round: digest for round, digest in kept.items() if round not in rounds}
         write_manifest(new, manifest.model_copy(update={"kept_models": kept}))
         new.rename(out)
@@ -88,8 +89,10 @@ def _require_apart(updates: dict[Path, list[tuple[int, str]]]) -> None:
         )
 
 
-def _manifest(manifests: Sequence[Manifest], roots: Sequence[Path]) -> Manifest:
-    """What all of them say, if they say one thing."""
+def _manifest(
+    manifests: Sequence[Manifest], roots: Sequence[Path], there: Set[tuple[int, str]]
+) -> Manifest:
+    """What all say, if they say one thing; what one left out may be ``there`` in another."""
     joined = min(manifests, key=lambda manifest: manifest.created)
     for manifest, root in zip(manifests, roots, strict=True):
         if manifest.job != joined.job:
@@ -100,7 +103,8 @@ def _manifest(manifests: Sequence[Manifest], roots: Sequence[Path]) -> Manifest:
         if manifest.class_names != joined.class_names:
             raise RecordError(f"{root} has other class names than another of the records.")
         joined = extended(root, joined, manifest)
-    left_out = [one for manifest in manifests for one in manifest.left_out]
+    said = [one for manifest in manifests for one in manifest.left_out]
+    left_out = [one for one in said if (one.round, one.site) not in there]
     return joined.model_copy(
         update={"left_out": tuple(dict.fromkeys(left_out)), "silence": "", "kept_models": {}}
     )

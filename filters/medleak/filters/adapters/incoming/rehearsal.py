@@ -3,16 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 from nvflare.apis.fl_context import FLContext
 
 from medleak.filters import checks
 from medleak.filters.adapters.compression import STATE_DIR
-from medleak.filters.adapters.incoming.watch import Watch
+from medleak.filters.adapters.incoming.watch import Incoming, Watch
 from medleak.filters.adapters.rim import of_the_site
 from medleak.filters.apart.process import check_name
 from medleak.filters.sentinel.examination import digest
-from medleak.filters.sentinel.memory import Memory, entry
+from medleak.filters.sentinel.memory import entry
 from medleak.filters.sentinel.rehearsal import (
     CLASS_LOSS,
     DOMINANCE,
@@ -22,7 +21,6 @@ from medleak.filters.sentinel.rehearsal import (
     judge,
     rehearse,
 )
-from medleak.filters.sentinel.store import Store
 
 
 class Rehearsal(Watch):
@@ -72,19 +70,12 @@ class Rehearsal(Watch):
         self.measure, self.measure_args = measure, dict(measure_args)
         self.time_limit = time_limit
 
-    def look(
-        self,
-        state: dict[str, np.ndarray],
-        round_number: int,
-        store: Store,
-        memory: Memory,
-        fl_ctx: FLContext,
-    ) -> None:
+    def look(self, came: Incoming, fl_ctx: FLContext) -> None:
         """Rehearse a step, and note what it gave away."""
-        store.keep(memory)
+        came.store.keep(came.memory)
         found = rehearse(
             self.measure,
-            state,
+            came.state,
             self.measure_args,
             time_limit=self.time_limit,
             allowed=(self.measure,) if of_the_site(self) else (),
@@ -92,10 +83,11 @@ class Rehearsal(Watch):
         results = judge(found, self.limits)
         odd = [r for r in results if r.status == "odd"]
         outcome = self.on_alarm if odd else "let through"
-        store.note(entry(round_number, digest(state), results, outcome))
+        came.store.note(entry(came.round, digest(came.state), results, outcome))
         if not odd:
-            self.log_info(fl_ctx, f"rehearsal: round {round_number}: nothing is given away")
+            said = ", ".join(f"{r.check} {r.status}" for r in results)  # which may be nothing there
+            self.log_info(fl_ctx, f"rehearsal: round {came.round}: {said}")
             return
         said = "; ".join(f"{r.check}: {r.words}" for r in odd)
-        said = f"the model of round {round_number} would give images of this site away: {said}"
-        self.alarm(said, store, memory, fl_ctx)
+        said = f"the model of round {came.round} would give images of this site away: {said}"
+        self.alarm(said, came, fl_ctx)

@@ -8,11 +8,11 @@ from nvflare.apis.fl_context import FLContext
 
 from medleak.filters import checks
 from medleak.filters.adapters.compression import STATE_DIR
-from medleak.filters.adapters.incoming.watch import Watch
+from medleak.filters.adapters.incoming.watch import Incoming, Watch
 from medleak.filters.adapters.rim import FailClosedFilter, global_model, state_folder
 from medleak.filters.sentinel.checks import step
 from medleak.filters.sentinel.examination import examine, noted
-from medleak.filters.sentinel.memory import Memory, entry
+from medleak.filters.sentinel.memory import entry
 from medleak.filters.sentinel.store import Store
 
 _FOLDER = "sentinel"
@@ -62,34 +62,27 @@ class Sentinel(Watch):
             )
         self.approved, self.step_limit = approved, step_limit
 
-    def look(
-        self,
-        state: dict[str, np.ndarray],
-        round_number: int,
-        store: Store,
-        memory: Memory,
-        fl_ctx: FLContext,
-    ) -> None:
+    def look(self, came: Incoming, fl_ctx: FLContext) -> None:
         """Run every check, and remember the model unless it is refused."""
-        same = memory.structure is None or set(memory.structure) == set(state)
+        structure = came.memory.structure
+        same = structure is None or set(structure) == set(came.state)
         found = examine(
-            state,
-            memory,
-            store.last(set(state)) if same else None,
-            round=round_number,
+            came.state,
+            came.memory,
+            came.store.last(set(came.state)) if same else None,
+            round=came.round,
             approved=self.approved,
             step_limit=self.step_limit,
         )
         outcome = self.on_alarm if found.odd else "let through"
-        store.note(entry(round_number, found.profile.sha256, list(found.results), outcome))
-        if not found.odd:
-            store.keep(memory.with_model(found.profile, round_number), state)
-            self.log_info(fl_ctx, f"sentinel: round {round_number}: {found.line}")
-            return
-        said = f"the model of round {round_number} looks like a trap: {found.line}"
-        if self.on_alarm == "warn":
-            store.keep(memory.with_model(found.profile, round_number), state)
-        self.alarm(said, store, memory, fl_ctx)
+        came.store.note(entry(came.round, found.profile.sha256, list(found.results), outcome))
+        if not found.odd or self.on_alarm == "warn":
+            came.store.keep(came.memory.with_model(found.profile, came.round), came.state)
+        if found.odd:
+            said = f"the model of round {came.round} looks like a trap: {found.line}"
+            self.alarm(said, came, fl_ctx)
+        else:
+            self.log_info(fl_ctx, f"sentinel: round {came.round}: {found.line}")
 
 
 class SentinelNotes(FailClosedFilter):

@@ -1,6 +1,7 @@
 """What filters share that look at a model before it is trained: how it comes, and what follows."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +19,23 @@ from medleak.filters.sentinel.store import Store
 from medleak.filters.update import UpdateError
 
 ON_ALARM = ("refuse_round", "refuse_run", "warn")
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Incoming:
+    """A model that came to be trained.
+
+    Attributes:
+        state: Its entries.
+        round: That the task says.
+        store: Where this filter keeps what it has seen of the run.
+        memory: What ``store`` held before this model.
+    """
+
+    state: dict[str, np.ndarray]
+    round: int
+    store: Store
+    memory: Memory
 
 
 class Watch(Filter):
@@ -43,24 +61,17 @@ class Watch(Filter):
             raise ContentBlockedException(f"{type(self).__name__} refused the task: {e}") from e
         return shareable
 
-    def look(
-        self,
-        state: dict[str, np.ndarray],
-        round_number: int,
-        store: Store,
-        memory: Memory,
-        fl_ctx: FLContext,
-    ) -> None:
-        """Look at the model ``state``; see `alarm`. To be overridden."""
+    def look(self, came: Incoming, fl_ctx: FLContext) -> None:
+        """Look at the model that ``came``; see `alarm`. To be overridden."""
         raise NotImplementedError
 
-    def alarm(self, said: str, store: Store, memory: Memory, fl_ctx: FLContext) -> None:
+    def alarm(self, said: str, came: Incoming, fl_ctx: FLContext) -> None:
         """Do what was asked for: return where that is a warning, or raise ``UpdateError``."""
         if self.on_alarm == "warn":
             self.log_warning(fl_ctx, f"{self._folder}: {said}", fire_event=False)
             return
         if self.on_alarm == "refuse_run":
-            store.keep(memory.with_stop(said))
+            came.store.keep(came.memory.with_stop(said))
         raise UpdateError(said)
 
     def _receive(self, shareable: Shareable, fl_ctx: FLContext) -> None:
@@ -76,4 +87,4 @@ class Watch(Filter):
         if memory.stopped is not None:
             raise UpdateError(f"This run was refused for good: {memory.stopped}")
         state = {n: np.asarray(v) for n, v in data.items()}
-        self.look(state, round_number, store, memory, fl_ctx)
+        self.look(Incoming(state=state, round=round_number, store=store, memory=memory), fl_ctx)

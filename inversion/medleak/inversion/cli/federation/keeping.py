@@ -40,15 +40,14 @@ def prune_records(
     Examples: medleak records prune RUN --round 1-9 --round 11-19
     · medleak records prune RUN --site site-7 --yes
     """
-    from medleak.custom.record import list_updates
-    from medleak.custom.record.keeping.pruning import plan_pruning, prune
+    from medleak.custom.record.keeping.pruning import known_rounds, plan_pruning, prune
     from medleak.inversion.audit.cost import size
 
     root = records_of(run)
     rounds = None
     if round:
         asked = [_rounds(text) for text in round]
-        there = sorted({r for r, _ in list_updates(root)})
+        there = known_rounds(root)
         rounds = [r for r in there if any(r in span for span in asked)]
         for text, span in zip(round, asked, strict=True):
             if not any(r in span for r in there):
