@@ -32,12 +32,12 @@ def about(audited):
 def test_models_that_are_not_odd_are_no_all_clear_for_what_is_not_seen(about):
     audit = about({"a": FINE, "b": FINE})
     assert [(one.site, one.light, one.models) for one in lines(audit)] == [
-        ("a", Light.NONE_FOUND, 2),
-        ("b", Light.NONE_FOUND, 2),
+        ("a", Light.NOT_KNOWN, 2),
+        ("b", Light.NOT_KNOWN, 2),
     ]
     found = answers(audit)
     assert [a.recipient for a in found] == [Recipient.SERVER, Recipient.SUM]
-    assert {a.light for a in found} == {Light.NONE_FOUND}
+    assert {a.light for a in found} == {Light.NOT_KNOWN}
     assert "is not seen" in found[0].words
 
 
@@ -54,6 +54,7 @@ def test_a_first_model_alone_is_not_known(about):
     assert lines(audit)[1].light is Light.NOT_KNOWN
     assert "not every check could judge (step)" in lines(audit)[1].words
     assert answers(audit)[0].light is Light.NOT_KNOWN
+    assert answers(audit)[0].words.startswith("b: ")  # of which least is known
 
 
 @pytest.mark.parametrize("why", [[], [{"what": "b", "why": "the record is damaged"}]])
@@ -69,7 +70,10 @@ def test_a_site_that_nobody_looked_at_keeps_it_open(about, why):
 
 def test_an_audit_that_went_on_has_models_that_were_not_looked_at(about):
     audit = about({"a": FINE, "b": FINE}, updates=["0/a"])
-    assert [one.light for one in lines(audit)] == [Light.NONE_FOUND, Light.NOT_KNOWN]
+    first, second = lines(audit)
+    assert first.light is second.light is Light.NOT_KNOWN
+    assert first.words.startswith("nothing odd; ")
+    assert "later models were not looked at" in second.words
 
 
 @pytest.mark.parametrize("content", [None, [], {"sites": []}, {"sites": {"a": {"models": [3]}}}])

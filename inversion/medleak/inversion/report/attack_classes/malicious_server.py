@@ -1,4 +1,8 @@
-"""Does the server send models that are made to read images out of the updates?"""
+"""Does the server send models that are made to read images out of the updates?
+
+That nothing was odd is never "no leak found": an attack that fails was seen to work on an easy
+case, and of a check there is no such thing; which traps it misses is measured.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +28,7 @@ class Line:
     Attributes:
         models: How many were looked at; ``odd``: how many of them look like traps.
         light: None: not tested, as ``words`` say why.
+        complete: Every check could judge every model.
     """
 
     site: str
@@ -31,6 +36,7 @@ class Line:
     odd: int
     light: Light | None
     words: str
+    complete: bool = False
 
 
 def lines(audit: Audit) -> list[Line]:
@@ -62,18 +68,26 @@ def _line(site: str, told: Mapping[str, Any], unseen: bool) -> Line:
     if not models:
         return _untested(site, NOT_LOOKED)
     odd = [m for m in models if m.get("odd")]
+    complete = not unseen and told.get("all_examined") is True
     if odd:
         light, words = Light.MAY_LEAK, f"round {odd[0].get('round')}: {text(odd[0].get('line'))}"
     elif unseen:
         light, words = Light.NOT_KNOWN, "the audit went on, and later models were not looked at"
-    elif told.get("all_examined") is not True:
+    elif not complete:
         unknown = {text(c) for m in models for c in listing(m.get("not_examined"))}
         light = Light.NOT_KNOWN
         words = f"nothing odd, but not every check could judge ({', '.join(sorted(unknown))})"
         words += ": a first model has none before it, and a step is judged by the next"
     else:
-        light, words = Light.NONE_FOUND, f"nothing odd; {UNSEEN}"
-    return Line(site=site, models=len(models), odd=len(odd), light=light, words=short(words, 400))
+        light, words = Light.NOT_KNOWN, f"nothing odd; {UNSEEN}"
+    return Line(
+        site=site,
+        models=len(models),
+        odd=len(odd),
+        light=light,
+        words=short(words, 400),
+        complete=complete,
+    )
 
 
 def answers(audit: Audit) -> list[Answer]:
@@ -82,13 +96,12 @@ def answers(audit: Audit) -> list[Answer]:
     looked = [one for one in seen if one.light is not None]
     if not looked:
         return []
-    worst = min(looked, key=lambda one: one.light.severity if one.light else 0)
+    worst = min(looked, key=lambda one: (one.light.severity if one.light else 0, one.complete))
     light, words = worst.light, f"{worst.site}: {worst.words}"
     odd = sum(one.odd > 0 for one in looked)
     if odd:
         words = f"{odd} of {len(seen)} sites were sent models that look like traps; {words}"
-    elif len(looked) < len(seen) and light is Light.NONE_FOUND:
-        light = Light.NOT_KNOWN
+    elif len(looked) < len(seen):
         words = f"of {len(seen) - len(looked)} sites it is not known; {words}"
     return [
         Answer(recipient=recipient, light=light, words=words)
