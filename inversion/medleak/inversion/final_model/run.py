@@ -144,8 +144,7 @@ def _membership(case: _Case) -> dict[str, Any]:
     candidates = lists.load_group(question.candidates, case.picture, "candidates")
     public = lists.load_group(question.references, case.picture, "references")
     lists.check_apart(candidates, nobody, sites.trained)
-    lists.check_apart(candidates, public, sites.trained)
-    lists.check_apart(nobody, public, None)
+    lists.check_public(public, (candidates, nobody), sites.trained)
     if public.labels is None:
         raise ValueError("References have no classes to learn: give a datalist, not a folder.")
     background, nulls = halves(nobody, seed=question.seed)
