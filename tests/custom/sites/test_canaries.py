@@ -67,6 +67,10 @@ def test_a_list_is_read_as_it_was_written_by_its_owner_only(tmp_path, text):
         {"canaries": [{"tensor": 2, "index": 1, "planted": True}]},
         {"canaries": [{"tensor": "a", "index": 1, "planted": True}] * 2},
         {"canaries": 7},
+        {"canaries": [{"tensor": "a", "index": 1, "planted": p} for p in (True, False)]},
+        {"created": "yesterday"},
+        {"created": "2026-03-01T12:00:00"},
+        {"created": None},
     ],
 )
 def test_a_damaged_list_is_refused_in_one_line(tmp_path, change):

@@ -82,3 +82,22 @@ def test_a_round_that_the_ledger_does_not_know_is_refused(tmp_path, head):
     book_of(book)
     with pytest.raises(ValueError, match="has no line in"):
         claim_of([info(0, head=head)], DELTA, book=book)
+
+
+def test_a_copy_that_a_site_handed_over_does_as_well(tmp_path):
+    (line, _) = book_of(tmp_path / ledger.FILE_NAME)
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes((tmp_path / ledger.FILE_NAME).read_bytes())
+    head = {"entries": line.number, "head": line.hash}
+    assert claim_of([info(0, head=head)], DELTA, book=copy).epsilon is not None
+
+
+def test_one_line_is_not_that_of_two_rounds_nor_of_another_site(tmp_path):
+    book = tmp_path / ledger.FILE_NAME
+    line, _ = book_of(book)
+    head = {"entries": line.number, "head": line.hash}
+    with pytest.raises(ValueError, match="two releases cannot be one"):
+        claim_of([info(0, head=head), info(1, head=head)], DELTA, book=book)
+    other = info(0, head=head).model_copy(update={"site": "site-2"})
+    with pytest.raises(ValueError, match="has no line in"):
+        claim_of([other], DELTA, book=book)

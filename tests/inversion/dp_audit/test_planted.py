@@ -9,6 +9,7 @@ from medleak.inversion.dp_audit.curve import least_refuting
 from medleak.inversion.dp_audit.estimates import epsilon_of_mu
 from medleak.inversion.dp_audit.planted import Examiner, best_guesses, guessed
 
+SETTINGS = {"delta": 1e-5, "confidence": 0.95}
 CLAIM = Claim(epsilon=4.0, by="the site's ledger")
 
 
@@ -66,6 +67,16 @@ def test_a_gaussian_of_just_that_epsilon_is_not_refuted_and_a_fifth_of_its_noise
 def test_so_few_canaries_that_none_could_contradict_are_guessed_all_the_same():
     claim = Claim(epsilon=8.0, by="", events=({"event": "Gaussian", "noise_multiplier": 0.6},))
     assert 1 <= best_guesses(10, claim, delta=1e-5, confidence=0.95) <= 10
+
+
+@pytest.mark.parametrize("multiplier", [0.001, 0.01, 0.1])
+def test_a_claim_that_nothing_could_contradict_is_out_of_reach(multiplier):
+    event = {"event": "Gaussian", "noise_multiplier": multiplier}
+    epsilon = accounting.epsilon([event], 1e-5)
+    number = best_guesses(20, Claim(epsilon=epsilon, by="", events=(event,)), **SETTINGS)
+    planted = np.arange(20) >= 10
+    claim = Claim(epsilon=epsilon, by="", events=(event,))
+    assert guessed(np.arange(20.0), planted, claim, Examiner(guesses=number)).kind == "out of reach"
 
 
 def test_where_a_step_draws_some_only_in_is_guessed():

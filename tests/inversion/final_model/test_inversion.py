@@ -6,8 +6,8 @@ from medleak.inversion.final_model.inversion import Found, Inversion, examine, i
 from medleak.inversion.final_model.references import Training
 from medleak.inversion.losses import task_loss
 
-FOUND = {"best": 0.5, "nobody": 0.45, "lead": 0.03, "closer": 0.5, "lower95": 0.3}
-FOUND |= {"upper95": 0.7, "easy": 0.3, "statistics": True}
+FOUND = {"best": 0.5, "nobody": 0.45, "lead": 0.03, "ahead": 0.05}
+FOUND |= {"closer": 0.5, "lower95": 0.3, "upper95": 0.7, "easy": 0.3, "statistics": True}
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,11 @@ FOUND |= {"upper95": 0.7, "easy": 0.3, "statistics": True}
         ({"lead": 0.16}, "leaks"),
         ({"easy": 0.1}, "not known"),
         ({"easy": 0.1, "lead": 0.2}, "leaks"),
+        ({"easy": float("nan")}, "not known"),
+        ({"ahead": 0.2}, "not known"),
+        ({"ahead": 0.2, "lead": 0.2}, "leaks"),
+        ({"doubt": "its list has 12"}, "not known"),
+        ({"doubt": "its list has 12", "best": 0.92}, "leaks"),
     ],
 )
 def test_the_verdict_follows_its_rule(change, kind):
@@ -60,3 +65,4 @@ def test_a_model_is_compared_with_as_many_images_of_nobodys():
     assert found.kind != "leaks"
     assert 0 <= found.lower95 <= found.closer <= found.upper95 <= 1
     assert found.statistics
+    assert found.ahead >= found.lead - 1e-6

@@ -6,6 +6,7 @@ from medleak.custom.data.datalist import Item, load_datalist, save_datalist
 from medleak.inversion.membership.assessment import Group
 from medleak.inversion.membership.lists import (
     check_apart,
+    check_public,
     fingerprints,
     held_out,
     load_group,
@@ -46,6 +47,12 @@ def test_an_image_twice_is_refused_by_its_place(case, tmp_path):
     assert "Doe" not in str(caught.value)
 
 
+def test_a_list_of_nobody_is_refused(tmp_path):
+    save_datalist(tmp_path / "empty.json", {"training": []})
+    with pytest.raises(ValueError, match="candidates holds no image"):
+        load_group(tmp_path / "empty.json", PICTURE, "candidates")
+
+
 def test_held_out_are_images_of_patients_not_trained_on(case, tmp_path):
     items = load_datalist(case.nonmembers)["training"]
     same = Item(items[1].image, 0, items[0].patient)
@@ -76,3 +83,18 @@ def test_lists_apart_are_accepted():
     check_apart(group(1, 2), group(3, 4), None)
     with pytest.raises(ValueError, match="own training list"):
         check_apart(group(1, 2), group(3, 4), set(fingerprints(group(4).images)))
+
+
+@pytest.mark.parametrize(
+    ("public", "why"),
+    [
+        (group(2, 5), "1 images and 1 patients of the references"),
+        (group(5, 6, patients=["p4", "y"]), "0 images and 1 patients of the references"),
+        (group(5, 7), "own training list"),
+    ],
+)
+def test_references_that_are_not_public_are_refused(public, why):
+    trained = set(fingerprints(group(1, 7).images))
+    with pytest.raises(ValueError, match=why):
+        check_public(public, (group(1, 2), group(3, 4)), trained)
+    assert check_public(group(5, 6), (group(1, 2), group(3, 4)), trained) is None

@@ -54,6 +54,8 @@ def test_an_auc_above_chance_and_above_the_null_leaks():
         ({"separation": told(0.9, 0.8, 0.95), "nulls": ()}, "differ by themselves"),
         ({"separation": told(0.7, 0.6, 0.8), "nulls": (told(0.65, 0.55, 0.75),)}, "has 0.650"),
         ({"separation": told(0.5, 0.4, 0.61)}, "too few to tell"),
+        ({"separation": told(0.1, 0.05, 0.2)}, "tells them as well"),
+        ({"separation": told(0.0, 0.0, 0.3), "unscored": 9}, "the score of 9 images is no number"),
         ({"nulls": ()}, "to compare with"),
         ({"nulls": (told(0.3, 0.2, 0.4),)}, "not chance"),
         ({"views_known": False}, "augmentation"),

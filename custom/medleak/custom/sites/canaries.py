@@ -15,6 +15,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from math import prod
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -109,11 +110,14 @@ class CanaryList:
         site: Whose they are.
         plan: What was asked for.
         canaries: Of the plan's kind, as many as it says.
+        created: When they were drawn, by the site's clock (UTC): lists of two runs of one job are
+            told apart by it, as a site tells nobody anything of its list.
     """
 
     site: str
     plan: Plan
     canaries: tuple[Canary, ...]
+    created: datetime
 
     @property
     def planted(self) -> NDArray[np.bool_]:
@@ -136,6 +140,7 @@ def drawn(
     Raises:
         ValueError: There are fewer than 20 coordinates a canary.
     """
+    now = datetime.now(UTC)
     if plan.kind == "images":
         canaries = tuple(
             Canary(
@@ -145,7 +150,7 @@ def drawn(
             )
             for _ in range(plan.count)
         )
-        return CanaryList(site=site, plan=plan, canaries=canaries)
+        return CanaryList(site=site, plan=plan, canaries=canaries, created=now)
     sizes = {name: prod(shape) for name, shape in shapes.items() if len(shape) > 1}
     total = sum(sizes.values())
     if total < 20 * plan.count:
@@ -163,7 +168,7 @@ def drawn(
         name = list(sizes)[k]
         index = place - int(ends[k]) + sizes[name]
         canaries.append(Canary(planted=bool(secrets.randbits(1)), tensor=name, index=index))
-    return CanaryList(site=site, plan=plan, canaries=tuple(canaries))
+    return CanaryList(site=site, plan=plan, canaries=tuple(canaries), created=now)
 
 
 def picture(seed: int, channels: int, spatial_size: tuple[int, ...]) -> NDArray[np.float32]:
@@ -191,6 +196,7 @@ def save(path: Path, listed: CanaryList) -> None:
         "site": listed.site,
         "kind": listed.plan.kind,
         "norm": listed.plan.norm,
+        "created": listed.created.isoformat(),
         "canaries": [
             {name: getattr(c, name) for name in (*fields, "planted")} for c in listed.canaries
         ],
@@ -217,7 +223,10 @@ def load(path: Path) -> CanaryList:
             raise TypeError("its site is no name")
         if len({(c.tensor, c.index, c.seed) for c in canaries}) < len(canaries):
             raise ValueError("one canary stands in it twice, and would be guessed twice")
-        return CanaryList(site=content["site"], plan=plan, canaries=canaries)
+        created = datetime.fromisoformat(content["created"])
+        if created.tzinfo is None:
+            raise ValueError("the time at which it was made has no zone")
+        return CanaryList(site=content["site"], plan=plan, canaries=canaries, created=created)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} is no list of canaries ({error}): nothing can be guessed. Name the "

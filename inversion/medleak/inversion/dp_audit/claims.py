@@ -7,6 +7,7 @@ from pathlib import Path
 from medleak.custom.record import UpdateInfo
 from medleak.filters.privacy import accounting, ledger
 from medleak.filters.privacy.accounting import Event, Guarantee
+from medleak.filters.privacy.ledger import Entry
 from medleak.filters.registry import defence
 from medleak.filters.spec import Spec
 
@@ -35,24 +36,36 @@ def claim_of(infos: Sequence[UpdateInfo], delta: float, *, book: Path | None) ->
         book: Its ledger: lines count that the record names by their hash. None: not at hand.
 
     Raises:
-        ValueError: The ledger was changed, or lacks a line that the record names.
+        ValueError: The ledger was changed, lacks a line that the record names, or has one for
+            several rounds.
     """
     if book is not None:
-        return _strictest([_noted(i, book) for i in infos], delta, "the site's ledger")
+        noted = _noted(infos, book)
+        return _strictest([entry.spend.guarantees for entry in noted], delta, "the site's ledger")
     declared = [_declared(info) for info in infos]
     return _strictest(declared, delta, "what the site declared in the record")
 
 
-def _noted(info: UpdateInfo, book: Path) -> Sequence[Guarantee]:
-    verified = ledger.read(book)
-    head = info.ledger
-    line = head and next((e for e in verified.entries if e.number == head.entries), None)
-    if head is None or line is None or line.hash != head.head:
-        raise ValueError(
-            f"Round {info.round} of {info.site} has no line in {book}: what ε is claimed for it is "
-            "not known. Name the ledger of this run, by --ledger."
-        )
-    return line.spend.guarantees
+def _noted(infos: Sequence[UpdateInfo], book: Path) -> list[Entry]:
+    """The line of each round; a copy that the site handed over does as well."""
+    lines = {entry.number: entry for entry in ledger.read_copy(book).entries}
+    found: dict[int, Entry] = {}
+    for info in infos:
+        head = info.ledger
+        line = lines.get(head.entries) if head is not None else None
+        if head is None or line is None or line.hash != head.head or line.spend.site != info.site:
+            raise ValueError(
+                f"Round {info.round} of {info.site} has no line in {book}: what ε is claimed for "
+                "it is not known. Name the ledger of this run, by --ledger."
+            )
+        if line.number in found:
+            raise ValueError(
+                f"Round {info.round} of {info.site} names line {line.number} of {book}, as a round "
+                "before does: two releases cannot be one, so what ε is claimed for both is not "
+                "known. Look how the record was changed."
+            )
+        found[line.number] = line
+    return list(found.values())
 
 
 def _declared(info: UpdateInfo) -> Sequence[Guarantee]:

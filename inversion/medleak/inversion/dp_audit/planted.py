@@ -26,12 +26,14 @@ from medleak.inversion.dp_audit.estimates import (
     threshold_of,
 )
 from medleak.inversion.dp_audit.gradients import inner_products
+from medleak.inversion.dp_audit.site_list import beside, list_of
 from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.observation import observe
 
 Floats = NDArray[np.float64]
 _RIDGE = 0.1  # of a gradient's square; .01 to 1 told canaries about as well, with noise or without
 _MOST_IN = 0.4  # of the canaries may be guessed to be in: half of them are
+_LEAST_MU, _MOST_MU = 1e-3, 60.0  # of Gaussian mechanisms that a claim is compared with
 _SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7)  # of the canaries that may be guessed
 
 
@@ -143,8 +145,8 @@ def examine(records: Path, site: str, infos: Sequence[UpdateInfo], how: Examiner
         ValueError: Its list is missing, or of another plan than the record's marks; a record is
             damaged; or the number of guesses is impossible.
     """
-    listed = _list_of(records, site, infos, how.listed)
-    book = how.book or _beside(records, site, ledger.FILE_NAME)
+    listed = list_of(records, site, infos, how.listed)
+    book = how.book or beside(records, site, ledger.FILE_NAME)
     claim = claim_of(infos, how.delta, book=book)
     scores = np.zeros(len(listed.canaries))
     for info in infos:
@@ -201,12 +203,15 @@ def best_guesses(n: int, claim: Claim, *, delta: float, confidence: float) -> in
     """How many of ``n`` canaries to guess, from what is claimed alone, before coins are looked at.
 
     The number that would most clearly contradict the claim if there were half of the noise and each
-    canary were told as well as that allows. All where nothing is claimed.
+    canary were told as well as that allows. All where nothing is claimed, or so much that no
+    guesses contradict it.
     """
     epsilon = claim.epsilon
     if epsilon is None or epsilon <= 0 or not claim.events:
         return n
-    mu = cast(float, brentq(lambda m: epsilon_of_mu(m, delta) - epsilon, 1e-3, 60.0))
+    if not epsilon_of_mu(_LEAST_MU, delta) < epsilon < epsilon_of_mu(_MOST_MU, delta):
+        return n
+    mu = cast(float, brentq(lambda m: epsilon_of_mu(m, delta) - epsilon, _LEAST_MU, _MOST_MU))
     sides = 1 if _sampled(claim) else 2
     shares = [share for share in _SHARES if share <= _MOST_IN * sides]
     best = (-np.inf, max(1, round(shares[-1] * n)))
@@ -225,7 +230,7 @@ def _sampled(claim: Claim) -> bool:
 
 def _right(share: float, mu: float) -> float:
     """Share of right guesses of the ``share`` of canaries with the highest scores, ``mu`` apart."""
-    cut = cast(float, brentq(lambda t: _half(t, mu) - share, -40.0, 100.0))
+    cut = cast(float, brentq(lambda t: _half(t, mu) - share, -40.0, mu + 40.0))
     return min(1.0, float(norm.sf(cut - mu)) / (2 * share))
 
 
@@ -286,32 +291,3 @@ def _of_images(record: Record, listed: CanaryList, allowed: Sequence[str]) -> Fl
     gram = gram / length / length[:, None]
     ridge = _RIDGE * torch.eye(len(gram), dtype=torch.float64)
     return -torch.linalg.solve(gram + ridge, along / length).numpy()
-
-
-def _list_of(
-    records: Path, site: str, infos: Sequence[UpdateInfo], given: Path | None
-) -> CanaryList:
-    path = given or _beside(records, site, canaries.FILE)
-    if path is None:
-        raise ValueError(
-            f"{site} planted canaries, and its list is not here: it stays at the site. Name the "
-            f"{canaries.FILE} of its run directory by --canaries."
-        )
-    listed = canaries.load(path)
-    marks = {(i.canaries.kind, i.canaries.count) for i in infos if i.canaries is not None}
-    if listed.site != site or marks != {(listed.plan.kind, listed.plan.count)}:
-        raise ValueError(
-            f"{path} lists {listed.plan.count} canaries ({listed.plan.kind}) of {listed.site}, and "
-            f"the record of {site} is marked with {sorted(marks)}: they are of two runs."
-        )
-    return listed
-
-
-def _beside(records: Path, site: str, name: str) -> Path | None:
-    """A site's own file where the simulator leaves it; None without it, or with several."""
-    run = records.resolve().parent
-    if run.parent.name != "server":
-        return None
-    # The ledger's witness is a folder of the ledger's name.
-    found = [p for p in sorted((run.parent.parent / site).glob(f"**/{name}")) if p.is_file()]
-    return found[0] if len(found) == 1 else None

@@ -27,8 +27,10 @@ LEAD = 0.15
 Kind = Literal["leaks", "no leak found", "not known"]
 RULE = (
     "leaks: an image with an SSIM of 0.9 or more with a training image, and more than with any of "
-    "as many images of nobody's; or 0.15 ahead of all of these. no leak found: neither, and the "
-    "same descent found the one image that a network had learnt by heart. not known: all else."
+    "as many images of nobody's; or 0.15 ahead of all of these. no leak found: neither, nor is any "
+    "0.15 ahead where there are more training images than nobody's; the lists agree with the "
+    "record; and the same descent found the one image that a network had learnt by heart. not "
+    "known: all else."
 )
 
 
@@ -56,28 +58,45 @@ class Found:
 
     Attributes:
         best: Largest SSIM with a training image; ``nobody``: with one of as many of nobody's.
-        lead: Largest lead of a reconstruction's best training image over its best of nobody's.
+        lead: Largest lead of a reconstruction's best training image over its best of nobody's, of
+            as many images each; ``ahead``: of all training images, which may be more.
         closer: Share of reconstructions that are nearer to a training image, and its interval;
             0.5 by chance.
         easy: SSIM of the easy case above what its start had.
         statistics: Whether the network has any to match.
+        doubt: What speaks against the training images being those; empty: nothing.
     """
 
     best: float
     nobody: float
     lead: float
+    ahead: float
     closer: float
     lower95: float
     upper95: float
     easy: float
     statistics: bool
+    doubt: str = ""
 
     @property
     def kind(self) -> Kind:
         """By `RULE`."""
         if (self.best >= KNOWN and self.best > self.nobody) or self.lead >= LEAD:
             return "leaks"
-        return "no leak found" if self.easy >= LEAD else "not known"
+        return "no leak found" if self._unknown is None else "not known"
+
+    @property
+    def _unknown(self) -> str | None:
+        """Why low figures would be no evidence; None: they would be."""
+        if not self.easy >= LEAD:
+            why = "" if self.statistics else ", which keeps no statistics of its training"
+            return f"inversion failed on an easy case of this network{why}"
+        if not self.ahead < LEAD:
+            return (
+                f"a reconstruction is {self.ahead:.2f} nearer to a training image than to any of "
+                "nobody's, which are fewer: give more of those"
+            )
+        return self.doubt or None
 
     def __str__(self) -> str:
         """In words."""
@@ -87,13 +106,13 @@ class Found:
             f"nearer to a training image ({self.lower95:.0%} to {self.upper95:.0%}, by chance 50%)"
         )
         if self.kind == "not known":
-            why = "" if self.statistics else ", which keeps no statistics of its training"
-            return f"not known: inversion failed on an easy case of this network{why}; {seen}"
+            return f"not known: {self._unknown}; {seen}"
         return f"{self.kind}: {seen}"
 
     def as_json(self) -> dict[str, Any]:
         """For a file."""
-        names = ("best", "nobody", "lead", "closer", "lower95", "upper95", "easy", "statistics")
+        names = ("best", "nobody", "lead", "ahead", "closer", "lower95", "upper95", "easy")
+        names += ("statistics", "doubt")
         own = {name: getattr(self, name) for name in names}
         return {"kind": self.kind, "verdict": str(self), "rule": RULE} | own
 
@@ -174,6 +193,7 @@ def examine(
         best=float(with_all.max()),
         nobody=float(far.max()),
         lead=float((near - far).max()),
+        ahead=float((with_all.max(1).values - far).max()),
         closer=closer,
         lower95=low,
         upper95=high,

@@ -1,34 +1,28 @@
 """From a run's final model and lists of images to what can be said of it: final_model.json."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from medleak.custom.data.datalist import load_datalist
-from medleak.custom.data.transforms import load_images
-from medleak.custom.networks.weights import read_state, unwrapped
-from medleak.custom.record import Manifest, list_updates, read_manifest
+from medleak.custom.record import read_manifest
 from medleak.inversion.final_model.inversion import Inversion, examine
 from medleak.inversion.final_model.members import Groups, assess
+from medleak.inversion.final_model.published import Factory, persisted, published
 from medleak.inversion.final_model.references import Task, Training, train_references
+from medleak.inversion.final_model.sites import Sites
 from medleak.inversion.images.prior import load_prior
-from medleak.inversion.images.truth import find_truth
 from medleak.inversion.membership import lists
 from medleak.inversion.membership.answer import Assessed
 from medleak.inversion.membership.assessment import Group, halves
 from medleak.inversion.membership.rule import RULE, judge
-from medleak.inversion.networks import build_network, load_global_state
-from medleak.inversion.observation import normalisation
 
 FILE = "final_model.json"
 FORMAT_VERSION = 1
 MEMBERSHIP, INVERSION = "membership", "inversion"
-_PERSISTED = ("app_server/FL_global_model.pt", "app_server/best_FL_global_model.pt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +60,23 @@ class Question:
     allowed_prefixes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Case:
+    """All that both questions are asked with; ``nobody``: images of nobody's, None: there are none.
+
+    ``generator`` is each question's own, so that one does not depend on the other.
+    """
+
+    question: Question
+    task: Task
+    model: nn.Module
+    sites: Sites
+    nobody: Group | None
+    classes: int
+    picture: lists.Picture
+    generator: torch.Generator
+
+
 def answer(question: Question) -> dict[str, Any]:
     """What is left when only this model is published, for `FILE`.
 
@@ -74,40 +85,50 @@ def answer(question: Question) -> dict[str, Any]:
             under ``not_tested``.
     """
     manifest = read_manifest(question.records)
-    place = question.model or _persisted(question.records)
-    state = unwrapped(read_state(place))
+    place = question.model or persisted(question.records)
     picture = manifest.known_input().picture()
-    task = _task(question, manifest)
-    model = _network(question, manifest, state)
-    sites = list(dict.fromkeys(site for _, site in list_updates(question.records)))
-    datalists = _datalists(question, sites)
-    nobody = _nobody(question, datalists, picture)
+    factory = Factory(manifest=manifest, allowed_prefixes=question.allowed_prefixes)
+    task = factory.task(question.initial)
+    sites = Sites.of(question.records, question.truth, picture)
+    case = _Case(
+        question=question,
+        task=task,
+        model=published(factory, place, question.records, tuple(sites.datalists)),
+        sites=sites,
+        nobody=_nobody(question, sites),
+        classes=manifest.known_task().num_classes,
+        picture=picture,
+        generator=torch.Generator(),
+    )
     content: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "record": manifest.identity(),
-        "model": {"sha256": hashlib.sha256(place.read_bytes()).hexdigest(), "sites": sites},
+        "model": {
+            "sha256": hashlib.sha256(place.read_bytes()).hexdigest(),
+            "sites": list(sites.datalists),
+        },
         "seed": question.seed,
         "not_tested": [],
     }
     for name, ask in ((MEMBERSHIP, _membership), (INVERSION, _inversion)):
-        generator = torch.Generator().manual_seed(question.seed)
+        case.generator.manual_seed(question.seed)
         try:
-            content[name] = ask(question, task, model, datalists, nobody, picture, generator)
+            content[name] = ask(case)
         except (ValueError, ArithmeticError, RuntimeError) as error:
             why = " ".join(str(error).split())
             content["not_tested"].append({"what": name, "why": why})
     return content
 
 
-def _membership(
-    question: Question,
-    task: Task,
-    model: nn.Module,
-    datalists: Mapping[str, Path | None],
-    nobody: Group | None,
-    picture: lists.Picture,
-    generator: torch.Generator,
-) -> dict[str, Any]:
+def _nobody(question: Question, sites: Sites) -> Group | None:
+    """Images of nobody's: given, else what sites held out."""
+    if question.nonmembers is not None:
+        return lists.load_group(question.nonmembers, sites.picture, "nonmembers")
+    return sites.held_out()
+
+
+def _membership(case: _Case) -> dict[str, Any]:
+    question, sites, nobody = case.question, case.sites, case.nobody
     if question.candidates is None:
         raise ValueError("Nobody was asked about: give --candidates.")
     if question.references is None:
@@ -121,21 +142,26 @@ def _membership(
             "There are no images that certainly were in no site: give --nonmembers, or lists of "
             "the sites with validation images by --truth."
         )
-    candidates = lists.load_group(question.candidates, picture, "candidates")
-    public = lists.load_group(question.references, picture, "references")
-    trained = _trained_on(datalists, picture)
-    lists.check_apart(candidates, nobody, trained)
-    lists.check_apart(candidates, public, trained)
-    lists.check_apart(nobody, public, None)
+    candidates = lists.load_group(question.candidates, case.picture, "candidates")
+    public = lists.load_group(question.references, case.picture, "references")
+    lists.check_apart(candidates, nobody, sites.trained)
+    lists.check_public(public, (candidates, nobody), sites.trained)
     if public.labels is None:
         raise ValueError("References have no classes to learn: give a datalist, not a folder.")
     background, nulls = halves(nobody, seed=question.seed)
-    member = None if trained is None else lists.within(candidates, trained)
-    references = train_references(task, public.images, public.labels, question.training, generator)
-    groups = Groups(candidates=candidates, member=member, background=background, nulls=nulls)
+    member = None if sites.trained is None else lists.within(candidates, sites.trained)
+    training = question.training
+    references = train_references(case.task, public.images, public.labels, training, case.generator)
     scored, found = assess(
-        task, model, references, groups, question.score, question.training, generator
+        case.task,
+        case.model,
+        references,
+        Groups(candidates=candidates, member=member, background=background, nulls=nulls),
+        question.score,
+        training,
+        case.generator,
     )
+    found = replace(found, views_known=sites.views_known, contradicted=sites.doubt)
     verdict = judge(
         found,
         score=f"{question.score} in the final model",
@@ -147,120 +173,31 @@ def _membership(
     rows = [{"candidate": k} for k in range(len(candidates))]
     told = Assessed(round=0, site="", candidates=rows, found=found, verdict=verdict).summary()
     own = {k: v for k, v in told.items() if k not in ("round", "site")}
-    settings = question.training
-    said = {"images": len(public), "models": settings.models, "epochs": settings.epochs}
+    said = {"images": len(public), "models": training.models, "epochs": training.epochs}
     return {"score": question.score, "rule": RULE, "references": said, **own}
 
 
-def _inversion(
-    question: Question,
-    task: Task,
-    model: nn.Module,
-    datalists: Mapping[str, Path | None],
-    nobody: Group | None,
-    picture: lists.Picture,
-    generator: torch.Generator,
-) -> dict[str, Any]:
+def _inversion(case: _Case) -> dict[str, Any]:
+    question, nobody = case.question, case.nobody
     if question.inversion is None:
         raise ValueError("Inversion of the model was left out.")
-    if nobody is None or nobody.labels is None or any(p is None for p in datalists.values()):
+    if nobody is None or nobody.labels is None or case.sites.known is None:
         raise ValueError(
             "What comes out of a model is compared with all sites' training images and with images "
             "of nobody's: give --truth with a list of every site, and --nonmembers."
         )
-    members = torch.cat([_images(path, picture) for path in datalists.values() if path is not None])
-    size, channels = picture
+    members = case.sites.training_images()
+    size, channels = case.picture
     found = examine(
-        model,
-        task,
+        case.model,
+        case.task,
         members,
         (nobody.images, nobody.labels),
-        read_manifest(question.records).known_task().num_classes,
+        case.classes,
         load_prior(question.prior, size, channels),
         question.inversion,
         question.training,
-        generator,
+        case.generator,
     )
+    found = replace(found, doubt=case.sites.doubt)
     return {"images": question.inversion.images, "training_images": len(members)} | found.as_json()
-
-
-def _task(question: Question, manifest: Manifest) -> Task:
-    initial = question.initial and unwrapped(read_state(question.initial))
-    example = _network(question, manifest, None)
-    mean, std = normalisation(manifest.known_input(), example)
-
-    def normalise(images: Tensor) -> Tensor:
-        shape = (len(mean), *[1] * (images.ndim - 2))
-        wide = images.expand(-1, len(mean), *[-1] * (images.ndim - 2))
-        return (wide - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
-
-    return Task(
-        build=lambda: _network(question, manifest, initial),
-        normalise=normalise,
-        criterion=manifest.known_task().criterion,
-    )
-
-
-def _network(
-    question: Question, manifest: Manifest, state: Mapping[str, Tensor] | None
-) -> nn.Module:
-    spec = manifest.known_model()
-    network = build_network(spec.path, spec.args, allowed_prefixes=question.allowed_prefixes)
-    if state is not None:
-        load_global_state(network, {k: v.to(torch.float32) for k, v in state.items()})
-    return network.eval()
-
-
-def _persisted(records: Path) -> Path:
-    """Where NVFlare's server keeps the last model of the run."""
-    places = [records.resolve().parent / name for name in _PERSISTED]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        raise ValueError(
-            f"There is no {_PERSISTED[0]} beside {records}: name the final model by --model FILE."
-        )
-    return found
-
-
-def _datalists(question: Question, sites: list[str]) -> dict[str, Path | None]:
-    return {site: find_truth(question.truth, question.records, site) for site in sites}
-
-
-def _nobody(
-    question: Question, datalists: Mapping[str, Path | None], picture: lists.Picture
-) -> Group | None:
-    """Images of nobody's: given, else what sites held out (in no site's training, each once)."""
-    if question.nonmembers is not None:
-        return lists.load_group(question.nonmembers, picture, "nonmembers")
-    trained = _trained_on(datalists, picture)
-    if trained is None:
-        return None
-    groups = [lists.held_out(path, picture) for path in datalists.values() if path is not None]
-    held = [g for g in groups if g is not None]
-    if not held:
-        return None
-    whole = Group(
-        images=torch.cat([g.images for g in held]),
-        labels=torch.cat([t for g in held if (t := g.labels) is not None]),
-        patients=tuple(p for g in held for p in g.patients),
-    )
-    seen, kept = set(trained), []
-    for k, mark in enumerate(lists.fingerprints(whole.images)):
-        if mark not in seen:
-            seen.add(mark)
-            kept.append(k)
-    return whole.take(kept) if kept else None
-
-
-def _trained_on(datalists: Mapping[str, Path | None], picture: lists.Picture) -> set[str] | None:
-    """Of all sites together; None where one's list is not known: anybody may have been in."""
-    if not datalists or any(path is None for path in datalists.values()):
-        return None
-    marks = [lists.trained_on(path, picture) for path in datalists.values() if path is not None]
-    return set().union(*marks)
-
-
-def _images(datalist: Path, picture: lists.Picture) -> Tensor:
-    size, channels = picture
-    items = load_datalist(datalist)["training"]
-    return load_images(items, spatial_size=size, channels=channels, section="training")[0]

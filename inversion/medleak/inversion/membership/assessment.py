@@ -192,6 +192,7 @@ def findings(
         views_known=views_known,
         contradicted=contradicted,
         members=None if member is None else int(member.sum()),
+        unscored=int(np.isnan(found.scores).sum() + np.isnan(found.nulls).sum()),
     )
 
 

@@ -32,7 +32,8 @@ from medleak.inversion.statement import contradictions
 MOST_OTHERS = 3
 """Other clients' updates of the round that serve as nulls: more cost, and tell no more."""
 
-_MIRRORS = {"hflip"}
+MIRRORS = {"hflip"}
+"""Augmentations after which an image is still the one that is asked about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +105,7 @@ class Assessor:
         background, nulls = halves(nonmembers)
         own = [attacker.recorded(round, site) for round in rounds]
         views = {record.info.augmentation for record in own}
-        mirrored = any(view is None or _MIRRORS & set(view) for view in views)
+        mirrored = any(view is None or MIRRORS & set(view) for view in views)
 
         def ask(records: Sequence[Record]) -> Scored:
             seen = [attacker.look(record) for record in records]
@@ -119,7 +120,7 @@ class Assessor:
             candidates.patients,
             others,
             easy=self._easy_auc(own[-1], score, attacker, background, nulls) if easy else None,
-            views_known=all(view is not None and set(view) <= _MIRRORS for view in views),
+            views_known=all(view is not None and set(view) <= MIRRORS for view in views),
             contradicted="; ".join(why for record in own for why in _against(record, attacker)),
         )
         verdict = judge(

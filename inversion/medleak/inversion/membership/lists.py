@@ -31,6 +31,10 @@ def load_group(source: Path, picture: Picture, what: str) -> Group:
         ValueError: It holds no image, or the same one twice.
     """
     items = public_items(source)
+    if not items:
+        raise ValueError(
+            f"{what} holds no image: nothing could be said. Name a list that has some."
+        )
     group = _group(items, picture, what, labelled=source.is_file())
     marks = fingerprints(group.images)
     if len(set(marks)) < len(marks):
@@ -87,6 +91,28 @@ def check_apart(candidates: Group, nonmembers: Group, trained: set[str] | None) 
         raise ValueError(
             f"{inside} of the certain non-members are on the site's own training list: p-values "
             "against them would hide members. Name images that no site trained on."
+        )
+
+
+def check_public(public: Group, others: Sequence[Group], trained: set[str] | None) -> None:
+    """Refuse images for reference models that these are asked about, or that a site trained on.
+
+    Raises:
+        ValueError: An image or patient of ``others`` too, or an image among ``trained``.
+    """
+    marks, patients = set(fingerprints(public.images)), set(public.patients)
+    for other in others:
+        images = len(marks & set(fingerprints(other.images)))
+        if images or patients & set(other.patients):
+            raise ValueError(
+                f"{images} images and {len(patients & set(other.patients))} patients of the "
+                "references are candidates or certain non-members as well: reference models stand "
+                "for models that never saw those. Leave them out of --references."
+            )
+    if trained is not None and (inside := int(within(public, trained).sum())):
+        raise ValueError(
+            f"{inside} of the references are on the site's own training list: reference models "
+            "stand for models that never saw what a site has. Leave them out of --references."
         )
 
 

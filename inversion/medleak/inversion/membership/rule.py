@@ -19,10 +19,10 @@ RULE = (
     "every other client's update that had neither, by 95 % bounds over patients; or patients "
     "are recognised, at most 1 % of them wrongly (Benjamini and Hochberg on conformal p-values), "
     "and none of the list by the other clients' updates. no leak found: neither, AUC at most 0.6 "
-    "by its upper 95 % bound, the other clients' at chance, the images entered training as they "
-    "are, or mirrored, the update agrees with what was said of it, and the score knew eight images "
-    "that were certainly in. not measured: nobody said which candidates were in, and none was "
-    "recognised. inconclusive: all else."
+    "and not below 0.5 by its 95 % bounds, every image has a score, the other clients' at chance, "
+    "the images entered training as they are, or mirrored, the update agrees with what was said of "
+    "it, and the score knew eight images that were certainly in. not measured: nobody said which "
+    "candidates were in, and none was recognised. inconclusive: all else."
 )
 
 
@@ -40,6 +40,7 @@ class Findings:
         views_known: Whether training showed the images as they were tried.
         contradicted: What in the update contradicts what was said of it; empty: nothing.
         members: How many of the candidates were in; None: nobody said.
+        unscored: Images whose score is no number.
     """
 
     separation: Separation | None
@@ -51,11 +52,17 @@ class Findings:
     views_known: bool
     contradicted: str = ""
     members: int | None = None
+    unscored: int = 0
 
     @property
     def flaws(self) -> list[str]:
         """Why low figures would be no evidence, however low; empty: they would be."""
         flaws = []
+        if self.unscored:
+            flaws.append(f"the score of {self.unscored} images is no number")
+        elif self.separation is not None and self.separation.auc.upper95 < 0.5:
+            auc = self.separation.auc.value
+            flaws.append(f"members score below others (AUC {auc:.2f}), which tells them as well")
         if not self.nulls:
             flaws.append("no update of a client that had neither group to compare with")
         elif off := [n.auc for n in self.nulls if not n.auc.lower95 <= 0.5 <= n.auc.upper95]:
