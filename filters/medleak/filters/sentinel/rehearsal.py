@@ -72,10 +72,10 @@ def rehearse(
         *(measure, [state], args), time_limit=time_limit, allowed=(MEASURE, *allowed), named=_NAMED
     )
     found = raw if isinstance(raw, dict) else {}
-    counts, sizes = ([found.get(k) for k in names] for names in (_COUNTS, _SIZES))
-    if not all(type(v) is int and v >= 0 for v in counts) or not all(
-        type(v) in (int, float) and not v < 0 for v in sizes
-    ):
+    counts, sizes = ([found.get(k, "") for k in names] for names in (_COUNTS, _SIZES))
+    whole = all(type(v) is int for v in counts)
+    numbers = all(type(v) in (int, float) and not v < 0 for v in [*counts, *sizes])
+    if not (whole and numbers):
         raise UpdateError(
             f"The rehearsal answered {raw!r}; it must give {', '.join(_COUNTS)} as whole numbers, "
             f"and {' and '.join(_SIZES)}, none of them below 0."
