@@ -1,6 +1,10 @@
 """Tests of medleak.custom.record.strays."""
 
-from medleak.custom.record import LeftOut, Manifest
+import json
+
+from tests.custom.record.recorded import STATE, info, record
+
+from medleak.custom.record import LeftOut, Manifest, read_info, write_record, write_update
 from medleak.custom.record.strays import gaps_text, left_out_text, strays, why_empty
 
 
@@ -59,6 +63,26 @@ def test_in_a_round_every_file_is_of_the_record_or_named(tmp_path):
         "round_0000/b.json.bak is no file of a record",
         "round_0000/c.pt is no file of a record",
     ]
+
+
+def test_tensors_in_a_rounds_own_folders_that_no_update_names_were_not_examined(tmp_path):
+    root = record(tmp_path / "records", rounds=(0,), sites=("a",))
+    write_record(root, info(0, "c"), {"w": STATE["w"] + 9}, STATE, several=True)
+    more = {"controls": {"w": STATE["w"]}}
+    hashes = read_info(root, 0, "a").sha256
+    assert hashes is not None
+    write_update(root, info(0, "b"), hashes.sent, STATE, beside=more)
+    assert strays(root) == []
+    touch(root, "round_0000/beside/a.safetensors", f"round_0000/models/{'0' * 64}.safetensors.zst")
+    assert strays(root) == [
+        "round_0000/beside/a.safetensors belongs to no update",
+        f"round_0000/models/{'0' * 64}.safetensors.zst belongs to no update",
+    ]
+    sidecar = root / "round_0000" / "b.json"
+    text = json.loads(sidecar.read_text())
+    del text["sha256"]["beside"]  # as if nothing had been sent beside it
+    sidecar.write_text(json.dumps(text))
+    assert "round_0000/beside/b.safetensors belongs to no update" in strays(root)
 
 
 def test_updates_that_are_not_there_are_counted_unless_it_is_said_why():

@@ -66,6 +66,10 @@ def test_a_site_may_allow_a_share_to_be_given_away():
     assert statuses(Limits(given_away=0.25), given_away=3)["given_away"] == "odd"
 
 
+def test_what_was_given_away_counts_whatever_is_said_of_layers():
+    assert statuses(layers=0, given_away=1)["given_away"] == "odd"
+
+
 def test_a_network_without_a_layer_to_read_has_nothing_there_which_is_not_fine():
     assert statuses(layers=0)["given_away"] == "nothing there"
 
@@ -91,6 +95,10 @@ def test_the_model_is_rehearsed_in_a_process_of_its_own():
         ("answer", {"answer": None}, "it must give"),
         ("answer", {"answer": {**FINE, "layers": None}}, "it must give"),
         ("answer", {"answer": {**FINE, "given_away": True}}, "it must give"),
+        ("answer", {"answer": {**FINE, "given_away": -1}}, "none of them below 0"),
+        ("answer", {"answer": {**FINE, "layers": math.nan}}, "as whole numbers"),
+        ("answer", {"answer": {**FINE, "images": math.inf, "given_away": 5}}, "as whole numbers"),
+        ("answer", {"answer": {**FINE, "class_loss": -3.0}}, "none of them below 0"),
         ("answer", {"answer": {**FINE, "images": 1}}, "less than two images"),
     ],
 )

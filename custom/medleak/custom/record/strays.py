@@ -6,8 +6,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from medleak.custom.record.compression import SUFFIX
-from medleak.custom.record.files import SITE_NAME, RecordError, round_of
-from medleak.custom.record.reading import read_manifest
+from medleak.custom.record.files import (
+    SITE_NAME,
+    RecordError,
+    beside_of,
+    other_model,
+    round_of,
+)
+from medleak.custom.record.reading import read_info, read_manifest
 from medleak.custom.record.schema import LeftOut, Manifest
 
 _WEIGHTS = (".safetensors", ".zst", ".pt", ".pth", ".ckpt", ".bin", ".npz", ".npy", ".h5")
@@ -37,6 +43,7 @@ def strays(root: Path) -> list[str]:
                 found.append(f"{name} is in no round")
         elif (round := round_of(entry.name)) is not None:
             found += [f"{name}/{what}" for what in _in_round(entry, round in kept)]
+            found += [f"{name}/{what}" for what in _of_nobody(Path(root), round, entry)]
         elif entry.name.lower().startswith("round"):
             found.append(f"{name}/ has the name of no round")
         elif entry.is_symlink() or any(map(_is_weights, entry.rglob("*"))):
@@ -60,6 +67,30 @@ def _in_round(folder: Path, pruned: bool) -> list[str]:
     if not any(map(_is_site, sidecars)) and not found and not pruned:
         found.append(" holds no update")
     return found
+
+
+def _of_nobody(root: Path, round: int, folder: Path) -> list[str]:
+    """Tensors in a round's own folders that no update names; of a damaged one nothing is known."""
+    inside = [p for kind in ("beside", "models") for p in sorted((folder / kind).glob("[!.]*"))]
+    if not inside:
+        return []
+    named: set[Path] = set()
+    for sidecar in folder.glob("[!.]*.json"):
+        if not _is_site(sidecar.stem):
+            continue
+        try:
+            hashes = read_info(root, round, sidecar.stem).sha256
+        except RecordError:
+            return []
+        if hashes is not None:
+            named.add(other_model(folder, hashes.sent))
+            named |= {beside_of(folder, sidecar.stem)} if hashes.beside else set()
+    places = [(p, p.with_name(p.name.removesuffix(SUFFIX))) for p in inside]
+    return [
+        f"{p.parent.name}/{_shown(p.name)} belongs to no update"
+        for p, plain in places
+        if plain not in named
+    ]
 
 
 def _kept_rounds(root: Path) -> Set[int]:

@@ -22,7 +22,7 @@ _NAMED = Named(
     it="The rehearsal of the task", names="The rehearsal", quicker="rehearse fewer batches"
 )
 GIVEN_AWAY, DOMINANCE, CLASS_LOSS = 0.0, 10.0, 20.0
-_NUMBERS = ("images", "layers", "given_away", "dominance", "class_loss")
+_COUNTS, _SIZES = ("images", "layers", "given_away"), ("dominance", "class_loss")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,20 +72,22 @@ def rehearse(
         *(measure, [state], args), time_limit=time_limit, allowed=(MEASURE, *allowed), named=_NAMED
     )
     found = raw if isinstance(raw, dict) else {}
-    numbers = [found.get(k) for k in _NUMBERS]
-    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in numbers):
+    counts, sizes = ([found.get(k, "") for k in names] for names in (_COUNTS, _SIZES))
+    whole = all(type(v) is int for v in counts)
+    numbers = all(type(v) in (int, float) and not v < 0 for v in [*counts, *sizes])
+    if not (whole and numbers):
         raise UpdateError(
-            f"The rehearsal answered {raw!r}; it must give {', '.join(_NUMBERS)}, all of them "
-            "numbers."
+            f"The rehearsal answered {raw!r}; it must give {', '.join(_COUNTS)} as whole numbers, "
+            f"and {' and '.join(_SIZES)}, none of them below 0."
         )
-    if not found["images"] >= 2:
+    if found["images"] < 2:
         raise UpdateError("The rehearsal was of less than two images, so nothing is known.")
     return found
 
 
 def judge(found: Mapping[str, Any], limits: Limits) -> list[Result]:
     """The three checks of what `rehearse` answered; NaN is beyond any limit."""
-    if found["layers"]:
+    if found["layers"] or found["given_away"]:
         share = found["given_away"] / found["images"]
         words = "share of a batch that it gives away by division"
         read = _judged("given_away", share, limits.given_away, found.get("given_away_at"), words)
