@@ -117,7 +117,11 @@ def final_model(
     records = records_of(run)
     manifest = read_manifest(records)
     channels = manifest.known_input().channels
-    if out is not None and (there := read_config(out)) and there.get("record") != manifest.identity():
+    if (
+        out is not None
+        and (there := read_config(out))
+        and there.get("record") != manifest.identity()
+    ):
         raise ValueError(
             f"{out} is the audit of another run than {records}: its report would not speak of this "
             "model. Name the audit of this run, or another --out."
