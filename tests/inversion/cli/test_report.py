@@ -225,6 +225,9 @@ def test_a_key_that_is_none_is_found_before_anything_is_written(audit, tmp_path)
     [
         ([], "Name the directory of an audit"),
         (["AUDIT", "--verify", "AUDIT"], "--verify makes no report"),
+        (["--verify", "AUDIT", "--fail-if", "rdlv.mean > 0"], "--verify makes no report"),
+        (["--verify", "AUDIT", "--redact"], "--verify makes no report"),
+        (["--verify", "AUDIT", "-o", "r.html"], "--verify makes no report"),
         (["AUDIT", "--public-key", "k.pub"], "whom --verify trusts"),
     ],
 )

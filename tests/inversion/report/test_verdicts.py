@@ -115,6 +115,15 @@ def test_a_site_that_was_not_come_to_is_listed_as_not_known(directory):
     assert "stopped" in verdict.why
 
 
+def test_a_site_that_was_settled_by_what_is_no_leak_any_more_is_not_cleared(directory):
+    case = {"round": 1, "site": "a", "attack": "row_space", "defence": "none"}
+    settled = [{"case": case, "why": "settled to leak after 1 of 2 rounds"}]
+    folder = directory.write((), [a_group("a", **NOTHING)], health=REACHED, settled=settled)
+    (verdict,) = site_verdicts(read_audit(folder))
+    assert verdict.light is Light.NOT_KNOWN
+    assert "1 of its cases were left out" in verdict.why
+
+
 def test_what_a_sample_left_out_is_cleared_nowhere(directory):
     sample = {"strata": [], "not_examined": {"site-1": 5, "site-3": 6}}
     groups = [a_group(f"site-{k}", **NOTHING) for k in (1, 2)]

@@ -290,7 +290,8 @@ def _settled(cases: Sequence[Case], gate: Settling | None, journal: Journal) -> 
     """What was left out at the end of an audit that stops where a site is settled."""
     if gate is None:
         return
-    settled = {case: why for case in cases if (why := gate.why(case))}
+    left = [case for case in cases if not journal.done(case)]
+    settled = {case: why for case in left if (why := gate.why(case))}
     journal.settle(settled)
     for case, why in settled.items():
         yield Outcome(case=case, settled=why)

@@ -104,8 +104,12 @@ def report(
     · medleak report --verify AUDIT --public-key signer.pub
     """
     if verify is not None:
-        if audit is not None or sign is not None:
-            raise ValueError("--verify makes no report: give it without AUDIT and --sign.")
+        others = (audit, out, originals, ledger, fail_if, repeat_by, sign)
+        if redact or no_pictures or any(option is not None for option in others):
+            raise ValueError(
+                "--verify makes no report and judges none: give it with --public-key and --json "
+                "alone."
+            )
         verify_and_tell(verify, public_key or (), as_json)
     if public_key:
         raise ValueError("--public-key is whom --verify trusts: name what to verify as well.")

@@ -102,6 +102,7 @@ def _clear(audit: Audit) -> set[str]:
     """
     troubled = {*audit.left, *(str(r["case"]["site"]) for r in audit.refused)}
     troubled |= {m.site for m in audit.membership if m.kind == "leaks"}
+    troubled |= {site for _, site in audit.settled}
     lights: dict[str, set[Light]] = {}
     for group in audit.overall:
         lights.setdefault(group.site, set()).add(light_of(group, audit.health)[0])

@@ -176,6 +176,8 @@ def _site(audit: Audit, site: str) -> SiteVerdict:
         light = Light.NOT_KNOWN
         why = f"{why}, in what was looked at; {others} of its updates were not drawn"
     if rest := sum(n for (_, s), n in audit.settled.items() if s == site):
+        if light is Light.NONE_FOUND:  # what it was settled by is not there any more
+            light = Light.NOT_KNOWN
         why = f"{why}; that was settled early, and {rest} of its cases were left out"
     rows = [r for r in audit.rows if r.site == site and r.defence == group.defence]
     best = max(rows, key=lambda r: -2.0 if r.ssim is None else r.ssim, default=None)

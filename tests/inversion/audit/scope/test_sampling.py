@@ -168,3 +168,4 @@ def test_a_site_is_clear_where_nothing_of_it_is_in_doubt():
     told = [{"site": "d", "verdict_kind": "leaks"}, {"site": "d", "verdict_kind": "no_leak_found"}]
     assert clear_sites({**summary, "membership": told}) == set()
     assert clear_sites({**summary, "membership": told[1:]}) == {"d"}
+    assert clear_sites({**summary, "settled": [{"case": {"site": "d"}, "why": ""}]}) == set()

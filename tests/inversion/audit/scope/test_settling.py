@@ -144,6 +144,15 @@ def test_without_the_option_later_everything_is_done(leaking):
 
 
 @pytest.mark.slow
+def test_what_was_done_before_is_not_said_to_be_left_out(leaking):
+    outcomes(leaking, KNOWN)
+    ends = outcomes(leaking, KNOWN, sequential=True)
+    assert not [o for o in ends if o.settled]
+    assert json.loads((leaking.out / "summary.json").read_bytes())["settled"] == []
+    assert not_examined([read_audit(leaking.out)]) == []
+
+
+@pytest.mark.slow
 def test_a_site_that_the_whole_rule_does_not_call_leaking_is_done_to_its_end(leaking, monkeypatch):
     monkeypatch.setattr(settling, "settled_at", lambda rows, level: True)
     ends = outcomes(leaking, KNOWN, sequential=True)

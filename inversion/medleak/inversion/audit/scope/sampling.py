@@ -241,6 +241,7 @@ def clear_sites(summary: Mapping[str, Any]) -> set[str]:
         groups.setdefault(group["site"], []).append(group["verdict_kind"])
     troubled = {r["case"]["site"] for r in summary["refused"]}
     troubled |= {case["site"] for case in summary["left"]}
+    troubled |= {s["case"]["site"] for s in summary.get("settled", ())}
     members = summary.get("membership", ())
     troubled |= {asked["site"] for asked in members if asked.get("verdict_kind") == "leaks"}
     return {s for s, kinds in groups.items() if set(kinds) == {"no_leak_found"}} - troubled
