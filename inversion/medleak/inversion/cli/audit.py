@@ -159,7 +159,8 @@ def audit(
     Writes results.csv, summary.json, config.json and pictures; with --candidates also who was in
     (membership.csv, membership.json). Stopped, the same command goes on
     where it was. Exit code 1 if an update could not be audited; the others are, all the same. 3 if
-    there is no update, or something in the record is read as none and so was not audited.
+    there is no update, something in the record is read as none and so was not audited, or what
+    --shares asks could not be compared.
 
     Examples: medleak audit
     · medleak audit simulator_workspace --site site-9 --round 2

@@ -1,8 +1,8 @@
 """Whose an update is, and what it tells of the site: each a number, its p-value and a verdict."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,10 @@ class Told:
         if self.p <= SURE:
             return "told"
         return "not told" if self.p > DOUBTFUL and self.least <= SURE else "not known"
+
+    def as_json(self) -> dict[str, Any]:
+        """For a file: all fields, and what follows from them."""
+        return {"kind": self.kind, "verdict": str(self), **asdict(self)}
 
     def __str__(self) -> str:
         """In words."""

@@ -24,6 +24,6 @@ def attributes(plan: Plan) -> dict[str, Any]:
     )
     return {
         "rule": RULE,
-        "told": [{"kind": t.kind, "verdict": str(t), **asdict(t)} for t in found.told],
+        "told": [t.as_json() for t in found.told],
         "not_tested": [asdict(n) for n in found.not_tested],
     }

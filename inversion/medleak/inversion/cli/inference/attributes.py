@@ -1,7 +1,6 @@
 """``medleak attributes``: whose is an update, and what does it tell of the site's patients?"""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +55,7 @@ def attributes(
     if as_json:
         content = {
             "rule": RULE,
-            "told": [{"kind": t.kind, "verdict": str(t), **asdict(t)} for t in found.told],
+            "told": [t.as_json() for t in found.told],
             "not_tested": [str(n) for n in found.not_tested],
         }
         typer.echo(json.dumps(content, indent=2))
