@@ -180,7 +180,23 @@ def test_a_sentinel_that_only_warns_or_has_no_notes_is_a_warning(kit):
     chain = scope(MECHANISM, LEDGER, data=(warns, WORKFLOW, GLOBAL))
     write(kit / "local/privacy.json", policy(chain))
     assert any("Sentinel only warns" in w for w in said(doctor.examine(kit), "warning"))
+    rehearsal = {"path": f"{PATH}Rehearsal", "args": {"measure_args": {}, "on_alarm": "warn"}}
+    chain = scope(MECHANISM, LEDGER, data=(SENTINEL, rehearsal, WORKFLOW, GLOBAL))
+    write(kit / "local/privacy.json", policy(chain))
+    assert any("Rehearsal only warns" in w for w in said(doctor.examine(kit), "warning"))
     chain = scope(MECHANISM, LEDGER)
     chain["task_result_filters"] = [MECHANISM, LEDGER]
     write(kit / "local/privacy.json", policy(chain))
     assert any("SentinelNotes is missing" in w for w in said(doctor.examine(kit), "warning"))
+
+
+@pytest.mark.parametrize("sentinel_first", [True, False])
+def test_a_model_that_is_looked_at_with_the_sites_own_values_in_it_is_not_the_servers(
+    kit, sentinel_first
+):
+    restore = {"path": f"{PATH}RestoreWithheld", "args": {}}
+    pair = (SENTINEL, restore) if sentinel_first else (restore, SENTINEL)
+    withhold = {"path": f"{PATH}Withhold", "args": {"batch_norm": "withhold_all"}}
+    write(kit / "local/privacy.json", policy(scope(withhold, NOISE, data=(*pair, GLOBAL))))
+    found = [f for f in said(doctor.examine(kit), "failed") if "not at what the server sent" in f]
+    assert bool(found) != sentinel_first

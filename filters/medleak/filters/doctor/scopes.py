@@ -107,14 +107,22 @@ def _data_filters(name: str, chain: "Chain") -> Iterator[Check]:
 
 
 def _sentinel(name: str, chain: "Chain") -> Iterator[Check]:
-    """Is the model that comes in looked at, and with what consequence?"""
-    watching = [f for f in chain.data if _name(f) == "Sentinel"]
-    if not watching:
+    """Is the model that comes in looked at as the server sent it, and with what consequence?"""
+    looking = [f for f in chain.data if _name(f) in ("Sentinel", "Rehearsal")]
+    for each in looking:
+        if getattr(each, "on_alarm", None) == "warn":
+            detail = f"{_name(each)} only warns: a model that looks like a trap is trained all the "
+            yield warning(name, detail + "same.")
+    names = [_name(f) for f in chain.data]
+    if "RestoreWithheld" in names:
+        for each in chain.data[names.index("RestoreWithheld") :]:
+            if each in looking:
+                detail = f"{_name(each)} stands after RestoreWithheld: it would look at what this "
+                detail += "site puts in, not at what the server sent. Put it before."
+                yield failed(name, detail)
+    if "Sentinel" not in names:
         detail = f"{_PACKAGE}Sentinel is missing in task_data_filters: a model that the server "
         yield warning(name, detail + "changed to make updates tell of single images is trained.")
-    elif any(getattr(f, "on_alarm", None) == "warn" for f in watching):
-        detail = "Sentinel only warns: a model that looks like a trap is trained all the same."
-        yield warning(name, detail)
     elif "SentinelNotes" not in [_name(f) for f in chain.results]:
         detail = f"{_PACKAGE}SentinelNotes is missing in task_result_filters: how far the model "
         yield warning(name, detail + "may move from round to round is not known to Sentinel.")
