@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from medleak.filters.imports import uncollected
+from medleak.filters.imports import late, uncollected
 
 
 def test_the_collector_rests_and_is_on_again_even_after_an_error():
@@ -29,3 +29,12 @@ def test_a_collector_that_was_off_stays_off():
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_a_name_is_imported_when_it_is_asked_for_and_no_other_is_known():
+    find = late("medleak.filters", {"Spec": "spec", "Gone": "spec"})
+    assert find("Spec").__module__ == "medleak.filters.spec"
+    with pytest.raises(AttributeError, match=r"'medleak\.filters' has no attribute 'spec'"):
+        find("spec")
+    with pytest.raises(AttributeError, match="Gone"):
+        find("Gone")

@@ -7,7 +7,9 @@
 What is named here is imported when it is first asked for.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from medleak.filters.imports import late
 
 if TYPE_CHECKING:
     from medleak.custom.phantoms import listing, phantom
@@ -43,28 +45,22 @@ __all__ = [
     "write_record",
 ]
 
-_PLACES = {
-    "InputSpec": "record",
-    "Manifest": "record",
-    "ModelSpec": "record",
-    "Record": "record",
-    "RecordError": "record",
-    "TaskSpec": "record",
-    "UpdateInfo": "record",
-    "find_records": "record",
-    "list_updates": "record",
-    "listing": "phantoms",
-    "phantom": "phantoms",
-    "read_record": "record",
-    "write_manifest": "record",
-    "write_record": "record",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for (PEP 562)."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = late(
+    __name__,
+    {
+        "InputSpec": "record",
+        "Manifest": "record",
+        "ModelSpec": "record",
+        "Record": "record",
+        "RecordError": "record",
+        "TaskSpec": "record",
+        "UpdateInfo": "record",
+        "find_records": "record",
+        "list_updates": "record",
+        "listing": "phantoms",
+        "phantom": "phantoms",
+        "read_record": "record",
+        "write_manifest": "record",
+        "write_record": "record",
+    },
+)

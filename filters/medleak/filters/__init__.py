@@ -11,7 +11,9 @@ The same as NVFlare filters: :mod:`medleak.filters.adapters`. What is named here
 is first asked for.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from medleak.filters.imports import late
 
 if TYPE_CHECKING:
     from medleak.filters.defences.defence import Defence
@@ -32,22 +34,16 @@ __all__ = [
     "guarantee_of",
 ]
 
-_PLACES = {
-    "Defence": "defences.defence",
-    "NoiseSource": "noise",
-    "Spec": "spec",
-    "SpecChain": "spec",
-    "UpdateError": "update",
-    "declaration": "registry",
-    "defence": "registry",
-    "guarantee_of": "privacy.accounting",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for (PEP 562)."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = late(
+    __name__,
+    {
+        "Defence": "defences.defence",
+        "NoiseSource": "noise",
+        "Spec": "spec",
+        "SpecChain": "spec",
+        "UpdateError": "update",
+        "declaration": "registry",
+        "defence": "registry",
+        "guarantee_of": "privacy.accounting",
+    },
+)

@@ -1,8 +1,10 @@
-"""Importing large libraries without what makes it slow beside their size."""
+"""Importing late, and large libraries without what makes it slow beside their size."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 
 
 @contextmanager
@@ -20,3 +22,19 @@ def uncollected() -> Iterator[None]:
     finally:
         if before:
             gc.enable()
+
+
+def late(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
+    """A package's ``__getattr__`` (PEP 562) that imports a name when it is first asked for.
+
+    Args:
+        package: Its ``__name__``.
+        places: Name -> the module below ``package`` that has it.
+    """
+
+    def find(name: str) -> Any:
+        if name not in places:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(f"{package}.{places[name]}"), name)
+
+    return find

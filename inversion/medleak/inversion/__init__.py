@@ -6,7 +6,9 @@ From a model and an update in memory to images: `reconstruct`. From a record of
 need torch, the help of a command does not.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from medleak.filters.imports import late
 
 if TYPE_CHECKING:
     from medleak.inversion.attacks.reconstruct import observe_update, reconstruct
@@ -38,29 +40,23 @@ __all__ = [
     "ssim",
 ]
 
-_PLACES = {
-    "Knowledge": "knowledge",
-    "Observation": "observation",
-    "Plan": "audit.plan",
-    "Reconstruction": "reconstruction",
-    "Row": "results.rows",
-    "RowSpace": "attacks.row_space",
-    "assign": "measures.similarity",
-    "attack_of": "attacks.registry",
-    "load_prior": "images.prior",
-    "observe": "observation",
-    "observe_update": "attacks.reconstruct",
-    "psnr": "measures.similarity",
-    "read_rows": "results.rows",
-    "reconstruct": "attacks.reconstruct",
-    "ssim": "measures.similarity",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for (PEP 562)."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = late(
+    __name__,
+    {
+        "Knowledge": "knowledge",
+        "Observation": "observation",
+        "Plan": "audit.plan",
+        "Reconstruction": "reconstruction",
+        "Row": "results.rows",
+        "RowSpace": "attacks.row_space",
+        "assign": "measures.similarity",
+        "attack_of": "attacks.registry",
+        "load_prior": "images.prior",
+        "observe": "observation",
+        "observe_update": "attacks.reconstruct",
+        "psnr": "measures.similarity",
+        "read_rows": "results.rows",
+        "reconstruct": "attacks.reconstruct",
+        "ssim": "measures.similarity",
+    },
+)

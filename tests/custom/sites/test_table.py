@@ -1,12 +1,10 @@
 """Tests of the tables of sites."""
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.custom.sites.tables import refusal, scales, singles, tables
 
-from medleak.custom.data.datalist import DataError, Item
 from medleak.custom.sites.split import (
     TMI_TABLE_II,
     Site,
@@ -16,37 +14,6 @@ from medleak.custom.sites.split import (
     scaled,
     split,
 )
-
-
-def refusal(call, *args):
-    """The message of the DataError that ``call`` raises: one line of what, why, what to do."""
-    with pytest.raises(DataError) as caught:
-        call(*args)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert re.search(r"\. [A-Z].*\.$", message)
-    return message
-
-
-hosts = st.lists(
-    st.tuples(st.integers(1, 16), st.integers(1, 40), st.integers(0, 12)), min_size=1, max_size=4
-).map(lambda rows: [Site(f"site-{k}", *row) for k, row in enumerate(rows, 1)])
-
-
-tables = st.builds(
-    lambda sites, sharing: (
-        tuple(sites)
-        + tuple(
-            Site(f"guest-{k}", 1, min(n, sites[0].training), 3, shares="site-1")
-            for k, n in enumerate(sharing)
-        )
-    ),
-    hosts,
-    st.lists(st.integers(1, 3), max_size=2),
-)
-
-
-scales = st.floats(0.001, 1)
 
 
 def test_the_table_is_the_published_one():
@@ -153,8 +120,3 @@ def test_an_eighth_of_the_table_by_hand():
 @pytest.mark.parametrize("scale", [0, -0.1, 1.01, float("nan"), float("inf")])
 def test_a_scale_that_does_not_shrink_is_refused(scale):
     assert f"got {scale}" in refusal(scaled, TMI_TABLE_II, scale)
-
-
-def singles(n, num_classes=2):
-    """``n`` patients with one image each, classes in turn."""
-    return [Item(f"{k:04d}.png", k % num_classes, f"p{k:04d}") for k in range(n)]

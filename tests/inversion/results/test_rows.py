@@ -5,22 +5,18 @@ import dataclasses
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.inversion.rows import ROW as A_ROW
 
 from medleak.inversion.results.rows import COLUMNS, Row, read_rows, write_rows
 
-ROW = Row(
+ROW = dataclasses.replace(
+    A_ROW,
     round=2,
     site="site-9",
     attack="row_space:attempts=2",
-    defence="none",
-    declared="none",
     knowledge="all, labels inferred",
-    seed=0,
-    reconstruction=0,
     seconds=6.5,
     iterations=900,
-    attempts=1,
-    stuck=False,
     losses="bn=0.002 span=1e-05",
     picture="images/x.png",
 )

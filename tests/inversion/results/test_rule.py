@@ -7,26 +7,17 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import binom
+from tests.inversion.rows import ROW as A_ROW
 
 from medleak.inversion.results.group import figures_of
-from medleak.inversion.results.rows import Row
 from medleak.inversion.results.rule import MARGIN, judge, settled_at
 
-ROW = Row(
-    round=0,
+ROW = dataclasses.replace(
+    A_ROW,
     site="site-9",
     attack="row_space:attempts=2",
-    defence="none",
-    declared="none",
     knowledge="all, labels inferred",
-    seed=0,
-    reconstruction=0,
     seconds=2.0,
-    iterations=1,
-    attempts=1,
-    stuck=False,
-    losses="",
-    picture="a.png",
 )
 HEALTHY = {"ssim": 0.93, "reached": True}
 

@@ -4,25 +4,17 @@ import dataclasses
 import json
 
 import pytest
+from tests.inversion.rows import ROW as A_ROW
 
-from medleak.inversion.results.rows import Row
 from medleak.inversion.results.summary import summarise
 
-ROW = Row(
+ROW = dataclasses.replace(
+    A_ROW,
     round=2,
     site="site-9",
     attack="row_space:attempts=2",
-    defence="none",
-    declared="none",
     knowledge="all, labels inferred",
-    seed=0,
-    reconstruction=0,
     seconds=6.5,
-    iterations=900,
-    attempts=1,
-    stuck=False,
-    losses="bn=0.002 span=1e-05",
-    picture="images/x.png",
 )
 
 

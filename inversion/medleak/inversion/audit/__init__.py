@@ -8,7 +8,9 @@ What a plan asks for is in `Plan`, what becomes of each of its cases in `Outcome
 imported when they are first asked for: an attack needs torch, a command's help does not.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from medleak.filters.imports import late
 
 if TYPE_CHECKING:
     from medleak.inversion.audit.ladder import rungs
@@ -17,20 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "Plan", "audit", "estimate_cost", "knowledge_of", "rungs"]
 
-_PLACES = {
-    "Outcome": "run",
-    "Plan": "plan",
-    "audit": "run",
-    "estimate_cost": "run",
-    "knowledge_of": "plan",
-    "rungs": "ladder",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for (PEP 562)."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = late(
+    __name__,
+    {
+        "Outcome": "run",
+        "Plan": "plan",
+        "audit": "run",
+        "estimate_cost": "run",
+        "knowledge_of": "plan",
+        "rungs": "ladder",
+    },
+)

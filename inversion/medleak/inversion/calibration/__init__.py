@@ -8,7 +8,9 @@
 a site. All names are imported when they are first asked for, as attacks need torch.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from medleak.filters.imports import late
 
 if TYPE_CHECKING:
     from medleak.inversion.calibration.run import calibrate, read_calibration
@@ -17,19 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Calibration", "Mechanism", "calibrate", "mechanism", "read_calibration"]
 
-_PLACES = {
-    "Calibration": "site",
-    "Mechanism": "search",
-    "calibrate": "run",
-    "mechanism": "search",
-    "read_calibration": "run",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for (PEP 562)."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = late(
+    __name__,
+    {
+        "Calibration": "site",
+        "Mechanism": "search",
+        "calibrate": "run",
+        "mechanism": "search",
+        "read_calibration": "run",
+    },
+)
