@@ -19,11 +19,13 @@ from medleak.custom.data.datalist import Item, load_datalist, save_datalist
 from medleak.custom.data.transforms import load_images
 from medleak.custom.phantoms import listing, render
 from medleak.custom.record import InputSpec
+from medleak.inversion.audit import evaluation
 from medleak.inversion.audit.evaluation import Evaluator
 from medleak.inversion.images.prior import load_prior
-from medleak.inversion.measures import similarity
+from medleak.inversion.measures import seen, similarity
 from medleak.inversion.measures.embedding import EmbeddingError
 from medleak.inversion.measures.perceptual import Perceptual
+from medleak.inversion.measures.seen import search
 from medleak.inversion.measures.similarity import as_channels
 from medleak.inversion.reconstruction import Reconstruction
 from medleak.inversion.results.case import Case
@@ -42,6 +44,7 @@ def test_colour_is_averaged_to_gray_and_gray_repeated_to_colour():
 
 SPEC = InputSpec(spatial_size=(32, 32), channels=1)
 CASE = Case(0, "site-9", "planted", "none", "all", 0)
+CASE_1 = dataclasses.replace(CASE, site="site-1")
 
 
 @pytest.fixture
@@ -170,16 +173,35 @@ def test_patients_are_numbers_within_their_site(federation):
         assert (found[a] == found[b]) == (listed[a] == listed[b])
 
 
-def test_one_sites_pixels_are_held_at_a_time(federation):
+def test_pixels_of_a_few_sites_are_held_and_no_more(federation, monkeypatch):
     measure = evaluator(federation)
     truth = measure.truth("site-1")
     assert truth is not None
+    measure.truth("site-9")
     assert measure.truth("site-1") is truth
+    monkeypatch.setattr(evaluation, "HELD_PIXELS", 8 * 32 * 32)  # the eight images of one site
     first = weakref.ref(truth.images)
     del truth
+    measure.truth("site-2")  # site-9, asked for longest ago, goes first, and is enough
+    assert first() is not None
     measure.truth("site-9")
     gc.collect()
     assert first() is None
+
+
+def test_what_was_searched_before_is_not_searched_again_and_changes_no_figure(
+    federation, monkeypatch
+):
+    measure = evaluator(federation)
+    truth = measure.truth("site-1")
+    assert truth is not None
+    images = torch.cat([truth.images[:1].flip(3), truth.images[1:2], torch.rand(1, 1, 32, 32)])
+    here = measure.rows(CASE_1, guess(images), ())
+    matches = search(images, truth.images)
+    assert {k for k, _ in matches} == {0, 2}  # the second is alike as it is
+    monkeypatch.setattr(seen, "refine", None)
+    assert measure.rows(CASE_1, guess(images), (), matches) == here
+    assert here[0].transformation is not None
 
 
 def test_a_site_without_a_list_is_not_measured_and_an_unknown_one_is_refused(federation):

@@ -1,5 +1,6 @@
 """From a reconstruction to rows of figures: the one place where truth meets an attack's result."""
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,11 +19,15 @@ from medleak.inversion.measures.embedding import Embedding, EmbeddingError, load
 from medleak.inversion.measures.gallery import Gallery, build_gallery
 from medleak.inversion.measures.iip import identify, seen_cosines
 from medleak.inversion.measures.perceptual import MIN_SIDE_PX, Perceptual
-from medleak.inversion.measures.seen import Nulls, Pairs, pair
+from medleak.inversion.measures.seen import Matches, Nulls, Pairs, pair
 from medleak.inversion.measures.similarity import as_channels
 from medleak.inversion.reconstruction import Reconstruction
 from medleak.inversion.results.case import NO_DEFENCE, Case
 from medleak.inversion.results.rows import Row, six_digits
+
+HELD_PIXELS = 2**26
+"""Of sites that were measured: while they have no more, the next one's are read beside them. Cases
+of a hundred sites end in any order, and each would else read its site's images anew."""
 
 _NOT_EMBEDDED = (
     "the networks that embed are of gray and colour pictures, not of volumes or other channels"
@@ -43,8 +48,9 @@ class _Site:
 class Evaluator:
     """Measures reconstructions of one audit against the sites' images.
 
-    Built once an audit. Images are read at the first use: the gallery once, the truth of one site
-    at a time, so that memory does not grow with the number of sites.
+    Built once an audit. Images are read at the first use: the gallery once, the truth of a site
+    when it is measured. Of the latter so few are held (`HELD_PIXELS`) that memory does not grow
+    with the number of sites.
     """
 
     def __init__(
@@ -98,7 +104,7 @@ class Evaluator:
             if embedding is not None:
                 raise
             self._no_embedding = str(error)
-        self._last: tuple[str, _Site | None] | None = None
+        self._sites: OrderedDict[str, _Site | None] = OrderedDict()
         self._last_seen: dict[str, Tensor] = {}
 
     def truth(self, site: str) -> Truth | None:
@@ -112,7 +118,11 @@ class Evaluator:
         return None if found is None else found.truth
 
     def rows(
-        self, case: Case, found: Reconstruction, declared: Sequence[Mapping[str, Any]]
+        self,
+        case: Case,
+        found: Reconstruction,
+        declared: Sequence[Mapping[str, Any]],
+        matches: Matches | None = None,
     ) -> list[Row]:
         """Measure ``found`` against the site's images, each assigned to one of them.
 
@@ -121,6 +131,7 @@ class Evaluator:
             found: Images [N, C, H, W]; see `similarity.as_channels` where the truth has other
                 channels.
             declared: Defences as the site declared them.
+            matches: See `medleak.inversion.measures.seen.search`; None: it is made here.
 
         Returns:
             A row a reconstruction; without figures for those that no image was left for, and where
@@ -136,7 +147,7 @@ class Evaluator:
             return rows
         truth = site.truth
         images = as_channels(found.images, truth.images.shape[1])
-        pairs = self._pairs(case.site, site, images, stuck=found.stuck)
+        pairs = self._pairs(case.site, site, images, found.stuck, matches)
         figures = self._figures(site, pairs, images)
         for p, (k, t) in enumerate(torch.stack([pairs.reconstruction, pairs.truth], 1).tolist()):
             turned = pairs.seen.get(k)
@@ -155,7 +166,9 @@ class Evaluator:
         self._last_seen = {rows[k].truth_picture or "": s.image for k, s in pairs.seen.items()}
         return self._identified(case.site, rows, pairs, images)
 
-    def _pairs(self, name: str, site: _Site, images: Tensor, *, stuck: bool) -> Pairs:
+    def _pairs(
+        self, name: str, site: _Site, images: Tensor, stuck: bool, matches: Matches | None
+    ) -> Pairs:
         def searched(t: int) -> Nulls:
             if t not in site.searched:
                 truth, label = site.truth.images[t], int(site.truth.labels[t])
@@ -170,6 +183,7 @@ class Evaluator:
             _best(site.baselines),
             searched,
             stuck=stuck,
+            matches=matches,
         )
 
     def seen(self, picture: str) -> Tensor | None:
@@ -235,10 +249,15 @@ class Evaluator:
         }
 
     def _site(self, site: str) -> _Site | None:
-        if self._last is None or self._last[0] != site:
-            self._last = None  # first let go of one site's pixels, then load another's
-            self._last = (site, self._load(site))
-        return self._last[1]
+        if site not in self._sites:
+            while self._pixels() > HELD_PIXELS:
+                self._sites.popitem(last=False)
+            self._sites[site] = self._load(site)
+        self._sites.move_to_end(site)
+        return self._sites[site]
+
+    def _pixels(self) -> int:
+        return sum(site.truth.images.numel() for site in self._sites.values() if site is not None)
 
     def _load(self, site: str) -> _Site | None:
         if site not in self._datalists:

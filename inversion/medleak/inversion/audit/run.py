@@ -23,6 +23,7 @@ from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.scope.settling import Settling
 from medleak.inversion.audit.workers import pool
 from medleak.inversion.audit.workers.cluster import Cluster
+from medleak.inversion.audit.workers.matching import Attacked, Matching
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.images.truth import find_truth, training_items
 from medleak.inversion.measures.perceptual import load_perceptual
@@ -30,7 +31,7 @@ from medleak.inversion.membership.answer import Assessed
 from medleak.inversion.membership.assessor import Assessor
 from medleak.inversion.membership.files import Answer, read_answers
 from medleak.inversion.networks import make_importable
-from medleak.inversion.reconstruction import ProgressCallback, Reconstruction
+from medleak.inversion.reconstruction import ProgressCallback
 from medleak.inversion.results.case import Case
 from medleak.inversion.results.replays import sums_over_sites
 from medleak.inversion.results.rows import Row, read_rows
@@ -297,11 +298,11 @@ def _settled(cases: Sequence[Case], gate: Settling | None, journal: Journal) -> 
         yield Outcome(case=case, settled=why)
 
 
-def _measure(plan: Plan, case: Case, found: Reconstruction, evaluator: Evaluator) -> list[Row]:
-    # The attack is over: from here on, and only here, truth may be looked at.
-    truth = evaluator.truth(case.site)
+def _measure(plan: Plan, case: Case, attacked: Attacked, evaluator: Evaluator) -> list[Row]:
+    # The attack is over: truth may be looked at.
+    found, truth = attacked.found, evaluator.truth(case.site)
     declared = read_info(plan.records, case.round, case.site).defences
-    rows = evaluator.rows(case, found, declared)
+    rows = evaluator.rows(case, found, declared, attacked.matches)
     save_case(plan.out, case, rows, found, truth, evaluator.seen)
     if found.ending == "interrupted":  # to be looked at, but not counted
         raise KeyboardInterrupt
@@ -315,12 +316,13 @@ def _make_attacker(
     threads: int,
     health: bool,
     number: int,
-) -> Attacker:
+) -> Matching:
     torch.set_num_threads(threads)
     device = plan.device
     if device == "cuda" and (gpus := torch.cuda.device_count()) > 1:
         device = f"cuda:{number % gpus}"
-    return Attacker(plan, table, datalists, device, easy=health)
+    attack = Attacker(plan, table, datalists, device, easy=health)
+    return Matching(attack, datalists, plan.given.manifest(plan.records).known_input())
 
 
 def _with_easy_cases(cases: Sequence[Case], known: Mapping[str, Health]) -> list[Task]:

@@ -26,6 +26,9 @@ FAR = 0.15
 """A lead over the nearest non-member that no chance explains: of 24,000 pairs of unrelated chest
 X-rays, skin and brain images at 64 px it was reached by neighbouring slices of one brain alone."""
 
+Matches = Mapping[tuple[int, int], Match]
+"""By (reconstruction, truth): what the fine search made of the few likeliest."""
+
 Nulls = Mapping[str, float]
 """SSIM of a truth with images that cannot have leaked, by name; those that there are."""
 
@@ -80,6 +83,7 @@ def pair(
     searched_nulls: Callable[[int], Nulls],
     *,
     stuck: bool = False,
+    matches: Matches | None = None,
 ) -> Pairs:
     """Assign reconstructions to truths, as they are listed or as the network saw them.
 
@@ -91,6 +95,7 @@ def pair(
             transformation leads over ``listed_nulls``, as it takes seconds.
         stuck: The attack knows by its own loss that it failed. What it left is believed to show a
             transformed truth only if it leads by `FAR`.
+        matches: Of `search` with the same images and truths, where it was made before.
 
     Where there is no other client's image to compare with, a transformed truth is believed only if
     the reconstruction is like it by any standard (`ASR_THRESHOLD`).
@@ -110,8 +115,10 @@ def pair(
         return Pairs(pairs.reconstruction, pairs.truth, plain)
     shown_by = set(pairs.reconstruction[shown].tolist())
     rest = [k for k in range(len(images)) if k not in shown_by]
-    matches = _matches(images, truths, rest)
-    believed = _believed(matches, listed, listed_nulls.tolist(), searched_nulls, truths, stuck)
+    known = {pair: match for pair, match in (matches or {}).items() if pair[0] in rest}
+    left = sorted(set(rest) - {k for k, _ in known})
+    found = known | _matches(images, truths, left)
+    believed = _believed(found, listed, listed_nulls.tolist(), searched_nulls, truths, stuck)
     # Those are settled; the others are assigned as ever.
     others = listed.clone()
     for (k, t), _ in believed.items():
@@ -125,6 +132,18 @@ def pair(
         {k: seen for (k, _), seen in believed.items()},
         searched=True,
     )
+
+
+def search(images: Tensor, truths: Tensor) -> Matches:
+    """What takes `pair` longest, and needs no image of anybody else's, so that it can come first.
+
+    Reconstructions [N, C, H, W] that are like a truth [M, C, H, W] as it is listed are left out.
+    """
+    if images.ndim != 4:
+        return {}
+    pairs = _assigned(pairwise_ssim(images, truths).cpu())
+    alike = set(pairs.reconstruction[pairs.ssim >= ASR_THRESHOLD].tolist())
+    return _matches(images, truths, [k for k in range(len(images)) if k not in alike])
 
 
 def found_in(image: Tensor, truths: Tensor) -> tuple[int, Match]:
@@ -156,6 +175,8 @@ def _assigned(similarity: Tensor) -> Assignment:
 
 def _matches(images: Tensor, truths: Tensor, which: list[int]) -> dict[tuple[int, int], Match]:
     """Of reconstructions ``which``, the fine search's result with the few likeliest truths."""
+    if not which:
+        return {}
     starts = [coarse(truth, images[which]) for truth in truths]
     found = {}
     for n, k in enumerate(which):
@@ -170,7 +191,7 @@ def _correlation(starts: list[Start]) -> float:
 
 
 def _believed(
-    matches: Mapping[tuple[int, int], Match],
+    matches: Matches,
     listed: Tensor,
     listed_nulls: list[float],
     searched_nulls: Callable[[int], Nulls],
