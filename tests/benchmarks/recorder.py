@@ -4,7 +4,8 @@ Run it by hand, on an idle machine: ``python tests/benchmarks/recorder.py --json
 Targets: 3 s a round of nine ResNet-18 sites; of a made update of 1 GB (``--gigabytes 1``, 250
 million numbers), at most 1.3 GB more than the server holds without a recorder; at most 5 % of a
 round of NVFlare's hello-pt. Exit code 1 if one is missed. ``--big`` is how large the made model is,
-in GB; 0 leaves it out.
+in GB; 0 leaves it out. ``--sites 100`` is a round of so many ResNet-18 sites, each update made when
+it is its turn: seconds, the length of a round of which they are 5 %, and memory.
 
 The share is of a round in which two sites at a time train hello-pt's network (two convolutions,
 three linear layers, 62,006 numbers) on ``--images`` made images of 32 px, in batches of 16, one
@@ -103,6 +104,29 @@ def round_of(server: Server, round: int, sites: Sequence[str], state: State) -> 
     return time.perf_counter() - started[0], time.process_time() - started[1]
 
 
+def many_sites(state: State, sites: int) -> dict[str, float]:
+    """What the recorder takes of one round of ``sites``: seconds, and memory in models."""
+    seconds = 0.0
+    model = made(DataKind.WEIGHTS, state)
+    update = made(DataKind.WEIGHT_DIFF, state)
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        server = Server(Path(folder))
+        Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+        before = _status("VmRSS")
+        for n in range(sites):
+            started = time.perf_counter()
+            server.send(0, f"site-{n}", model)
+            server.receive(0, f"site-{n}", update)
+            seconds += time.perf_counter() - started
+        more = _status("VmHWM") - before
+    return {
+        "sites": sites,
+        "clock_of_a_round_of_many": round(seconds, 1),
+        "shortest_round_for_5_percent": round(seconds / MAX_SHARE, 1),
+        "memory_of_many_in_models": round(more / sum(v.nbytes for v in state.values()), 3),
+    }
+
+
 def hello_pt() -> Any:
     """A network of the shape of NVFlare's hello-pt."""
     from torch import nn
@@ -170,6 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--big", type=float, default=1.0, help="GB of the made update; 0: none")
+    parser.add_argument("--sites", type=int, default=0, help="of a round of many; 0: none")
     parser.add_argument("--images", type=int, default=10_000, help="of hello-pt; 0: none")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -186,6 +211,8 @@ def main() -> None:
         clock, cpu = seconds_a_round(state, args.rounds)
         found["seconds_a_round_of_nine"] = round(clock, 3)
         found["cpu_of_a_round_of_nine"] = round(cpu, 3)
+        if args.sites:
+            found |= many_sites(state, args.sites)
     if args.images:
         share = share_of_a_round(args.images, max(1, args.rounds))
         found["share_of_a_round_of_hello_pt"] = round(share, 4)
