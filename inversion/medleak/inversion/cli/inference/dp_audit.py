@@ -61,6 +61,14 @@ def dp_audit(
         list[str] | None,
         typer.Option(metavar="PREFIX", help="Of a RUN: trust model factories of this package."),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Of a RUN: its audit directory; its report then puts the bound beside ε.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Bound ε from below by what an attacker can tell of releases, or of planted canaries.
@@ -77,7 +85,7 @@ def dp_audit(
     Exit code 0: every claim was tried, and none refuted. 1: ε is larger than claimed. 3: something
     was not put to the test: nothing left, no ε is claimed, or so few releases could refute none.
 
-    Examples: medleak dp-audit simulator_workspace
+    Examples: medleak dp-audit simulator_workspace --out workspace/audit
     · medleak dp-audit canaries:planted=1000,guessed=500,right=350 --claimed 2
     · medleak dp-audit clipped_gaussian:max_grad_norm=1,noise_multiplier=2
     · medleak dp-audit /opt/nvflare/site-1 --releases 4000 --json
@@ -97,12 +105,13 @@ def dp_audit(
     if (records := _records_in(target)) is not None:
         if claimed is not None:
             raise ValueError("--claimed goes with counts: a run's ledger says what it claims.")
-        _judge_run(records, given | {"delta": delta, "confidence": confidence}, as_json)
+        settings = given | {"delta": delta, "confidence": confidence}
+        _judge_run(records, settings, out, as_json)
         return
-    if given:
+    if given or out is not None:
         raise ValueError(
-            f"--canaries, --ledger, --guesses and --allow-model are of a RUN with canaries, and "
-            f"{printable(target)!r} holds no record of one."
+            f"--canaries, --ledger, --guesses, --allow-model and --out are of a RUN with canaries, "
+            f"and {printable(target)!r} holds no record of one."
         )
     if target.startswith(f"{CANARIES}:"):
         _judge_counts(target, delta, confidence, claimed, as_json)
@@ -147,12 +156,17 @@ def _records_in(target: str) -> Path | None:
         raise
 
 
-def _judge_run(records: Path, settings: dict[str, Any], as_json: bool) -> None:
+def _judge_run(records: Path, settings: dict[str, Any], out: Path | None, as_json: bool) -> None:
     """Bound the ε of every site of the run that planted canaries."""
+    from medleak.inversion.dp_audit import beside
     from medleak.inversion.dp_audit.planted import Examiner, examine, planting_sites
 
+    if out is not None:
+        beside.require_of_this_run(out, records)
     planted = planting_sites(records)
     if not planted:
+        if out is not None:
+            beside.write(out, records, [], {"": "no update of the run holds canaries"})
         fail(
             f"No update in {records} is marked as holding canaries: ε was not put to the test. "
             "Run the job again with some (python jobs/job.py cxr_dpsgd --canaries "
@@ -164,16 +178,26 @@ def _judge_run(records: Path, settings: dict[str, Any], as_json: bool) -> None:
             f"{', '.join(planted)} planted canaries, each with a list and a ledger of its own: "
             "--canaries and --ledger cannot be for all. Put them where the sites left them."
         )
-    found = []
+    found, errors = [], {}
     for site, infos in planted.items():
-        found.append(examine(records, site, infos, Examiner(**settings)))
+        try:
+            found.append(examine(records, site, infos, Examiner(**settings)))
+        except ValueError as error:
+            errors[site] = error
+            continue
         if not as_json:
             typer.echo(printable(str(found[-1])))
-    if as_json:
+    if out is not None:
+        beside.write(out, records, found, {site: str(error) for site, error in errors.items()})
+    if as_json and (found or not errors):
         typer.echo(json.dumps([one.as_json() for one in found], indent=2))
     kinds = {one.kind for one in found}
     if "refuted" in kinds:
+        for site, error in errors.items():
+            typer.echo(f"medleak: {printable(site)}: not tested: {printable(str(error))}", err=True)
         raise typer.Exit(FAILED)
+    if errors:
+        raise next(iter(errors.values()))
     if kinds != {"not refuted"}:
         raise typer.Exit(NOT_KNOWN)
 
