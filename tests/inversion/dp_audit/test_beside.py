@@ -27,6 +27,7 @@ FOUND = PlantedRun(
     guessed=COUNTS,
     by="the site's ledger",
     needed=120,
+    scaled=1.42,
     apart=1.0,
 )
 

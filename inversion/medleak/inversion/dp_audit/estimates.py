@@ -14,6 +14,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
+from scipy.special import ndtr, ndtri
 from scipy.stats import beta, binom, norm
 
 Floats = NDArray[np.float64]
@@ -133,7 +134,7 @@ def one_run_gaussian(
     # Of all canaries: those left out were not guessed wrongly.
     mu = _least(
         lambda m: curve_refuted(
-            lambda x: float(norm.cdf(norm.ppf(x) - m)),
+            lambda x: float(ndtr(ndtri(x) - m)),  # scipy.stats takes a hundred times as long
             canaries,
             guesses,
             correct,

@@ -103,6 +103,8 @@ def _line(site: str, told: Mapping[str, Any]) -> Line:
         "not known": "no ε is claimed, or so few canaries could not contradict it",
     }[status]
     guesses = f"{right} of {guessed} guesses right, of {planted} canaries"
+    if (scaled := number(told.get("scaled"))) is not None and scaled > bound:
+        words += f"; at least {scaled:.3g} if the mechanism is as claimed but for its noise"
     return Line(
         site=site,
         status=status,
