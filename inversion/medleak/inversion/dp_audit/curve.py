@@ -81,11 +81,37 @@ def with_scaled_noise(
     that noise with probability of at most 1 - ``confidence``: the multiples that are not
     contradicted are a confidence set (and `refutes` is the test of one of them).
     """
+    return _least_noise(
+        events, lambda found: refutes(found, canaries, guesses, correct, confidence), delta
+    )
+
+
+def with_scaled_noise_by_errors(
+    events: Sequence[Event], fnr: float, fpr: float, delta: float
+) -> float | None:
+    """The same from how often two neighbours are mistaken for each other.
+
+    Args:
+        events: Claimed of the releases that were told apart.
+        fnr: Upper bound on how often the first is taken for the second; ``fpr``: the reverse. The
+            bound of ε holds with the confidence with which both do.
+        delta: Of the ε.
+    """
+
+    def contradicted(found: Sequence[Event]) -> bool:
+        least = inverse_blow_up(deltas_of(found))
+        return fnr < least(1 - fpr) or fpr < least(1 - fnr)
+
+    return _least_noise(events, contradicted, delta)
+
+
+def _least_noise(
+    events: Sequence[Event], contradicts: Callable[[Sequence[Event]], bool], delta: float
+) -> float | None:
     factors = _STEP**_POWERS
 
     def contradicted(k: int) -> bool:
-        found = [_scaled(event, float(factors[k])) for event in events]
-        return refutes(found, canaries, guesses, correct, confidence)
+        return contradicts([_scaled(event, float(factors[k])) for event in events])
 
     low, high = -1, len(factors) - 1
     if not contradicted(high):

@@ -56,7 +56,7 @@ def clopper_pearson(
     Source: Kairouz, Oh, Viswanath 2015, arXiv:1311.0776v4; Jagielski et al. 2020,
     arXiv:2006.07709v1.
     """
-    fnr, fpr = _rates(first, second, threshold, confidence)
+    fnr, fpr = rates(first, second, threshold, confidence)
     bounds = [_log_ratio(1 - delta - a, b) for a, b in ((fnr, fpr), (fpr, fnr))]
     return max(0.0, *bounds)
 
@@ -72,7 +72,7 @@ def gaussian(
     Source: Dong, Roth, Su 2022, arXiv:1905.02383v3, Cor. 2.13; Nasr et al. 2023,
     arXiv:2302.07956v1.
     """
-    fnr, fpr = _rates(first, second, threshold, confidence)
+    fnr, fpr = rates(first, second, threshold, confidence)
     mu = float(norm.ppf(1 - fpr) - norm.ppf(fnr))
     return 0.0 if not mu > 0 else epsilon_of_mu(mu, delta)
 
@@ -168,7 +168,7 @@ def curve_refuted(
     return right + wrong > guesses / canaries
 
 
-def _rates(
+def rates(
     first: Floats, second: Floats, threshold: float, confidence: float
 ) -> tuple[float, float]:
     """Upper bounds of FNR and FPR that hold together."""
