@@ -82,9 +82,8 @@ def near_copies(images: Tensor, member: NDArray[np.bool_]) -> int:
     counts as another image. By the correlation of pixels: copies have 0.99 and more; of chest
     X-rays at 64 px no two films had more than 0.951.
     """
-    small = functional.adaptive_avg_pool2d(
-        images.float(), [min(s, _SMALL) for s in images.shape[2:]]
-    )
+    height, width = (min(side, _SMALL) for side in images.shape[2:])
+    small = functional.adaptive_avg_pool2d(images.float(), (height, width))
     place = torch.from_numpy(member)
     inside, outside = _unit(small[place]), _unit(small[~place])
     if not len(inside) or not len(outside):
