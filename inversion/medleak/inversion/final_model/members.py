@@ -98,14 +98,15 @@ def assess(
     patients: Sequence[Hashable] = groups.candidates.patients
     nobody_in = np.ones(len(patients), dtype=np.bool_)
     easy = _easy(task, references, groups, name, training, generator)
+    member = groups.member
     return found, findings(
         found,
-        groups.member,
+        member,
         patients,
         [(other, nobody_in)],
         easy=easy,
         views_known=True,
-        copies=near_copies(groups.candidates.images, groups.member),
+        copies=0 if member is None else near_copies(groups.candidates.images, member),
     )
 
 
