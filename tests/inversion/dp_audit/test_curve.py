@@ -8,8 +8,9 @@ from medleak.inversion.dp_audit.curve import (
     inverse_blow_up,
     least_refuting,
     refutes,
+    with_scaled_noise,
 )
-from medleak.inversion.dp_audit.estimates import curve_refuted
+from medleak.inversion.dp_audit.estimates import curve_refuted, one_run_gaussian
 
 GAUSSIAN = accounting.gaussian(1.0)
 
@@ -49,3 +50,27 @@ def test_sampling_helps():
     assert refutes([steps[0]], 400, 100, 90, 0.95)
     assert not refutes([steps[1]], 400, 100, 90, 0.95)
     assert np.isfinite(rare).all()
+
+
+@pytest.mark.parametrize("right", [380, 460, 495])
+def test_a_gaussian_with_scaled_noise_is_bounded_as_by_its_exact_curve(right):
+    exact = one_run_gaussian(1000, 500, right, delta=1e-5, confidence=0.95)
+    found = with_scaled_noise([GAUSSIAN], 1000, 500, right, 0.95, 1e-5)
+    assert found is not None
+    assert found <= exact + 0.01
+    assert found == pytest.approx(exact, rel=0.08)  # the grid of noise
+
+
+def test_what_chance_guesses_bounds_no_noise_at_all():
+    assert with_scaled_noise([GAUSSIAN], 1000, 500, 250, 0.95, 1e-5) is None
+
+
+def test_the_bound_of_dp_sgd_lies_above_that_of_any_mechanism_and_below_the_claim():
+    """Counts that 10,000 canaries of an honest training give."""
+    event = accounting.dp_sgd(noise_multiplier=1.0, sample_rate=0.5, steps=4).event
+    found = with_scaled_noise([event], 10_000, 500, 466, 0.975, 1e-5)
+    assert found is not None
+    assert 2.3 < found < accounting.epsilon([event], 1e-5)
+    both = with_scaled_noise([event, event], 10_000, 500, 466, 0.975, 1e-5)
+    assert both is not None
+    assert both < 1.1 * found

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from tests.inversion.membership.federations import asked
@@ -10,6 +11,7 @@ from medleak.inversion.membership.lists import (
     fingerprints,
     held_out,
     load_group,
+    near_copies,
     trained_on,
     within,
 )
@@ -98,3 +100,16 @@ def test_references_that_are_not_public_are_refused(public, why):
     with pytest.raises(ValueError, match=why):
         check_public(public, (group(1, 2), group(3, 4)), trained)
     assert check_public(group(5, 6), (group(1, 2), group(3, 4)), trained) is None
+
+
+def test_an_image_that_was_saved_anew_is_a_copy_and_another_film_is_none():
+    films = torch.rand(6, 1, 80, 80, generator=torch.Generator().manual_seed(0))
+    member = np.arange(10) < 3
+    coarse = (films[:1] * 32).round() / 32
+    brighter = films[1:2] * 0.8 + 0.1
+    mirrored = films[2:3].flip(-1)
+    images = torch.cat([films, coarse, brighter, mirrored, torch.zeros(1, 1, 80, 80)])
+    assert near_copies(images, member) == 3
+    assert near_copies(images[:6], member[:6]) == 0
+    assert near_copies(images, np.ones(10, dtype=bool)) == 0
+    assert near_copies(images[:, :, :1, :1], member) == 0  # of one gray each: nothing to compare

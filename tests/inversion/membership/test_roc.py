@@ -46,6 +46,12 @@ def test_films_of_a_patient_count_as_one():
     )
 
 
+def test_patients_of_both_groups_and_of_the_smaller_one_are_counted():
+    member = np.array([True, True, True, False, False])
+    found = separation(np.arange(5.0), member, list("aabbc"))
+    assert (found.fewest, found.in_both, found.patients) == (2, 1, 3)
+
+
 def test_what_is_no_number_is_the_worst_for_the_claim():
     member = np.array([True, True, False, False])
     found = separation(np.array([np.nan, 2.0, 1.0, np.nan]), member, list("abcd"))

@@ -15,6 +15,8 @@ def told(value, low, high):
         members=40,
         others=60,
         patients=100,
+        fewest=40,
+        in_both=0,
     )
 
 
@@ -57,6 +59,12 @@ def test_an_auc_above_chance_and_above_the_null_leaks():
         ({"separation": told(0.1, 0.05, 0.2)}, "tells them as well"),
         ({"separation": told(0.0, 0.0, 0.3), "unscored": 9}, "the score of 9 images is no number"),
         ({"nulls": ()}, "to compare with"),
+        ({"separation": replace(CHANCE, in_both=3)}, "3 patients have images that were in and"),
+        ({"separation": replace(CHANCE, fewest=9)}, "of 9 patients, too few"),
+        ({"copies": 2}, "2 images that were not in are almost one that was"),
+        ({"constant": True}, "examined nothing"),
+        ({"separation": told(0.56, 0.49, 0.6), "nulls": (told(0.44, 0.41, 0.51),)}, "apart from"),
+        ({"separation": told(0.46, 0.42, 0.51), "nulls": (told(0.56, 0.5, 0.6),)}, "apart from"),
         ({"nulls": (told(0.3, 0.2, 0.4),)}, "not chance"),
         ({"views_known": False}, "augmentation"),
         ({"easy": None}, "no evidence"),
@@ -70,6 +78,18 @@ def test_a_check_that_fails_makes_it_inconclusive(changes, reason):
     found = verdict(**changes)
     assert found.kind == "inconclusive"
     assert reason in str(found)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"copies": 3},
+        {"separation": replace(told(0.98, 0.95, 1.0), in_both=5)},
+        {"separation": replace(told(0.98, 0.95, 1.0), fewest=3)},
+    ],
+)
+def test_a_list_that_hides_members_does_not_hide_a_leak(changes):
+    assert verdict(**({"separation": told(0.98, 0.95, 1.0)} | changes)).kind == "leaks"
 
 
 def test_patients_recognised_leak_without_any_truth():

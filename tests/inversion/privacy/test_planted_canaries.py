@@ -17,6 +17,7 @@ from medleak.custom.record import (
     TaskSpec,
     list_updates,
     read_info,
+    read_manifest,
     utc_now,
     write_manifest,
     write_record,
@@ -27,6 +28,9 @@ from medleak.custom.training import client, dp_sgd
 from medleak.custom.training.arguments import parse
 from medleak.custom.training.initial import build_job_network, format_args
 from medleak.filters.noise import add_gaussian
+from medleak.inversion.report.attack_classes.canaries import lines
+from medleak.inversion.report.reading import read_audit
+from medleak.inversion.results.files import write_json
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("allowed")]
 
@@ -177,3 +181,37 @@ def test_a_run_without_marks_and_a_list_of_another_run_are_not_known(tmp_path):
     assert "two runs" in refused(medleak("dp-audit", tmp_path / "a", "--canaries", other), 2)
     other.unlink()
     assert "stays at the site" in refused(medleak("dp-audit", tmp_path / "b"), 2)
+
+
+def test_what_canaries_say_reaches_the_report_of_the_runs_audit_and_of_no_other(tmp_path):
+    out = tmp_path / "audit"
+    records = run(tmp_path, f"{DP_SGD} --canaries gradients:count=40")
+    write_json(out / "config.json", config_of(records))
+    write_json(out / "summary.json", {"format_version": 2, "sites": [], "refused": []})
+    code, found = audited(tmp_path, "--out", out)
+    (line,) = lines(read_audit(out))
+    assert line.status == ("not refuted" if code == 0 else "not known")
+    assert line.bound == found["bound"]
+    assert line.claimed.startswith(f"ε = {found['claimed']:.4g} at δ = 1e-05 by what the site")
+    next(tmp_path.rglob(canaries.FILE)).unlink()
+    assert "stays at the site" in refused(medleak("dp-audit", tmp_path, "--out", out), 2)
+    (line,) = lines(read_audit(out))
+    assert line.status == "not tested"
+    assert "stays at the site" in line.words
+    other = run(tmp_path / "other", "")
+    result = medleak("dp-audit", tmp_path / "other", "--out", out)
+    assert "audit of another run" in refused(result, 2)
+    result = medleak("dp-audit", tmp_path / "other", "--out", tmp_path / "b")
+    assert "ε was not put to the test" in refused(result, 3)
+    write_json(tmp_path / "b" / "config.json", config_of(other))
+    write_json(tmp_path / "b" / "summary.json", {"format_version": 2, "sites": [], "refused": []})
+    assert lines(read_audit(tmp_path / "b")) == []  # an audit about no site
+
+
+def config_of(records):
+    return {"record": read_manifest(records).identity(), "updates": {}}
+
+
+def test_only_a_run_has_an_audit_to_write_beside(tmp_path):
+    counts = "canaries:planted=1000,guessed=500,right=350"
+    assert "--out are of a RUN" in refused(medleak("dp-audit", counts, "--out", tmp_path), 2)

@@ -13,10 +13,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from medleak.filters.privacy import accounting
 from medleak.filters.privacy.accounting import Event, to_dp_event
 from medleak.inversion.dp_audit.estimates import curve_refuted
 
 _GRID = 1e-3
+_STEP = 1.05  # from one multiple of the noise to the next
+# From a quarter of it, as less makes distributions of losses that fill a memory, to 130 times.
+_POWERS = np.arange(-28, 101)
 _EPSILONS = np.concatenate([np.linspace(0, 2, 81), np.linspace(2.1, 30, 280)])
 
 
@@ -59,12 +63,84 @@ def least_refuting(
     return high
 
 
+def with_scaled_noise(
+    events: Sequence[Event],
+    canaries: int,
+    guesses: int,
+    correct: int,
+    confidence: float,
+    delta: float,
+) -> float | None:
+    """ε at ``delta`` of ``events`` at the least noise that so many right guesses contradict.
+
+    A lower bound of ε where the mechanism is as ``events`` say in all but its noise (rates, steps
+    and kinds are as claimed): sharper than `estimates.one_run`, as whole trade-offs are compared.
+    None: not even a hundred times the noise is contradicted.
+
+    Formal guarantee: where the noise is any multiple of what is claimed, the bound exceeds the ε of
+    that noise with probability of at most 1 - ``confidence``: the multiples that are not
+    contradicted are a confidence set (and `refutes` is the test of one of them).
+    """
+    return _least_noise(
+        events, lambda found: refutes(found, canaries, guesses, correct, confidence), delta
+    )
+
+
+def with_scaled_noise_by_errors(
+    events: Sequence[Event], fnr: float, fpr: float, delta: float
+) -> float | None:
+    """The same from how often two neighbours are mistaken for each other.
+
+    Args:
+        events: Claimed of the releases that were told apart.
+        fnr: Upper bound on how often the first is taken for the second; ``fpr``: the reverse. The
+            bound of ε holds with the confidence with which both do.
+        delta: Of the ε.
+    """
+
+    def contradicted(found: Sequence[Event]) -> bool:
+        least = inverse_blow_up(deltas_of(found))
+        return fnr < least(1 - fpr) or fpr < least(1 - fnr)
+
+    return _least_noise(events, contradicted, delta)
+
+
+def _least_noise(
+    events: Sequence[Event], contradicts: Callable[[Sequence[Event]], bool], delta: float
+) -> float | None:
+    factors = _STEP**_POWERS
+
+    def contradicted(k: int) -> bool:
+        return contradicts([_scaled(event, float(factors[k])) for event in events])
+
+    low, high = -1, len(factors) - 1
+    if not contradicted(high):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if contradicted(middle) else (middle, high)
+    return accounting.epsilon([_scaled(event, float(factors[high])) for event in events], delta)
+
+
+def _scaled(event: Event, factor: float) -> Event:
+    """``event`` with ``factor`` times its noise."""
+    inner = event.get("inner")
+    found = dict(event)
+    if "noise_multiplier" in event:
+        found["noise_multiplier"] = event["noise_multiplier"] * factor
+    if isinstance(inner, list):
+        found["inner"] = [_scaled(one, factor) for one in inner]
+    elif inner is not None:
+        found["inner"] = _scaled(inner, factor)
+    return found
+
+
 def deltas_of(events: Sequence[Event]) -> NDArray[np.float64]:
     """δ of all ``events`` together at each ε of the grid, an upper bound."""
     return _deltas(json.dumps(list(events)))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=256)
 def _deltas(events: str) -> NDArray[np.float64]:
     from dp_accounting.pld import PLDAccountant
 

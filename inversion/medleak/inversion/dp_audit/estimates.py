@@ -14,6 +14,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
+from scipy.special import ndtr, ndtri
 from scipy.stats import beta, binom, norm
 
 Floats = NDArray[np.float64]
@@ -55,7 +56,7 @@ def clopper_pearson(
     Source: Kairouz, Oh, Viswanath 2015, arXiv:1311.0776v4; Jagielski et al. 2020,
     arXiv:2006.07709v1.
     """
-    fnr, fpr = _rates(first, second, threshold, confidence)
+    fnr, fpr = rates(first, second, threshold, confidence)
     bounds = [_log_ratio(1 - delta - a, b) for a, b in ((fnr, fpr), (fpr, fnr))]
     return max(0.0, *bounds)
 
@@ -71,7 +72,7 @@ def gaussian(
     Source: Dong, Roth, Su 2022, arXiv:1905.02383v3, Cor. 2.13; Nasr et al. 2023,
     arXiv:2302.07956v1.
     """
-    fnr, fpr = _rates(first, second, threshold, confidence)
+    fnr, fpr = rates(first, second, threshold, confidence)
     mu = float(norm.ppf(1 - fpr) - norm.ppf(fnr))
     return 0.0 if not mu > 0 else epsilon_of_mu(mu, delta)
 
@@ -133,7 +134,7 @@ def one_run_gaussian(
     # Of all canaries: those left out were not guessed wrongly.
     mu = _least(
         lambda m: curve_refuted(
-            lambda x: float(norm.cdf(norm.ppf(x) - m)),
+            lambda x: float(ndtr(ndtri(x) - m)),  # scipy.stats takes a hundred times as long
             canaries,
             guesses,
             correct,
@@ -167,7 +168,7 @@ def curve_refuted(
     return right + wrong > guesses / canaries
 
 
-def _rates(
+def rates(
     first: Floats, second: Floats, threshold: float, confidence: float
 ) -> tuple[float, float]:
     """Upper bounds of FNR and FPR that hold together."""

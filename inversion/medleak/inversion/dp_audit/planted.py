@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.stats import norm
 
 from medleak.custom.record import Record, UpdateInfo, list_updates, read_info, read_record
 from medleak.custom.sites import canaries
@@ -17,24 +15,21 @@ from medleak.custom.sites.canaries import CanaryList
 from medleak.filters.privacy import ledger
 from medleak.inversion.dp_audit.claims import Claim, claim_of
 from medleak.inversion.dp_audit.counts import Guessed, Kind
-from medleak.inversion.dp_audit.curve import least_refuting
+from medleak.inversion.dp_audit.curve import least_refuting, with_scaled_noise
 from medleak.inversion.dp_audit.estimates import (
-    epsilon_of_mu,
     gaussian,
     one_run,
     one_run_gaussian,
     threshold_of,
 )
 from medleak.inversion.dp_audit.gradients import inner_products
+from medleak.inversion.dp_audit.guesses import best_guesses, sampled
 from medleak.inversion.dp_audit.site_list import beside, list_of
 from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.observation import observe
 
 Floats = NDArray[np.float64]
 _RIDGE = 0.1  # of a gradient's square; .01 to 1 told canaries about as well, with noise or without
-_MOST_IN = 0.4  # of the canaries may be guessed to be in: half of them are
-_LEAST_MU, _MOST_MU = 1e-3, 60.0  # of Gaussian mechanisms that a claim is compared with
-_SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7)  # of the canaries that may be guessed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +44,8 @@ class PlantedRun:
         by: Whose word the claim is.
         needed: Right guesses that contradict the whole trade-off that is claimed; None: not even
             all would, or nothing is claimed.
+        scaled: Lower bound of ε if the mechanism is what it claims but for its noise, which may be
+            any; None: nothing is claimed, or it shows nothing.
         apart: Lower bound of ε if every canary were a run of its own, and the mechanism Gaussian:
             sharper, and void where canaries influence each other.
     """
@@ -59,6 +56,7 @@ class PlantedRun:
     guessed: Guessed
     by: str
     needed: int | None
+    scaled: float | None
     apart: float
 
     @property
@@ -80,7 +78,7 @@ class PlantedRun:
         seen = (
             f"of {found.guessed} guesses {found.right} were right, so that ε is at least "
             f"{found.bound:.3g} at {settings} ({found.confidence:.0%} confidence, whatever the "
-            f"mechanism); if canaries leave each other alone, {self.apart:.3g}"
+            f"mechanism{self._of_its_kind}); if canaries leave each other alone, {self.apart:.3g}"
         )
         claim = f"{self.by} claims ε = {found.claimed or 0:.3g}"
         if self.kind == "no claim":
@@ -94,10 +92,21 @@ class PlantedRun:
         word = "REFUTED" if self.kind == "refuted" else "not refuted"
         return f"{head}: {word}: {claim}{needed}; {seen}"
 
+    @property
+    def _of_its_kind(self) -> str:
+        if self.scaled is None:
+            return ""
+        return f"; at least {self.scaled:.3g} if it is as claimed but for its noise"
+
     def as_json(self) -> dict[str, Any]:
         """For a file."""
         head = {"site": self.site, "canaries": self.canaries, "rounds": list(self.rounds)}
-        more = {"claimed_by": self.by, "needed": self.needed, "apart": self.apart}
+        more = {
+            "claimed_by": self.by,
+            "needed": self.needed,
+            "scaled": self.scaled,
+            "apart": self.apart,
+        }
         own = {"verdict": str(self), "kind": self.kind}
         return head | self.guessed.as_json() | more | own
 
@@ -152,9 +161,12 @@ def examine(records: Path, site: str, infos: Sequence[UpdateInfo], how: Examiner
     for info in infos:
         scores += _scores(read_record(records, info.round, site), listed, how.allowed_prefixes)
     found = guessed(scores, listed.planted, claim, how)
-    needed = None
+    needed = scaled = None
     if claim.events:
-        needed = least_refuting(claim.events, found.planted, found.guessed, _each(how.confidence))
+        each = _each(how.confidence)
+        counts = found.planted, found.guessed
+        needed = least_refuting(claim.events, *counts, each)
+        scaled = with_scaled_noise(claim.events, *counts, found.right, each, how.delta)
     return PlantedRun(
         site=site,
         canaries=listed.plan.kind,
@@ -162,6 +174,7 @@ def examine(records: Path, site: str, infos: Sequence[UpdateInfo], how: Examiner
         guessed=found,
         by=claim.by,
         needed=needed,
+        scaled=scaled,
         apart=_apart(scores, listed.planted, how),
     )
 
@@ -176,16 +189,16 @@ def guessed(scores: Floats, planted: NDArray[np.bool_], claim: Claim, how: Exami
         ValueError: There are more guesses than canaries, or a score is no number.
     """
     settings = {"delta": how.delta, "confidence": how.confidence}
+    each = settings | {"confidence": _each(how.confidence)}
     n, number = len(scores), how.guesses
     if number is None:
-        number = best_guesses(n, claim, **settings)
+        number = best_guesses(n, claim, **each)
     if not 1 <= number <= n:
         raise ValueError(f"--guesses is {number}: of {n} canaries 1 to {n} can be guessed.")
     if not np.isfinite(scores).all():
         raise ValueError("The score of a canary is NaN or infinite: nothing can be said.")
-    each = settings | {"confidence": _each(how.confidence)}
     order = np.argsort(scores, kind="stable")
-    out = 0 if _sampled(claim) else number // 2
+    out = 0 if sampled(claim) else number // 2
     right = int((~planted[order[:out]]).sum() + planted[order[n - (number - out) :]].sum())
     return Guessed(
         planted=n,
@@ -197,41 +210,6 @@ def guessed(scores: Floats, planted: NDArray[np.bool_], claim: Claim, how: Exami
         most=one_run(n, number, number, **each),
         **settings,
     )
-
-
-def best_guesses(n: int, claim: Claim, *, delta: float, confidence: float) -> int:
-    """How many of ``n`` canaries to guess, from what is claimed alone, before coins are looked at.
-
-    The number that would most clearly contradict the claim if there were half of the noise and each
-    canary were told as well as that allows. All where nothing is claimed, or so much that no
-    guesses contradict it.
-    """
-    epsilon = claim.epsilon
-    if epsilon is None or epsilon <= 0 or not claim.events:
-        return n
-    if not epsilon_of_mu(_LEAST_MU, delta) < epsilon < epsilon_of_mu(_MOST_MU, delta):
-        return n
-    mu = cast(float, brentq(lambda m: epsilon_of_mu(m, delta) - epsilon, _LEAST_MU, _MOST_MU))
-    sides = 1 if _sampled(claim) else 2
-    shares = [share for share in _SHARES if share <= _MOST_IN * sides]
-    best = (-np.inf, max(1, round(shares[-1] * n)))
-    for number in sorted({max(1, round(share * n)) for share in shares}):
-        needed = least_refuting(claim.events, n, number, _each(confidence))
-        if needed is not None:
-            margin = _right(number / n / sides, 2 * mu) * number - needed
-            best = max(best, (margin / number**0.5, number))
-    return best[1]
-
-
-def _sampled(claim: Claim) -> bool:
-    """Whether what is claimed counts on records that a step does not draw."""
-    return "PoissonSampled" in str(claim.events)
-
-
-def _right(share: float, mu: float) -> float:
-    """Share of right guesses of the ``share`` of canaries with the highest scores, ``mu`` apart."""
-    cut = cast(float, brentq(lambda t: _half(t, mu) - share, -40.0, mu + 40.0))
-    return min(1.0, float(norm.sf(cut - mu)) / (2 * share))
 
 
 def _each(confidence: float) -> float:
@@ -248,11 +226,6 @@ def _apart(scores: Floats, planted: NDArray[np.bool_], how: Examiner) -> float:
     cut = threshold_of(inside[:half], outside[:half])
     settings = {"delta": how.delta, "confidence": how.confidence}
     return gaussian(inside[half:], outside[half:], cut, **settings)
-
-
-def _half(cut: float, mu: float) -> float:
-    """Share above ``cut`` of scores, half of which are ``mu`` higher."""
-    return float(norm.sf(cut - mu) + norm.sf(cut)) / 2
 
 
 def _scores(record: Record, listed: CanaryList, allowed: Sequence[str]) -> Floats:

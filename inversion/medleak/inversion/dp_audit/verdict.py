@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from medleak.filters.privacy import accounting
 from medleak.filters.privacy.accounting import Event, Guarantee
 from medleak.inversion.dp_audit import estimates
+from medleak.inversion.dp_audit.curve import with_scaled_noise_by_errors
 
 Floats = NDArray[np.float64]
 Kind = Literal["refuted", "not refuted", "out of reach", "heuristic"]
@@ -26,7 +27,8 @@ class Bound:
         what: Was looked at.
         claimed: ε of the ledger for it; None: a heuristic, which claims nothing.
         clopper_pearson: Lower bound that holds for any mechanism.
-        gaussian: Lower bound if the mechanism is Gaussian; None where none is claimed.
+        gaussian: Lower bound if the mechanism is Gaussian, as is claimed, with noise of any scale;
+            of steps of a sampled Gaussian, if it is such steps. None where neither is claimed.
         most: The larger bound if so many releases had been told apart without an error: what could
             be shown at all.
     """
@@ -199,6 +201,12 @@ def _bound(
     if events and all(e["event"] == "Gaussian" for e in events):
         found["gaussian"] = estimates.gaussian(*told, **settings)
         most = max(most, estimates.gaussian(*apart, **settings))
+    elif "Gaussian" in str(events):  # steps of one, sampled or not: by their whole trade-off
+        found["gaussian"], best = (
+            with_scaled_noise_by_errors(events, *estimates.rates(*t, confidence), delta) or 0.0
+            for t in (told, apart)
+        )
+        most = max(most, best)
     return Bound(what=what, claimed=claimed, most=most, **found)
 
 

@@ -20,6 +20,7 @@ from medleak.inversion.final_model.references import Task, Training, confidences
 from medleak.inversion.membership.assessment import Group, Scored, findings
 from medleak.inversion.membership.calibration import p_values, patient_p_values
 from medleak.inversion.membership.easy import MEMBERS
+from medleak.inversion.membership.lists import near_copies
 from medleak.inversion.membership.roc import auc
 from medleak.inversion.membership.rule import Findings
 
@@ -97,8 +98,15 @@ def assess(
     patients: Sequence[Hashable] = groups.candidates.patients
     nobody_in = np.ones(len(patients), dtype=np.bool_)
     easy = _easy(task, references, groups, name, training, generator)
+    member = groups.member
     return found, findings(
-        found, groups.member, patients, [(other, nobody_in)], easy=easy, views_known=True
+        found,
+        member,
+        patients,
+        [(other, nobody_in)],
+        easy=easy,
+        views_known=True,
+        copies=0 if member is None else near_copies(groups.candidates.images, member),
     )
 
 

@@ -166,6 +166,7 @@ def findings(
     easy: float | None,
     views_known: bool,
     contradicted: str = "",
+    copies: int = 0,
 ) -> Findings:
     """What is to be judged of one update.
 
@@ -176,7 +177,8 @@ def findings(
         others: The same candidates against other clients' updates, and [N] who of them was not in
             those.
         easy: See `easy_auc`.
-        views_known: See `medleak.inversion.membership.rule.Findings`; ``contradicted`` likewise.
+        views_known: See `medleak.inversion.membership.rule.Findings`; ``contradicted`` and
+            ``copies`` likewise.
     """
     told, nulls = None, []
     if member is not None and member.any() and not member.all():
@@ -193,6 +195,8 @@ def findings(
         contradicted=contradicted,
         members=None if member is None else int(member.sum()),
         unscored=int(np.isnan(found.scores).sum() + np.isnan(found.nulls).sum()),
+        constant=len(found.scores) > 1 and bool(np.ptp(found.scores) == 0),
+        copies=copies,
     )
 
 

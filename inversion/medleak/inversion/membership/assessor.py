@@ -122,6 +122,7 @@ class Assessor:
             easy=self._easy_auc(own[-1], score, attacker, background, nulls) if easy else None,
             views_known=all(view is not None and set(view) <= MIRRORS for view in views),
             contradicted="; ".join(why for record in own for why in _against(record, attacker)),
+            copies=0 if member is None else lists.near_copies(candidates.images, member),
         )
         verdict = judge(
             found,

@@ -36,6 +36,7 @@ class Separation:
         curve: By false positive rate of `GRID`, the same share; rates that there are too few others
             to resolve are left out.
         members: Images; ``others``: images; ``patients``: of both.
+        fewest: Patients of the group that has fewer; ``in_both``: patients with images in each.
     """
 
     auc: Figure
@@ -44,6 +45,8 @@ class Separation:
     members: int
     others: int
     patients: int
+    fewest: int
+    in_both: int
 
     def resolves(self, name: str) -> bool:
         """Whether there are so many others that one of them may be above the threshold."""
@@ -94,6 +97,8 @@ def separation(
         members=int(member.sum()),
         others=int((~member).sum()),
         patients=len(groups[0] | groups[1]),
+        fewest=min(map(len, groups)),
+        in_both=len(groups[0] & groups[1]),
     )
 
 

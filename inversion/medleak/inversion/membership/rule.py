@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import hypot
 
+from medleak.custom.intervals import FEW_CLUSTERS
 from medleak.inversion.membership.easy import REACHED
 from medleak.inversion.membership.roc import Figure, Separation
 from medleak.inversion.results.verdict import Extent, Kind, Verdict
@@ -19,7 +20,9 @@ RULE = (
     "every other client's update that had neither, by 95 % bounds over patients; or patients "
     "are recognised, at most 1 % of them wrongly (Benjamini and Hochberg on conformal p-values), "
     "and none of the list by the other clients' updates. no leak found: neither, AUC at most 0.6 "
-    "and not below 0.5 by its 95 % bounds, every image has a score, the other clients' at chance, "
+    "and not below 0.5 by its 95 % bounds, every image has a score and not all the same, the other "
+    "clients' at chance and not apart from it, no patient and no copy of an image in both groups, "
+    "ten patients in each, "
     "the images entered training as they are, or mirrored, the update agrees with what was said of "
     "it, and the score knew eight images that were certainly in. not measured: nobody said which "
     "candidates were in, and none was recognised. inconclusive: all else."
@@ -41,6 +44,8 @@ class Findings:
         contradicted: What in the update contradicts what was said of it; empty: nothing.
         members: How many of the candidates were in; None: nobody said.
         unscored: Images whose score is no number.
+        constant: Whether all have the same score.
+        copies: Images that were not in and are almost one that was, as saved anew.
     """
 
     separation: Separation | None
@@ -53,6 +58,8 @@ class Findings:
     contradicted: str = ""
     members: int | None = None
     unscored: int = 0
+    constant: bool = False
+    copies: int = 0
 
     @property
     def flaws(self) -> list[str]:
@@ -63,10 +70,13 @@ class Findings:
         elif self.separation is not None and self.separation.auc.upper95 < 0.5:
             auc = self.separation.auc.value
             flaws.append(f"members score below others (AUC {auc:.2f}), which tells them as well")
+        flaws += self._of_the_list
         if not self.nulls:
             flaws.append("no update of a client that had neither group to compare with")
         elif off := [n.auc for n in self.nulls if not n.auc.lower95 <= 0.5 <= n.auc.upper95]:
             flaws.append(f"a client that had neither group has AUC {off[0].value:.2f}, not chance")
+        elif self._beside_nulls:
+            flaws.append(self._beside_nulls)
         if not self.views_known:
             flaws.append(
                 "how training changed the images (augmentation) is not known, or not tried"
@@ -78,6 +88,39 @@ class Findings:
         if self.contradicted:
             flaws.append(f"the update contradicts what was said of it ({self.contradicted})")
         return flaws
+
+    @property
+    def _of_the_list(self) -> list[str]:
+        """What of the candidates brings members and others together that need not be alike."""
+        found = []
+        if self.constant:
+            found.append("the score is the same for all images, so that it examined nothing")
+        if self.copies:
+            found.append(
+                f"{self.copies} images that were not in are almost one that was: leave copies out"
+            )
+        if (told := self.separation) is None:
+            return found
+        if told.in_both:
+            found.append(
+                f"{told.in_both} patients have images that were in and others that were not, and "
+                "films of one person are alike"
+            )
+        if told.fewest < FEW_CLUSTERS:
+            found.append(f"one of the groups is of {told.fewest} patients, too few to tell")
+        return found
+
+    @property
+    def _beside_nulls(self) -> str:
+        """Where the groups are of two kinds, which may hide members as well as feign them."""
+        if (told := self.separation) is not None:
+            for null in self.nulls:
+                if _above(told.auc, null.auc) or _above(null.auc, told.auc):
+                    return (
+                        f"AUC {told.auc.value:.2f} is apart from the {null.auc.value:.2f} of a "
+                        "client that had neither group: the groups differ by themselves"
+                    )
+        return ""
 
 
 def judge(found: Findings, *, score: str, knowledge: str, images: int, patients: int) -> Verdict:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from medleak.inversion.report import who
+from medleak.inversion.report.attack_classes import canaries
 from medleak.inversion.report.model import Audit, Calibration, Group
 from medleak.inversion.report.texts import names, short
 from medleak.inversion.report.verdicts import (
@@ -39,6 +40,14 @@ def advice(audit: Audit, verdicts: Sequence[SiteVerdict]) -> list[Advice]:
     bad = [v for v in verdicts if v.light in (Light.LEAKS, Light.FOUND, Light.MAY_LEAK)]
     if leaking := [v for v in verdicts if v.light is Light.LEAKS]:
         found.append(_stop(leaking))
+    if untrue := canaries.refuted(audit):
+        found.append(
+            Advice(
+                text=f"Do not rely on the ε of {names(untrue)}: planted canaries were recognised "
+                "more often than it allows. Find what is not as declared (noise, clipping, "
+                "sampling) before the site sends anything more, and count the ε as not given."
+            )
+        )
     if unlisted := [v.site for v in verdicts if v.light is Light.FOUND]:
         found.append(
             Advice(
@@ -74,7 +83,7 @@ def advice(audit: Audit, verdicts: Sequence[SiteVerdict]) -> list[Advice]:
         )
     if unknown := [v for v in verdicts if v.light is Light.NOT_KNOWN]:
         found.append(_settle(audit, unknown))
-    if all(v.light is Light.NONE_FOUND for v in verdicts):
+    if all(v.light is Light.NONE_FOUND for v in verdicts) and not untrue:
         found.append(
             Advice(
                 text="Keep protections and settings as they are. Audit again when the model, the "

@@ -168,7 +168,8 @@ class Audit:
         membership: Who was in; empty: nobody asked.
         calibrations_of_membership: Strengths at which it could no longer be told who was in.
         beside: By name, what files of the attack classes hold that rebuild no image
-            (`medleak.inversion.report.attack_classes.registry`); None: there is none.
+            (`medleak.inversion.report.attack_classes.registry`), and what canaries say of ε; None:
+            there is none.
     """
 
     folder: Path

@@ -7,6 +7,7 @@ from typing import Any
 
 from medleak.filters.privacy import ledger as ledgers
 from medleak.inversion.measures.similarity import ASR_THRESHOLD
+from medleak.inversion.report.attack_classes import canaries
 from medleak.inversion.report.attack_classes.registry import FILES
 from medleak.inversion.report.model import (
     MEMBERSHIP_METRICS,
@@ -81,7 +82,7 @@ def _read(folder: Path, ledger: Sequence[Path]) -> Audit:
         not_drawn=_not_drawn(config),
         membership=[m for m in map(_membership, listing(summary.get("membership"))) if m],
         calibrations_of_membership=_calibrations(read_json(folder / "membership_calibration.json")),
-        beside={name: _beside(folder / name, config) for name in FILES},
+        beside={name: _beside(folder / name, config) for name in (*FILES, canaries.FILE)},
     )
 
 

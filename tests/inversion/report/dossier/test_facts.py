@@ -58,6 +58,15 @@ def test_an_epsilon_is_of_a_ledger_that_can_be_trusted(fact):
     assert fact("epsilon", ledgers=[replace(sound, spent="ε: none (heuristic)")]) is None
 
 
+def test_a_bound_by_canaries_says_that_it_proves_nothing_or_that_it_refutes(audited):
+    tried = {"kind": "not refuted", "planted": 9, "guessed": 4, "right": 3, "bound": 0.4}
+    for claimed, said in ((2.0, "not refuted, which proves nothing"), (0.3, "of a is REFUTED")):
+        content = {"sites": {"a": tried | {"claimed": claimed}}}
+        audit = audited((), [a_group("a")], beside={"dp_audit.json": content})
+        found = FACTS["epsilon_tried"][1](audit, asked(audit), validity(audit, None))
+        assert said in (found or "")
+
+
 def test_protections_are_those_declared_and_those_replayed(fact):
     assert fact("protections", a_group("a")) is None
     found = fact("protections", a_group("a", declared="sign"), a_group("a", defence="withhold"))

@@ -1,6 +1,7 @@
 """``medleak dp-audit``: is ε what the ledger says? Tried, not believed."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +23,8 @@ def dp_audit(
         typer.Argument(
             metavar="RUN|KIT|DEFENCE|COUNTS",
             help="A run in which a site planted canaries; a site's startup kit; a defence as "
-            "name:key=value,… with its filter; or what became of canaries, as "
+            "name:key=value,… with its filter; DP-SGD as "
+            "dp_sgd:noise_multiplier=1,sample_rate=0.1,steps=10; or what became of canaries, as "
             "canaries:planted=1000,guessed=500,right=350.",
         ),
     ],
@@ -61,6 +63,14 @@ def dp_audit(
         list[str] | None,
         typer.Option(metavar="PREFIX", help="Of a RUN: trust model factories of this package."),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Of a RUN: its audit directory; its report then puts the bound beside ε.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Bound ε from below by what an attacker can tell of releases, or of planted canaries.
@@ -71,14 +81,16 @@ def dp_audit(
 
     Of filters: thousands of releases of two neighbouring updates go through the very filters,
     without any training: a filter that adds less noise than it declares, does not clip, uses noise
-    twice or lets statistics by is found. A bound above the ledger's ε refutes it. One below proves
+    twice or lets statistics by is found. Of DP-SGD: as many small trainings by the jobs' own code,
+    with a canary and without. A bound above the ledger's ε refutes it. One below proves
     nothing, as another attack might see more. Nothing is released; no ledger is touched.
 
     Exit code 0: every claim was tried, and none refuted. 1: ε is larger than claimed. 3: something
     was not put to the test: nothing left, no ε is claimed, or so few releases could refute none.
 
-    Examples: medleak dp-audit simulator_workspace
+    Examples: medleak dp-audit simulator_workspace --out workspace/audit
     · medleak dp-audit canaries:planted=1000,guessed=500,right=350 --claimed 2
+    · medleak dp-audit dp_sgd:noise_multiplier=1,sample_rate=0.1,steps=10
     · medleak dp-audit clipped_gaussian:max_grad_norm=1,noise_multiplier=2
     · medleak dp-audit /opt/nvflare/site-1 --releases 4000 --json
     """
@@ -97,12 +109,13 @@ def dp_audit(
     if (records := _records_in(target)) is not None:
         if claimed is not None:
             raise ValueError("--claimed goes with counts: a run's ledger says what it claims.")
-        _judge_run(records, given | {"delta": delta, "confidence": confidence}, as_json)
+        settings = given | {"delta": delta, "confidence": confidence}
+        _judge_run(records, settings, out, as_json)
         return
-    if given:
+    if given or out is not None:
         raise ValueError(
-            f"--canaries, --ledger, --guesses and --allow-model are of a RUN with canaries, and "
-            f"{printable(target)!r} holds no record of one."
+            f"--canaries, --ledger, --guesses, --allow-model and --out are of a RUN with canaries, "
+            f"and {printable(target)!r} holds no record of one."
         )
     if target.startswith(f"{CANARIES}:"):
         _judge_counts(target, delta, confidence, claimed, as_json)
@@ -111,14 +124,12 @@ def dp_audit(
         raise ValueError(
             "--claimed goes with counts of canaries: of a filter its own claim is put to the test."
         )
-    from medleak.filters.doctor.neighbours import each_chain
-
     results: list[dict[str, Any]] = []
-    for chain in each_chain(target):
-        results.append({"target": chain.name} | _tried(chain, releases, delta, confidence, task))
+    for name, found in _each_tried(target, releases, delta, confidence, task):
+        results.append({"target": name} | found)
         if not as_json:
-            said = results[-1].get("verdict") or f"not examined: {results[-1]['not_examined']}"
-            typer.echo(f"{printable(chain.name)}: {printable(said)}")
+            said = found.get("verdict") or f"not examined: {found['not_examined']}"
+            typer.echo(f"{printable(name)}: {printable(said)}")
     if as_json:
         typer.echo(json.dumps(results, indent=2))
     if any(r.get("kind") == "refuted" for r in results):
@@ -129,6 +140,7 @@ def dp_audit(
         raise typer.Exit(NOT_KNOWN)
 
 
+DP_SGD = "dp_sgd"  # as in `medleak.inversion.dp_audit.trainings`, which imports torch
 CANARIES = "canaries"  # as in `medleak.inversion.dp_audit.counts`, which imports scipy
 
 
@@ -147,12 +159,17 @@ def _records_in(target: str) -> Path | None:
         raise
 
 
-def _judge_run(records: Path, settings: dict[str, Any], as_json: bool) -> None:
+def _judge_run(records: Path, settings: dict[str, Any], out: Path | None, as_json: bool) -> None:
     """Bound the ε of every site of the run that planted canaries."""
+    from medleak.inversion.dp_audit import beside
     from medleak.inversion.dp_audit.planted import Examiner, examine, planting_sites
 
+    if out is not None:
+        beside.require_of_this_run(out, records)
     planted = planting_sites(records)
     if not planted:
+        if out is not None:
+            beside.write(out, records, [], {"": "no update of the run holds canaries"})
         fail(
             f"No update in {records} is marked as holding canaries: ε was not put to the test. "
             "Run the job again with some (python jobs/job.py cxr_dpsgd --canaries "
@@ -164,16 +181,26 @@ def _judge_run(records: Path, settings: dict[str, Any], as_json: bool) -> None:
             f"{', '.join(planted)} planted canaries, each with a list and a ledger of its own: "
             "--canaries and --ledger cannot be for all. Put them where the sites left them."
         )
-    found = []
+    found, errors = [], {}
     for site, infos in planted.items():
-        found.append(examine(records, site, infos, Examiner(**settings)))
+        try:
+            found.append(examine(records, site, infos, Examiner(**settings)))
+        except ValueError as error:
+            errors[site] = error
+            continue
         if not as_json:
             typer.echo(printable(str(found[-1])))
-    if as_json:
+    if out is not None:
+        beside.write(out, records, found, {site: str(error) for site, error in errors.items()})
+    if as_json and (found or not errors):
         typer.echo(json.dumps([one.as_json() for one in found], indent=2))
     kinds = {one.kind for one in found}
     if "refuted" in kinds:
+        for site, error in errors.items():
+            typer.echo(f"medleak: {printable(site)}: not tested: {printable(str(error))}", err=True)
         raise typer.Exit(FAILED)
+    if errors:
+        raise next(iter(errors.values()))
     if kinds != {"not refuted"}:
         raise typer.Exit(NOT_KNOWN)
 
@@ -189,6 +216,26 @@ def _judge_counts(
         raise typer.Exit(FAILED)
     if found.kind != "not refuted":
         raise typer.Exit(NOT_KNOWN)
+
+
+def _each_tried(
+    target: str, count: int, delta: float, confidence: float, task: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is found of each chain of filters that ``target`` names, or of DP-SGD."""
+    if target.startswith(f"{DP_SGD}:"):
+        from medleak.inversion.dp_audit.trainings import Trial, trained
+        from medleak.inversion.dp_audit.verdict import judge
+
+        seen = trained(Trial.parse(target), count)
+        found = judge(
+            seen.scores, seen.guarantee, relation=seen.relation, delta=delta, confidence=confidence
+        )
+        yield target, found.as_json()
+        return
+    from medleak.filters.doctor.neighbours import each_chain
+
+    for chain in each_chain(target):
+        yield chain.name, _tried(chain, count, delta, confidence, task)
 
 
 def _tried(chain: Any, count: int, delta: float, confidence: float, task: str) -> dict[str, Any]:

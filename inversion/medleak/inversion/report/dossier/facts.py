@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from medleak.inversion.report.attack_classes import canaries
 from medleak.inversion.report.attack_classes.answer import Recipient
 from medleak.inversion.report.attack_classes.registry import Asked, worst
 from medleak.inversion.report.model import Audit
@@ -46,6 +47,10 @@ def _epsilon(audit: Audit, classes: Sequence[Asked], validity: Validity) -> str 
     return f"ledgers: {'; '.join(spent)}" if spent else None
 
 
+def _epsilon_tried(audit: Audit, classes: Sequence[Asked], validity: Validity) -> str | None:
+    return canaries.summary(audit)
+
+
 def _protections(audit: Audit, classes: Sequence[Asked], validity: Validity) -> str | None:
     declared = {g.site: g.declared for g in audit.groups if g.declared != NO_DEFENCE}
     replayed = {g.defence for g in audit.groups} - {NO_DEFENCE}
@@ -78,6 +83,7 @@ FACTS: Mapping[str, tuple[str, Fact]] = {
     "worst_and_mean": ("the worst beside the mean", _worst_and_mean),
     "repeat": ("a date for a repeat", _repeat),
     "epsilon": ("ε of a ledger", _epsilon),
+    "epsilon_tried": ("a lower bound of ε by canaries", _epsilon_tried),
     "protections": ("protections that were declared or tried", _protections),
     "repeatable": ("how to repeat it", _repeatable),
     "health": ("attacks seen to work", _health),

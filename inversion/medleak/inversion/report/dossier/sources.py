@@ -159,7 +159,9 @@ SOURCES: Sequence[Text] = (
                 place="pyramid, middle",
                 asks="That the mechanism is correct, and has what it claims.",
                 basis="secondary",
-                beyond="an audit takes no lower bound of ε; medleak dp-audit does, on its own",
+                facts=("epsilon_tried",),
+                beyond="a bound below the claimed ε proves nothing; filters are tried by medleak "
+                "dp-audit KIT, beside any audit",
             ),
             Asks(
                 place="pyramid, middle",

@@ -10,7 +10,7 @@ from typing import Any
 from medleak.custom.record import utc_now
 from medleak.inversion.report import who, wording
 from medleak.inversion.report.advice import advice
-from medleak.inversion.report.attack_classes import malicious_server
+from medleak.inversion.report.attack_classes import canaries, malicious_server
 from medleak.inversion.report.attack_classes.answer import Recipient
 from medleak.inversion.report.attack_classes.registry import asked
 from medleak.inversion.report.dossier.answered import by_source
@@ -170,6 +170,8 @@ class _Page:
             "no_picture": no_picture(frames, album, self.pictures),
             "annex": annex.annex(audit),
             "models_sent": malicious_server.lines(audit),
+            "canaries": canaries.lines(audit),
+            "no_canaries": canaries.NOT_LOOKED,
             "sources": SOURCES,
             "made": self.made,
             "version": version("medleak"),

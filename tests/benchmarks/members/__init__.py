@@ -1,0 +1,1 @@
+"""Parts of the benchmark of membership: its cases, their images, training, and what is told."""
