@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo cards test test-fast test-security test-flower test-py check docs format clean
+.PHONY: install demo cards test test-fast test-security test-flower test-huggingface test-py check docs format clean
 
 install: $(STAMP)
 
@@ -48,6 +48,19 @@ $(FLOWER)/.installed: $(STAMP) constraints-flower.txt
 test-flower: $(FLOWER)/.installed  ## the tests that need Flower, in an environment beside .venv
 	OMP_NUM_THREADS=1 FLWR_TELEMETRY_ENABLED=0 $(FLOWER)/bin/python -m pytest -p no:cacheprovider \
 	  -m "not simulator" tests/custom/flower tests/docs/test_readme.py
+
+# Light to install (93 MB), but MONAI and others import transformers wherever they find it.
+HUGGINGFACE := .venv-huggingface
+
+$(HUGGINGFACE)/.installed: $(STAMP)
+	$(BIN)/python -m venv --clear $(HUGGINGFACE)
+	$(BIN)/python -c '$(PURELIB)' > "$$($(HUGGINGFACE)/bin/python -c '$(PURELIB)')/beside.pth"
+	$(HUGGINGFACE)/bin/python -m pip install --quiet --constraint constraints.txt transformers accelerate
+	@touch $@
+
+# NVFlare's simulator starts .venv's python, which finds them by PYTHONPATH.
+test-huggingface: $(HUGGINGFACE)/.installed  ## a Trainer of Hugging Face, installed beside .venv
+	PYTHONPATH="$$($(HUGGINGFACE)/bin/python -c '$(PURELIB)')" $(PYTEST) -k hugging_face tests/foreign
 
 test-py:  ## the fast tests under another Python, in a venv of its own: make test-py PYTHON=python3.13
 	$(MAKE) PYTHON=$(PYTHON) VENV=.venv-$(notdir $(PYTHON)) test-fast

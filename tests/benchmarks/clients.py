@@ -133,8 +133,12 @@ def client_record(
     batch_size: int | None = None,
     epochs: int = 1,
     lr: float = 0.01,
+    frozen_norms: bool = False,
 ) -> Record:
-    """Train one client for one round with real SGD, record it on disk, read the record back."""
+    """Train one client for one round with real SGD, record it on disk, read the record back.
+
+    With ``frozen_norms`` its batch norms stay in evaluation mode.
+    """
     classes = len(world.data.classes)
     network = resnet18(classes)
     network.load_state_dict(world.state)
@@ -147,5 +151,6 @@ def client_record(
         batches * epochs,
         optimizer=torch.optim.SGD(network.parameters(), lr=lr),
         classes=classes,
+        frozen_norms=frozen_norms,
         declared={"n_images": len(images), "local_epochs": epochs},
     )

@@ -195,6 +195,40 @@ def test_monai_on_one_channel_whose_reader_exchanges_the_axes(tmp_path, xrays):
     assert "site-1: leaks" in report(out, 0)
 
 
+def test_a_trainer_of_hugging_face_that_nvflare_patches(tmp_path, xrays):
+    why = "make test-huggingface installs it beside .venv"
+    pytest.importorskip("transformers", reason=why)
+    pytest.importorskip("accelerate", reason=why)
+
+    def recipe():
+        made = fedavg(
+            "huggingface",
+            {"class_path": "huggingface_net.Classifier", "args": {"width": 96}},
+            train_args=f"--data_root {xrays}",
+        )()
+        made.add_client_file("huggingface_net.py")
+        return made
+
+    run = attached_and_run(exported(recipe, tmp_path / "job"))
+    assert "network huggingface_net.Classifier" in run.said
+    run.verified(2)
+    assert set(run.listed()["updates"][0]["sources"].values()) == {"unknown"}
+    out = tmp_path / "a"
+    known = ("--allow-model", "huggingface_net.", "--input", "32x32x1")
+    known += ("--task", "cross_entropy:2", "--schedule", "n_images=1,lr=0.01")
+    told = medleak("inspect", run.workspace, "--site", "site-1", *known, "--json")
+    assert json.loads(told.stdout)["verdict"] == "exact", told.output
+    done = medleak(
+        *("audit", run.workspace, "--out", out, "--site", "site-1"),
+        *("--attack", "row_space", *known, "--truth", tmp_path / "lists"),
+    )
+    assert done.exit_code == 0, done.output
+    (row,) = read_rows(out / "results.csv")
+    assert row.ssim is not None
+    assert row.ssim > 0.95
+    assert "site-1: leaks" in report(out, 0)
+
+
 def test_a_client_that_keeps_its_batch_norm_is_audited_and_cleared_by_nothing(tmp_path, xrays):
     from tests.foreign.apps.xrays_client import NETWORK
 

@@ -112,8 +112,8 @@ SAID = (
     [
         ("head", True, "labels"),
         ("frozen", False, "labels"),
-        ("lora", False, "not known"),
-        ("lora", True, "not known"),
+        ("lora", False, "features"),
+        ("lora", True, "features"),
         ("fedbn", False, "yes"),
         ("fedbn", True, "yes"),
         ("named", False, "yes"),

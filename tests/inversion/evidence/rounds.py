@@ -59,10 +59,20 @@ def client(
 
 
 def trained_once(
-    network: nn.Module, images: Tensor, labels: Tensor, *, lr: float = 0.01, noise: float = 0.0
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    lr: float = 0.01,
+    noise: float = 0.0,
+    batch_size: int | None = None,
 ) -> Observation:
-    """One step on ``images`` of a network that no record names, observed; noise on the update."""
-    return _observed(network, images, labels, None, len(images), 1, lr, noise=noise)
+    """One epoch on ``images`` of a network that no record names, observed; noise on the update.
+
+    It is one step, unless a smaller ``batch_size`` is given.
+    """
+    size = batch_size or len(images)
+    return _observed(network, images, labels, None, size, 1, lr, noise=noise)
 
 
 def saying(observation: Observation, **changes: object) -> Observation:

@@ -86,7 +86,7 @@ def inspect(
         _print(found, every)
         for why in against:
             typer.echo(printable(f"The update contradicts what was said: {why}."))
-    if found.verdict in ("labels", "not known"):
+    if found.verdict in ("features", "labels", "not known"):
         raise typer.Exit(NOT_KNOWN)
 
 

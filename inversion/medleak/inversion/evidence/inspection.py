@@ -10,11 +10,12 @@ from medleak.inversion.evidence.sources.registry import SOURCES
 from medleak.inversion.knowledge import KnowledgeError
 from medleak.inversion.observation import Observation
 
-Verdict = Literal["exact", "yes", "labels", "not known", "nothing sent"]
-"""``exact``: algebra gives an image or a layer's input. ``yes``: there is something to match.
-``labels``: only the head tells anything. ``not known``: no source here applies, which is no
-evidence of safety. ``nothing sent``: every entry of the update is zero, running statistics and
-counters among them."""
+Verdict = Literal["exact", "yes", "features", "labels", "not known", "nothing sent"]
+"""``exact``: algebra gives an image or a convolution's input. ``yes``: there is something to match.
+``features``: linear layers or low-rank adapters tell of vectors within the network, and nothing
+says how these lead to pixels. ``labels``: only the head tells anything. ``not known``: no source
+here applies, which is no evidence of safety. ``nothing sent``: every entry of the update is zero,
+running statistics and counters among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,18 +71,18 @@ def _verdict(observation: Observation, told: Sequence[Told]) -> Verdict:
     if observation.silent:
         return "nothing sent"
     useful = [t for t in told if t.useful]
-    if any(t.exact for t in useful):
+    of_pixels = [t for t in useful if t.of == "pixels"]
+    if any(t.exact for t in of_pixels):
         return "exact"
-    if any(t.source != _HEAD for t in useful):
+    if of_pixels:
         return "yes"
+    if any(t.of == "features" for t in useful):
+        return "features"
     return "labels" if useful else "not known"
 
 
-_HEAD = "last_layer"
-
-
 def _words(verdict: Verdict, told: Sequence[Told]) -> str:
-    useful = [t for t in told if t.useful and t.source != _HEAD]
+    useful = [t for t in told if t.useful and t.of == "pixels"]
     if verdict == "exact":
         first = next(t for t in useful if t.exact)
         return (
@@ -92,6 +93,15 @@ def _words(verdict: Verdict, told: Sequence[Told]) -> str:
         return (
             f"Yes: {len(useful)} layers tell of the images, none of them exactly. How well they "
             "come back, an attack tells: medleak audit --attack row_space."
+        )
+    if verdict == "features":
+        features = [t for t in told if t.useful and t.of == "features"]
+        exact = sum(bool(t.exact) for t in features)
+        return (
+            f"Features, yes: {len(features)} linear layers tell of what entered them"
+            + (f", {exact} of them exactly" if exact else "")
+            + ". Of pixels no source here tells anything: this is not known to be safe, as "
+            "attacks that match gradients need no such source."
         )
     if verdict == "labels":
         return (

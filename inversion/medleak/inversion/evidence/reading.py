@@ -16,6 +16,7 @@ from torch import Tensor
 from medleak.inversion.evidence.algebra.completion import completed, enough_known
 from medleak.inversion.evidence.branches import factors, random_branches
 from medleak.inversion.evidence.layers import ConvLayer
+from medleak.inversion.evidence.linear.layers import LinearLayer, linear_layers
 from medleak.inversion.evidence.probe import Probe
 from medleak.inversion.evidence.ranks import (
     Span,
@@ -144,6 +145,15 @@ class Reading:
     def convs(self) -> tuple[ConvLayer, ...]:
         """Convolutions whose inputs the probes can show, as they run."""
         return self.probe.convs
+
+    @cached_property
+    def linear_layers(self) -> tuple[LinearLayer, ...]:
+        """Layers that apply a matrix to vectors, and the two factors of a low-rank one."""
+        observation = self.observation
+        shape = (2, observation.image_channels, *observation.spatial_size)
+        example = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+        inputs = observation.normalise(example.to(observation.device))
+        return linear_layers(observation.network().eval(), inputs)
 
     @cached_property
     def statistics(self) -> Statistics:

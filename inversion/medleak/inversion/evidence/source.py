@@ -7,7 +7,7 @@ write a file in ``sources/`` that defines a `Source`, and name it in ``sources/r
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from torch import Tensor
 
@@ -29,6 +29,7 @@ class Told:
         exact: Whether the layer's input is determined by algebra, up to what ``words`` say; None
             where that cannot be told without attacking.
         useful: Whether the source can use the layer; False: ``words`` say why not.
+        of: What it tells of: pixels, features within the network, or labels.
         words: One sentence, for people.
     """
 
@@ -42,6 +43,7 @@ class Told:
     noise: float | None = None
     exact: bool | None = None
     useful: bool = True
+    of: Literal["pixels", "features", "labels"] = "pixels"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

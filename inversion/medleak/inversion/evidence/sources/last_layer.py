@@ -17,13 +17,16 @@ _RANK_ONE = 1e-3  # of the first singular value, what float32 leaves of the seco
 
 
 def _head(reading: Reading) -> str | None:
-    """The last matrix of the update with one row an output."""
+    """The last matrix of the update with one row an output, that is no factor of another."""
     classes = reading.observation.num_classes
     names = [
         n.removesuffix(".weight")
         for n, u in reading.update.items()
         if n.endswith(".weight") and u.ndim == 2 and len(u) == classes
     ]
+    if names:
+        factors = {layer.parameter for layer in reading.linear_layers if layer.partner}
+        names = [n for n in names if f"{n}.weight" not in factors]
     return names[-1] if names else None
 
 
@@ -50,6 +53,7 @@ def _tell(reading: Reading) -> Sequence[Told]:
             expected=min(reading.images, max(1, len(weight) - 1)),
             images=max(1, len(weight) - 1),
             exact=False,
+            of="labels",
             words=words,
         )
     ]

@@ -6,6 +6,7 @@ from medleak.inversion.evidence.sources import (
     first_linear,
     grouped_rows,
     last_layer,
+    linear_inputs,
     norm_statistics,
     patch_embedding,
     recovered_features,
@@ -20,6 +21,7 @@ SOURCES: tuple[Source, ...] = (
     grouped_rows.SOURCE,
     recovered_features.SOURCE,
     first_linear.SOURCE,
+    linear_inputs.SOURCE,
     last_layer.SOURCE,
 )
 """Add a source here: it is then listed by ``medleak inspect`` and used by `row_space`."""

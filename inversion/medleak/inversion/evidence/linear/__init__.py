@@ -1,0 +1,1 @@
+"""Linear layers: what enters them, and weights that two thin factors make."""
