@@ -4,10 +4,12 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
+from monai.bundle.scripts import verify_metadata, verify_net_in_out
+from monai.bundle.workflows import ConfigWorkflow
 from tests.places import ROOT
 
 from medleak.custom.data.datalist import Item, save_datalist
@@ -44,7 +46,7 @@ def site(folder: Path, bundle: str) -> list[Item]:
     return parts["training"]
 
 
-def workflow(bundle: str, kind: str, folder: Path, **changes: object) -> ConfigWorkflow:
+def workflow(bundle: str, kind: str, folder: Path, **changes: Any) -> ConfigWorkflow:
     return ConfigWorkflow(
         workflow_type=kind,
         config_file=str(configs(bundle) / ("train.json" if kind == "train" else "inference.json")),

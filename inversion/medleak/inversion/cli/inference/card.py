@@ -32,11 +32,14 @@ def card(
 
     Simulates one round of the described clients on phantoms, inspects an update, rebuilds images
     from it, asks who was in it, and does so again under each defence and sum that is asked for.
-    Exit code 3 where the answer is not known.
+    Past the description's minutes it begins nothing new, and says what it left out. Exit code 3
+    where the answer is not known.
 
     Examples: medleak card ours.yaml -o cards/ours
     · medleak card docs/cards/nvflare-tmi.yaml -o cards/tmi --jobs 2
     """
+    import time
+
     import torch
 
     from medleak.custom.atomic import write_atomic
@@ -52,6 +55,8 @@ def card(
             f"{out} is not empty, and a card mixes with nothing: choose another --out."
         )
     allowed = tuple(machine.allow_model or ())
+    until = time.monotonic() + 60 * described.minutes
+    typer.echo(f"At most about {described.minutes:g} minutes.", err=True)
     made = simulate(described, out / "simulation", allowed)
     found = examine(
         described,
@@ -60,6 +65,7 @@ def card(
         jobs=jobs,
         device=chosen_device(machine.device),
         allowed_prefixes=allowed,
+        until=until,
     )
     content = json.dumps(found.as_json(), indent=2)
     write_atomic(out / "card.json", content.encode())
