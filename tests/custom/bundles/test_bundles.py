@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 import torch
 from monai.bundle.scripts import verify_metadata, verify_net_in_out
 from monai.bundle.workflows import ConfigWorkflow
+from monai.fl.client.monai_algo import MonaiAlgo
+from monai.fl.utils.exchange_object import ExchangeObject
 from tests.places import ROOT
 
 from medleak.custom.data.datalist import Item, save_datalist
@@ -127,3 +130,19 @@ def test_the_example_of_the_page_records_what_a_round_of_a_bundle_sends(tmp_path
     assert (info.n_images, info.n_steps, info.batch_size) == (IMAGES, 1, 4)
     assert (info.optimizer, info.lr) == ("sgd", 0.01)
     assert set(found.update) == set(resnet18().state_dict())
+
+
+def test_monais_federated_client_trains_and_evaluates_a_bundle(tmp_path):
+    root = tmp_path / "xray"
+    shutil.copytree(configs("xray"), root / "configs")
+    site(root / "data", "xray")
+    client = MonaiAlgo(bundle_root=str(root), config_evaluate_filename="configs/train.json")
+    with pytest.warns(UserWarning, match="config"):  # it executes what a server may have sent
+        client.initialize({"CLIENT_NAME": "site-1"})
+    sent = resnet18().state_dict()
+    client.train(ExchangeObject(weights=sent))
+    update = client.get_weights()
+    assert update.weight_type == "fl_weight_diff"
+    assert set(update.weights) == set(sent)
+    assert any(value.any() for value in update.weights.values())
+    assert set(client.evaluate(ExchangeObject(weights=sent)).metrics) == {"val_accuracy"}
