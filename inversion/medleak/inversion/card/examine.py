@@ -135,6 +135,7 @@ def examine(
     jobs: int = 1,
     device: str = "cpu",
     allowed_prefixes: Sequence[str] = (),
+    clock: Callable[[], float] = time.monotonic,
     until: float = math.inf,
     told: Callable[[Outcome], None] | None = None,
 ) -> Findings:
@@ -147,7 +148,8 @@ def examine(
         jobs: Attacks at the same time.
         device: Where attacks run.
         allowed_prefixes: As of `medleak.inversion.card.simulate.simulate`.
-        until: Of `time.monotonic`, after which no attack is begun.
+        clock: Seconds, of the processor or on the wall.
+        until: Its time after which no attack is begun.
         told: Called with what became of each case.
 
     Raises:
@@ -166,7 +168,7 @@ def examine(
         allowed_prefixes=allowed_prefixes,
         **asking,
     )
-    left = _audit(plan, jobs, until, told)
+    left = _audit(plan, jobs, lambda: clock() > until, told)
     found = read_audit(out)
     late = f"the card's {config.minutes:g} minutes were over" if left else ""
     return Findings(
@@ -179,7 +181,9 @@ def examine(
     )
 
 
-def _audit(plan: Plan, jobs: int, until: float, told: Callable[[Outcome], None] | None) -> int:
+def _audit(
+    plan: Plan, jobs: int, over: Callable[[], bool], told: Callable[[Outcome], None] | None
+) -> int:
     """Defence by defence, the bare updates first; how many cases were not begun in time."""
     ended, late = 0, False
     for defence in plan.defences:
@@ -190,7 +194,7 @@ def _audit(plan: Plan, jobs: int, until: float, told: Callable[[Outcome], None] 
                 ended += 1
                 if told is not None:
                     told(outcome)
-                if late := time.monotonic() > until:
+                if late := over():
                     break
         if late:
             break
