@@ -1,5 +1,7 @@
 """Tests of medleak.inversion.card.examine: what could not be tried is not known."""
 
+import time
+
 import pytest
 from tests.inversion.card.descriptions import SMALL
 
@@ -39,6 +41,9 @@ def test_who_was_in_is_asked_behind_every_defence_and_its_audit_has_it(tmp_path)
     assert [r.members != "not tested" for r in found.recipients] == [True, True]
     kept = read_audit(tmp_path / "audit")
     assert {m.defence for m in kept.membership} == {r.defence for r in found.recipients}
+    assert found.late == ""
+    assert "Cut short" not in page(found)
+    assert all(row.ssim_other is not None for row in kept.rows)
 
 
 def test_images_that_nobody_can_be_asked_about_are_not_tested_and_the_rest_is(tmp_path):
@@ -49,3 +54,15 @@ def test_images_that_nobody_can_be_asked_about_are_not_tested_and_the_rest_is(tm
     assert found.membership.untested
     assert found.recipients[0].members == "not tested"
     assert found.recipients[0].ssim is not None
+
+
+def test_past_its_time_a_card_begins_nothing_and_says_what_it_left_out(tmp_path):
+    config = CardConfig.model_validate(SMALL | {"defences": ["withhold"]})
+    made = simulate(config, tmp_path / "simulation")
+    found = examine(config, made, tmp_path / "audit", until=time.monotonic())
+    bare, defended = found.recipients
+    assert bare.sites == 1  # the first attack ends, whatever the time
+    assert (defended.sites, defended.light, defended.members) == (0, Light.NOT_KNOWN, "not tested")
+    assert defended.why == found.membership.untested == "the card's 20 minutes were over"
+    assert found.late == "the card's 20 minutes were over, and 7 of 8 attacks were not made"
+    assert "Cut short: the card's 20 minutes were over" in page(found)

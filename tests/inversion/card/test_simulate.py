@@ -1,11 +1,13 @@
 """Tests of medleak.inversion.card.simulate: clients as they are described."""
 
+from dataclasses import replace
+
 import pytest
 from tests.inversion.card.descriptions import SMALL
 
 from medleak.custom.record import list_updates, read_manifest, read_record
 from medleak.inversion.card.config import CardConfig
-from medleak.inversion.card.simulate import simulate
+from medleak.inversion.card.simulate import made_up, simulate
 from medleak.inversion.images.truth import find_truth, training_items
 
 
@@ -28,6 +30,19 @@ def test_clients_are_recorded_as_described_and_their_patients_differ(tmp_path):
     assert not patients[0] & patients[1]
     states = [read_record(made.records, 0, s).global_state for s in ("site-1", "site-2")]
     assert all((states[0][n] == states[1][n]).all() for n in states[0])
+
+
+def test_other_images_than_phantoms_can_be_trained_on(tmp_path):
+    config = CardConfig.model_validate(SMALL)
+
+    def draw(config, root, seed, n):
+        return [replace(i, patient=f"mine-{i.patient}") for i in made_up(config, root, seed, n)]
+
+    made = simulate(config, tmp_path, draw=draw)
+    lists = [find_truth(made.truth, made.records, s) for s in ("site-1", "site-2")]
+    patients = [i.patient for p in lists if p is not None for i in training_items(p, "x")]
+    assert len(patients) == 2
+    assert all(p.startswith("mine-") for p in patients)
 
 
 @pytest.mark.parametrize(

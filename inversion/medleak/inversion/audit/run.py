@@ -1,7 +1,7 @@
 """Attack every update of a plan, measure, and keep what was found in an audit directory."""
 
 import functools
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,7 +72,7 @@ def audit(
     sequential: bool = False,
     watch: Callable[[Task], ProgressCallback] | None = None,
     command: Sequence[str] = (),
-) -> Iterator[Outcome]:
+) -> Generator[Outcome]:
     """Run ``plan`` case by case, while the caller loops over what became of them.
 
     Whatever can be wrong with the request as a whole is found by the call itself, and nothing is

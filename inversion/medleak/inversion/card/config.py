@@ -42,6 +42,8 @@ class CardConfig(BaseModel):
         defences: Replayed on the updates, as of ``medleak audit --defence``.
         sums: Numbers of sites whose sum is all that the server sees, for secure aggregation.
         seconds: CPU seconds of an attack on one update, at most.
+        minutes: Of the whole card, of CPU time where one process does it all, else on the clock:
+            past them nothing new is begun, and what was not begun is not known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,6 +69,7 @@ class CardConfig(BaseModel):
     defences: tuple[str, ...] = ()
     sums: tuple[Annotated[int, Field(ge=2)], ...] = ()
     seconds: Annotated[float, Field(gt=0)] = 60.0
+    minutes: Annotated[float, Field(gt=0)] = 20.0
 
     @model_validator(mode="after")
     def _fits(self) -> "CardConfig":

@@ -1,11 +1,16 @@
 """What an attacker makes of the simulated clients: inspection, reconstruction, membership."""
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from medleak.custom.record import read_manifest, read_record
+from medleak.inversion.audit.beside.registry import write_beside
+from medleak.inversion.audit.journal import Journal
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.run import Outcome, audit
 from medleak.inversion.card.config import CardConfig
@@ -38,7 +43,8 @@ class Recipient:
         defence: What stood before him, as an audit names it.
         light: The worst of the sites'.
         why: In words.
-        images: How many were asked for, over all sites.
+        sites: How many were attacked.
+        images: How many those have; of all sites, where none was attacked.
         whole: Of these, at SSIM 0.9 or more.
         ssim, ssim_max, prior: Means and maximum; None where nothing was measured.
         rdlv: (mean, lower, upper) of the worst site.
@@ -49,6 +55,7 @@ class Recipient:
     defence: str
     light: Light
     why: str
+    sites: int = 0
     images: int = 0
     whole: int = 0
     ssim: float | None = None
@@ -86,6 +93,7 @@ class Findings:
         why: See there.
         recipients: What came back, the bare updates first.
         membership: Who was in it.
+        late: What was left out when the card's time was over; empty: nothing.
     """
 
     config: CardConfig
@@ -93,6 +101,7 @@ class Findings:
     why: str = ""
     recipients: Sequence[Recipient]
     membership: Membership = field(default_factory=Membership)
+    late: str = ""
 
     @property
     def known(self) -> bool:
@@ -113,6 +122,7 @@ class Findings:
             "inspection": {"why": self.why} if seen is None else asdict(seen),
             "recipients": [asdict(r) | {"light": r.light.value} for r in self.recipients],
             "membership": asdict(self.membership),
+            "late": self.late,
             "known": self.known,
         }
 
@@ -125,6 +135,8 @@ def examine(
     jobs: int = 1,
     device: str = "cpu",
     allowed_prefixes: Sequence[str] = (),
+    clock: Callable[[], float] = time.monotonic,
+    until: float = math.inf,
     told: Callable[[Outcome], None] | None = None,
 ) -> Findings:
     """Try what an attacker would on what was simulated.
@@ -136,6 +148,8 @@ def examine(
         jobs: Attacks at the same time.
         device: Where attacks run.
         allowed_prefixes: As of `medleak.inversion.card.simulate.simulate`.
+        clock: Seconds, of the processor or on the wall.
+        until: Its time after which no attack is begun.
         told: Called with what became of each case.
 
     Raises:
@@ -154,17 +168,40 @@ def examine(
         allowed_prefixes=allowed_prefixes,
         **asking,
     )
-    for outcome in audit(plan, jobs=jobs, command=["medleak", "card"]):
-        if told is not None:
-            told(outcome)
+    left = _audit(plan, jobs, lambda: clock() > until, told)
     found = read_audit(out)
+    late = f"the card's {config.minutes:g} minutes were over" if left else ""
     return Findings(
         config=config,
         inspection=inspection,
         why=why,
-        recipients=[_recipient(found, defence, config) for defence in plan.defences],
-        membership=_membership(found, untested),
+        recipients=[_recipient(found, defence, config, late) for defence in plan.defences],
+        membership=_membership(found, untested, config.sites, late),
+        late=late and f"{late}, and {left} of {len(plan.cases())} attacks were not made",
     )
+
+
+def _audit(
+    plan: Plan, jobs: int, over: Callable[[], bool], told: Callable[[Outcome], None] | None
+) -> int:
+    """Defence by defence, the bare updates first; how many cases were not begun in time."""
+    ended, late = 0, False
+    for defence in plan.defences:
+        step = replace(plan, defences=[defence])
+        options: dict[str, Any] = {"jobs": jobs, "command": ["medleak", "card"]}
+        with closing(audit(step, nulls=False, beside=False, **options)) as outcomes:
+            for outcome in outcomes:
+                ended += 1
+                if told is not None:
+                    told(outcome)
+                if late := over():
+                    break
+        if late:
+            break
+    with closing(Journal(plan.out, ())) as journal:
+        journal.finish()
+    write_beside(plan)
+    return len(plan.cases()) - ended
 
 
 def _inspected(made: Simulated, allowed_prefixes: Sequence[str]) -> tuple[Inspection | None, str]:
@@ -175,7 +212,7 @@ def _inspected(made: Simulated, allowed_prefixes: Sequence[str]) -> tuple[Inspec
         return None, _one_line(error)
 
 
-def _recipient(found: Audit, defence: str, config: CardConfig) -> Recipient:
+def _recipient(found: Audit, defence: str, config: CardConfig, late: str = "") -> Recipient:
     groups = [g for g in found.overall if g.defence == defence]
     rows = [r for r in found.rows if r.defence == defence and r.ssim is not None]
     members = _members(found, defence, config.sites)
@@ -184,9 +221,9 @@ def _recipient(found: Audit, defence: str, config: CardConfig) -> Recipient:
         for r in found.refused
         if r["case"].get("defence") == defence and not who.asks(r["case"])
     ]
-    asked = config.images * config.sites
+    asked = config.images * (len(groups) or config.sites)
     if not groups:
-        why = refused[0] if refused else "nothing was attacked"
+        why = refused[0] if refused else late or "nothing was attacked"
         return Recipient(
             defence=defence, light=Light.NOT_KNOWN, why=why, images=asked, members=members
         )
@@ -195,11 +232,14 @@ def _recipient(found: Audit, defence: str, config: CardConfig) -> Recipient:
     if light is Light.NONE_FOUND and (refused or len(groups) < config.sites):
         light = Light.NOT_KNOWN
         why = f"{len(refused) or config.sites - len(groups)} of the updates could not be attacked"
+        if late and not refused:
+            why = f"{config.sites - len(groups)} of the updates were not attacked: {late}"
     rdlv = worst.figure("rdlv")
     return Recipient(
         defence=defence,
         light=light,
         why=why[:_TOO_LONG],
+        sites=len(groups),
         images=asked,
         whole=sum((r.ssim or 0) >= 0.9 for r in rows),
         ssim=_over(rows, "ssim"),
@@ -245,7 +285,7 @@ def _asking(made: Simulated) -> tuple[dict[str, Any], str]:
     return {"question": question, "scores": [SCORE]}, ""
 
 
-def _membership(found: Audit, untested: str) -> Membership:
+def _membership(found: Audit, untested: str, sites: int, late: str) -> Membership:
     """Of the updates as they were sent."""
     if untested:
         return Membership(untested=untested)
@@ -256,7 +296,8 @@ def _membership(found: Audit, untested: str) -> Membership:
         if who.asks(r["case"]) and r["case"].get("defence") == NO_DEFENCE
     ]
     if not asked:
-        return Membership(untested=refused[0] if refused else "there was no update")
+        return Membership(untested=refused[0] if refused else late or "there was no update")
+    refused += [late] * (sites - len(asked) - len(refused)) if late else []
     aucs = [m.figures["auc"] for m in asked if m.figures["auc"].defined]
     return Membership(
         verdicts=[m.sentence for m in asked] + [f"not examined: {why}" for why in refused],
@@ -266,11 +307,11 @@ def _membership(found: Audit, untested: str) -> Membership:
 
 
 def _members(found: Audit, defence: str, sites: int) -> str:
-    """At how many sites members are told behind ``defence``; empty: nobody could be asked."""
+    """At how many of the sites that were asked members are told behind ``defence``."""
     asked = [m for m in found.membership if m.defence == defence]
     told = sum(m.kind == "leaks" for m in asked)
     if told:
-        return f"{MEMBERS_TOLD} {told} of {sites} sites"
+        return f"{MEMBERS_TOLD} {told} of {len(asked)} sites"
     hidden = sum(m.kind == "no_leak_found" and m.flaws == [] for m in asked)
     return "not told" if hidden == sites else "not known" if asked else "not tested"
 

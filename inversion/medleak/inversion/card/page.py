@@ -39,6 +39,7 @@ def page(found: Findings) -> str:
     parts = [
         f"# Would it leak? {plain(config.name)}",
         f"**{headline(found)}**",
+        *([f"Cut short: {plain(found.late)}."] if found.late else []),
         *([f"Configuration: {plain(config.source)}."] if config.source else []),
         _simulated(config),
         "## Who sees what",
@@ -52,7 +53,7 @@ def page(found: Findings) -> str:
                 "RDLV [95 %] of the worst site",
                 "who was in",
             ),
-            [_row(r, config) for r in found.recipients],
+            [_row(r) for r in found.recipients],
         ),
         *_reasons(found.recipients),
         "## What the update tells, without an attack",
@@ -88,7 +89,7 @@ def headline(found: Findings) -> str:
     head = _HEADS[bare.light]
     if bare.light is Light.LEAKS:
         return (
-            f"{head}: of {bare.images} images of {found.config.sites} sites {bare.whole} came "
+            f"{head}: of {bare.images} images of {bare.sites} sites {bare.whole} came "
             f"back almost whole (SSIM 0.9 or more; mean {_number(bare.ssim)}, a guess "
             f"{_number(bare.prior)})."
         )
@@ -129,14 +130,14 @@ def who(defence: str) -> str:
     return f"the server, each update under `{defence}`"
 
 
-def _row(r: Recipient, config: CardConfig) -> tuple[str, ...]:
+def _row(r: Recipient) -> tuple[str, ...]:
     best = "" if r.ssim_max is None else f" ({r.ssim_max:.2f})"
     mean, lower, upper = r.rdlv
     bounds = "" if lower is None or upper is None else f" [{lower:+.2f}, {upper:+.2f}]"
     return (
         who(r.defence),
         r.light.value,
-        "not measured" if r.ssim is None else f"{r.whole} of {config.images * config.sites}",
+        "not measured" if r.ssim is None else f"{r.whole} of {r.images}",
         f"{_number(r.ssim)}{best}",
         _number(r.prior),
         "not known" if mean is None else f"{mean:+.2f}{bounds}",

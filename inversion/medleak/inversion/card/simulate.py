@@ -1,6 +1,6 @@
 """Clients of a description, trained for one round on phantoms and recorded as a server would."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,11 @@ _TRAINING_BATCH = 8
 _TRAINING_RATE = 1e-3
 
 
+Draw = Callable[[CardConfig, Path, int, int], list[Item]]
+"""Images of one site: of the description, below a folder, by a seed, so many. Each seed has its own
+patients."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulated:
     """What was simulated, and where.
@@ -44,13 +49,27 @@ class Simulated:
     nonmembers: Path
 
 
-def simulate(config: CardConfig, root: Path, allowed_prefixes: Sequence[str] = ()) -> Simulated:
+def made_up(config: CardConfig, root: Path, seed: int, n: int) -> list[Item]:
+    """Phantoms of one site, whose patients are those of no other."""
+    items = listing(n, seed=seed, modality=config.kind)
+    size = config.input_spec().spatial_size
+    at = render(items, root / "images", tuple(size), seed=seed, modality=config.kind)
+    return [Item(str(at / i.image), i.label, f"{seed}-{i.patient}") for i in items]
+
+
+def simulate(
+    config: CardConfig,
+    root: Path,
+    allowed_prefixes: Sequence[str] = (),
+    draw: Draw = made_up,
+) -> Simulated:
     """Train the sites of ``config`` for one round.
 
     Args:
         config: The description.
         root: Folder for records, images and lists.
         allowed_prefixes: Origins of model factories that the caller trusts beside the usual.
+        draw: What has the images; phantoms, unless the same is to be seen on others.
 
     Raises:
         ValueError: The network or the loss cannot be had, or does not fit the images.
@@ -66,11 +85,11 @@ def simulate(config: CardConfig, root: Path, allowed_prefixes: Sequence[str] = (
     model = config.model_spec()
     torch.manual_seed(0)
     network = build_network(model.path, model.args, allowed_prefixes=allowed_prefixes)
-    drawn = [_drawn(config, root, seed, config.images) for seed in range(config.sites)]
-    others = _drawn(config, root, _PUBLIC_SEED + 1, max(_PUBLIC, config.sites * config.images))
-    nobody = _drawn(config, root, _PUBLIC_SEED + 2, _OTHERS)
+    drawn = [draw(config, root, seed, config.images) for seed in range(config.sites)]
+    others = draw(config, root, _PUBLIC_SEED + 1, max(_PUBLIC, config.sites * config.images))
+    nobody = draw(config, root, _PUBLIC_SEED + 2, _OTHERS)
     if config.trained:
-        _train_global(config, network, _drawn(config, root, _PUBLIC_SEED, _PUBLIC))
+        _train_global(config, network, draw(config, root, _PUBLIC_SEED, _PUBLIC))
     sent = {name: value.clone() for name, value in network.state_dict().items()}
     records = root / "records"
     manifest = Manifest(
@@ -97,14 +116,6 @@ def simulate(config: CardConfig, root: Path, allowed_prefixes: Sequence[str] = (
         candidates=root / "candidates.json",
         nonmembers=root / "nonmembers.json",
     )
-
-
-def _drawn(config: CardConfig, root: Path, seed: int, n: int) -> list[Item]:
-    """Phantoms of one site, whose patients are those of no other."""
-    items = listing(n, seed=seed, modality=config.kind)
-    size = config.input_spec().spatial_size
-    at = render(items, root / "images", tuple(size), seed=seed, modality=config.kind)
-    return [Item(str(at / i.image), i.label, f"{seed}-{i.patient}") for i in items]
 
 
 def _train_global(config: CardConfig, network: nn.Module, items: Sequence[Item]) -> None:

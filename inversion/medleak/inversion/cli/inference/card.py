@@ -32,11 +32,14 @@ def card(
 
     Simulates one round of the described clients on phantoms, inspects an update, rebuilds images
     from it, asks who was in it, and does so again under each defence and sum that is asked for.
-    Exit code 3 where the answer is not known.
+    Past the description's minutes it begins nothing new, and says what it left out. Exit code 3
+    where the answer is not known.
 
     Examples: medleak card ours.yaml -o cards/ours
     · medleak card docs/cards/nvflare-tmi.yaml -o cards/tmi --jobs 2
     """
+    import time
+
     import torch
 
     from medleak.custom.atomic import write_atomic
@@ -52,14 +55,21 @@ def card(
             f"{out} is not empty, and a card mixes with nothing: choose another --out."
         )
     allowed = tuple(machine.allow_model or ())
+    device = chosen_device(machine.device)
+    # What others do on the machine changes no answer, where that can be had.
+    clock = time.process_time if jobs == 1 and device == "cpu" else time.monotonic
+    until = clock() + 60 * described.minutes
+    typer.echo(f"At most about {described.minutes:g} minutes on an idle machine.", err=True)
     made = simulate(described, out / "simulation", allowed)
     found = examine(
         described,
         made,
         out / "audit",
         jobs=jobs,
-        device=chosen_device(machine.device),
+        device=device,
         allowed_prefixes=allowed,
+        clock=clock,
+        until=until,
     )
     content = json.dumps(found.as_json(), indent=2)
     write_atomic(out / "card.json", content.encode())
