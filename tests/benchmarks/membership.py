@@ -14,6 +14,7 @@ file has already are not made again, so that a long case can be run one by one: 
 import argparse
 import json
 import sys
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +35,18 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     done = _done(arguments.json)
-    missed = False
-    for name in _chosen(arguments.cases, parser):
+    chosen = _chosen(arguments.cases, parser)
+    for name in chosen:
         key = name, arguments.score
-        before = done[key]["draws"] if key in done else []
-        done[key] = _measure(name, CASES[name], arguments, before)
-        missed = missed or bool(done[key]["missed"])
+        made = {one["seed"]: one for one in done.get(key, {}).get("draws", [])}
+        for seed, told in _draws(CASES[name], arguments, made):
+            made[seed] = told
+            found = [made[k] for k in sorted(made)]
+            done[key] = summed(name, CASES[name], arguments.score, found)
+            if arguments.json:
+                arguments.json.write_text(json.dumps(list(done.values()), indent=1))
         print(_line(done[key]), flush=True)
-        if arguments.json:
-            arguments.json.write_text(json.dumps(list(done.values()), indent=1))
-    return int(missed)
+    return int(any(done[name, arguments.score]["missed"] for name in chosen))
 
 
 def _done(path: Path | None) -> dict[tuple[str, str], Any]:
@@ -62,19 +65,20 @@ def _chosen(text: str, parser: argparse.ArgumentParser) -> list[str]:
     return list(chosen)
 
 
-def _measure(
-    name: str, client: Client, arguments: argparse.Namespace, before: list[dict[str, Any]]
-) -> dict[str, Any]:
-    asked = [int(seed) for seed in arguments.draws.split(",")]
-    made = {one["seed"]: one for one in before}
-    if left := [seed for seed in asked if seed not in made]:
-        data = DataSet.open(arguments.data)
-        if client.model == "resnet18":
-            state = make_world(data, client.size, arguments.weights).state
-        else:
-            state = trained_state(client, data)
-        made |= {seed: draw(client, data, state, seed, arguments.score) for seed in left}
-    return summed(name, client, arguments.score, [made[seed] for seed in sorted(made)])
+def _draws(
+    client: Client, arguments: argparse.Namespace, made: Collection[int]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Those that are asked for and not among ``made``."""
+    left = [seed for seed in map(int, arguments.draws.split(",")) if seed not in made]
+    if not left:
+        return
+    data = DataSet.open(arguments.data)
+    if client.model == "resnet18":
+        state = make_world(data, client.size, arguments.weights).state
+    else:
+        state = trained_state(client, data)
+    for seed in left:
+        yield seed, draw(client, data, state, seed, arguments.score)
 
 
 def _line(r: dict[str, Any]) -> str:

@@ -1,13 +1,11 @@
-"""Six bugs that make ε untrue are planted in the mechanisms, and found by trying them."""
+"""Bugs that make ε untrue are planted in clip + noise, and found by trying it.
+
+Those of DP-SGD are in tests/inversion/dp_audit/test_trainings.py.
+"""
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
-from medleak.custom.training import dp_sgd
-from medleak.custom.training.dp_sgd import DPSGD, train_dp_sgd
-from medleak.custom.training.sgd import LocalSGD, Normalisation
 from medleak.filters.defences import additive
 from medleak.filters.defences.clipped_gaussian import ClippedGaussian
 from medleak.filters.doctor.neighbours import chain_of, releases
@@ -96,46 +94,3 @@ def test_an_entry_that_leaves_bare_is_found_however_few_values_it_has(monkeypatc
 def test_a_delta_that_is_ignored_is_found():
     # ε computed as if it might fail in half of all cases.
     assert refuted(tried(claim=lambda events, delta: accounting.epsilon(events, 0.5)))
-
-
-RATE, STEPS, NOISE, IMAGES = 0.05, 20, 2.0, 20
-
-
-def federations(count, seed):
-    """Scores of ``count`` clients that trained with DP-SGD with the canary, and without."""
-    schedule = LocalSGD(batch_size=1, local_epochs=1, lr=1.0)
-    mechanism = DPSGD(noise_multiplier=NOISE, max_grad_norm=0.01, sample_rate=RATE)
-    plain = Normalisation((0.0,) * 3, (1.0,) * 3)
-    canary = torch.ones(1, 1, 2, 2)
-    found = []
-    for with_it in (True, False):
-        scores = []
-        for k in range(count):
-            others = torch.zeros(IMAGES - 1, 1, 2, 2)
-            images = torch.cat([canary, others]) if with_it else others
-            torch.manual_seed(0)
-            layer = nn.Linear(12, 2)
-            network = nn.Sequential(nn.Flatten(), layer)
-            before = layer.weight.detach().clone()
-            source = NoiseSource.seeded(seed, k, int(with_it))
-            labels = torch.zeros(len(images), dtype=torch.int64)
-            train_dp_sgd(network, images, labels, schedule, mechanism, plain, source)
-            change = (layer.weight.detach() - before) * len(images)
-            scores.append(float((change[0] - change[1]).sum()))
-        found.append(np.array(scores))
-    guarantee = accounting.dp_sgd(noise_multiplier=NOISE, sample_rate=RATE, steps=STEPS)
-    return judge(
-        {"release": (found[0], found[1])}, guarantee, relation="add_or_remove", delta=DELTA
-    )
-
-
-def test_dp_sgd_as_it_is_is_not_refuted():
-    found = federations(75, seed=0)
-    assert found.kind == "not refuted", str(found)
-
-
-def test_sampling_that_is_not_poisson_is_found(monkeypatch):
-    # Amplification by sampling is claimed, and the first image is in every batch.
-    monkeypatch.setattr(dp_sgd, "_poisson", lambda n, rate, source: torch.tensor([0]))
-    found = federations(75, seed=0)
-    assert found.kind == "refuted", str(found)

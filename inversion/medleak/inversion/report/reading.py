@@ -20,7 +20,7 @@ from medleak.inversion.report.model import (
     Membership,
 )
 from medleak.inversion.report.sound import as_written, read_json
-from medleak.inversion.report.values import count, listing, mapping, number, text
+from medleak.inversion.report.values import count, listing, mapping, number, roc, share, text
 from medleak.inversion.results import verdict
 from medleak.inversion.results.case import AVERAGE, MEMBERSHIP, NO_DEFENCE, Case
 from medleak.inversion.results.files import contradictions_in, contradictions_of
@@ -278,8 +278,6 @@ def _membership(raw: Any) -> Membership | None:
     asked = attack.removeprefix(AVERAGE).removeprefix(MEMBERSHIP)
     told, flaws = mapping(raw.get("separation")), raw.get("flaws")
     found = verdict.read({**raw, "attack": f"membership by {asked}"})
-    points = (mapping(point) for point in listing(told.get("curve")))
-    curve = {x: _of_separation(p) for p in points if (x := number(p.get("fpr"))) and 0 < x <= 1}
     return Membership(
         site=site,
         round=round_,
@@ -288,24 +286,15 @@ def _membership(raw: Any) -> Membership | None:
         defence=text(raw.get("defence")) or NO_DEFENCE,
         knowledge=text(raw.get("knowledge")),
         seed=count(raw.get("seed")),
-        figures={k: _of_separation(told.get(k)) for k in MEMBERSHIP_METRICS},
-        nulls=[_of_separation(mapping(n).get("auc")) for n in listing(raw.get("nulls"))],
+        figures={k: share(told.get(k)) for k in MEMBERSHIP_METRICS},
+        nulls=[share(mapping(n).get("auc")) for n in listing(raw.get("nulls"))],
         recognised=count(raw.get("recognised_patients")),
         candidates=count(raw.get("candidates")),
         kind=None if found is None else found.kind,
         sentence=text(raw.get("verdict")),
         flaws=[str(f) for f in flaws] if isinstance(flaws, list) else None,
-        curve=dict(sorted(curve.items())),
+        curve=roc(told),
     )
-
-
-def _of_separation(raw: Any) -> Figure:
-    """A share with its interval; undefined where a part is missing or no share."""
-    raw = mapping(raw)
-    value, low, high = (number(raw.get(k)) for k in ("value", "lower95", "upper95"))
-    if value is None or low is None or high is None or not 0 <= low <= value <= high <= 1:
-        return Figure()
-    return Figure(mean=value, lower95=low, upper95=high)
 
 
 def _is_refusal(raw: Any) -> bool:

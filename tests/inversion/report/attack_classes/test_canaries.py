@@ -54,7 +54,7 @@ def test_bound_claim_and_guesses_stand_beside_each_other_and_a_site_without_is_n
     assert first.claimed == "ε = 7.41 at δ = 1e-05 by the site's ledger"
     assert first.guesses == ("92 of 120 guesses right, of 400 canaries; 120 contradict the claim")
     assert "no proof" in first.words
-    assert first.words.endswith("(gradients, round 0-1)")
+    assert first.words.endswith("(gradients, rounds 0-1)")
     assert "no canary was planted" in second.words
     section = section_of(audit)
     for said in ("ε = 7.41 at δ = 1e-05", "0.78", "92 of 120", "no proof", "not tested"):

@@ -3,9 +3,11 @@ import itertools
 import pytest
 from tests.inversion.report.answers import an_answer
 
+from medleak.inversion.report.attack_classes.final_model import FILE
 from medleak.inversion.report.html.charts import HEIGHT, draw
 from medleak.inversion.report.html.roc import charts
 from medleak.inversion.report.reading import read_audit
+from medleak.inversion.results.files import read_config, write_json
 
 NOISE = "percentile_gaussian:sigma0={}"
 
@@ -38,6 +40,18 @@ def test_bands_hold_the_curve_and_a_rate_of_zero_stands_at_the_floor(audit):
     assert told.band.endswith("Z")
     assert all(m.low is None for m in told.marks)  # bars would hide the band
     assert all(0 < m.y < HEIGHT for c in drawing.curves for m in c.marks)
+
+
+def test_the_final_model_has_a_curve_beside_the_updates_and_alone(audit, directory):
+    asked = {"membership": {"separation": an_answer("x", gap=1.0)["separation"]}}
+    write_json(audit.folder / FILE, asked | {"record": read_config(audit.folder)["record"]})
+    names = [s.name for s in next(charts(read_audit(audit.folder))).series]
+    assert names[-2:] == ["final model alone", "chance"]
+    directory.write([], [], pictures=False)
+    names = [s.name for s in next(charts(read_audit(audit.folder))).series]
+    assert names == ["final model alone", "chance"]
+    write_json(audit.folder / FILE, asked | {"record": {"job": "another"}})
+    assert list(charts(read_audit(audit.folder))) == []
 
 
 def test_auc_falls_along_the_strength_and_no_chart_is_drawn_of_nothing(audit, directory):

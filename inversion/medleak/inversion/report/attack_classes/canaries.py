@@ -126,4 +126,4 @@ def _of(told: Mapping[str, Any]) -> str:
     """What the canaries were, and of which rounds."""
     kind = short(text(told.get("canaries")), 20) or "canaries of no kind that is named"
     rounds = sorted(count(r) for r in listing(told.get("rounds")))
-    return f"{kind}, round {ranges(rounds)}" if rounds else kind
+    return f"{kind}, round{'s' * (len(rounds) > 1)} {ranges(rounds)}" if rounds else kind

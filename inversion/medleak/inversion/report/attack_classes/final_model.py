@@ -11,7 +11,7 @@ from medleak.inversion.report.attack_classes.answer import (
 )
 from medleak.inversion.report.model import Audit, Figure
 from medleak.inversion.report.texts import short
-from medleak.inversion.report.values import listing, mapping, number, text
+from medleak.inversion.report.values import listing, mapping, number, roc, share, text
 from medleak.inversion.report.verdicts import Light
 
 FILE = "final_model.json"
@@ -29,6 +29,12 @@ def inversions(audit: Audit) -> list[Answer]:
 def members(audit: Audit) -> list[Answer]:
     """Whether the model tells who was in."""
     return _both(_asked(audit, "membership", _membership))
+
+
+def curve(audit: Audit) -> Mapping[float, Figure]:
+    """How members are told at few false alarms; empty where nobody asked."""
+    found = mapping(mapping(audit.beside.get(FILE)).get("membership"))
+    return roc(mapping(found.get("separation")))
 
 
 def _asked(audit: Audit, what: str, answer: Any) -> Answer | None:
@@ -83,10 +89,8 @@ def _inversion(found: Mapping[str, Any]) -> Answer:
 
 
 def _membership(found: Mapping[str, Any]) -> Answer:
-    auc = mapping(mapping(found.get("separation")).get("auc"))
-    value, low, high = (number(auc.get(k)) for k in ("value", "lower95", "upper95"))
-    known = value is not None and low is not None and high is not None and low <= value <= high
-    figure = Figure(mean=value, lower95=low, upper95=high) if known else Figure()
+    figure = share(mapping(found.get("separation")).get("auc"))
+    known, high = figure.defined, figure.upper95
     kind, sound = text(found.get("verdict_kind")), found.get("flaws") == []
     light = Light.NOT_KNOWN
     if kind == "leaks":

@@ -1,7 +1,8 @@
 """Charts of who was in: how members are told at few false alarms, and at which strength no more."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from medleak.inversion.report.attack_classes import final_model
 from medleak.inversion.report.html.charts import Chart, Point, Series
 from medleak.inversion.report.model import Audit, Figure, Membership
 from medleak.inversion.report.texts import short
@@ -9,12 +10,18 @@ from medleak.inversion.results.case import NO_DEFENCE
 from medleak.inversion.results.strength import curve_of, families
 
 _FLOOR = 1e-3
+_MODEL = "final model alone"
 _TICKS = ((1e-3, "0.1 %"), (1e-2, "1 %"), (0.1, "10 %"), (1.0, "100 %"))
 
 
 def charts(audit: Audit) -> Iterator[Chart]:
     """Those that the audit has the figures for."""
-    drawn = [m for m in audit.membership if any(f.defined for f in m.curve.values())]
+    drawn = [(_name(audit, m), m.curve) for m in audit.membership]
+    drawn = [
+        (name, curve)
+        for name, curve in [*drawn, (_MODEL, final_model.curve(audit))]
+        if any(f.defined for f in curve.values())
+    ]
     if drawn:
         chance = [Point(x=x, y=x, text=f"at {x:g} false") for x, _ in _TICKS]
         yield Chart(
@@ -24,7 +31,7 @@ def charts(audit: Audit) -> Iterator[Chart]:
             y_label="share of members told (log)",
             ticks=_TICKS,
             series=[
-                *(Series(name=_name(audit, m), points=_points(m), band=True) for m in drawn),
+                *(Series(name=name, points=_points(curve), band=True) for name, curve in drawn),
                 Series(name="chance", points=chance),
             ],
             says="True positive rate against false positive rate of each answer, both logarithmic, "
@@ -72,10 +79,10 @@ def _mean(x: float, label: str, figures: Sequence[Figure]) -> Point:
     return Point(x=x, y=y, low=low, high=high, text=label)
 
 
-def _points(m: Membership) -> list[Point]:
+def _points(curve: Mapping[float, Figure]) -> list[Point]:
     return [
         Point(x=x, y=f.mean, low=f.lower95, high=f.upper95, text=f"at {x:g} false")
-        for x, f in m.curve.items()
+        for x, f in curve.items()
         if f.mean is not None
     ]
 
