@@ -67,3 +67,20 @@ def test_without_ray_it_says_what_to_install(monkeypatch):
         connected("local", Share()),
     ):
         pass
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_process_that_dies_in_its_start_is_started_once_more(cluster, tmp_path, deaths):
+    with closing(Cluster(cluster._ray, Share(cpus=0), 1)) as other:
+        seat = other._seat(0)
+        for _ in range(deaths):
+            before = seat.actor
+            cluster._ray.kill(before)
+            if not seat._died:
+                while seat.actor is before:
+                    assert not seat.ready()
+        if deaths == 1:
+            other.require([tmp_path])
+        else:
+            with pytest.raises(ValueError, match="cannot start"):
+                other.require([tmp_path])

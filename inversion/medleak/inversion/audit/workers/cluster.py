@@ -238,13 +238,20 @@ class _Seat:
     def __init__(self, ray: Any, share: Share, number: int, own: Mapping[str, str]) -> None:
         self._ray, self.number, self._own, self.node = ray, number, own, ""
         memory = None if share.memory_gb is None else int(share.memory_gb * 1e9)
-        needs = {"num_cpus": share.cpus, "num_gpus": share.gpus, "memory": memory}
+        self._needs = {"num_cpus": share.cpus, "num_gpus": share.gpus, "memory": memory}
+        self._died = False
+        self._start()
+
+    def _start(self) -> None:
         # Two at a time: a case, and questions about it.
-        self.actor = ray.remote(_Far).options(**needs, max_concurrency=2).remote(number)
+        far = self._ray.remote(_Far).options(**self._needs, max_concurrency=2)
+        self.actor = far.remote(self.number)
         self._hello = self.actor.hello.remote()
 
     def ready(self) -> bool:
         """Whether it runs, with the same code and versions; not before it has said so.
+
+        One that dies in its start, as of a node that goes away, is started once more.
 
         Raises:
             ValueError: It cannot start, or is another medleak.
@@ -256,6 +263,10 @@ class _Seat:
         try:
             node, theirs = self._ray.get(self._hello)
         except self._ray.exceptions.RayError as error:
+            if not self._died:
+                self._died = True
+                self._start()
+                return False
             raise ValueError(
                 f"A process of the cluster cannot start ({_line(error)}). Install the same medleak "
                 "on every node, and start Ray from that environment."
