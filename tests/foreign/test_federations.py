@@ -215,7 +215,7 @@ def test_a_trainer_of_hugging_face_that_nvflare_patches(tmp_path, xrays):
     assert set(run.listed()["updates"][0]["sources"].values()) == {"unknown"}
     out = tmp_path / "a"
     known = ("--allow-model", "huggingface_net.", "--input", "32x32x1")
-    known += ("--task", "cross_entropy:2", "--schedule", "n_images=1,lr=0.01")
+    known += ("--task", "cross_entropy:2", "--schedule", "n_images=1,local_epochs=1,lr=0.01")
     told = medleak("inspect", run.workspace, "--site", "site-1", *known, "--json")
     assert json.loads(told.stdout)["verdict"] == "exact", told.output
     done = medleak(

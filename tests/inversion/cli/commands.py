@@ -32,8 +32,8 @@ def flat(attack, observation, prior, *, generator, on_progress=None):
     )
 
 
-def medleak(*args):
-    return CliRunner().invoke(app, [str(a) for a in args], env={"COLUMNS": "200"})
+def medleak(*args, columns=200):
+    return CliRunner().invoke(app, [str(a) for a in args], env={"COLUMNS": str(columns)})
 
 
 def refused(result, code):

@@ -13,7 +13,7 @@ def test_inspect_tells_layer_by_layer_and_answers_whether_images_can_leak(make_r
     result = medleak("inspect")
     assert result.exit_code == 0, result.output
     assert "round 3, site-1" in result.output
-    assert "Yes: " in result.output
+    assert "Yes, by algebra alone: " in result.output
     content = json.loads(medleak("inspect", "--site", "site-2", "--round", 0, "--json").stdout)
     assert (content["round"], content["site"], content["images"]) == (0, "site-2", 1)
     assert content["verdict"] in ("exact", "yes")
@@ -25,6 +25,14 @@ def test_inspect_shows_silent_layers_where_they_are_asked_for(make_run):
     make_run({"site-1": 1})
     few, every = (medleak("inspect", *more).stdout for more in ((), ("--all",)))
     assert len(every.splitlines()) > len(few.splitlines())
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(80, True), (140, False)])
+def test_a_table_that_is_too_wide_for_the_terminal_is_a_list(make_run, columns, lines):
+    make_run({"site-1": 1})
+    shown = medleak("inspect", columns=columns).stdout
+    assert ("\n- norm_statistics, bn1: mean and variance" in shown) is lines
+    assert ("tells" in shown.splitlines()[3]) is not lines
 
 
 def test_inspect_refuses_an_update_that_is_not_there(make_run):

@@ -15,7 +15,7 @@ from medleak.inversion.evidence.sources import first_linear
 def test_a_layer_whose_input_follows_by_algebra_is_an_exact_leak():
     found = inspect_update(client(smooth(1), torch.tensor([1])))
     assert found.verdict == "exact"
-    assert found.words.startswith("Yes: algebra alone")
+    assert found.words.startswith("Yes, by algebra alone: ")
     assert {t.source for t in found.told} >= {"norm_statistics", "row_space", "features"}
 
 

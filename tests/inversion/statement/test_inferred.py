@@ -93,6 +93,7 @@ def test_one_step_is_over_all_images():
     [
         ({"n_images": 8, "batch_size": 4, "local_epochs": 3}, 6),
         ({"n_images": 3, "batch_size": 4, "local_epochs": 2}, 2),
+        ({"n_images": 1, "local_epochs": 2}, 2),  # a batch of one
         ({"n_images": 6, "batch_size": 4, "local_epochs": 2}, None),  # 4 or, without the last, 2
         ({"n_images": 8, "batch_size": 4}, None),
         ({"n_images": 8, "batch_size": 4, "local_epochs": 3, "optimizer": "dp_sgd"}, None),

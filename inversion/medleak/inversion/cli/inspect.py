@@ -81,7 +81,7 @@ def inspect(
         content |= {"contradictions": against, **dataclasses.asdict(found)}
         typer.echo(json.dumps(content, indent=2))
     else:
-        which = f"round {chosen[0]}, {printable(chosen[1])}; {len(updates)} updates match"
+        which = f"round {chosen[0]}, {printable(chosen[1])} (of {len(updates)} that match)"
         typer.echo(f"{root}: {which}")
         _print(found, every)
         for why in against:
@@ -90,12 +90,17 @@ def inspect(
         raise typer.Exit(NOT_KNOWN)
 
 
+_WIDE = 110  # columns that a table of eight takes; narrower, it breaks words into pieces
+
+
 def _print(found: "Inspection", every: bool) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
     table = Table("source", "layer", "rank", "places", "images", "noise", "exact", "tells")
+    lines = []
     for told in found.told:
         if not (told.useful or every):
             continue
@@ -103,11 +108,16 @@ def _print(found: "Inspection", every: bool) -> None:
         noise = "" if told.noise is None else f"{told.noise:.0e}"
         exact = {True: "yes", False: "no", None: "not known"}[told.exact]
         cells = (told.source, told.layer, rank, told.positions, told.images, noise, exact)
-        shown = ("" if c is None else str(c) for c in cells)
+        shown = ["" if c is None else str(c) for c in cells]
         table.add_row(*map(Text, shown), Text(told.words))
+        said = zip(("rank", "places", "images", "noise", "exact"), shown[2:], strict=True)
+        figures = ", ".join(f"{name} {value}" for name, value in said if value)
+        lines.append(f"- {told.source}, {told.layer}: {told.words} ({figures})")
     typer.echo(f"{found.images} image(s) in {found.steps} step(s)")
-    if table.row_count:
-        Console().print(table)
+    if table.row_count and console.width >= _WIDE:
+        console.print(table)
+    else:
+        typer.echo("\n".join(map(printable, lines)))
     for name, why in found.without:
         typer.echo(f"{name}: tells nothing here; {why}")
     typer.echo(found.words)

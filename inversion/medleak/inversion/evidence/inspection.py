@@ -86,19 +86,19 @@ def _words(verdict: Verdict, told: Sequence[Told]) -> str:
     if verdict == "exact":
         first = next(t for t in useful if t.exact)
         return (
-            f"Yes: algebra alone tells {first.words} ({first.source}, {first.layer}); "
-            f"{len(useful)} layers tell of the images in all."
+            f"Yes, by algebra alone: {first.words} ({first.source}, {first.layer}). "
+            f"{_layers(len(useful))} of the images in all."
         )
     if verdict == "yes":
         return (
-            f"Yes: {len(useful)} layers tell of the images, none of them exactly. How well they "
+            f"Yes: {_layers(len(useful))} of the images, none of them exactly. How well they "
             "come back, an attack tells: medleak audit --attack row_space."
         )
     if verdict == "features":
         features = [t for t in told if t.useful and t.of == "features"]
         exact = sum(bool(t.exact) for t in features)
         return (
-            f"Features, yes: {len(features)} linear layers tell of what entered them"
+            f"Features, yes: {_layers(len(features), 'linear layer')} of what entered them"
             + (f", {exact} of them exactly" if exact else "")
             + ". Of pixels no source here tells anything: this is not known to be safe, as "
             "attacks that match gradients need no such source."
@@ -114,6 +114,10 @@ def _words(verdict: Verdict, told: Sequence[Told]) -> str:
         "Not known: no source here can read this update. That is no evidence of safety, as attacks "
         "that match gradients need no such source."
     )
+
+
+def _layers(count: int, what: str = "layer") -> str:
+    return f"{count} {what} tells" if count == 1 else f"{count} {what}s tell"
 
 
 def _one_line(error: Exception) -> str:

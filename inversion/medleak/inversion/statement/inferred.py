@@ -35,6 +35,9 @@ def inferred(record: Record) -> dict[str, Any]:
     """
     said = record.info
     found: dict[str, Any] = {}
+    if said.n_images == 1 and said.batch_size is None:
+        found["batch_size"] = 1
+        said = said.model_copy(update=found)
 
     def known(field: str) -> Any:
         return found.get(field, getattr(said, field))

@@ -5,10 +5,11 @@ import dataclasses
 
 import pytest
 import torch
-from tests.inversion.evidence.linear.adapted import ADAPTERS, Bottleneck, Tokens, adapted
+from tests.inversion.evidence.linear.adapted import ADAPTERS, Bottleneck, OfModules, Tokens, adapted
 from tests.inversion.evidence.rounds import MEAN, STD, saying, smooth, trained_once
 from torch import nn
 
+from medleak.custom.record import TaskSpec
 from medleak.inversion.evidence.inspection import inspect_update
 from medleak.inversion.evidence.reading import Reading
 from medleak.inversion.evidence.sources.linear_inputs import SOURCE
@@ -22,9 +23,7 @@ def trained(network, images, labels=LABEL, *, only=("lora", "thin", "tall", ".p"
         parameter.requires_grad_(any(part in name for part in only))
     torch.manual_seed(0)
     observation = trained_once(network, images, labels, **how)
-    return dataclasses.replace(
-        observation, _task=observation._task.model_copy(update={"num_classes": 4})
-    )
+    return dataclasses.replace(observation, _task=TaskSpec(num_classes=4))
 
 
 def told_of(observation):
@@ -88,17 +87,11 @@ def test_inputs_of_several_steps_are_counted_apart():
 
 
 def test_an_adapted_head_tells_the_label():
+    torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 20, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        adapted("modules", moved=True).middle, nn.GELU(),
+        OfModules(nn.Linear(20, 12), 3), nn.GELU(), OfModules(nn.Linear(12, 4), 2),
     )  # fmt: skip
-    head = adapted("modules", moved=True).middle
-    head.base_layer, head.lora_A, head.lora_B = (
-        nn.Linear(12, 4),
-        nn.ModuleDict({"default": nn.Linear(12, 2, bias=False)}),
-        nn.ModuleDict({"default": nn.Linear(2, 4, bias=False)}),
-    )
-    network.append(head)
     observation = trained(network, smooth(1))
     found = inspect_update(observation)
     assert found.verdict == "features"

@@ -7,6 +7,7 @@ are such a pair, whether they are modules of their own, bare parameters of a lay
 parametrisation of its weight.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -101,12 +102,12 @@ class _Met:
 def _met(network: nn.Module, example: Tensor, matrices: Mapping[str, Tensor]) -> _Met:
     inputs: dict[str, list[Tensor]] = {}
 
-    def see(name: str, args: tuple[object, ...]) -> None:
+    def see(name: str, _: nn.Module, args: tuple[object, ...]) -> None:
         if args and isinstance(args[0], Tensor):
             inputs.setdefault(name, []).append(args[0].detach())
 
     hooks = [
-        module.register_forward_pre_hook(lambda _, args, n=name: see(n, args))
+        module.register_forward_pre_hook(functools.partial(see, name))
         for name, module in network.named_modules()
         if isinstance(module, nn.Linear)
     ]

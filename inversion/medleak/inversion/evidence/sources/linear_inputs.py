@@ -7,7 +7,7 @@ not move and only those products are told. Where an input is met as it is, it is
 factor, which the update of a bias tells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -53,7 +53,7 @@ def _classes(reading: Reading) -> int | None:
 
 
 def _told(
-    reading: Reading, layer: LinearLayer, weights: dict[str, Tensor], *, is_head: bool
+    reading: Reading, layer: LinearLayer, weights: Mapping[str, Tensor], *, is_head: bool
 ) -> Told:
     update = reading.update[layer.parameter]
     told = Told(
@@ -90,7 +90,7 @@ def _told(
     return _with_labels(reading, layer, told) if is_head else told
 
 
-def _still(reading: Reading, layer: LinearLayer, weights: dict[str, Tensor]) -> str:
+def _still(reading: Reading, layer: LinearLayer, weights: Mapping[str, Tensor]) -> str:
     if layer.partner and layer.role == "first" and not weights[layer.partner].any():
         return "its update is zero, as the other factor was: it moves from the second step on"
     return "its update is zero: frozen, or cut off"
@@ -152,7 +152,7 @@ def _of_inputs(reading: Reading, layer: LinearLayer, told: Told, rank: int, coun
     if rank == count and count < layer.outputs:
         words = f"the span of {several}"
     else:
-        words = f"{rank} mixtures of {several}"
+        words = f"{rank} mixture{'' if rank == 1 else 's'} of {several}"
     return replace(told, useful=True, exact=False, images=reading.images, words=words)
 
 
