@@ -48,7 +48,7 @@ def imported() -> set[str]:
 def test_what_the_tests_import_is_declared_and_what_is_declared_for_them_is_imported():
     extras = PROJECT["optional-dependencies"]
     product = {name_of(r) for r in PROJECT["dependencies"]}
-    named = ("dicom", "flower", "he", "lpips", "medmnist", "nifti", "zstd")
+    named = ("bundle", "dicom", "flower", "he", "lpips", "medmnist", "nifti", "zstd")
     optional = {name_of(r) for extra in named for r in extras[extra]}
     development = {name_of(r) for e in ("dev", "docs") for r in extras[e]}
     # docutils comes with Sphinx, whose directives are made of it.
