@@ -8,9 +8,12 @@ Run by ``attacks.py --cases cnn32,resnet32``, or alone, on an idle machine::
 published initial weights (another seed an image), pixels normalised to [-1, 1], one image in one
 step of SGD; colour for dermoscopy, else gray. Success: SSIM of at least 0.9. ``resnet32``: the
 ResNet-18 for small images (3x3 entry, no pooling) before and after training on public images.
+``levels32``: CPL under the paper's noise levels, as its code has them: Laplace of scale 1/level on
+the gradient, so that a higher level is less noise.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -35,6 +38,8 @@ from medleak.custom.record import (
     UpdateInfo,
     utc_now,
 )
+from medleak.filters.defences.perturbation import LaplacePerturbation
+from medleak.filters.noise import NoiseSource
 from medleak.inversion.attacks import cpl, dlg, idlg, inverting_gradients, row_space
 from medleak.inversion.knowledge import Knowledge
 from medleak.inversion.measures.similarity import ssim
@@ -68,7 +73,7 @@ def cases() -> dict[str, Case]:
     label_accuracy, cpu_seconds (a mean over the attacks), images, stuck, asr, and ``parts``:
     the same for each set, network and attack.
     """
-    return {"cnn32": cnn32, "resnet32": resnet32}
+    return {"cnn32": cnn32, "levels32": levels32, "resnet32": resnet32}
 
 
 def cnn32(
@@ -102,6 +107,40 @@ def cnn32(
                 rows.append(_attack(record, truth, label, attack, None, seed + i, device))
             parts.append(_summary(f"{folder.name} {name}", rows))
     return _total("cnn32", parts)
+
+
+def levels32(
+    sets: Sequence[Path],
+    *,
+    images: int = 4,
+    split: Split = "report",
+    seed: int = 0,
+    device: str = "cpu",
+    levels: Sequence[int] = (0, 100, 400),
+) -> dict[str, Any]:
+    """CPL without noise (level 0) and under two of MedPFL's levels."""
+    attack = _with(cpl.run, cpl.CPL())
+    parts = []
+    for folder in sets:
+        data = DataSet.open(folder)
+        classes = len(data.classes)
+        arguments = {"num_classes": classes, "spatial_size": SIZE}
+        drawn = list(_draw(data, images, split, seed))
+        for level in levels:
+            rows = []
+            for i, (truth, label) in enumerate(drawn):
+                one = ModelSpec(
+                    path="medleak.custom.small_networks.cnn4", args={**arguments, "seed": i}
+                )
+                network = build_network(one.path, one.args, allowed_prefixes=_OURS)
+                record = _record(one, network, truth, label, classes)
+                if level:
+                    noise = LaplacePerturbation(scale=1 / level, lr=0.01)
+                    noised = noise(record.update, rng=NoiseSource.seeded(seed + i))
+                    record = dataclasses.replace(record, update=noised)
+                rows.append(_attack(record, truth, label, attack, None, seed + i, device))
+            parts.append(_summary(f"{folder.name} level {level}", rows))
+    return _total("levels32", parts)
 
 
 def resnet32(
@@ -238,6 +277,7 @@ def _attack(
     right = found.labels is not None and torch.equal(found.labels, label)
     return {
         "ssim": float(ssim(truth, found.images)),
+        "mse": float((truth - found.images.clamp(0, 1)).square().mean()),
         "prior": float(ssim(truth, start)),
         "label": float(right),
         "seconds": found.seconds,
@@ -256,6 +296,8 @@ def _summary(name: str, rows: Sequence[dict[str, float]]) -> dict[str, Any]:
         "asr": sum(r["ssim"] >= SUCCESS for r in rows) / len(rows),
         "ssim_mean": mean("ssim"),
         "ssim_min": min(r["ssim"] for r in rows),
+        "mse_mean": mean("mse"),
+        "mse_of_successes": _mean_of([r["mse"] for r in rows if r["ssim"] >= SUCCESS]),
         "prior_mean": mean("prior"),
         "label_accuracy": mean("label"),
         "cpu_seconds": mean("seconds"),
@@ -269,6 +311,10 @@ def _summary(name: str, rows: Sequence[dict[str, float]]) -> dict[str, Any]:
     }
     _print(found)
     return found
+
+
+def _mean_of(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _total(name: str, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -292,7 +338,8 @@ def _total(name: str, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _print(r: dict[str, Any]) -> None:
     print(
         f"{r['case']:36} ASR {r['asr']:.0%} SSIM {r['ssim_mean']:.3f} (min {r['ssim_min']:.3f}) "
-        f"prior {r['prior_mean']:.3f} labels {r['label_accuracy']:.0%} {r['cpu_seconds']:.1f} s "
+        f"MSE {r.get('mse_mean', float('nan')):.1e} prior {r['prior_mean']:.3f} "
+        f"labels {r['label_accuracy']:.0%} {r['cpu_seconds']:.1f} s "
         f"{r['images']} images {r['stuck']} stuck",
         flush=True,
     )
