@@ -116,8 +116,13 @@ class Whitening:
     to those: x -> C^(-1/2) x up to a factor, C the background's second moments plus the ridge.
     """
 
-    def __init__(self, background: Tensor) -> None:
-        """Decompose the background; of more than a thousand patches every so many."""
+    def __init__(self, background: Tensor, ridge: float = _RIDGE) -> None:
+        """Decompose the background; of more than a thousand patches every so many.
+
+        Args:
+            background: Rows.
+            ridge: Of their mean variance a direction.
+        """
         stride = -(-len(background) // _MOST_BACKGROUND)
         some = background[::stride]
         values, vectors = torch.linalg.eigh((some.double() @ some.double().T) / len(some))
@@ -125,8 +130,8 @@ class Whitening:
         values = values[kept]
         scale = (values * len(some)).sqrt()
         self._directions = ((vectors[:, kept] / scale).T @ some.double()).float()
-        ridge = _RIDGE * values.mean() if len(values) else torch.ones(())
-        self._taken = (1 - (ridge / (values + ridge)).sqrt()).float()
+        floor = ridge * values.mean() if len(values) else torch.ones(())
+        self._taken = (1 - (floor / (values + floor)).sqrt()).float()
 
     def __call__(self, x: Tensor) -> Tensor:
         """Whiten rows [..., D]."""
