@@ -8,6 +8,7 @@ what certain non-members have on average are compared with those of the update m
 whitened by how much non-members vary, as all radiographs vary in the same few ways.
 """
 
+import functools
 from collections.abc import Mapping
 
 import torch
@@ -76,8 +77,8 @@ def _of_images(
     """[N, 2, C] by layer: mean and mean square of each image's inputs, in ``revealed`` units."""
     found: dict[str, list[Tensor]] = {}
 
-    def keep(name: str, values: Tensor) -> None:
-        mean, variance = revealed[name]
+    def keep(name: str, module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        values, (mean, variance) = args[0], revealed[name]
         places = values.flatten(2) if values.ndim > 2 else values[:, :, None]
         units = (places - mean[:, None]) / variance.sqrt()[:, None]
         found.setdefault(name, []).append(
@@ -85,9 +86,7 @@ def _of_images(
         )
 
     hooks = [
-        network.get_submodule(name).register_forward_pre_hook(
-            lambda module, args, n=name: keep(n, args[0])
-        )
+        network.get_submodule(name).register_forward_pre_hook(functools.partial(keep, name))
         for name in revealed
     ]
     try:
