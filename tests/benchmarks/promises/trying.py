@@ -1,5 +1,6 @@
 """One mechanism put to the test once, by the code of ``medleak dp-audit``."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from medleak.filters.noise import NoiseSource
 from medleak.filters.privacy import accounting
 from medleak.inversion.dp_audit.claims import Claim
 from medleak.inversion.dp_audit.curve import least_refuting, with_scaled_noise
+from medleak.inversion.dp_audit.guesses import best_guesses
 from medleak.inversion.dp_audit.planted import Examiner, guessed
 from medleak.inversion.dp_audit.verdict import judge
 
@@ -52,12 +54,9 @@ def with_canaries(count: int) -> dict[str, Any]:
     now = dict(network.named_parameters())
     change = {n: (now[n].detach() - v).view(-1) for n, v in before.items()}
     scores = np.array([-float(change[c.tensor][c.index]) / LR for c in listed.canaries])
-    event = accounting.dp_sgd(**MECHANISM.declaration(EPOCHS)).event
-    claim = Claim(epsilon=accounting.epsilon([event], DELTA), by="", events=(event,))
-    found = guessed(scores, listed.planted, claim, Examiner(delta=DELTA))
-    counts = found.planted, found.guessed
-    needed = least_refuting([event], *counts, _EACH)
-    scaled = with_scaled_noise([event], *counts, found.right, _EACH, DELTA)
+    claim, number, needed = _plan(count)
+    found = guessed(scores, listed.planted, claim, Examiner(delta=DELTA, guesses=number))
+    scaled = with_scaled_noise(claim.events, count, number, found.right, _EACH, DELTA)
     return {
         "refuted": found.kind == "refuted" or (needed is not None and found.right >= needed),
         "claimed": found.claimed,
@@ -67,6 +66,15 @@ def with_canaries(count: int) -> dict[str, Any]:
         "needed": needed,
         "right": found.right,
     }
+
+
+@lru_cache
+def _plan(count: int) -> tuple[Claim, int, int | None]:
+    """What is claimed, how many canaries are guessed, and how many right ones contradict it."""
+    event = accounting.dp_sgd(**MECHANISM.declaration(EPOCHS)).event
+    claim = Claim(epsilon=accounting.epsilon([event], DELTA), by="", events=(event,))
+    number = best_guesses(count, claim, delta=DELTA, confidence=_EACH)
+    return claim, number, least_refuting([event], count, number, _EACH)
 
 
 def by_releases(count: int, *, ignore_delta: bool = False) -> dict[str, Any]:

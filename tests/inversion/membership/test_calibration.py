@@ -51,3 +51,25 @@ def test_parts_are_joined_in_units_of_the_nulls_and_a_dead_part_is_left_out():
     spread = 2**0.5
     assert found.tolist() == pytest.approx([0, 2 / spread])
     assert nulls.tolist() == pytest.approx([-1 / spread, 1 / spread])
+
+
+def test_a_source_of_many_parts_counts_no_more_than_one_of_few():
+    """Ten parts that are noise beside one that tells: as sources they count half each."""
+    generator = torch.Generator().manual_seed(0)
+    tells = torch.cat([torch.full((5,), 9.0), torch.randn(20, generator=generator)])
+    noise = {f"b/{k}": torch.randn(25, generator=generator) for k in range(10)}
+    parts = {"a/one": tells} | noise
+    one, null = joined({k: v[:5] for k, v in parts.items()}, {k: v[5:] for k, v in parts.items()})
+    assert one.min() > null.max()
+    plain = {k.replace("/", "."): v for k, v in parts.items()}  # all of one source
+    same, _ = joined({k: v[:5] for k, v in plain.items()}, {k: v[5:] for k, v in plain.items()})
+    assert same.mean() < one.mean() / 3
+
+
+def test_a_single_source_is_the_mean_of_its_parts():
+    parts = {"a/x": torch.arange(6.0), "a/y": torch.arange(6.0).flip(0) ** 2}
+    plain = {k[2:]: v for k, v in parts.items()}
+    for of in (parts, plain):
+        values, _ = joined({k: v[:2] for k, v in of.items()}, {k: v[2:] for k, v in of.items()})
+        z = [(v - v[2:].mean()) / v[2:].std() for v in map(torch.Tensor.double, of.values())]
+        np.testing.assert_allclose(values, ((z[0] + z[1]) / 2)[:2].numpy())

@@ -123,7 +123,7 @@ def scored(
         if mirrored:
             other = score(observation, x.flip(-1), labels, behind)
             found = {name: torch.maximum(value, other[name]) for name, value in found.items()}
-        parts |= {f"{k} {name}": value for name, value in found.items()}
+        parts |= {f"{name} of {k}": value for name, value in found.items()}
     values, null = joined(
         {k: v[:n] for k, v in parts.items()}, {k: v[n:] for k, v in parts.items()}
     )

@@ -13,7 +13,9 @@ Floats = NDArray[np.float64]
 def joined(candidates: Mapping[str, Tensor], nulls: Mapping[str, Tensor]) -> tuple[Floats, Floats]:
     """Mean over the parts of a score, each in standard deviations of ``nulls`` above their mean.
 
-    A part that does not vary among the nulls (a frozen layer) is left out.
+    A part that does not vary among the nulls (a frozen layer) is left out. Parts called
+    ``source/part`` are first joined among those of their source, and the sources then alike: one of
+    a hundred layers counts no more than one of four.
 
     Args:
         candidates: By part, [N].
@@ -22,17 +24,27 @@ def joined(candidates: Mapping[str, Tensor], nulls: Mapping[str, Tensor]) -> tup
     Returns:
         [N] and [M]; not a number where a score was none.
     """
-    found = []
-    for part, null in nulls.items():
-        centre, spread = null.double().mean(), null.double().std()
-        if spread > 0 or not torch.isfinite(spread):
-            both = torch.cat([candidates[part], null]).double()
-            found.append((both - centre) / spread)
     n = len(next(iter(candidates.values())))
-    if not found:
+    sources: dict[str, list[Tensor]] = {}
+    for part in nulls:
+        both = _standard(torch.cat([candidates[part], nulls[part]]).double(), n)
+        if both is not None:
+            sources.setdefault(part.rpartition("/")[0], []).append(both)
+    means = [torch.stack(parts).mean(0) for parts in sources.values()]
+    if len(means) > 1:
+        means = [scaled for mean in means if (scaled := _standard(mean, n)) is not None]
+    if not means:
         return np.zeros(n), np.zeros(len(next(iter(nulls.values()))))
-    mean = torch.stack(found).mean(0).cpu().numpy()
+    mean = torch.stack(means).mean(0).cpu().numpy()
     return mean[:n], mean[n:]
+
+
+def _standard(values: Tensor, n: int) -> Tensor | None:
+    """[n + M] in deviations of the last M, the nulls; None where these do not vary."""
+    centre, spread = values[n:].mean(), values[n:].std()
+    if spread > 0 or not torch.isfinite(spread):
+        return (values - centre) / spread
+    return None
 
 
 def p_values(scores: Floats, nulls: Floats, null_patients: Sequence[Hashable]) -> Floats:

@@ -9,5 +9,5 @@ def test_every_score_is_had_by_its_name_and_says_what_it_is():
 
 
 def test_an_unknown_score_is_named_with_those_there_are():
-    with pytest.raises(ValueError, match="known are row_space, loss_drop"):
+    with pytest.raises(ValueError, match="known are row_space, statistics, joint, loss_drop"):
         score_of("lira")

@@ -2,9 +2,16 @@ import numpy as np
 import pytest
 import torch
 
+from medleak.inversion.membership.layers import PatchLayer
 from medleak.inversion.membership.networks import network_at
 from medleak.inversion.membership.roc import auc
-from medleak.inversion.membership.scores.row_space import Whitening, rounding_of, row_basis, score
+from medleak.inversion.membership.scores.row_space import (
+    Whitening,
+    _bases,
+    rounding_of,
+    row_basis,
+    score,
+)
 
 
 def told(parts, n):
@@ -116,3 +123,22 @@ def test_whitening_is_the_inverse_root_of_second_moments_with_a_ridge():
 def test_a_background_that_is_all_the_same_whitens_nothing():
     x = torch.eye(4)
     assert torch.allclose(Whitening(torch.zeros(5, 4))(x), x)
+
+
+def test_layers_count_by_the_directions_that_rounding_left_and_of_equals_the_later():
+    generator = torch.Generator().manual_seed(0)
+
+    def layer(name, positions):
+        return PatchLayer(name=name, out_features=8, patch_size=20, positions=positions)
+
+    layers = [layer(name, 1) for name in "abcdef"] + [layer("early", 2)]
+    # b's update stands in three directions above what rounding adds, the others' in all eight.
+    update = {f"{p.name}.weight": torch.randn(8, 20, generator=generator) for p in layers}
+    few = torch.randn(8, 3, generator=generator) @ torch.randn(3, 20, generator=generator)
+    update["b.weight"] = few + 1e-7 * update["b.weight"]
+    update["f.weight"] = torch.zeros(8, 20)
+    weights = {name: torch.ones(8, 20) for name in update}
+    found = _bases(layers, update, weights)
+    assert list(found) == ["e", "d", "c", "a"]
+    left = _bases([p for p in layers if p.name in ("b", "early", "f")], update, weights)
+    assert {name: basis.shape[1] for name, basis in left.items()} == {"early": 8, "b": 3}

@@ -57,7 +57,11 @@ def membership(
         list[int] | None, typer.Option(help="Round to examine; may be repeated. Default: all.")
     ] = None,
     score: Annotated[
-        str, typer.Option(help="row_space, loss_drop, gradient_cosine or loss_after.")
+        str,
+        typer.Option(
+            help="row_space, statistics, joint (both of these), loss_drop, gradient_cosine or "
+            "loss_after."
+        ),
     ] = "row_space",
     join: Annotated[
         bool, typer.Option("--join", help="Ask of all rounds of a site together, not of each.")

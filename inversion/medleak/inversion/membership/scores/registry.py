@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from medleak.inversion.membership.scores import loss, row_space
+from medleak.inversion.membership.scores import joint, loss, row_space, statistics
 from medleak.inversion.observation import Observation
 
 Score = Callable[[Observation, Tensor, Tensor | None, Tensor], Mapping[str, Tensor]]
@@ -27,6 +27,18 @@ ROWS: tuple[ScoreRow, ...] = (
         name="row_space",
         score=row_space.score,
         words="share of the image's patches in the row space of late layers' updates",
+        source="medleak",
+    ),
+    ScoreRow(
+        name="statistics",
+        score=statistics.score,
+        words="how far the update's batch-norm statistics are pulled towards the image's",
+        source="Homer et al. 2008, doi:10.1371/journal.pgen.1000167, for batch norm",
+    ),
+    ScoreRow(
+        name="joint",
+        score=joint.score,
+        words="row_space and statistics together",
         source="medleak",
     ),
     ScoreRow(

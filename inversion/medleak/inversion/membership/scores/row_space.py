@@ -15,12 +15,14 @@ Two things make it sharp:
 Published nowhere that was looked; whitening is what matched filters do (Turin 1960).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from medleak.inversion.membership.layers import (
+    MOST_LAYERS,
+    PatchLayer,
     patch_layers,
     patches,
     telling_layers,
@@ -28,6 +30,7 @@ from medleak.inversion.membership.layers import (
 from medleak.inversion.membership.networks import mean_progress, network_at
 from medleak.inversion.observation import Observation
 
+_LOOKED_AT = 2 * MOST_LAYERS  # layers whose row spaces are taken: the best four are compared
 _CUT = 1e-3  # of the largest singular value: what lies below tells little, or is rounding
 _ROUNDING = 2.0  # largest singular value of the weights' rounding, twice: batches differ in it
 _LEAST_CUT = 1e-6  # of the largest singular value: double precision resolves no more here
@@ -51,15 +54,18 @@ def score(
         ValueError: No layer's update has a row space that tells anything.
     """
     network = network_at(observation, mean_progress(observation))
-    layers = telling_layers(patch_layers(network, observation.normalise(background[:1])))
+    layers = telling_layers(
+        patch_layers(network, observation.normalise(background[:1])), at_most=_LOOKED_AT
+    )
     update, weights = observation.parameter_update, dict(network.named_parameters())
-    layers = tuple(layer for layer in layers if update[f"{layer.name}.weight"].any())
-    if not layers:
+    bases = _bases(layers, update, weights)
+    if not bases:
         raise ValueError(
             "No convolution or linear layer of the update has a row space that tells images apart "
             "(more columns than rows, several positions, and changed): row_space examines nothing "
             "here. Choose another score."
         )
+    layers = tuple(layer for layer in layers if layer.name in bases)
     x = observation.normalise(torch.cat([images, background]))
     seen = patches(network, x, layers)
     if not all(bool(torch.isfinite(each).all()) for each in seen.values()):
@@ -68,10 +74,26 @@ def score(
         seen = patches(network, x, layers)
     found = {}
     for layer in layers:
-        name = f"{layer.name}.weight"
-        basis = row_basis(update[name], rounding_of(weights[name]))
-        found[layer.name] = _share(basis, seen[layer.name], len(images))
+        found[layer.name] = _share(bases[layer.name], seen[layer.name], len(images))
     return found
+
+
+def _bases(
+    layers: Sequence[PatchLayer], update: Mapping[str, Tensor], weights: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """By name, of the layers with most room for images that rounding left, as `row_basis`.
+
+    Late layers may have room for all images and a signal so faint that float32 kept few of its
+    directions; an earlier layer with less room then tells more. Of equals the later ones.
+    """
+    found, room = {}, {}
+    for layer in layers:
+        name = f"{layer.name}.weight"
+        if update[name].any():
+            found[layer.name] = row_basis(update[name], rounding_of(weights[name]))
+            room[layer.name] = found[layer.name].shape[1] / layer.positions
+    best = sorted(reversed(room), key=room.__getitem__, reverse=True)[:MOST_LAYERS]
+    return {name: found[name] for name in best}
 
 
 def _share(basis: Tensor, seen: Tensor, n: int) -> Tensor:
@@ -116,8 +138,13 @@ class Whitening:
     to those: x -> C^(-1/2) x up to a factor, C the background's second moments plus the ridge.
     """
 
-    def __init__(self, background: Tensor) -> None:
-        """Decompose the background; of more than a thousand patches every so many."""
+    def __init__(self, background: Tensor, ridge: float = _RIDGE) -> None:
+        """Decompose the background; of more than a thousand patches every so many.
+
+        Args:
+            background: Rows.
+            ridge: Of their mean variance a direction.
+        """
         stride = -(-len(background) // _MOST_BACKGROUND)
         some = background[::stride]
         values, vectors = torch.linalg.eigh((some.double() @ some.double().T) / len(some))
@@ -125,8 +152,8 @@ class Whitening:
         values = values[kept]
         scale = (values * len(some)).sqrt()
         self._directions = ((vectors[:, kept] / scale).T @ some.double()).float()
-        ridge = _RIDGE * values.mean() if len(values) else torch.ones(())
-        self._taken = (1 - (ridge / (values + ridge)).sqrt()).float()
+        floor = ridge * values.mean() if len(values) else torch.ones(())
+        self._taken = (1 - (floor / (values + floor)).sqrt()).float()
 
     def __call__(self, x: Tensor) -> Tensor:
         """Whiten rows [..., D]."""
