@@ -183,7 +183,7 @@ class Reading:
         found: dict[str, Span] = {}
         done: Counter[int] = Counter()
         for conv in self.convs:
-            entries = undone[f"{conv.name}.weight"]
+            entries = undone[f"{conv.name}.weight"].arranged(conv.matrix)
             ranks = fitting_ranks(conv, self.steps)
             if conv.centred not in ranks or done[ranks[conv.centred]] == _COMPLETED:
                 continue

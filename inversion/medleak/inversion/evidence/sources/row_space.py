@@ -24,7 +24,7 @@ def _tell(reading: Reading) -> Sequence[Told]:
 def _told(reading: Reading, conv: ConvLayer) -> Told:
     weight = reading.update[f"{conv.name}.weight"]
     rank = possible_ranks(conv, reading.steps)[conv.centred]
-    limit = min(conv.out_channels, conv.patch_size)
+    limit = min(conv.rows, conv.patch_size)
     most = (limit - 1) // max(conv.positions, 1)
     told = Told(
         source=SOURCE.name,
