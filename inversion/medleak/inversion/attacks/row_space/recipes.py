@@ -73,6 +73,11 @@ STATISTICS = Stage(
 VISITS = replace(sharp(120, variation=0.001, history=80), norms="all", spans="none")
 """Then, for a batch seen a few times; see :mod:`medleak.inversion.attacks.row_space.visits`."""
 
+FIRST_VISIT = replace(
+    sharp(120, variation=0.003, history=80), norms="all", spans="all", span_weight=(1.0, 1.0)
+)
+"""Last of a batch whose first visit alone has row spaces: statistics tell what these do not."""
+
 JUDGED = sharp(100)
 """What a result is judged by, however it was found: later layers are less exact over epochs."""
 
