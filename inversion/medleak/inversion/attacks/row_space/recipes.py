@@ -74,7 +74,7 @@ VISITS = replace(sharp(120, variation=0.001, history=80), norms="all", spans="no
 """Then, for a batch seen a few times; see :mod:`medleak.inversion.attacks.row_space.visits`."""
 
 FIRST_VISIT = replace(
-    sharp(120, variation=0.003, history=80), norms="all", spans="all", span_weight=(1.0, 1.0)
+    sharp(200, variation=0.001, history=80), norms="all", spans="all", span_weight=(0.02, 0.02)
 )
 """Last of a batch whose first visit alone has row spaces: statistics tell what these do not."""
 
