@@ -25,7 +25,7 @@ from medleak.inversion.evidence.reading import Reading
 from medleak.inversion.evidence.sources import cover, first_linear, grouped_rows, recovered_features
 
 HERE = Path(__file__).parent
-LR = 0.01
+LR, MEAN, STD = 0.01, (0.5,) * 3, (0.25,) * 3  # as model_units has them
 
 
 def read(network: nn.Module, image: Tensor, target: Tensor) -> Reading:
@@ -36,8 +36,9 @@ def read(network: nn.Module, image: Tensor, target: Tensor) -> Reading:
     torch.optim.SGD(network.parameters(), lr=LR).step()
     update = {n: v - before[n] for n, v in network.state_dict().items()}
     network.load_state_dict(before)
-    units = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
-    return Reading(observe_update(network, update, spatial_size=(SIZE, SIZE), lr=LR, **units))
+    return Reading(
+        observe_update(network, update, spatial_size=(SIZE, SIZE), lr=LR, mean=MEAN, std=STD)
+    )
 
 
 def statistics(reading: Reading, images: Mapping[str, Tensor]) -> Figure:

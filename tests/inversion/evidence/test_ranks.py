@@ -178,7 +178,7 @@ def test_the_matrix_of_a_transposed_convolution_makes_its_output_of_pixels(setti
     pixels = layer.patches(x).unflatten(2, (2, -1))
     spread = torch.einsum("blgc,grc->bgrl", pixels, matrix).flatten(1, 2)
     out = conv(x).detach()
-    where = conv.kernel_size, conv.dilation, conv.padding, conv.stride
+    where = layer.kernel_size, layer.dilation, layer.padding, layer.stride
     torch.testing.assert_close(nn.functional.fold(spread, out.shape[2:], *where), out)
 
 
