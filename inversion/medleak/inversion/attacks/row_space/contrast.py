@@ -75,10 +75,12 @@ class Fitted:
     Attributes:
         images: [N, C, ...] in [0, 1], with their gain and brightness.
         progress: Of the round, at each visit; the first was made at the global weights.
+        misfit: Relative distance that is left.
     """
 
     images: Tensor
     progress: tuple[float, ...]
+    misfit: float
 
 
 def fit_contrast(observation: Observation, images: Tensor) -> Fitted | None:
@@ -123,7 +125,8 @@ def fit_contrast(observation: Observation, images: Tensor) -> Fitted | None:
     if not found.fun <= _EXPLAINED:
         return None
     gain, brightness, *later = map(float, found.x)
-    return Fitted(candidate(gain, brightness).clamp(0, 1), (0.0, *later))
+    images = candidate(gain, brightness).clamp(0, 1)
+    return Fitted(images, (0.0, *later), float(found.fun))
 
 
 class _Entrance:

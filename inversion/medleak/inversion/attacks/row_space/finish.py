@@ -9,7 +9,7 @@ from medleak.inversion.attacks.row_space.contrast import (
     guess_contrast,
     sees_contrast,
 )
-from medleak.inversion.attacks.row_space.recipes import FIRST_VISIT
+from medleak.inversion.attacks.row_space.recipes import first_visit
 from medleak.inversion.attacks.row_space.stages import Matching
 from medleak.inversion.attacks.row_space.visits import with_visits
 from medleak.inversion.descent.meter import DivergedError, Meter
@@ -48,9 +48,10 @@ def _with_statistics(
     observation: Observation, rounds: Rounds, fitted: Fitted, meter: Meter
 ) -> Tensor:
     """The images with what the statistics of all visits tell of them."""
-    told = Matching(with_visits(observation, rounds, fitted.images, fitted.progress), FIRST_VISIT)
+    stage = first_visit(fitted.misfit)
+    told = Matching(with_visits(observation, rounds, fitted.images, fitted.progress), stage)
     try:
-        images, _ = descend(FIRST_VISIT.descent, told.loss, fitted.images, meter)
+        images, _ = descend(stage.descent, told.loss, fitted.images, meter)
     except DivergedError:
         return fitted.images
     with torch.no_grad():
