@@ -88,8 +88,8 @@ def unetr96(images: Images, seed: int) -> Client:
 
 
 def swin64(images: Images, seed: int) -> Client:
-    """One gray image of 64 px in torchvision's Swin-T, random weights, no branch skipped."""
-    args = {"num_classes": images.classes, "stochastic_depth_prob": 0.0}
+    """One gray image of 64 px in torchvision's Swin-T as it comes, random weights."""
+    args = {"num_classes": images.classes}
     torch.manual_seed(0)
     return one_image(images, seed, build_network(_SWIN, args), ModelSpec(path=_SWIN, args=args))
 

@@ -55,6 +55,8 @@ def _told(reading: Reading, conv: ConvLayer) -> Told:
 def _why_none(reading: Reading, conv: ConvLayer, rank: int, limit: int) -> str:
     if not reading.linear:
         return f"the update of {reading.observation.optimizer} is no sum of gradients"
+    if reading.undone is not None and conv.kind == "linear":
+        return f"a step of {reading.observation.optimizer} is not completed in linear layers"
     if conv.centred in fitting_ranks(conv, reading.steps):
         return f"too few entries of the step of {reading.observation.optimizer} can be read"
     if conv.pointwise:
