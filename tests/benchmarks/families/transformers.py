@@ -1,4 +1,4 @@
-"""Transformers: ViT-B/16 at 224 px, and UNETR on a volume of 96 voxels a side."""
+"""Transformers: ViT-B/16 at 224 px, UNETR on a volume of 96 voxels a side, Swin at 64 px."""
 
 from typing import Any
 
@@ -8,11 +8,14 @@ from recording import record_of_round
 from torch import Tensor, nn
 
 from families.frame import Case, Client, Images, seen
+from families.norms import SIZE, one_image
 from families.volumes import phantom_volume, segmented
 from medleak.custom.record import ModelSpec
 from medleak.inversion.networks import build_network
 
 _VIT = "torchvision.models.vit_b_16"
+_SWIN = "torchvision.models.swin_t"
+_SWINUNETR = {"in_channels": 1, "out_channels": 2, "feature_size": 24, "spatial_dims": 2}
 _UNETR = {
     "in_channels": 1,
     "out_channels": 2,
@@ -84,9 +87,28 @@ def unetr96(images: Images, seed: int) -> Client:
     return segmented(network, model, volume, mask, prior, loss=dice, lr=0.01)
 
 
+def swin64(images: Images, seed: int) -> Client:
+    """One gray image of 64 px in torchvision's Swin-T as it comes, random weights."""
+    args = {"num_classes": images.classes}
+    torch.manual_seed(0)
+    return one_image(images, seed, build_network(_SWIN, args), ModelSpec(path=_SWIN, args=args))
+
+
+def swinunetr64(images: Images, seed: int) -> Client:
+    """MONAI's SwinUNETR in two dimensions, random weights; masks of what is bright."""
+    model = ModelSpec(path="monai.networks.nets.SwinUNETR", args=_SWINUNETR)
+    torch.manual_seed(0)
+    network = build_network(model.path, model.args)
+    truth, _ = images.drawn(seed, 1, SIZE)
+    mask = (truth[:, 0] > truth.mean()).long()
+    return segmented(network, model, truth, mask, images.prior(SIZE), lr=0.01)
+
+
 CASES = {
     "vit224": Case(make=vit224, ssim=0.98, seconds=3),
     "vit224-adam": Case(make=vit224_adam),
     "vit224-batch2": Case(make=vit224_batch2, over_prior=0.20, seconds=300, clients=3),
     "unetr96": Case(make=unetr96, psnr=35, seconds=10, clients=3),
+    "swin64": Case(make=swin64, clients=3),
+    "swinunetr64": Case(make=swinunetr64, clients=3),
 }

@@ -140,6 +140,79 @@ def test_folding_is_the_adjoint_of_taking_patches(dimensions):
     torch.testing.assert_close((layer.folded(patches, x.shape[2:]) * x).sum(), there)
 
 
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+SETTINGS = (
+    {"kernel_size": 2, "stride": 2},
+    {"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1},
+)
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=["tiles", "overlaps"])
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_a_transposed_convolution_tells_the_pixels_of_its_input(dimensions, settings):
+    torch.manual_seed(0)
+    norm = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[dimensions - 1]
+    net = nn.Sequential(TRANSPOSED[dimensions - 1](60, 20, bias=False, **settings), norm(20))
+    x = torch.randn(1, 60, *(3,) * dimensions)
+    layer = survey(net, torch.rand(2, *x.shape[1:])).convs[0]
+    assert (layer.kind, layer.positions, layer.centred) == ("transposed", 3**dimensions, "none")
+    assert layer.rows == 20 * settings["kernel_size"] ** dimensions
+    span = read_span(layer, update(net, x), steps(1))
+    assert span is not None
+    assert span.space.basis.shape == (3**dimensions, 60)
+    assert span.space.gap > 100
+    pixels = x.flatten(2)[0].T
+    assert torch.equal(layer.patches(x)[0], pixels)
+    outside = pixels - (pixels @ span.space.basis.T) @ span.space.basis
+    assert outside.norm() < 1e-3 * pixels.norm()
+    assert torch.equal(layer.folded(layer.patches(x), x.shape[2:]), x)
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=["tiles", "overlaps"])
+def test_the_matrix_of_a_transposed_convolution_makes_its_output_of_pixels(settings):
+    torch.manual_seed(0)
+    conv = nn.ConvTranspose2d(6, 4, groups=2, bias=False, **settings)
+    x = torch.randn(2, 6, 3, 3)
+    layer = survey(nn.Sequential(conv), x).convs[0]
+    matrix = layer.matrix(conv.weight.detach()).unflatten(0, (2, -1))
+    pixels = layer.patches(x).unflatten(2, (2, -1))
+    spread = torch.einsum("blgc,grc->bgrl", pixels, matrix).flatten(1, 2)
+    out = conv(x).detach()
+    where = layer.kernel_size, layer.dilation, layer.padding, layer.stride
+    torch.testing.assert_close(nn.functional.fold(spread, out.shape[2:], *where), out)
+
+
+class Windows(nn.Module):
+    """Tokens, window by window, as a Swin transformer's attention has them."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear = nn.Linear(40, 50)
+
+    def forward(self, x):
+        return self.linear(x.reshape(len(x) * 4, -1, 40)).reshape(len(x), -1, 50)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_linear_layer_tells_its_tokens_in_windows_or_not(n):
+    net, x = Windows(), torch.randn(n, 12, 40)
+    layer = survey(net, torch.rand(2, 12, 40)).convs[0]
+    assert (layer.kind, layer.positions, layer.centred) == ("linear", 12, "none")
+    span = read_span(layer, update(net, x), steps(n))
+    assert span is not None
+    assert len(span.space.basis) == 12 * n
+    seen = layer.patches(x.reshape(n * 4, 3, 40))
+    assert torch.equal(seen, x)
+    outside = seen - (seen @ span.space.basis.T) @ span.space.basis
+    assert outside.norm() < 1e-3 * seen.norm()
+
+
+def test_a_linear_layer_of_one_vector_an_image_is_not_listed():
+    net = nn.Sequential(nn.Conv2d(6, 4, 4), nn.Flatten(), nn.Linear(4, 50))
+    assert [c.name for c in survey(net, torch.rand(2, *SHAPE)).convs] == ["0"]
+
+
 def test_grouped_convolutions_have_no_row_space_of_the_whole():
     net = network(nn.BatchNorm2d(60), groups=2)
     layer = survey(net, torch.rand(2, *SHAPE)).convs[0]

@@ -35,7 +35,7 @@ def read_span(conv: ConvLayer, weight: Tensor, steps: Sequence[LocalStep]) -> Sp
     fitting = fitting_ranks(conv, steps)
     if conv.centred not in fitting or not weight.any():
         return None
-    found = decomposed(weight)
+    found = decomposed(conv.matrix(weight))
     gaps: dict[Centring, float] = {c: found.gap(r) for c, r in fitting.items()}
     chosen: Centring = conv.centred
     if gaps[chosen] < _CLEAR and max(gaps.values()) >= _OTHERWISE:
@@ -46,7 +46,7 @@ def read_span(conv: ConvLayer, weight: Tensor, steps: Sequence[LocalStep]) -> Sp
 
 def fitting_ranks(conv: ConvLayer, steps: Sequence[LocalStep]) -> Mapping[Centring, int]:
     """Of `possible_ranks`, those that leave room to be told, the expected one first; or none."""
-    limit = min(conv.out_channels, conv.patch_size)
+    limit = min(conv.rows, conv.patch_size)
     most = int(_POINTWISE * conv.patch_size) if conv.pointwise else limit - 1
     single = conv.pointwise and conv.positions == 1  # the mean of a map: it has no place
     if conv.groups > 1 or single:
@@ -76,12 +76,12 @@ def visits_show(
     """
     votes = []
     for conv in convs:
-        limit = min(conv.out_channels, conv.patch_size)
+        limit = min(conv.rows, conv.patch_size)
         one, every = (possible_ranks(conv, s)[conv.centred] for s in (together, apart))
         weight = update[f"{conv.name}.weight"]
         if conv.pointwise or conv.groups > 1 or one < 1 or every >= limit or not weight.any():
             continue
-        found = decomposed(weight)
+        found = decomposed(conv.matrix(weight))
         votes.append(found.gap(every) >= max(_OTHERWISE, found.gap(one)))
         if len(votes) == _VOTES:
             break
@@ -97,13 +97,13 @@ def ran_frozen(
     """
     votes = []
     for conv in convs:
-        ranks, limit = possible_ranks(conv, steps), min(conv.out_channels, conv.patch_size)
+        ranks, limit = possible_ranks(conv, steps), min(conv.rows, conv.patch_size)
         weight = update[f"{conv.name}.weight"]
         if conv.centred != "batch" or conv.groups > 1 or ranks["batch"] < 1:
             continue
         if ranks["none"] >= limit or not weight.any():
             continue
-        found = decomposed(weight)
+        found = decomposed(conv.matrix(weight))
         frozen, trained = found.gap(ranks["none"]), found.gap(ranks["batch"])
         if max(frozen, trained) >= _OTHERWISE:
             votes.append(frozen > trained)

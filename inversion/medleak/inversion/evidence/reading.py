@@ -178,15 +178,18 @@ class Reading:
     def _completed(self, undone: UndoneSteps) -> Mapping[str, Span]:
         """Row spaces of gradients whose known entries tell the others.
 
-        Of layers with one rank, the first few: each costs seconds, and later ones add little.
+        Of layers with one rank, the first few: each costs seconds, and later ones add little. Not
+        of linear layers: a ViT's rank of hundreds would cost many minutes.
         """
         found: dict[str, Span] = {}
         done: Counter[int] = Counter()
         for conv in self.convs:
-            entries = undone[f"{conv.name}.weight"]
             ranks = fitting_ranks(conv, self.steps)
-            if conv.centred not in ranks or done[ranks[conv.centred]] == _COMPLETED:
+            if conv.kind == "linear" or conv.centred not in ranks:
                 continue
+            if done[ranks[conv.centred]] == _COMPLETED:
+                continue
+            entries = undone[f"{conv.name}.weight"].arranged(conv.matrix)
             for centred, rank in ranks.items():
                 if not enough_known(entries.saturated, rank):
                     continue

@@ -11,8 +11,8 @@ entries that are saturated moved by just this rate: where the update shows anoth
 the update is right.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -57,6 +57,12 @@ class Undone:
     shortfall_error: Tensor
     decay: Tensor
     eps: float
+
+    def arranged(self, order: Callable[[Tensor], Tensor]) -> "Undone":
+        """The same entries where ``order`` puts them: a view that changes none of them."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {n: order(v) for n, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
 
 
 def undo(update: Tensor, weights: Tensor, rule: Rule, *, noise: float = 0.0) -> Undone:

@@ -73,7 +73,9 @@ def test_statistics_of_visits_tell_gain_and_brightness():
     observation = client(truth, torch.tensor([1]), epochs=3, lr=0.1)
     found = fit_contrast(observation, 0.6 * truth + 0.1)
     assert found is not None
-    torch.testing.assert_close(found, truth, atol=0.01, rtol=0)
+    torch.testing.assert_close(found.images, truth, atol=0.01, rtol=0)
+    assert found.progress[0] == 0
+    assert len(found.progress) == 3
 
 
 @pytest.mark.parametrize(

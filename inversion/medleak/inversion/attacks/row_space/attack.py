@@ -16,11 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from medleak.filters.imports import uncollected
-from medleak.inversion.attacks.row_space.contrast import (
-    fit_contrast,
-    guess_contrast,
-    sees_contrast,
-)
+from medleak.inversion.attacks.row_space.finish import with_contrast
 from medleak.inversion.attacks.row_space.grouping import regroup
 from medleak.inversion.attacks.row_space.read_labels import read_labels
 from medleak.inversion.attacks.row_space.recipes import JUDGED, STATISTICS, VISITS, recipe
@@ -359,13 +355,7 @@ def _report(
 ) -> Reconstruction:
     images = best.images.clamp(0, 1)
     if not rounds.norms and best.ending != "interrupted":
-        level = sum(observation.mean) / len(observation.mean)
-        probe, layer = next(iter(rounds.last.probes.values())), next(iter(rounds.spans))
-        # A stuck image has no contrast of its own either.
-        if best.stuck or not sees_contrast(probe, layer, best.images, level):
-            once = len(rounds.steps) == 1 and not rounds.last.frozen
-            fitted = fit_contrast(observation, best.images) if once else None
-            images = guess_contrast(best.images, level) if fitted is None else fitted
+        images = with_contrast(observation, rounds, best.images, meter, stuck=best.stuck)
     return Reconstruction(
         images=images.cpu(),
         labels=read_labels(observation, images, rounds.steps, frozen=rounds.last.frozen),

@@ -11,6 +11,7 @@ same: they are many, and few numbers place the visits.
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -67,7 +68,22 @@ def guess_contrast(images: Tensor, level: float) -> Tensor:
     return (offset * min(room, default=1.0) + level).clamp(0, 1)
 
 
-def fit_contrast(observation: Observation, images: Tensor) -> Tensor | None:
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """What the first norm's statistics of several visits tell.
+
+    Attributes:
+        images: [N, C, ...] in [0, 1], with their gain and brightness.
+        progress: Of the round, at each visit; the first was made at the global weights.
+        misfit: Relative distance that is left.
+    """
+
+    images: Tensor
+    progress: tuple[float, ...]
+    misfit: float
+
+
+def fit_contrast(observation: Observation, images: Tensor) -> Fitted | None:
     """Gain and brightness of ``images`` [N, C, ...] by the first norm's statistics; clamped.
 
     For one batch that was seen a few times. How far the round had gone at each visit is fitted
@@ -108,8 +124,9 @@ def fit_contrast(observation: Observation, images: Tensor) -> Tensor | None:
     found = min(ways, key=lambda way: way.fun)
     if not found.fun <= _EXPLAINED:
         return None
-    gain, brightness, *_ = found.x
-    return candidate(float(gain), float(brightness)).clamp(0, 1)
+    gain, brightness, *later = map(float, found.x)
+    images = candidate(gain, brightness).clamp(0, 1)
+    return Fitted(images, (0.0, *later), float(found.fun))
 
 
 class _Entrance:

@@ -18,6 +18,9 @@ _CLEAR_PARTIAL = 3e-3  # likewise, of rows that are known in part
 _NEARLY_ALL = 0.8  # of a patch's values: as many patches
 _BLUR, _BLUR_LARGE = 1 / 64, 1 / 56  # wrong valleys are wrong in detail and right in shape
 
+_LEAST, _MOST = 0.02, 10.0  # weight of row spaces beside statistics of several visits
+_EXACT = 0.006  # of these, a misfit from which on row spaces weigh more
+
 Recipe = tuple[Stage, ...]
 
 
@@ -104,6 +107,22 @@ _BATCH = Stage(
     span_weight=(0.1, 3.0),
     root=True,
 )
+
+
+def first_visit(misfit: float) -> Stage:
+    """Last of a batch whose first visit alone has row spaces: statistics tell what these do not.
+
+    Args:
+        misfit: Distance of the first norm's statistics, fitted: as far as the weights of later
+            visits are not known. The further, the more the row spaces count, which know these.
+    """
+    weight = min(max(_LEAST, _LEAST * (misfit / _EXACT) ** 2), _MOST)
+    return replace(
+        sharp(200, variation=0.001, history=80),
+        norms="all",
+        spans="all",
+        span_weight=(weight, weight),
+    )
 
 
 def recipe(rounds: Rounds, n_images: int, *, large: bool, attempt: int = 0) -> Recipe:

@@ -46,13 +46,19 @@ class Decomposed:
 
     Attributes:
         flat: [C_out, D] float64.
-        values: [C_out] singular values, falling.
-        left: [C_out, C_out], their left vectors as columns.
+        values: Singular values, falling, as many as the smaller side has.
+        vectors: That side's singular vectors as columns: left ones, unless D < C_out.
     """
 
     flat: Tensor
     values: Tensor
-    left: Tensor
+    vectors: Tensor
+
+    def leading(self, rank: int) -> Tensor:
+        """[rank, D], orthonormal: the span of the right singular vectors of the largest values."""
+        few = self.vectors[:, :rank]
+        rows, columns = self.flat.shape
+        return torch.linalg.qr(few if columns < rows else self.flat.T @ few).Q.T
 
     def gap(self, rank: int) -> float:
         """The ``rank``-th singular value over the next; inf where that is zero."""
@@ -73,8 +79,9 @@ def decomposed(update: Tensor) -> Decomposed:
             "or a defence broke the update."
         )
     # float64 on the small side: squaring costs half of the digits, and float64 has them to spare.
-    values, left = torch.linalg.eigh(flat @ flat.T)
-    return Decomposed(flat, values.flip(0).clamp_min(0).sqrt(), left.flip(1))
+    rows, columns = flat.shape
+    values, vectors = torch.linalg.eigh(flat.T @ flat if columns < rows else flat @ flat.T)
+    return Decomposed(flat, values.flip(0).clamp_min(0).sqrt(), vectors.flip(1))
 
 
 def row_space(update: Tensor | Decomposed, rank: int) -> RowBasis:
@@ -95,7 +102,7 @@ def row_space(update: Tensor | Decomposed, rank: int) -> RowBasis:
             f"rank is {rank} for an update of {tuple(flat.shape)}: it must be from 1 to "
             f"{min(flat.shape) - 1}, else the row space is everything or nothing."
         )
-    basis = torch.linalg.qr(flat.T @ found.left[:, :rank]).Q.T
+    basis = found.leading(rank)
     inside, outside = values[:rank].square(), values[rank:].square()
     # Noise sigma per entry turns a direction of size s by sigma sqrt(D) / s, to first order; its
     # energy outside is that of a [C - rank, D - rank] block. Patches have most of their energy

@@ -49,7 +49,7 @@ def covers(reading: Reading, without: Collection[str], sigma: float) -> dict[str
         if conv.name in without or conv.pointwise or conv.groups > 1:
             continue
         if patches - len(reading.steps) < _FULL * conv.patch_size and weight.any():
-            rows = weighted_rows(weight, patches, sigma)
+            rows = weighted_rows(conv.matrix(weight), patches, sigma)
             found[conv.name] = Cover(conv, rows, patches / conv.patch_size)
     return {n: c for n, c in found.items() if c.rows.noise <= reading.max_noise}
 
@@ -81,7 +81,7 @@ def _tell(reading: Reading) -> Sequence[Told]:
             source=SOURCE.name,
             layer=name,
             rank=len(found.rows.rows),
-            expected=min(found.conv.out_channels, reading.images * found.conv.positions),
+            expected=min(found.conv.rows, reading.images * found.conv.positions),
             positions=found.conv.positions,
             images=int(_FULL * found.conv.patch_size / found.conv.positions),
             noise=found.rows.noise,

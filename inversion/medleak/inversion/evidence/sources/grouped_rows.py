@@ -73,7 +73,7 @@ def clues(reading: Reading) -> Mapping[str, Clue]:
 
 
 def _rows(reading: Reading, conv: ConvLayer, sigma: float) -> GroupedRows:
-    rows = reading.update[f"{conv.name}.weight"].flatten(1).unflatten(0, (conv.groups, -1))
+    rows = conv.matrix(reading.update[f"{conv.name}.weight"]).unflatten(0, (conv.groups, -1))
     norms = rows.norm(dim=2)
     clear = (norms > _LEAST * norms.max()).all(1).nonzero()[:, 0]
     largest = norms[clear].sum(1).argsort(descending=True, stable=True)[:_MOST]

@@ -28,7 +28,7 @@ _BOUNDS = 0.1  # share of a step's entries that are but bounds, from which on no
 def _tell(reading: Reading) -> Sequence[Told]:
     if not any(u.ndim == 2 and u.any() for u in reading.update.values()):
         return []
-    weights = dict(reading.observation.network().named_parameters())
+    weights: dict[str, Tensor] = dict(reading.observation.network().named_parameters())
     classes = _classes(reading)
     layers = [x for x in reading.linear_layers if not _told_elsewhere(reading, x, classes)]
     seconds = [x for x in layers if x.role == "second" and x.outputs == classes]

@@ -24,7 +24,7 @@ def _tell(reading: Reading) -> Sequence[Told]:
 def _told(reading: Reading, conv: ConvLayer) -> Told:
     weight = reading.update[f"{conv.name}.weight"]
     rank = possible_ranks(conv, reading.steps)[conv.centred]
-    limit = min(conv.out_channels, conv.patch_size)
+    limit = min(conv.rows, conv.patch_size)
     most = (limit - 1) // max(conv.positions, 1)
     told = Told(
         source=SOURCE.name,
@@ -55,6 +55,8 @@ def _told(reading: Reading, conv: ConvLayer) -> Told:
 def _why_none(reading: Reading, conv: ConvLayer, rank: int, limit: int) -> str:
     if not reading.linear:
         return f"the update of {reading.observation.optimizer} is no sum of gradients"
+    if reading.undone is not None and conv.kind == "linear":
+        return f"a step of {reading.observation.optimizer} is not completed in linear layers"
     if conv.centred in fitting_ranks(conv, reading.steps):
         return f"too few entries of the step of {reading.observation.optimizer} can be read"
     if conv.pointwise:
