@@ -124,8 +124,11 @@ def judged(
     key = health.key("row_space", know.describe())
     (group,) = summarise(rows, [], {key: checked})["sites"]
     of_seen = assign(found.images[: len(seen)], seen).ssim.mean()
-    listed = [row.ssim if row.ssim_listed is None else row.ssim_listed for row in rows]
-    figures = " ".join(f"{r.ssim:.3f} ({a:.3f} listed)" for r, a in zip(rows, listed, strict=True))
+    figures = " ".join(  # a reconstruction too many has no image to be compared with
+        f"{row.ssim:.3f} ({row.ssim if row.ssim_listed is None else row.ssim_listed:.3f} listed)"
+        for row in rows
+        if row.ssim is not None
+    )
     words = rows[0].transformation or "as listed"
     text = f"SSIM {figures}, with what was seen {of_seen:.3f}; {words}; {group['verdict']}"
     return group["verdict_kind"], text

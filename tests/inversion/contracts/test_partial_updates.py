@@ -15,6 +15,7 @@ from torch.nn.utils import parametrize
 
 from medleak.custom.data.datalist import Item, save_datalist
 from medleak.custom.data.transforms import load_images
+from medleak.custom.networks import resnet18
 from medleak.custom.phantoms import listing, render
 from medleak.custom.record import Manifest, UpdateInfo, utc_now, write_manifest, write_record
 
@@ -143,3 +144,18 @@ def test_an_attack_that_fails_on_a_part_clears_nobody(sent, kind, tmp_path):
     assert "site-1: not known" in said.output
     if kind in ("fedbn", "lora"):
         assert "were not sent" in done.output
+
+
+def test_the_easy_case_needs_no_word_of_what_follows_from_the_rest(tmp_path):
+    model = {"path": "medleak.custom.networks.resnet18", "args": {"num_classes": 2}}
+    manifest = {"job": "still", "created": utc_now(), "model": model}
+    write_manifest(tmp_path / "still", Manifest.model_validate(manifest))
+    state = {n: t.numpy() for n, t in resnet18(2).state_dict().items()}
+    update = {n: 0 * value for n, value in state.items()}  # norms counted no step
+    info = UpdateInfo(round=0, site="site-1", time=utc_now())
+    write_record(tmp_path / "still", info, state, update)
+    attack = ("--attack", "row_space:attempts=1,seconds=1", "--out", tmp_path / "a")
+    done = medleak("audit", tmp_path / "still", *SAID[:4], *SAID[-2:], *attack)
+    assert done.exit_code == 1
+    (health,) = json.loads((tmp_path / "a" / "health.json").read_bytes()).values()
+    assert health["why"] == ""

@@ -159,7 +159,8 @@ class Attacker:
         It is about the record and not about an attacker: what he may know does not matter.
         """
         allowed = self._plan.allowed_prefixes
-        of_input = contradiction(observe(record, Knowledge(), allowed_prefixes=allowed))
+        seen = observe(complete(record), Knowledge(), allowed_prefixes=allowed)
+        of_input = contradiction(seen)
         return "; ".join(filter(None, (of_input, *contradictions(record))))
 
     def _readable(self, task: EasyCase) -> Record:
