@@ -34,6 +34,7 @@ _LOOKED_AT = 2 * MOST_LAYERS  # layers whose row spaces are taken: the best four
 _CUT = 1e-3  # of the largest singular value: what lies below tells little, or is rounding
 _ROUNDING = 2.0  # largest singular value of the weights' rounding, twice: batches differ in it
 _LEAST_CUT = 1e-6  # of the largest singular value: double precision resolves no more here
+_LARGEST = 1e12  # feature: the sum of the squares of such is still a number in float32
 _RIDGE = 0.03  # of the background's mean variance a direction; .01 to .1 measured alike
 _MOST_BACKGROUND = 1024  # patches: the Gram matrix of more costs more than it tells
 
@@ -68,7 +69,7 @@ def score(
     layers = tuple(layer for layer in layers if layer.name in bases)
     x = observation.normalise(torch.cat([images, background]))
     seen = patches(network, x, layers)
-    if not all(bool(torch.isfinite(each).all()) for each in seen.values()):
+    if not all(bool((each.abs() < _LARGEST).all()) for each in seen.values()):
         # Noise that is larger than the weights: an attacker takes the model as it was sent instead.
         network = observation.network().eval().requires_grad_(False)
         seen = patches(network, x, layers)
