@@ -323,7 +323,7 @@ def _total(name: str, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     def mean(key: str) -> float:
         return sum(p[key] * p["images"] for p in parts) / count
 
-    averaged = ("asr", "ssim_mean", "prior_mean", "label_accuracy", "cpu_seconds")
+    averaged = ("asr", "ssim_mean", "mse_mean", "prior_mean", "label_accuracy", "cpu_seconds")
     found = {key: mean(key) for key in averaged} | {
         "case": name,
         "ssim_min": min(p["ssim_min"] for p in parts),
@@ -338,7 +338,7 @@ def _total(name: str, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _print(r: dict[str, Any]) -> None:
     print(
         f"{r['case']:36} ASR {r['asr']:.0%} SSIM {r['ssim_mean']:.3f} (min {r['ssim_min']:.3f}) "
-        f"MSE {r.get('mse_mean', float('nan')):.1e} prior {r['prior_mean']:.3f} "
+        f"MSE {r['mse_mean']:.1e} prior {r['prior_mean']:.3f} "
         f"labels {r['label_accuracy']:.0%} {r['cpu_seconds']:.1f} s "
         f"{r['images']} images {r['stuck']} stuck",
         flush=True,

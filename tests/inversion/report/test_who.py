@@ -1,5 +1,7 @@
 """Who was in: said where it was asked, and said to be untested where it was not."""
 
+from dataclasses import replace
+
 import pytest
 from tests.inversion.report.answers import an_answer
 from tests.inversion.report.directories import KNOWLEDGE, a_figure, a_group, report_of
@@ -56,6 +58,14 @@ def test_members_that_are_told_make_the_light_worse_and_advise_of_themselves(aud
     html = report_of(audit.folder).html.decode()
     assert "site-1 tells who was in its data." in html
     assert '<path class="band"' in html
+
+
+def test_the_headline_passes_over_nobody_whose_members_are_told(audited):
+    (told,) = site_verdicts(audited(TELLS))
+    leaks = replace(told, site="site-2", images_leak=True)
+    images = "site-2 leaks its patients' images"
+    assert headline([leaks, told]) == f"{images}; 1 more tells who was in."
+    assert headline([told, leaks, told]) == f"{images}; 2 more tell who was in."
 
 
 def test_nobody_told_makes_no_light_better(audited):

@@ -231,7 +231,10 @@ def headline(verdicts: Sequence[SiteVerdict]) -> str:
         return f"{_few(members, total)} {rest}."
     if leaking := [s for s in sites.get(Light.LEAKS, ()) if s not in members]:
         rest = "leaks its patients' images" if len(leaking) == 1 else "leak their patients' images"
-        return f"{_few(leaking, total)} {rest}."
+        more = (
+            f"; {len(members)} more tell{'s' * (len(members) == 1)} who was in" if members else ""
+        )
+        return f"{_few(leaking, total)} {rest}{more}."
     if found := sites.get(Light.FOUND):
         return f"Of {_few(found, total)} images were found that are on no list: count it as a leak."
     if may := sites.get(Light.MAY_LEAK):
