@@ -1,14 +1,20 @@
 """Tests of medleak.inversion.evidence.declared_input: a wrong normalisation is contradicted."""
 
+import re
+
 import pytest
 import torch
 import torchvision
 from tests.inversion.measures.films import films
 
 from medleak.custom.data.transforms import IMAGENET_MEAN, IMAGENET_STD
-from medleak.custom.networks import resnet18
+from medleak.custom.networks import resnet18, resnet18_groupnorm
+from medleak.custom.record import InputSpec, Manifest, ModelSpec, Record, TaskSpec, UpdateInfo
+from medleak.filters import NoiseSource, defence
 from medleak.inversion.attacks.reconstruct import observe_update
 from medleak.inversion.evidence.declared_input import contradiction
+from medleak.inversion.knowledge import Knowledge
+from medleak.inversion.observation import observe
 
 pytestmark = pytest.mark.slow
 
@@ -84,3 +90,69 @@ def test_without_statistics_or_a_linear_start_nothing_is_said():
     )  # fmt: skip
     bent(torch.zeros(1, 3, 64, 64))
     assert not contradiction(observed(IMAGENET, PIXELS, network=bent))
+
+
+def trained(
+    images, *, batch=None, epochs=1, lr=0.01, factory=resnet18, spec=None, said=None, **sgd
+):
+    """A round of SGD on ``images`` [N, 1, 64, 64], behind ``spec``, of which ``said`` is said."""
+    torch.manual_seed(0)
+    network = factory().train()
+    sent = {k: v.clone() for k, v in network.state_dict().items()}
+    optimizer = torch.optim.SGD(network.parameters(), lr=lr, **sgd)
+    batch = batch or len(images)
+    for _ in range(epochs):
+        for x in images.expand(-1, 3, -1, -1).split(batch):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(network(x), torch.arange(len(x)) % 2).backward()
+            optimizer.step()
+    update = {k: (v - sent[k]).numpy() for k, v in network.state_dict().items()}
+    if spec is not None:
+        before = {k: v.numpy() for k, v in sent.items()}
+        update = defence(spec)(update, rng=NoiseSource.seeded(0), global_state=before)
+    network.load_state_dict(sent)
+    told = {
+        "n_images": len(images), "batch_size": batch, "local_epochs": epochs,
+        "n_steps": epochs * -(-len(images) // batch), "lr": lr, **sgd,
+    } | {k: v for k, v in (said or {}).items() if k != "size"}  # fmt: skip
+    manifest = Manifest(
+        job="test", created="2026-01-01T00:00:00Z", task=TaskSpec(num_classes=2),
+        model=ModelSpec(path="medleak.custom.networks.resnet18"),
+        input=InputSpec(spatial_size=((said or {}).get("size", 64),) * 2, channels=1),
+    )  # fmt: skip
+    info = UpdateInfo(round=0, site="site-1", time="2026-01-01T00:00:00Z", **told)
+    state = {k: v.numpy() for k, v in sent.items()}
+    return observe(Record(manifest, info, state, update), Knowledge(), network=network)
+
+
+@pytest.mark.parametrize("said", [{"size": 32}, {"n_images": 1, "batch_size": 1}])
+def test_more_directions_than_patches_contradict_size_or_number(said):
+    text = contradiction(trained(films(2), said=said))
+    assert re.search(r"the update of \S+ has \d+ directions, where [12] images? of ", text)
+    assert "size, number or schedule are not as the attack takes them to be" in text
+
+
+@pytest.mark.parametrize(
+    "round",
+    [
+        {},
+        {"batch": 1, "epochs": 4, "lr": 0.1},
+        {"momentum": 0.9, "weight_decay": 0.01, "epochs": 3},
+        {"factory": resnet18_groupnorm},
+        {"spec": "percentile_gaussian:sigma0=1"},
+        {"spec": "clipped_gaussian:max_grad_norm=1,noise_multiplier=0.01"},
+        {"spec": "top_k:fraction=0.1"},
+        {"spec": "random_k:fraction=0.5"},
+        {"spec": "quantisation:bits=8"},
+        {"spec": "quantisation:bits=2"},
+        {"spec": "sign"},
+    ],
+    ids=str,
+)
+def test_a_round_as_it_is_said_to_be_has_no_more_directions_than_its_images(round):
+    assert not contradiction(trained(films(3), **round))
+
+
+def test_fewer_directions_than_there_could_be_contradict_nothing():
+    assert not contradiction(trained(films(2), said={"n_images": 4, "batch_size": 4}))
+    assert not contradiction(trained(films(2), said={"optimizer": "adam"}))

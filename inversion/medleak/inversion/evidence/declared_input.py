@@ -1,4 +1,4 @@
-"""Does the update come from images normalised as the record declares?
+"""Does the update come from images of the size, number and normalisation that are declared?
 
 The first convolution is linear, so the mean of its output, which the first batch norm's running
 mean reveals, tells the mean of every network channel of the images, in model units. Declared mean
@@ -17,6 +17,10 @@ from scipy.stats import f as f_distribution
 from torch import Tensor, nn
 
 from medleak.custom.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from medleak.custom.record import UnknownError
+from medleak.inversion.evidence.ranks import beyond
+from medleak.inversion.evidence.reading import Reading
+from medleak.inversion.knowledge import KnowledgeError
 from medleak.inversion.observation import Observation
 
 DOUBT = 1e-6
@@ -35,7 +39,45 @@ class _ReachedError(Exception):
 
 
 def contradiction(observation: Observation) -> str:
-    """What in the update contradicts the declared normalisation, for a sentence; empty: nothing.
+    """What in the update contradicts the declared input, for a sentence; empty: nothing.
+
+    Its normalisation, by the statistics of the first norm, and its size and number, by ranks.
+
+    Raises:
+        KnowledgeError: The global model is withheld.
+    """
+    return "; ".join(filter(None, (_normalisation(observation), _extent(observation))))
+
+
+def _extent(observation: Observation) -> str:
+    """Are there more directions than images of that size, and as many, have patches?
+
+    Nothing is said where their number is not known, or the update is no sum of gradients.
+    """
+    if observation.state_kept:  # momentum is of other rounds' images, too
+        return ""
+    reading = Reading(observation)
+    try:
+        if not reading.linear or reading.undone is not None:
+            return ""
+        batches = -(-observation.n_images // observation.batch_size)
+        visits = max(1, round(observation.n_passes / batches)) * observation.n_images
+        found = beyond(reading.convs, reading.update, visits)
+    except (KnowledgeError, UnknownError, RuntimeError):  # a network that does not take that size
+        return ""
+    if found is None:
+        return ""
+    name, rank, most = found
+    size = " x ".join(map(str, observation.spatial_size))
+    return (
+        f"the update of {name} has {rank} directions, where {visits} image{'s' * (visits != 1)} of "
+        f"{size}, every visit counted, have at most {most}: size, number or schedule are not as "
+        "the attack takes them to be"
+    )
+
+
+def _normalisation(observation: Observation) -> str:
+    """What in the update contradicts the declared normalisation.
 
     Nothing can be said, and nothing is, where no batch norm's statistics are seen, where another
     layer than linear ones comes before the first, where they did not move, or where noise hides
@@ -43,9 +85,6 @@ def contradiction(observation: Observation) -> str:
 
     It does not see a wrong declaration that pixels in [0, 1] could explain as well: of one channel,
     or of colour, all that do not put a mean outside of that range.
-
-    Raises:
-        KnowledgeError: The global model is withheld.
     """
     if not observation.has_bn_statistics:
         return ""

@@ -26,6 +26,11 @@ class NormWithStatistics(Function):
         ctx.save_for_backward(x, weight, mean, inverse_std)
         ctx.eps = eps
         count = _count(x)
+        if count < 2:
+            raise ValueError(
+                "A batch norm in training mode gets one value a channel, of which no client can "
+                "have trained: images are larger, or more in a step, than they are said to be."
+            )
         return y, mean, (inverse_std**-2 - eps) * (count / (count - 1))
 
     @staticmethod

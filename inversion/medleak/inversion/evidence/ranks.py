@@ -19,6 +19,8 @@ from medleak.inversion.evidence.steps import LocalStep
 _CLEAR = 3.0  # a gap from which on the rank is what was expected; noise makes 1.0 to 1.2
 _OTHERWISE = 10.0  # a gap that shows another rank than expected
 _VOTES = 3  # enough to tell
+_FAINT = 1e-4  # of the largest singular value: below, a gap may be one within the rounding
+_FULL = 0.9  # of the entries: an update with more zeros was thinned out, and its rank says that
 _POINTWISE = 0.8  # of a pixel's channels: with more directions the rest tells little
 
 
@@ -62,6 +64,35 @@ def possible_ranks(conv: ConvLayer, steps: Sequence[LocalStep]) -> Mapping[Centr
     every = images * conv.positions
     batches = sum(s.visits for s in steps)
     return {"batch": every - batches, "image": every - images, "none": every}
+
+
+def beyond(
+    convs: Sequence[ConvLayer], update: Mapping[str, Tensor], images: int
+) -> tuple[str, int, int] | None:
+    """A convolution with more directions than ``images`` have patches, that rank, and their number.
+
+    Only where the first few that have a clear rank agree. Every visit of an image counts, as
+    weights may have moved between them. An update with noise, of Adam or thinned out has none.
+    """
+    found = []
+    for conv in convs:
+        most, weight = images * conv.positions, update[f"{conv.name}.weight"]
+        if conv.groups > 1 or not weight.any():
+            continue
+        matrix = conv.matrix(weight).flatten(1)
+        matrix = matrix[matrix.any(1)][:, matrix.any(0)]
+        limit = min(matrix.shape)
+        if most >= limit - 1 or matrix.count_nonzero() < _FULL * matrix.numel():
+            continue
+        values = decomposed(matrix).values[:limit]
+        gaps = values[:-1] / values[1:]
+        rank = 1 + int(gaps[values[:-1] > _FAINT * values[0]].argmax())
+        if gaps[rank - 1] < _OTHERWISE or values[-1] == 0:
+            continue
+        found.append((conv.name, rank, most) if rank > most else None)
+        if len(found) == _VOTES:
+            break
+    return found[0] if found and all(found) else None
 
 
 def visits_show(
