@@ -92,12 +92,10 @@ def test_without_statistics_or_a_linear_start_nothing_is_said():
     assert not contradiction(observed(IMAGENET, PIXELS, network=bent))
 
 
-def trained(
-    images, *, batch=None, epochs=1, lr=0.01, factory=resnet18, spec=None, said=None, **sgd
-):
+def trained(images, *, batch=None, epochs=1, lr=0.01, norm="batch", spec=None, said=None, **sgd):
     """A round of SGD on ``images`` [N, 1, 64, 64], behind ``spec``, of which ``said`` is said."""
     torch.manual_seed(0)
-    network = factory().train()
+    network = {"batch": resnet18, "group": resnet18_groupnorm}[norm]().train()
     sent = {k: v.clone() for k, v in network.state_dict().items()}
     optimizer = torch.optim.SGD(network.parameters(), lr=lr, **sgd)
     batch = batch or len(images)
@@ -138,7 +136,7 @@ def test_more_directions_than_patches_contradict_size_or_number(said):
         {},
         {"batch": 1, "epochs": 4, "lr": 0.1},
         {"momentum": 0.9, "weight_decay": 0.01, "epochs": 3},
-        {"factory": resnet18_groupnorm},
+        {"norm": "group"},
         {"spec": "percentile_gaussian:sigma0=1"},
         {"spec": "clipped_gaussian:max_grad_norm=1,noise_multiplier=0.01"},
         {"spec": "top_k:fraction=0.1"},
