@@ -32,8 +32,8 @@ def card(
 
     Simulates one round of the described clients on phantoms, inspects an update, rebuilds images
     from it, asks who was in it, and does so again under each defence and sum that is asked for.
-    Past the description's minutes it begins nothing new, and says what it left out. Exit code 3
-    where the answer is not known.
+    Past the description's minutes it begins nothing new, and says what it left out.
+    Exit code 3 where the answer is not known.
 
     Examples: medleak card ours.yaml -o cards/ours
     · medleak card docs/cards/nvflare-tmi.yaml -o cards/tmi --jobs 2
