@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -107,7 +108,8 @@ def trained(images, *, batch=None, epochs=1, lr=0.01, norm="batch", spec=None, s
     update = {k: (v - sent[k]).numpy() for k, v in network.state_dict().items()}
     if spec is not None:
         before = {k: v.numpy() for k, v in sent.items()}
-        update = defence(spec)(update, rng=NoiseSource.seeded(0), global_state=before)
+        left = defence(spec)(update, rng=NoiseSource.seeded(0), global_state=before)
+        update = {k: np.asarray(v) for k, v in left.items()}
     network.load_state_dict(sent)
     told = {
         "n_images": len(images), "batch_size": batch, "local_epochs": epochs,
