@@ -64,13 +64,22 @@ def workflow(bundle: str, kind: str, folder: Path, **changes: Any) -> ConfigWork
 
 @pytest.mark.parametrize("bundle", BUNDLES)
 @pytest.mark.parametrize("config", ["train", "inference"])
-def test_monai_finds_the_network_to_take_and_give_what_the_metadata_says(bundle, config):
-    verify_net_in_out(
-        net_id="network_def",
-        meta_file=str(configs(bundle) / "metadata.json"),
-        config_file=str(configs(bundle) / f"{config}.json"),
-        device="cpu",
-    )
+def test_monai_finds_the_network_to_take_and_give_what_the_metadata_says(bundle, config, tmp_path):
+    def verify(meta: Path) -> None:
+        verify_net_in_out(
+            net_id="network_def",
+            meta_file=str(meta),
+            config_file=str(configs(bundle) / f"{config}.json"),
+            device="cpu",
+        )
+
+    meta = configs(bundle) / "metadata.json"
+    verify(meta)
+    false = json.loads(meta.read_text())
+    false["network_data_format"]["outputs"]["pred"]["num_channels"] += 1
+    (tmp_path / "metadata.json").write_text(json.dumps(false))
+    with pytest.raises(ValueError, match="channel"):
+        verify(tmp_path / "metadata.json")
 
 
 def fits(bundle: str, schema: Path, *required: str) -> None:

@@ -95,6 +95,18 @@ def test_sites_one_after_the_other_have_each_their_model(tmp_path):
     np.testing.assert_allclose(second.global_state[name], moved, atol=1e-7)
 
 
+def test_two_runs_of_one_job_within_a_second_are_two(tmp_path):
+    identities = set()
+    for run in ("a", "b"):
+        model = net()
+        with Recorder(tmp_path / run, model).round(0, "site-1"):
+            step(model, torch.optim.SGD(model.parameters(), lr=0.1))
+        identities.add(
+            read_record(tmp_path / run, 0, "site-1").manifest.identity()["manifest_sha256"]
+        )
+    assert len(identities) == 2
+
+
 def test_a_block_that_raises_records_nothing_and_leaves_no_hook(tmp_path):
     model = net()
     recorder = Recorder(tmp_path, model)

@@ -95,7 +95,7 @@ class Recording:
             Manifest.model_validate(
                 {
                     "job": job,
-                    "created": utc_now(),
+                    "created": utc_now("microseconds"),
                     **self._declaration,
                     "versions": {p: version(p) for p in _PACKAGES}
                     | {"python": platform.python_version()},

@@ -75,7 +75,7 @@ def record_updates(
         )
     manifest = Manifest(
         job=job,
-        created=utc_now(),
+        created=utc_now("microseconds"),
         model=model_of(network) if isinstance(network, str) else network,
         task=task_of(task) if isinstance(task, str) else task,
         input=input_of(input) if isinstance(input, str) else input,

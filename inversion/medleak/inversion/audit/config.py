@@ -24,7 +24,7 @@ from medleak.inversion.observation import observe
 from medleak.inversion.results.case import Case
 from medleak.inversion.results.files import write_json
 from medleak.inversion.results.summary import FORMAT_VERSION
-from medleak.inversion.statement import told
+from medleak.inversion.statement import complete, told
 
 _PACKAGES = ("medleak", "torch", "numpy", "scipy", "monai", "pillow")
 
@@ -112,7 +112,7 @@ def _against_the_input(plan: Plan, updates: Iterable[tuple[int, str]]) -> dict[s
     found = {}
     for round, site in updates:
         try:
-            record = plan.given.record(plan.records, round, site)
+            record = complete(plan.given.record(plan.records, round, site))
             seen = observe(record, Knowledge(), allowed_prefixes=plan.allowed_prefixes)
             why = contradiction(seen)
         except (RecordError, ValueError, RuntimeError):

@@ -216,11 +216,7 @@ def _recipient(found: Audit, defence: str, config: CardConfig, late: str = "") -
     groups = [g for g in found.overall if g.defence == defence]
     rows = [r for r in found.rows if r.defence == defence and r.ssim is not None]
     members = _members(found, defence, config.sites)
-    refused = [
-        _why(r)
-        for r in found.refused
-        if r["case"].get("defence") == defence and not who.asks(r["case"])
-    ]
+    refused = _refused(found, defence, membership=False)
     asked = config.images * (len(groups) or config.sites)
     if not groups:
         why = refused[0] if refused else late or "nothing was attacked"
@@ -262,11 +258,10 @@ def _over(rows: Sequence[Any], name: str) -> float | None:
 
 def _refused(found: Audit, defence: str, *, membership: bool) -> list[str]:
     """Why cases of one question, behind one defence, could not be examined."""
-    cases = ((r["case"], r) for r in found.refused)
     return [
         _why(r)
-        for case, r in cases
-        if case.get("defence") == defence and who.asks(case) is membership
+        for r in found.refused
+        if r["case"].get("defence") == defence and who.asks(r["case"]) is membership
     ]
 
 
@@ -290,11 +285,7 @@ def _membership(found: Audit, untested: str, sites: int, late: str) -> Membershi
     if untested:
         return Membership(untested=untested)
     asked = [m for m in found.membership if m.defence == NO_DEFENCE]
-    refused = [
-        _why(r)
-        for r in found.refused
-        if who.asks(r["case"]) and r["case"].get("defence") == NO_DEFENCE
-    ]
+    refused = _refused(found, NO_DEFENCE, membership=True)
     if not asked:
         return Membership(untested=refused[0] if refused else late or "there was no update")
     refused += [late] * (sites - len(asked) - len(refused)) if late else []

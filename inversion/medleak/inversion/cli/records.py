@@ -197,7 +197,7 @@ def import_states(
     if went := _no_training(update):
         raise RecordError(f"{before}, {after}: {went}")
     info = given.of_info(UpdateInfo(round=round, site=site, time=utc_now()))
-    manifest = Manifest(job=f"import of {after.name}", created=utc_now())
+    manifest = Manifest(job=f"import of {after.name}", created=utc_now("microseconds"))
     if (out / "manifest.json").exists():
         manifest = read_manifest(out)
     manifest = extended(out, manifest, given.of_manifest(manifest))

@@ -17,10 +17,8 @@ from scipy.stats import f as f_distribution
 from torch import Tensor, nn
 
 from medleak.custom.data.transforms import IMAGENET_MEAN, IMAGENET_STD
-from medleak.custom.record import UnknownError
 from medleak.inversion.evidence.ranks import beyond
 from medleak.inversion.evidence.reading import Reading
-from medleak.inversion.knowledge import KnowledgeError
 from medleak.inversion.observation import Observation
 
 DOUBT = 1e-6
@@ -63,7 +61,8 @@ def _extent(observation: Observation) -> str:
         batches = -(-observation.n_images // observation.batch_size)
         visits = max(1, round(observation.n_passes / batches)) * observation.n_images
         found = beyond(reading.convs, reading.update, visits)
-    except (KnowledgeError, UnknownError, RuntimeError):  # a network that does not take that size
+    # Something is not known, or the network does not take that size, as whoever attacks will say.
+    except (ValueError, RuntimeError, ArithmeticError):
         return ""
     if found is None:
         return ""

@@ -1,6 +1,5 @@
 """Layers whose weight update is a sum over few input patches, and those patches of candidates."""
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medleak.inversion.losses import first_output
+from medleak.inversion.membership.networks import at_inputs
 
 MOST_LAYERS = 4
 _LEAST_ROOM = 20.0  # times less than the best one's
-_AT_ONCE = 16  # images a forward pass: more save no time, and take memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,27 +115,15 @@ def patches(network: nn.Module, x: Tensor, layers: Sequence[PatchLayer]) -> dict
     space of the update whatever the batch-mates, with a batch norm behind the layer or without.
     The only one of an image stays as it is.
     """
-    found: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
     live = {layer.name: layer.live for layer in layers}
 
-    def keep(name: str, module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        each = patches_of(module, args[0])
+    def of(name: str, module: nn.Module, taken: Tensor) -> Tensor:
+        each = patches_of(module, taken)
         if (chosen := live[name]) is not None:
             each = each[:, list(chosen)]
-        found[name].append(each - each.mean(1, keepdim=True) if each.shape[1] > 1 else each)
+        return each - each.mean(1, keepdim=True) if each.shape[1] > 1 else each
 
-    hooks = [
-        network.get_submodule(name).register_forward_pre_hook(functools.partial(keep, name))
-        for name in found
-    ]
-    try:
-        with torch.no_grad():
-            for part in x.split(_AT_ONCE):
-                network(part)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {name: torch.cat(parts) for name, parts in found.items()}
+    return at_inputs(network, x, live, of)
 
 
 def patches_of(module: nn.Module, x: Tensor) -> Tensor:

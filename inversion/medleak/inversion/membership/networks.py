@@ -1,16 +1,21 @@
 """The networks that a score runs candidates through: before, on the way and after the round."""
 
+import functools
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from medleak.custom.record import UnknownError
 from medleak.inversion.knowledge import KnowledgeError
 from medleak.inversion.observation import Observation
 
-_LEAST_VARIANCE = 1e-6  # a revealed variance can come out below 0 where noise was added
+LEAST_VARIANCE = 1e-6
+"""Of a norm's statistics: a revealed one can come out below 0 where noise was added."""
+
+_AT_ONCE = 16  # images a forward pass: more save no time, and take memory
 
 
 def network_at(observation: Observation, progress: float) -> nn.Module:
@@ -45,10 +50,43 @@ def mean_progress(observation: Observation) -> float:
     return 0.0 if steps == 1 else 0.5
 
 
+def at_inputs(
+    network: nn.Module,
+    x: Tensor,
+    names: Iterable[str],
+    of: Callable[[str, nn.Module, Tensor], Tensor],
+) -> dict[str, Tensor]:
+    """[N, ...] by name: what ``of`` makes of a layer's input, for all of ``x`` [N, ...].
+
+    Args:
+        network: Runs a few images at a time.
+        x: In model units.
+        names: Of layers.
+        of: Given name, layer and its input [B, ...]; returns [B, ...].
+    """
+    found: dict[str, list[Tensor]] = {name: [] for name in names}
+
+    def keep(name: str, module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        found[name].append(of(name, module, args[0]))
+
+    hooks = [
+        network.get_submodule(name).register_forward_pre_hook(functools.partial(keep, name))
+        for name in found
+    ]
+    try:
+        with torch.no_grad():
+            for part in x.split(_AT_ONCE):
+                network(part)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: torch.cat(parts) for name, parts in found.items() if parts}
+
+
 def _set_statistics(network: nn.Module, observation: Observation) -> None:
     for name, (mean, variance) in observation.bn_statistics.items():
         layer = network.get_submodule(name)
         if isinstance(layer, _BatchNorm) and layer.running_mean is not None:
             layer.running_mean.copy_(mean)
             assert layer.running_var is not None  # noqa: S101  the two come together
-            layer.running_var.copy_(variance.clamp_min(_LEAST_VARIANCE))
+            layer.running_var.copy_(variance.clamp_min(LEAST_VARIANCE))

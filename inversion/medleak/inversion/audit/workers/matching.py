@@ -35,7 +35,7 @@ class Matching:
     def __init__(
         self, attack: Worker, datalists: Mapping[str, Path | None], input: InputSpec
     ) -> None:
-        """``attack`` is not told of ``datalists``; ``input`` is of the record's images."""
+        """``datalists`` say which images a site has; ``input`` is of the record's images."""
         self._attack, self._datalists, self._input = attack, datalists, input
 
     def __call__(self, task: Task, on_progress: ProgressCallback | None) -> Any:

@@ -8,7 +8,6 @@ what certain non-members have on average are compared with those of the update m
 whitened by how much non-members vary, as all radiographs vary in the same few ways.
 """
 
-import functools
 from collections.abc import Mapping
 
 import torch
@@ -16,14 +15,17 @@ from torch import Tensor, nn
 
 from medleak.custom.record import UnknownError
 from medleak.inversion.knowledge import KnowledgeError
-from medleak.inversion.membership.networks import mean_progress, network_at
+from medleak.inversion.membership.networks import (
+    LEAST_VARIANCE,
+    at_inputs,
+    mean_progress,
+    network_at,
+)
 from medleak.inversion.membership.scores.row_space import Whitening
 from medleak.inversion.observation import Observation
 
 SOURCE = "statistics"
 _RIDGE = 0.003  # of the background's mean variance; a tenth of it told as well, ten times it less
-_LEAST_VARIANCE = 1e-6  # a revealed variance can come out below 0 where noise was added
-_AT_ONCE = 16  # images a forward pass
 
 
 def score(
@@ -65,7 +67,7 @@ def _revealed(observation: Observation) -> dict[str, tuple[Tensor, Tensor]]:
     except (KnowledgeError, UnknownError):
         return {}
     return {
-        name: (mean, variance.clamp_min(_LEAST_VARIANCE))
+        name: (mean, variance.clamp_min(LEAST_VARIANCE))
         for name, (mean, variance) in found.items()
         if name not in still
     }
@@ -75,28 +77,14 @@ def _of_images(
     network: nn.Module, x: Tensor, revealed: Mapping[str, tuple[Tensor, Tensor]]
 ) -> dict[str, Tensor]:
     """[N, 2, C] by layer: mean and mean square of each image's inputs, in ``revealed`` units."""
-    found: dict[str, list[Tensor]] = {}
 
-    def keep(name: str, module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        values, (mean, variance) = args[0], revealed[name]
+    def of(name: str, module: nn.Module, values: Tensor) -> Tensor:
+        mean, variance = revealed[name]
         places = values.flatten(2) if values.ndim > 2 else values[:, :, None]
         units = (places - mean[:, None]) / variance.sqrt()[:, None]
-        found.setdefault(name, []).append(
-            torch.stack([units.mean(2), units.square().mean(2)], dim=1)
-        )
+        return torch.stack([units.mean(2), units.square().mean(2)], dim=1)
 
-    hooks = [
-        network.get_submodule(name).register_forward_pre_hook(functools.partial(keep, name))
-        for name in revealed
-    ]
-    try:
-        with torch.no_grad():
-            for part in x.split(_AT_ONCE):
-                network(part)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {name: torch.cat(parts) for name, parts in found.items()}
+    return at_inputs(network, x, revealed, of)
 
 
 def _pull(values: Tensor, target: Tensor, n: int) -> Tensor:
