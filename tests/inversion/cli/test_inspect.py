@@ -5,6 +5,9 @@ import json
 import pytest
 from tests.inversion.cli.commands import medleak, refused
 
+from medleak.custom.networks import resnet18
+from medleak.custom.record import ModelSpec
+
 pytestmark = pytest.mark.usefixtures("here")
 
 
@@ -33,6 +36,14 @@ def test_a_table_that_is_too_wide_for_the_terminal_is_a_list(make_run, columns, 
     shown = medleak("inspect", columns=columns).stdout
     assert ("\n- norm_statistics, bn1: mean and variance" in shown) is lines
     assert ("tells" in shown.splitlines()[3]) is not lines
+
+
+def test_inspect_says_where_the_update_contradicts_what_the_auditor_said(make_run):
+    model = ModelSpec(path="medleak.custom.networks.resnet18", args={"num_classes": 2})
+    make_run({"site-1": 4}, size=32, model=model, network=resnet18(2))
+    assert not json.loads(medleak("inspect", "--json").stdout)["contradictions"]
+    shown = medleak("inspect", "--schedule", "n_images=1,batch_size=1").stdout
+    assert "The update contradicts what was said: " in shown
 
 
 def test_inspect_refuses_an_update_that_is_not_there(make_run):

@@ -21,7 +21,7 @@ from medleak.inversion.audit.larger_steps import chosen, made_anew, step_of
 from medleak.inversion.audit.panels import keep_iterations
 from medleak.inversion.audit.plan import Plan
 from medleak.inversion.audit.replay import replayed, summed_sites
-from medleak.inversion.evidence.declared_input import contradiction
+from medleak.inversion.evidence.declared_input import disagreements
 from medleak.inversion.images.prior import load_prior
 from medleak.inversion.images.truth import training_items
 from medleak.inversion.knowledge import Knowledge
@@ -35,7 +35,6 @@ from medleak.inversion.results.case import NO_DEFENCE, Case
 from medleak.inversion.statement import (
     carries_momentum,
     complete,
-    contradictions,
     without_kept_momentum,
 )
 
@@ -160,8 +159,7 @@ class Attacker:
         """
         allowed = self._plan.allowed_prefixes
         seen = observe(complete(record), Knowledge(), allowed_prefixes=allowed)
-        of_input = contradiction(seen)
-        return "; ".join(filter(None, (of_input, *contradictions(record))))
+        return "; ".join(disagreements(record, seen))
 
     def _readable(self, task: EasyCase) -> Record:
         """The record of ``task``, else another: of these only the global model counts."""

@@ -48,11 +48,12 @@ def inspect(
     """
     with uncollected():
         from medleak.custom.record import list_updates
+        from medleak.inversion.evidence.declared_input import disagreements
         from medleak.inversion.evidence.inspection import inspect_update
         from medleak.inversion.knowledge import Knowledge
         from medleak.inversion.networks import make_importable
         from medleak.inversion.observation import observe
-        from medleak.inversion.statement import complete, contradictions
+        from medleak.inversion.statement import complete
 
     root = records_of(run)
     updates = [
@@ -74,7 +75,7 @@ def inspect(
     given.require_fitting(given.manifest(root), allowed)
     record = complete(given.record(root, *chosen))
     observation = observe(record, Knowledge(), allowed_prefixes=allowed)
-    against = contradictions(record)
+    against = disagreements(record, observation)
     found = inspect_update(observation)
     if as_json:
         content = {"records": str(root), "round": chosen[0], "site": chosen[1]}

@@ -17,9 +17,11 @@ from scipy.stats import f as f_distribution
 from torch import Tensor, nn
 
 from medleak.custom.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from medleak.custom.record import Record
 from medleak.inversion.evidence.ranks import beyond
 from medleak.inversion.evidence.reading import Reading
 from medleak.inversion.observation import Observation
+from medleak.inversion.statement import contradictions
 
 DOUBT = 1e-6
 """p of the F test below which the declaration is contradicted. On X-rays and brain slices right
@@ -34,6 +36,19 @@ _KNOWN = (
 
 class _ReachedError(Exception):
     """The first norm layer was reached: the rest of the pass is not needed."""
+
+
+def disagreements(record: Record, observation: Observation) -> list[str]:
+    """Where what was said and the update do not agree, a phrase each: its input, its schedule.
+
+    Args:
+        record: As recorded, with what the auditor says.
+        observation: All of it.
+
+    Raises:
+        KnowledgeError: The global model is withheld.
+    """
+    return [*filter(None, [contradiction(observation)]), *contradictions(record)]
 
 
 def contradiction(observation: Observation) -> str:

@@ -1,7 +1,6 @@
 """Asks of one update after another which of the same candidates it was computed from."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medleak.custom.record import Record, UnknownError, list_updates
-from medleak.inversion.evidence.declared_input import contradiction
+from medleak.inversion.evidence.declared_input import disagreements
 from medleak.inversion.images.truth import find_truth
 from medleak.inversion.knowledge import KnowledgeError
 from medleak.inversion.membership import lists
@@ -192,7 +191,7 @@ class Assessor:
 
 def _against(record: Record, attacker: Attacker) -> list[str]:
     """What in ``record`` contradicts what was said of it."""
-    found = contradictions(record)
-    with suppress(KnowledgeError, UnknownError):  # what is not known contradicts nothing
-        found = [*filter(None, [contradiction(attacker.look(record))]), *found]
-    return found
+    try:
+        return disagreements(record, attacker.look(record))
+    except (KnowledgeError, UnknownError):  # what is not known contradicts nothing
+        return contradictions(record)
