@@ -7,6 +7,8 @@ from medleak.filters.privacy import accounting
 from medleak.inversion.dp_audit.trainings import Trial, trained
 from medleak.inversion.dp_audit.verdict import judge
 
+pytestmark = pytest.mark.usefixtures("repeatable_noise")
+
 DELTA = 1e-5
 SAMPLED = "dp_sgd:noise_multiplier=1,sample_rate=0.5,steps=4"
 # The plain Gaussian mechanism of one step, whose exact μ is 1.

@@ -13,7 +13,7 @@ from medleak.filters.noise import NoiseSource, add_gaussian
 from medleak.filters.privacy import accounting
 from medleak.inversion.dp_audit.verdict import judge
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("repeatable_noise")]
 
 DELTA = 1e-5
 COUNT = 300

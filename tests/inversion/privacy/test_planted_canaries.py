@@ -32,7 +32,7 @@ from medleak.inversion.report.attack_classes.canaries import lines
 from medleak.inversion.report.reading import read_audit
 from medleak.inversion.results.files import write_json
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("allowed")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("allowed", "repeatable_noise")]
 
 NETWORK = "medleak.custom.small_networks.strided_cnn"
 MODEL = {"num_classes": 2, "spatial_size": 16, "hidden": 32}

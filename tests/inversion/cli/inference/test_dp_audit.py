@@ -6,7 +6,7 @@ from tests.inversion.cli.commands import medleak, refused
 from medleak.filters.defences.clipped_gaussian import ClippedGaussian
 from medleak.filters.noise import add_gaussian
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("here", "repeatable_noise")
 
 CLIPPED = "clipped_gaussian:max_grad_norm=1,noise_multiplier=2"
 
