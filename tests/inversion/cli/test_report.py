@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.inversion.report.directories import a_figure, a_group, grid
+from tests.inversion.report.directories import REACHED, a_figure, a_group, grid
 from tests.inversion.report.dossier.dossiers import private_file, public_file
 from typer.testing import CliRunner
 
@@ -16,6 +16,9 @@ from medleak.inversion.cli import report as cli_report
 from medleak.inversion.cli.app import app
 
 pytestmark = pytest.mark.slow
+
+INCONCLUSIVE = "inconclusive: too few images (row_space)"
+NOT_IDENTIFIED = "found, not identified: by its own losses (row_space)"
 
 
 def medleak(*args, answer=None):
@@ -127,8 +130,39 @@ def test_the_gate_names_the_sites_and_exits_with_3_after_writing_the_report(audi
 
 
 def test_the_gate_lets_by_what_does_not_meet_it(directory):
-    folder = directory.write([], [a_group("site-1", rdlv=a_figure(-0.5))])
+    folder = directory.write([], [a_group("site-1", rdlv=a_figure(-0.5))], health=REACHED)
     assert medleak("report", folder, "--redact", "--fail-if", "rdlv.upper95 > 0").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("group", "health", "light"),
+    [
+        ({"rdlv": a_figure(-0.5)}, {}, "not known"),  # not seen to work on an easy case
+        (
+            {"rdlv": a_figure(0.5), "verdict": INCONCLUSIVE},
+            REACHED,
+            "may leak",
+        ),
+        (
+            {"rdlv": a_figure(-0.5), "verdict": INCONCLUSIVE},
+            REACHED,
+            "not known",
+        ),
+        (
+            {"verdict": NOT_IDENTIFIED},
+            REACHED,
+            "found, not identified",
+        ),
+    ],
+)
+def test_what_neither_shows_a_leak_nor_excludes_one_is_no_success(directory, group, health, light):
+    folder = directory.write([], [a_group("site-1", **group), a_group("site-2")], health=health)
+    result = medleak("report", folder, "--redact", "--json")
+    assert result.exit_code == 3
+    assert (folder / "report.html").exists()
+    said = f"whether 1 site leaks is neither shown nor excluded (site-1: {light})"
+    assert json.loads(result.stdout)["undecided"] == [said]
+    assert f"medleak: not known: {said}." in result.stderr
 
 
 def test_an_audit_without_truth_fails_the_gate_with_its_reason(directory):
@@ -153,7 +187,7 @@ def test_json_alone_is_on_standard_output(directory):
 
 def test_with_two_audits_file_and_gate_are_of_the_second(directory, another):
     before = directory.write([], [a_group("site-1")])
-    after = another.write([], [a_group("site-1", rdlv=a_figure(-0.5))])
+    after = another.write([], [a_group("site-1", rdlv=a_figure(-0.5))], health=REACHED)
     result = medleak("report", before, after, "--redact", "--fail-if", "rdlv.upper95 > 0")
     assert result.exit_code == 0, result.output
     assert b"Before and after" in (after / "report.html").read_bytes()

@@ -27,6 +27,8 @@ FIELDS = {
     "prior": True,
     "channels": True,
 }
+REACHED = {f"row_space|{KNOWLEDGE}": {"ssim": 0.97, "reached": True, "seconds": 1.0}}
+"""Of a summary's health: the attack was seen to work on an easy case."""
 FigureDict = dict[str, float | int | None]
 
 

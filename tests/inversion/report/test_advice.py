@@ -3,13 +3,12 @@
 import json
 
 import pytest
-from tests.inversion.report.directories import KNOWLEDGE, a_figure, a_group
+from tests.inversion.report.directories import KNOWLEDGE, REACHED, a_figure, a_group
 
 from medleak.inversion.report.advice import advice
 from medleak.inversion.report.reading import read_audit
 from medleak.inversion.report.verdicts import site_verdicts
 
-REACHED = {f"row_space|{KNOWLEDGE}": {"ssim": 0.97, "reached": True, "seconds": 1.0}}
 NOTHING = {"rdlv": a_figure(-0.3), "ssim": a_figure(0.3)}
 NOISE = "percentile_gaussian:sigma0=3"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.inversion.report.answers import an_answer
-from tests.inversion.report.directories import KNOWLEDGE, a_figure, a_group
+from tests.inversion.report.directories import REACHED, a_figure, a_group
 from tests.inversion.rows import ROW
 
 from medleak.inversion.report.completeness import JOURNAL, not_examined
@@ -138,12 +138,11 @@ def test_what_a_sample_left_out_is_not_known(audit):
 
 def test_a_drawn_site_of_which_members_are_told_is_not_counted_as_clear(directory):
     nothing = {"rdlv": a_figure(-0.3), "ssim": a_figure(0.3)}
-    health = {f"row_space|{KNOWLEDGE}": {"ssim": 0.97, "reached": True, "seconds": 1.0}}
     groups = [a_group(site, **nothing) for site in "ab"]
     config = {"sample": SAMPLE}
     bounds = []
     for membership in ((), [an_answer("a")]):
-        folder = directory.write((), groups, health=health, config=config, membership=membership)
+        folder = directory.write((), groups, health=REACHED, config=config, membership=membership)
         (bound,) = [text for text in not_examined([read_audit(folder)]) if "95 %" in text]
         bounds.append(bound)
     assert "at most 2 would be found to leak" in bounds[0]

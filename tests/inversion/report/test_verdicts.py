@@ -6,6 +6,7 @@ import re
 import pytest
 from tests.inversion.report.directories import (
     KNOWLEDGE,
+    REACHED,
     a_figure,
     a_group,
     a_row,
@@ -18,7 +19,6 @@ from medleak.inversion.report.reading import read_audit
 from medleak.inversion.report.verdicts import Light, headline, light_of, site_verdicts
 from medleak.inversion.results.summary import summarise
 
-REACHED = {f"row_space|{KNOWLEDGE}": {"ssim": 0.97, "reached": True, "seconds": 1.0}}
 FAILED = {f"row_space|{KNOWLEDGE}": {"ssim": 0.3, "reached": False, "seconds": 1.0}}
 NOTHING = {"rdlv": a_figure(-0.3), "ssim": a_figure(0.3)}
 FOUND = "found, not identified: by its own losses the attack found images (row_space; 4 images)"

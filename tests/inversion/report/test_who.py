@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from tests.inversion.report.answers import an_answer
-from tests.inversion.report.directories import KNOWLEDGE, a_figure, a_group, report_of
+from tests.inversion.report.directories import REACHED, a_figure, a_group, report_of
 
 from medleak.inversion.report import who
 from medleak.inversion.report.advice import advice
@@ -16,7 +16,6 @@ from medleak.inversion.report.wording import unknown
 
 NOISE = "percentile_gaussian:sigma0=10"
 TELLS, HIDES = an_answer("site-1"), an_answer("site-1", gap=0.0, members=150, others=150)
-REACHED = {f"row_space|{KNOWLEDGE}": {"ssim": 0.97, "reached": True, "seconds": 1.0}}
 NOTHING = {"rdlv": a_figure(-0.3), "ssim": a_figure(0.3)}
 GROUPS = (a_group("site-1", **NOTHING),)
 GATE = "membership.auc.upper95 > 0.6"

@@ -106,7 +106,7 @@ class Findings:
     @property
     def known(self) -> bool:
         """Whether the question that a card is for has an answer: do the bare updates leak?"""
-        return self.members_told or self.recipients[0].light in (Light.LEAKS, Light.NONE_FOUND)
+        return self.members_told or self.recipients[0].light.answers
 
     @property
     def members_told(self) -> bool:

@@ -146,7 +146,7 @@ def _row(r: Recipient) -> tuple[str, ...]:
 
 
 def _reasons(recipients: Sequence[Recipient]) -> list[str]:
-    told = [r for r in recipients if r.light not in (Light.LEAKS, Light.NONE_FOUND)]
+    told = [r for r in recipients if not r.light.answers]
     lines = [f"- {who(r.defence)}: {plain(r.why)}." for r in told]
     if stuck := sum(r.stuck for r in recipients):
         lines.append(f"- In {stuck} runs the attack was stuck by its own losses.")

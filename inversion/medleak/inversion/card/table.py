@@ -69,7 +69,7 @@ def _held(tried: Sequence[Mapping[str, Any]]) -> str:
 
 def _why(name: str, card: Mapping[str, Any]) -> str:
     recipients = _recipients(card)
-    settled = (Light.LEAKS.value, Light.NONE_FOUND.value)
+    settled = [light.value for light in Light if light.answers]
     if not recipients or text(recipients[0].get("light")) in settled:
         return ""
     why = plain(text(recipients[0].get("why")))

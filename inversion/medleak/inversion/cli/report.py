@@ -93,8 +93,8 @@ def report(
     Into AUDIT also goes evidence.json: the same for programs, with every file's hash, and by
     source what asks for it. --sign signs it; --verify says whether anything was changed since
     (exit code 1), or nothing is signed by a key that you named (3).
-    Exit code 3, after writing the file, where an audit attacked nothing or not all of its updates,
-    or where two have nothing in common.
+    Exit code 3, after writing the file, where of a site it is neither shown nor excluded that it
+    leaks, an audit attacked nothing or not all of its updates, or two have nothing in common.
 
     Examples: medleak report AUDIT
     · medleak report AUDIT --redact -o report.html
@@ -117,7 +117,7 @@ def report(
         raise ValueError("Name the directory of an audit, or what to --verify.")
     with uncollected():
         from medleak.custom.atomic import write_atomic
-        from medleak.inversion.report.completeness import not_examined
+        from medleak.inversion.report.completeness import not_examined, undecided
         from medleak.inversion.report.fail_if import failures, parse
         from medleak.inversion.report.html.page import render
         from medleak.inversion.report.reading import read_audit
@@ -142,14 +142,16 @@ def report(
             repeat_by=None if repeat_by is None else repeat_by.date(),
         )
         failed = None if condition is None else failures(audits[-1], condition)
-        unknown = not_examined(audits)
+        missing = not_examined(audits)
+    open_ = undecided(made.verdicts)
     write_atomic(target, made.html)
     evidence = None
     if within or key is not None:  # else nothing was asked of the audit's own directory
         with as_written([one.folder for one in audits]):
             evidence = write_evidence(last, made, target, key)
     if as_json:
-        content = _content(target, choice, made, fail_if, failed) | {"not_examined": unknown}
+        content = _content(target, choice, made, fail_if, failed)
+        content |= {"not_examined": missing, "undecided": open_}
         content["evidence"] = None if evidence is None else str(evidence)
         typer.echo(json.dumps(content, indent=2))
     else:
@@ -158,9 +160,9 @@ def report(
             typer.echo(f"{evidence}{' (signed)' if sign else ''}")
     for failure in failed or ():
         typer.echo(f"medleak: {_words(failure)}", err=True)
-    for sentence in unknown:
+    for sentence in (*missing, *open_):
         typer.echo(f"medleak: not known: {printable(sentence)}.", err=True)
-    if failed or unknown:
+    if failed or missing or open_:
         raise typer.Exit(LEAKS)
 
 

@@ -8,7 +8,7 @@ from medleak.custom.record import natural_key
 from medleak.inversion.audit.scope.sampling import in_words
 from medleak.inversion.report import who
 from medleak.inversion.report.model import Audit, Group
-from medleak.inversion.report.verdicts import Light, light_of
+from medleak.inversion.report.verdicts import Light, SiteVerdict, light_of
 from medleak.inversion.results.case import AVERAGE
 from medleak.inversion.results.rows import Row
 
@@ -28,6 +28,17 @@ def not_examined(audits: Sequence[Audit]) -> list[str]:
             "the same federation"
         )
     return found
+
+
+def undecided(verdicts: Iterable[SiteVerdict]) -> list[str]:
+    """That a leak of sites is neither shown nor excluded, as `not_examined`; empty: of none."""
+    open_ = [v for v in verdicts if not v.light.answers]
+    if not open_:
+        return []
+    listed = "; ".join(f"{v.site}: {v.light.value}" for v in open_[:6])
+    listed += "; …" if len(open_) > 6 else ""
+    sites = "1 site leaks" if len(open_) == 1 else f"{len(open_)} sites leak"
+    return [f"whether {sites} is neither shown nor excluded ({listed})"]
 
 
 def not_compared(rows: Iterable[Row]) -> list[str]:

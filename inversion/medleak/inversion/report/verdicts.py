@@ -27,6 +27,13 @@ class Light(enum.Enum):
         """0 is the worst."""
         return list(Light).index(self)
 
+    @property
+    def answers(self) -> bool:
+        """Whether it is an answer to "does it leak?"; the others neither show a leak nor exclude
+        one.
+        """
+        return self in (Light.LEAKS, Light.NONE_FOUND)
+
 
 RULES: Mapping[Light, str] = {
     Light.LEAKS: "More of the patients' images came back than can be had without the update: an "
