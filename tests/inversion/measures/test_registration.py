@@ -5,7 +5,10 @@ import time
 import pytest
 import torch
 from tests.inversion.measures.films import AUGMENTATIONS, SIZE, films, grainy
+from tests.places import SHARED
 
+from medleak.custom.data.datalist import Item
+from medleak.custom.data.transforms import load_images
 from medleak.inversion.measures.registration import augmented_ssim, coarse, compare
 from medleak.inversion.measures.similarity import ssim
 
@@ -81,3 +84,24 @@ def test_a_pair_takes_a_fraction_of_a_second():
     start = time.process_time()
     compare(FILMS[0], image)
     assert time.process_time() - start < 1.0
+
+
+X_RAYS = SHARED / "data" / "cxr"
+
+
+@pytest.mark.skipif(
+    not X_RAYS.is_dir(), reason=f"needs the real X-rays in {SHARED} (set MEDLEAK_SHARED)"
+)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "normal/00003441_000.jpg",
+        "normal/00003552_005.jpg",
+        "pneumonia/00011632_012.jpg",
+        "pneumonia/00012158_021.jpg",
+    ],
+)
+def test_real_films_whose_dark_rim_looks_like_the_border_of_what_is_seen(name):
+    film, _ = load_images([Item(str(X_RAYS / name), 0, "a")], spatial_size=(SIZE, SIZE), channels=1)
+    for kind in ("shift", "rotation"):
+        assert compare(film[0], AUGMENTATIONS[kind](film)[0]).ssim >= 0.95

@@ -3,7 +3,8 @@
 Coarse to fine. A bank of some 2,500 zooms, rotations and shifts of the listed image at 20 px, and
 the eight flips and turns, are correlated with all other images by one matrix product: some 10 ms
 an image, however many others. The best two starts of the few pairs that matter are then registered
-by SimpleITK (affine, normalised correlation): some 30 ms each at 64 px.
+by SimpleITK (affine, normalised correlation): some 30 ms each at 64 px and way of
+the search, of which there are at most four.
 
 SimpleITK and not scikit-image, which has phase correlation and optical flow alone, no affine
 registration: its log-polar phase correlation knows no crop. SimpleITK's is ITK's (C++, maintained
@@ -42,6 +43,14 @@ _STARTS = 2
 _FINEST_PX = 96  # registered at; enough for a tenth of a pixel of an image of 224
 _ITERATIONS = 100
 _FIRST_STEP_PX = 0.5
+_MOVED, _TURNED, _ZOOMED = (0, 0, 1, 1), (0, 1, 1, 1), (1, 1, 1, 1)  # of zoom, angle, shift
+_WAYS = ((_MOVED, (1,)), (_TURNED, (1,)), (_ZOOMED, (1,)), (_ZOOMED, (2, 1)))
+"""What is free, and the sizes at which it is searched for, one way after the other.
+
+Each begins at the start: the more is free, the more an image that is shifted alone drifts off. Blur
+sees further, and draws the border of what is seen into it.
+"""
+_SETTLED = 1 - WORTH  # SSIM to which no further way can add anything of worth
 _STEP_KEPT = WORTH / 3
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)  # it warns of each start that leads nowhere
@@ -146,11 +155,14 @@ def refine(truth: Tensor, image: Tensor, starts: Sequence[Start]) -> Match:
     plain, k = float(values[0]), int(values.argmax())
     best, value = turns[k], float(values[k])
     for start in starts:
-        for moved in _registered(truth, image, start.transformation):
-            for candidate in _bordered(truth, image, moved):
-                reached = float(ssim(candidate(truth), image))
-                if reached > value + (_STEP_KEPT if best in turns else 0):
-                    best, value = candidate, reached
+        for free, levels in _WAYS:
+            if value >= _SETTLED:
+                break
+            for moved in _registered(truth, image, start.transformation, free, levels):
+                for candidate in _bordered(truth, image, moved):
+                    reached = float(ssim(candidate(truth), image))
+                    if reached > value + (_STEP_KEPT if best in turns else 0):
+                        best, value = candidate, reached
     scaled = _scaled(truth, image, best)
     if scaled is not None and (reached := float(ssim(scaled(truth), image))) > value + _STEP_KEPT:
         best, value = scaled, reached
@@ -225,11 +237,22 @@ def _bank(height: int, width: int) -> _Bank:
     return _Bank(matrices, shifts, torch.stack(grids), torch.stack(shown))
 
 
-def _registered(truth: Tensor, image: Tensor, start: Transformation) -> list[Transformation]:
-    """``start`` with the similarity, and from there the affine map, of the best correlation nearby.
+def _registered(
+    truth: Tensor,
+    image: Tensor,
+    start: Transformation,
+    free: tuple[int, ...],
+    levels: Sequence[int],
+) -> list[Transformation]:
+    """``start`` with the similarity of the best correlation nearby; where that is free in all, also
+    the affine map from there. Fewer where it leads nowhere.
 
-    Fewer where it leads nowhere. Six unknowns at once drift off from where four arrive, and blur
-    draws the border of what is seen into it: the second step is made from the first, without any.
+    Six unknowns at once drift off from where four arrive: the second step is made from the first.
+
+    Args:
+        truth: [1, C, H, W], likewise ``image``.
+        start: Where to begin.
+        free: See `_WAYS`, likewise ``levels``.
     """
     height, width = truth.shape[-2:]
     factor = min(1.0, _FINEST_PX / max(height, width))
@@ -242,13 +265,17 @@ def _registered(truth: Tensor, image: Tensor, start: Transformation) -> list[Tra
     )
     ratio = (size[1] / width, size[0] / height)
     found: list[Transformation] = []
-    steps = ((sitk.Similarity2DTransform(), (2, 1)), (sitk.AffineTransform(2), (1,)))
-    for affine, levels in steps:
+    steps: list[
+        tuple[sitk.Similarity2DTransform | sitk.AffineTransform, tuple[int, ...], Sequence[int]]
+    ] = [(sitk.Similarity2DTransform(), free, levels)]
+    if free == _ZOOMED:
+        steps.append((sitk.AffineTransform(2), (1,) * 6, (1,)))
+    for affine, weights, sizes in steps:
         affine.SetCenter(((size[1] - 1) / 2, (size[0] - 1) / 2))
         affine.SetMatrix(_of_its_kind(start, affine))
         affine.SetTranslation([s * r for s, r in zip(start.shift, ratio, strict=True)])
         try:
-            _descend(fixed, moving, affine, levels)
+            _descend(fixed, moving, affine, weights, sizes)
         except RuntimeError:  # flat images, or no overlap left
             return found
         shift = [t / r for t, r in zip(affine.GetTranslation(), ratio, strict=True)]
@@ -269,9 +296,13 @@ def _of_its_kind(start: Transformation, transform: sitk.Transform) -> tuple[floa
 
 
 def _descend(
-    fixed: sitk.Image, moving: sitk.Image, transform: sitk.Transform, levels: Sequence[int]
+    fixed: sitk.Image,
+    moving: sitk.Image,
+    transform: sitk.Transform,
+    weights: Sequence[int],
+    levels: Sequence[int],
 ) -> None:
-    """Move ``transform`` to the best correlation nearby."""
+    """Move ``transform`` to the best correlation nearby; parameters of weight 0 stay."""
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)
     method.SetMetricAsCorrelation()
@@ -281,6 +312,7 @@ def _descend(
         learningRate=_FIRST_STEP_PX, minStep=1e-3, numberOfIterations=_ITERATIONS
     )
     method.SetOptimizerScalesFromPhysicalShift()
+    method.SetOptimizerWeights([float(w) for w in weights])
     method.SetShrinkFactorsPerLevel(list(levels))
     method.SetSmoothingSigmasPerLevel([level - 1 for level in levels])
     method.Execute(fixed, moving)
