@@ -219,6 +219,13 @@ def test_an_update_without_anything_to_match_is_an_error_and_not_safety(observed
         attack(observation)
 
 
+def test_an_update_of_zeros_is_said_to_be_one(observed, smooth_images):
+    given = observed(smooth_images(size=32), torch.tensor([1]), NETWORK)
+    zeros = replace(given, _update={n: torch.zeros_like(u) for n, u in given._update.items()})
+    with pytest.raises(ValueError, match="Every entry of the update is zero"):
+        attack(zeros)
+
+
 @pytest.mark.parametrize(
     "bad", [{"attempts": 0}, {"seconds": 0.0}, {"seconds": float("nan")}, {"stages": ()}]
 )

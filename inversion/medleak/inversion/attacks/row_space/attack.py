@@ -197,6 +197,11 @@ def _search(
     generator: torch.Generator,
     on_progress: ProgressCallback | None,
 ) -> Reconstruction:
+    if observation.silent:
+        raise ValueError(
+            "Every entry of the update is zero: there is nothing to learn from it, and nothing to "
+            "attack. If the site trained, look at its learning rate, its filters and the record."
+        )
     if not rounds.spans and not rounds.norms:
         why = "".join(f" ({reason})" for reason in unanswered(observation))
         raise ValueError(
