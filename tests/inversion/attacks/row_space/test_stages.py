@@ -7,12 +7,12 @@ import torch
 
 from medleak.inversion.attacks.row_space import RowSpace
 from medleak.inversion.attacks.row_space import attack as module
-from medleak.inversion.attacks.row_space.recipes import (
-    JUDGED,
-)
+from medleak.inversion.attacks.row_space.recipes import sharp
 from medleak.inversion.attacks.row_space.stages import Matching, Stage
 from medleak.inversion.descent.pyramid_descent import QuasiNewton
 from medleak.inversion.evidence.several_rounds import Rounds
+
+JUDGED = sharp(100)
 
 
 def changed(rounds, **other):

@@ -9,7 +9,7 @@ source gives the images in closed form, no descent is made.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from medleak.filters.imports import uncollected
 from medleak.inversion.attacks.row_space.finish import with_contrast
 from medleak.inversion.attacks.row_space.grouping import regroup
 from medleak.inversion.attacks.row_space.read_labels import read_labels
-from medleak.inversion.attacks.row_space.recipes import JUDGED, STATISTICS, VISITS, recipe
+from medleak.inversion.attacks.row_space.recipes import VISITS, judge_of, recipe
 from medleak.inversion.attacks.row_space.stages import Matching, Stage
 from medleak.inversion.attacks.row_space.visits import can_be_visited, visited
 from medleak.inversion.descent.device import full_precision
@@ -59,6 +59,9 @@ _FOUND = Limits(0.01, 5e-4)
 _FOUND_WITHHELD = Limits(0.01, 1e-3)  # rows alone end higher
 _STUCK = Limits(0.01, 0.003)
 _STUCK_BATCH = Limits(0.01, 0.01)  # several images take longer, and end higher
+# Of what the start has outside of the row spaces, so much may be left at most: where any image has
+# next to nothing there, little of it is no sign of having arrived.
+_FALLEN = 0.1
 # With recovered features matched to this share on the mean, higher statistics of several steps tell
 # of weights that moved meanwhile: at the true images, those of eight steps are at 0.008.
 _MATCHED, _STUCK_MATCHED = 0.003, Limits(0.02, 0.01)
@@ -302,8 +305,9 @@ def _attempt(
 
 
 def _judged(rounds: Rounds, images: Tensor) -> Terms:
+    stage = judge_of(rounds)
     with torch.no_grad():
-        return Matching(rounds, JUDGED if rounds.spans else STATISTICS).terms(images)
+        return Matching(rounds, stage).terms(images)
 
 
 def _batch_limits(rounds: Rounds, images: Tensor) -> Limits:
@@ -359,13 +363,16 @@ def _report(
     attempts: int,
 ) -> Reconstruction:
     images = best.images.clamp(0, 1)
+    start = _judged(rounds, _flat(observation, prior))
+    if rounds.spans and float(best.terms.span) > _FALLEN * float(start.span) + _span_noise(rounds):
+        best = replace(best, stuck=True)
     if not rounds.norms and best.ending != "interrupted":
         images = with_contrast(observation, rounds, best.images, meter, stuck=best.stuck)
     return Reconstruction(
         images=images.cpu(),
         labels=read_labels(observation, images, rounds.steps, frozen=rounds.last.frozen),
         losses=_named(best.terms),
-        start_losses=_named(_judged(rounds, _flat(observation, prior))),
+        start_losses=_named(start),
         history=torch.tensor(meter.history),
         iterations=len(meter.history),
         seconds=meter.seconds,
