@@ -7,7 +7,7 @@ import torch
 
 from medleak.custom.record import ModelSpec
 from medleak.inversion.attacks.row_space import RowSpace, run
-from medleak.inversion.attacks.row_space.recipes import JUDGED, all_evidence, by_rows
+from medleak.inversion.attacks.row_space.recipes import all_evidence, by_rows, sharp
 from medleak.inversion.attacks.row_space.stages import Matching
 from medleak.inversion.descent.device import captured, full_precision
 from medleak.inversion.evidence.one_round import read_evidence
@@ -20,7 +20,7 @@ NETWORK = ModelSpec(path="medleak.custom.networks.resnet18", args={"num_classes"
 @gpu
 @pytest.mark.parametrize(
     "stage",
-    [all_evidence(1), JUDGED, replace(by_rows(1), spans="first")],
+    [all_evidence(1), sharp(100), replace(by_rows(1), spans="first")],
     ids=["wide", "sharp", "rows"],
 )
 def test_losses_and_gradients_of_a_gpu_are_those_of_a_cpu(stage, observed, smooth_images):
