@@ -138,21 +138,9 @@ def test_the_gate_lets_by_what_does_not_meet_it(directory):
     ("group", "health", "light"),
     [
         ({"rdlv": a_figure(-0.5)}, {}, "not known"),  # not seen to work on an easy case
-        (
-            {"rdlv": a_figure(0.5), "verdict": INCONCLUSIVE},
-            REACHED,
-            "may leak",
-        ),
-        (
-            {"rdlv": a_figure(-0.5), "verdict": INCONCLUSIVE},
-            REACHED,
-            "not known",
-        ),
-        (
-            {"verdict": NOT_IDENTIFIED},
-            REACHED,
-            "found, not identified",
-        ),
+        ({"rdlv": a_figure(0.5), "verdict": INCONCLUSIVE}, REACHED, "may leak"),
+        ({"rdlv": a_figure(-0.5), "verdict": INCONCLUSIVE}, REACHED, "not known"),
+        ({"verdict": NOT_IDENTIFIED}, REACHED, "found, not identified"),
     ],
 )
 def test_what_neither_shows_a_leak_nor_excludes_one_is_no_success(directory, group, health, light):

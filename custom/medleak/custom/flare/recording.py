@@ -22,8 +22,8 @@ from medleak.custom.record import (
     Manifest,
     RecordError,
     UpdateInfo,
+    begun_now,
     check_site,
-    utc_now,
 )
 from medleak.custom.record.compression import require_zstandard
 from medleak.custom.record.declared import declared_info, hides_schedule
@@ -95,7 +95,7 @@ class Recording:
             Manifest.model_validate(
                 {
                     "job": job,
-                    "created": utc_now("microseconds"),
+                    "created": begun_now(),
                     **self._declaration,
                     "versions": {p: version(p) for p in _PACKAGES}
                     | {"python": platform.python_version()},

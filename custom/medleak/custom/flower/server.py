@@ -24,7 +24,7 @@ from medleak.custom.record import (
     ModelSpec,
     RecordError,
     TaskSpec,
-    utc_now,
+    begun_now,
 )
 from medleak.custom.record.declared import declared_info, hides_schedule
 from medleak.custom.record.sent_models import SentModels
@@ -75,7 +75,7 @@ def record_updates(
         )
     manifest = Manifest(
         job=job,
-        created=utc_now("microseconds"),
+        created=begun_now(),
         model=model_of(network) if isinstance(network, str) else network,
         task=task_of(task) if isinstance(task, str) else task,
         input=input_of(input) if isinstance(input, str) else input,

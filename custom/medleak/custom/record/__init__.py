@@ -49,6 +49,7 @@ from medleak.custom.record.schema import (
     TaskSpec,
     UnknownError,
     UpdateInfo,
+    begun_now,
     utc_now,
 )
 from medleak.custom.record.strays import (
@@ -89,6 +90,7 @@ __all__ = [
     "UnknownError",
     "UpdateInfo",
     "all_records",
+    "begun_now",
     "check_site",
     "chosen_updates",
     "extended",

@@ -20,6 +20,7 @@ from medleak.custom.record.schema import (
     ModelSpec,
     TaskSpec,
     UpdateInfo,
+    begun_now,
     utc_now,
 )
 from medleak.custom.record.tensors import RecordError, as_arrays, difference
@@ -66,7 +67,7 @@ class Recorder:
         self._root, self._model = Path(root), model
         self._manifest = Manifest(
             job=job,
-            created=utc_now("microseconds"),
+            created=begun_now(),
             model=model_of(network) if isinstance(network, str) else network,
             task=task_of(task) if isinstance(task, str) else task,
             input=input_of(input) if isinstance(input, str) else input,

@@ -326,13 +326,17 @@ def migrated_info(text: dict[str, Any]) -> dict[str, Any]:
     return {"momentum": 0.0, "weight_decay": 0.0, "optimizer": "sgd", **text}
 
 
-def utc_now(timespec: str = "seconds") -> str:
-    """The time in UTC, as ISO 8601.
+def utc_now() -> str:
+    """The time in UTC to the second, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
-    ``timespec``: See `datetime.datetime.isoformat`. When a record was begun is told to the
-    microsecond: two runs of one job may begin in one second, and are told apart by it.
+
+def begun_now() -> str:
+    """For `Manifest.created`, the same to the microsecond.
+
+    Two runs of one job may begin in one second, and are told apart by it.
     """
-    return datetime.now(UTC).isoformat(timespec=timespec)
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 CRITERIA: tuple[str, ...] = get_args(Criterion)

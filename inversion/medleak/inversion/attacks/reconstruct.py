@@ -12,6 +12,7 @@ from medleak.custom.record import (
     Record,
     TaskSpec,
     UpdateInfo,
+    begun_now,
     utc_now,
 )
 from medleak.inversion.attacks.row_space import RowSpace, run
@@ -110,7 +111,7 @@ def observe_update(
     kind = type(model)
     manifest = Manifest(
         job=_SITE,
-        created=utc_now(),
+        created=begun_now(),
         model=ModelSpec(path=f"{kind.__module__}.{kind.__qualname__}"),
         task=TaskSpec(num_classes=_outputs(model)),
         input=InputSpec.model_validate(

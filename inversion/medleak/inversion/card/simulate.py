@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from medleak.custom.data.datalist import DATALIST, Item, save_datalist
 from medleak.custom.data.transforms import load_images, network_input
 from medleak.custom.phantoms import MODALITIES, VOLUMES, listing, mask_root, render
-from medleak.custom.record import Manifest, Recorder, utc_now, write_manifest
+from medleak.custom.record import Manifest, Recorder, begun_now, write_manifest
 from medleak.inversion.card.config import CardConfig
 from medleak.inversion.losses import REPLAYED, first_output, task_loss
 from medleak.inversion.networks import build_network
@@ -93,7 +93,7 @@ def simulate(
     sent = {name: value.clone() for name, value in network.state_dict().items()}
     records = root / "records"
     manifest = Manifest(
-        job="card", created=utc_now(), model=model, task=task, input=config.input_spec()
+        job="card", created=begun_now(), model=model, task=task, input=config.input_spec()
     )
     write_manifest(records, manifest)
     recorder = Recorder(records, network)

@@ -179,6 +179,7 @@ def import_states(
         Manifest,
         RecordError,
         UpdateInfo,
+        begun_now,
         check_site,
         extended,
         read_manifest,
@@ -197,7 +198,7 @@ def import_states(
     if went := _no_training(update):
         raise RecordError(f"{before}, {after}: {went}")
     info = given.of_info(UpdateInfo(round=round, site=site, time=utc_now()))
-    manifest = Manifest(job=f"import of {after.name}", created=utc_now("microseconds"))
+    manifest = Manifest(job=f"import of {after.name}", created=begun_now())
     if (out / "manifest.json").exists():
         manifest = read_manifest(out)
     manifest = extended(out, manifest, given.of_manifest(manifest))

@@ -143,7 +143,7 @@ def report(
         )
         failed = None if condition is None else failures(audits[-1], condition)
         missing = not_examined(audits)
-    open_ = undecided(made.verdicts)
+    left_open = undecided(made.verdicts)
     write_atomic(target, made.html)
     evidence = None
     if within or key is not None:  # else nothing was asked of the audit's own directory
@@ -151,7 +151,7 @@ def report(
             evidence = write_evidence(last, made, target, key)
     if as_json:
         content = _content(target, choice, made, fail_if, failed)
-        content |= {"not_examined": missing, "undecided": open_}
+        content |= {"not_examined": missing, "undecided": left_open}
         content["evidence"] = None if evidence is None else str(evidence)
         typer.echo(json.dumps(content, indent=2))
     else:
@@ -160,9 +160,9 @@ def report(
             typer.echo(f"{evidence}{' (signed)' if sign else ''}")
     for failure in failed or ():
         typer.echo(f"medleak: {_words(failure)}", err=True)
-    for sentence in (*missing, *open_):
+    for sentence in (*missing, *left_open):
         typer.echo(f"medleak: not known: {printable(sentence)}.", err=True)
-    if failed or missing or open_:
+    if failed or missing or left_open:
         raise typer.Exit(LEAKS)
 
 

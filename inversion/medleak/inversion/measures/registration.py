@@ -3,8 +3,7 @@
 Coarse to fine. A bank of some 2,500 zooms, rotations and shifts of the listed image at 20 px, and
 the eight flips and turns, are correlated with all other images by one matrix product: some 10 ms
 an image, however many others. The best two starts of the few pairs that matter are then registered
-by SimpleITK (affine, normalised correlation): some 30 ms each at 64 px and way of
-the search, of which there are at most four.
+by SimpleITK (affine, normalised correlation) in at most four ways, some 30 ms each at 64 px.
 
 SimpleITK and not scikit-image, which has phase correlation and optical flow alone, no affine
 registration: its log-polar phase correlation knows no crop. SimpleITK's is ITK's (C++, maintained

@@ -12,6 +12,7 @@ from medleak.inversion.report.verdicts import Light, SiteVerdict, light_of
 from medleak.inversion.results.case import AVERAGE
 from medleak.inversion.results.rows import Row
 
+_NAMED = 6  # of many, in a sentence
 JOURNAL = "journal.jsonl"
 """As `medleak.inversion.audit.journal` leaves it where an audit was killed."""
 
@@ -32,12 +33,11 @@ def not_examined(audits: Sequence[Audit]) -> list[str]:
 
 def undecided(verdicts: Iterable[SiteVerdict]) -> list[str]:
     """That a leak of sites is neither shown nor excluded, as `not_examined`; empty: of none."""
-    open_ = [v for v in verdicts if not v.light.answers]
-    if not open_:
+    neither = [v for v in verdicts if not v.light.answers]
+    if not neither:
         return []
-    listed = "; ".join(f"{v.site}: {v.light.value}" for v in open_[:6])
-    listed += "; …" if len(open_) > 6 else ""
-    sites = "1 site leaks" if len(open_) == 1 else f"{len(open_)} sites leak"
+    listed = _first([f"{v.site}: {v.light.value}" for v in neither])
+    sites = "1 site leaks" if len(neither) == 1 else f"{len(neither)} sites leak"
     return [f"whether {sites} is neither shown nor excluded ({listed})"]
 
 
@@ -48,11 +48,15 @@ def not_compared(rows: Iterable[Row]) -> list[str]:
         compared[row.site] = compared.get(row.site, False) or row.ssim is not None
     if not (without := sorted((s for s, any_ in compared.items() if not any_), key=natural_key)):
         return []
-    listed = ", ".join(without[:6]) + (", …" if len(without) > 6 else "")
+    listed = _first(without)
     return [
         f"what was rebuilt of {len(without)} site{'s' * (len(without) > 1)} ({listed}) was "
         "compared with nothing, as there is no list of the images (--truth): look at the pictures"
     ]
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
 
 
 def _of_one(audit: Audit) -> list[str]:
@@ -72,13 +76,13 @@ def _of_one(audit: Audit) -> list[str]:
     found += _cut(audit)
     found += [f"{sentence} of {name}" for sentence in not_compared(audit.rows)]
     if missing := _not_attacked(audit):
-        listed = ", ".join(missing[:6]) + (", …" if len(missing) > 6 else "")
+        listed = _first(missing)
         found.append(
             f"{len(missing)} updates of {name} have neither figures nor a reason ({listed}): the "
             "audit was stopped, or its table cut; repeat its command, which goes on from there"
         )
     elif silent := _not_asked(audit):
-        listed = ", ".join(silent[:6]) + (", …" if len(silent) > 6 else "")
+        listed = _first(silent)
         found.append(
             f"{name} asked who was in, and of {len(silent)} updates there is neither an answer nor "
             f"a reason ({listed}): repeat its command, which goes on from there"

@@ -29,9 +29,7 @@ class Light(enum.Enum):
 
     @property
     def answers(self) -> bool:
-        """Whether it is an answer to "does it leak?"; the others neither show a leak nor exclude
-        one.
-        """
+        """Whether a leak is shown or was looked for and not found; else neither is known."""
         return self in (Light.LEAKS, Light.NONE_FOUND)
 
 

@@ -19,10 +19,10 @@ from medleak.custom.record import (
     Manifest,
     ModelSpec,
     TaskSpec,
+    begun_now,
     find_records,
     list_updates,
     read_manifest,
-    utc_now,
 )
 from medleak.inversion.images.pictures import save_png, to_picture
 from medleak.inversion.images.prior import mean_image
@@ -165,7 +165,7 @@ def model_of(
     network = initial(spec.path, spec.args, weights)
     manifest = Manifest(
         job=f"reproduce {material.name}",
-        created=utc_now(),
+        created=begun_now(),
         model=spec,
         task=TaskSpec(num_classes=material.classes),
         input=InputSpec(

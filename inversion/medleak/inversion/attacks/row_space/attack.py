@@ -9,7 +9,7 @@ source gives the images in closed form, no descent is made.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,8 +18,15 @@ from torch.nn import functional
 from medleak.filters.imports import uncollected
 from medleak.inversion.attacks.row_space.finish import with_contrast
 from medleak.inversion.attacks.row_space.grouping import regroup
+from medleak.inversion.attacks.row_space.judging import (
+    is_clear,
+    is_near,
+    is_stuck,
+    judged,
+    loss_of,
+)
 from medleak.inversion.attacks.row_space.read_labels import read_labels
-from medleak.inversion.attacks.row_space.recipes import VISITS, judge_of, recipe
+from medleak.inversion.attacks.row_space.recipes import VISITS, recipe
 from medleak.inversion.attacks.row_space.stages import Matching, Stage
 from medleak.inversion.attacks.row_space.visits import can_be_visited, visited
 from medleak.inversion.descent.device import full_precision
@@ -28,7 +35,7 @@ from medleak.inversion.descent.pyramid_descent import descend
 from medleak.inversion.evidence.one_round import closed_form, read_evidence, unanswered
 from medleak.inversion.evidence.several_rounds import Rounds, join
 from medleak.inversion.evidence.steps import client_steps
-from medleak.inversion.evidence.terms import Compared, Terms, terms
+from medleak.inversion.evidence.terms import Terms
 from medleak.inversion.observation import Observation
 from medleak.inversion.reconstruction import Ending, ProgressCallback, Reconstruction
 
@@ -36,35 +43,6 @@ _APART = 0.05  # standard deviation of the noise that keeps the images of a batc
 _RESTART = 0.1  # and attempts that go the same way from repeating each other
 _NOTHING = 1.0  # relative misfit of no image at all, from which a closed form starts
 _LARGE = 90  # px; from there on ResNet-18's first row space lies in its third stage, not its second
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the two terms of a result may be at most; noise on the update adds its own."""
-
-    statistics: float
-    span: float
-
-    def hold(self, judged: Terms, rounds: Rounds) -> bool:
-        """Whether ``judged`` lies below, given what noise makes of the terms at the truth."""
-        noise = 1.5 * rounds.statistics_noise
-        if float(judged.statistics) > self.statistics + noise:
-            return False
-        return float(judged.span) <= self.span + _span_noise(rounds)
-
-
-# Images that are clearly found lie below the first, those of a wrong valley above the third;
-# between, another way is tried and the best is kept.
-_FOUND = Limits(0.01, 5e-4)
-_FOUND_WITHHELD = Limits(0.01, 1e-3)  # rows alone end higher
-_STUCK = Limits(0.01, 0.003)
-_STUCK_BATCH = Limits(0.01, 0.01)  # several images take longer, and end higher
-# Of what the start has outside of the row spaces, so much may be left at most: where any image has
-# next to nothing there, little of it is no sign of having arrived.
-_FALLEN = 0.1
-# With recovered features matched to this share on the mean, higher statistics of several steps tell
-# of weights that moved meanwhile: at the true images, those of eight steps are at 0.008.
-_MATCHED, _STUCK_MATCHED = 0.003, Limits(0.02, 0.01)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +203,7 @@ def _search(
         seconds=attack.seconds,
         progress=on_progress,
     )
+    outset = judged(rounds, _flat(observation, prior))
     best: _Attempt | None = None
     attempts = 0
     while attempts < attack.attempts and (attempts == 0 or meter.left > 0):
@@ -235,10 +214,10 @@ def _search(
             start = _start(observation, prior, generator, again=again)
         attempts += 1
         try:
-            found = _attempt(observation, rounds, plans[attempts - 1], start, meter)
+            found = _attempt(observation, rounds, plans[attempts - 1], start, outset, meter)
         except DivergedError:
             continue
-        if best is None or _loss(found.terms) < _loss(best.terms):
+        if best is None or loss_of(found.terms) < loss_of(best.terms):
             best = found
         if found.found or found.ending != "finished":
             break
@@ -247,7 +226,7 @@ def _search(
             f"All {attempts} attempts diverged: the update or the global model holds values that "
             "no training on images gives. Look at the record."
         )
-    return _report(observation, rounds, prior, best, meter, attempts)
+    return _report(observation, rounds, best, outset, meter, attempts)
 
 
 def _start(
@@ -276,17 +255,18 @@ def _attempt(
     rounds: Rounds,
     stages: Sequence[Stage],
     start: Tensor,
+    outset: Terms,
     meter: Meter,
 ) -> _Attempt:
     images, ending = start, "finished"
     for stage in stages:
-        if stage.near and not _near(rounds, images):
+        if stage.near and not is_near(rounds, images):
             continue
         matching, before = Matching(rounds, stage), images
         if stage.blur:
             images = _blurred(images.clamp(0, 1), stage.blur)
         images, ending = descend(stage.descent, matching.loss, images, meter, stage.share)
-        if stage.proven and _loss(_judged(rounds, images)) >= _loss(_judged(rounds, before)):
+        if stage.proven and loss_of(judged(rounds, images)) >= loss_of(judged(rounds, before)):
             images = before
         if ending == "interrupted":
             break
@@ -296,35 +276,9 @@ def _attempt(
     if ending == "finished" and can_be_visited(observation, rounds):
         rounds = visited(observation, rounds, images)
         images, ending = descend(VISITS.descent, Matching(rounds, VISITS).loss, images, meter)
-    judged = _judged(rounds, images)
-    one = len(images) == 1
-    stuck = not (_STUCK if one else _batch_limits(rounds, images)).hold(judged, rounds)
-    clear = _FOUND if rounds.norms else _FOUND_WITHHELD
-    found = not stuck and (not one or clear.hold(judged, rounds))
-    return _Attempt(images, judged, found, stuck, ending)
-
-
-def _judged(rounds: Rounds, images: Tensor) -> Terms:
-    stage = judge_of(rounds)
-    with torch.no_grad():
-        return Matching(rounds, stage).terms(images)
-
-
-def _batch_limits(rounds: Rounds, images: Tensor) -> Limits:
-    features = tuple(rounds.features)
-    if not features or len(rounds.steps) == 1:
-        return _STUCK_BATCH
-    with torch.no_grad():
-        apart = terms(rounds, images, Compared(features=features)).features
-    return _STUCK_MATCHED if float(apart) <= _MATCHED else _STUCK_BATCH
-
-
-def _loss(judged: Terms) -> float:
-    return float(judged.statistics + judged.span)
-
-
-def _near(rounds: Rounds, images: Tensor) -> bool:
-    return float(_judged(rounds, images).span) <= _STUCK.span + _span_noise(rounds)
+    terms = judged(rounds, images)
+    stuck = is_stuck(rounds, images, terms, outset)
+    return _Attempt(images, terms, not stuck and is_clear(rounds, images, terms), stuck, ending)
 
 
 def _blurred(images: Tensor, share: float) -> Tensor:
@@ -339,10 +293,6 @@ def _blurred(images: Tensor, share: float) -> Tensor:
     return GaussianFilter(images.dim() - 2, sigma)(images)
 
 
-def _span_noise(rounds: Rounds) -> float:
-    return 2 * max((s.space.noise for s in rounds.spans.values()), default=0.0)
-
-
 def _flat(observation: Observation, prior: Tensor | None) -> Tensor:
     """What everybody has: the prior for each image, or gray."""
     shape = (observation.n_images, observation.image_channels, *observation.spatial_size)
@@ -350,29 +300,26 @@ def _flat(observation: Observation, prior: Tensor | None) -> Tensor:
     return known.to(observation.device)
 
 
-def _named(judged: Terms) -> dict[str, float]:
-    return {"statistics": float(judged.statistics), "span": float(judged.span)}
+def _named(terms: Terms) -> dict[str, float]:
+    return {"statistics": float(terms.statistics), "span": float(terms.span)}
 
 
 def _report(
     observation: Observation,
     rounds: Rounds,
-    prior: Tensor | None,
     best: _Attempt,
+    outset: Terms,
     meter: Meter,
     attempts: int,
 ) -> Reconstruction:
     images = best.images.clamp(0, 1)
-    start = _judged(rounds, _flat(observation, prior))
-    if rounds.spans and float(best.terms.span) > _FALLEN * float(start.span) + _span_noise(rounds):
-        best = replace(best, stuck=True)
     if not rounds.norms and best.ending != "interrupted":
         images = with_contrast(observation, rounds, best.images, meter, stuck=best.stuck)
     return Reconstruction(
         images=images.cpu(),
         labels=read_labels(observation, images, rounds.steps, frozen=rounds.last.frozen),
         losses=_named(best.terms),
-        start_losses=_named(start),
+        start_losses=_named(outset),
         history=torch.tensor(meter.history),
         iterations=len(meter.history),
         seconds=meter.seconds,

@@ -76,9 +76,6 @@ STATISTICS = Stage(
 VISITS = replace(sharp(120, variation=0.001, history=80), norms="all", spans="none")
 """Then, for a batch seen a few times; see :mod:`medleak.inversion.attacks.row_space.visits`."""
 
-_JUDGED = sharp(100)
-_JUDGED_TOKENS = replace(_JUDGED, spans="all")
-
 # Adam is slower, and survives the rough losses of random weights.
 ROUGH = Stage(
     descent=Descent(iterations=500, lr=0.3, variation=(3.0, 0.1), levels=5),
@@ -107,18 +104,6 @@ _BATCH = Stage(
     span_weight=(0.1, 3.0),
     root=True,
 )
-
-
-def judge_of(rounds: Rounds) -> Stage:
-    """What a result is judged by, however it was found: later layers are less exact over epochs.
-
-    Tokens have most of their energy in common, so that the first row space of them lets any image
-    pass (Swin-T at 64 px: the prior has 2e-5 outside of it); those of all layers together do not.
-    """
-    if not rounds.spans:
-        return STATISTICS
-    first = next(iter(rounds.spans.values()))
-    return _JUDGED_TOKENS if first.conv.kind == "linear" else _JUDGED
 
 
 def first_visit(misfit: float) -> Stage:
