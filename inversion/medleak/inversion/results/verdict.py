@@ -67,6 +67,11 @@ class Verdict:
     knowledge: str
     extent: Extent | None = None
 
+    @property
+    def answers(self) -> bool:
+        """Whether a leak is shown, or was looked for in earnest and not found."""
+        return self.kind in ("leaks", "no_leak_found")
+
     def __str__(self) -> str:
         """The sentence.
 

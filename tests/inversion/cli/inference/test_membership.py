@@ -23,7 +23,8 @@ def ask(case, *more, truth=True):
 
 def test_it_says_who_was_in_and_writes_no_names(case, tmp_path):
     result = ask(case, "--out", tmp_path / "answers")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 3  # none of the candidates was at site-2
+    assert "not known of 1 of 2 updates" in result.stderr
     assert "round 0, site-1: leaks: members are told from others: AUC" in result.output
     assert "null AUC" in result.output
     files = [tmp_path / "answers" / name for name in ("membership.csv", "membership.json")]
@@ -40,9 +41,16 @@ def test_it_says_who_was_in_and_writes_no_names(case, tmp_path):
     assert content["candidates"][3]["candidate"] == 3
 
 
+def test_it_ends_with_zero_where_each_update_has_an_answer(case):
+    result = ask(case, "--site", "site-1", "--no-health")
+    assert result.exit_code == 0, result.output
+    assert "round 0, site-1: leaks" in result.stdout
+
+
 def test_json_is_the_file_and_without_truth_nobody_is_called_a_member(case):
     result = ask(case, "--json", "--site", "site-1", truth=False)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 3
+    assert "not known of 1 of 1 updates" in result.stderr
     content = json.loads(result.stdout)
     (update,) = content["updates"]
     assert update["separation"] is None

@@ -85,8 +85,9 @@ def membership(
     much like members. Where it is known who was in (--truth), also how well members are told from
     others. Candidates are written as their place in the list, never by name.
 
-    Exit code 1 if an update could not be examined; the others are, all the same. 3 if there was
-    none, or something in the record is none.
+    Exit code 1 if an update could not be examined; the others are, all the same. 3 if of an update
+    it is neither shown that members are told nor that they are not, if there was no update, or
+    something in the record is none.
 
     Examples: medleak membership RUN --candidates asked.json --nonmembers public/xrays
     · medleak membership RUN --candidates pool.json --truth lists --site site-3 --out answers
@@ -132,6 +133,13 @@ def membership(
         fail(
             f"{len(others)} things in {plan.records} are no update of the record and were not "
             "examined. See `medleak records verify`.",
+            NOT_KNOWN,
+        )
+    open_ones = [one for one in assessed if one.verdict is None or not one.verdict.answers]
+    if open_ones:
+        fail(
+            f"Whether members are told is not known of {len(open_ones)} of {len(assessed)} "
+            "updates; see above.",
             NOT_KNOWN,
         )
 
