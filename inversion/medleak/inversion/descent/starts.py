@@ -59,15 +59,24 @@ def from_prior(shape: Shape, prior: Tensor | None, generator: torch.Generator) -
 
     Source: TMI 2023 (arXiv:2202.06924v2), section II-B.
     """
+    image = flat(shape, prior).to(generator.device)
+    return (image + _JITTER * smooth_noise(shape, generator)).clamp(0, 1)
+
+
+def flat(shape: Shape, prior: Tensor | None) -> Tensor:
+    """The prior for every image, [N, C, *size], or mid-gray: what everybody has.
+
+    Raises:
+        ValueError: ``prior`` has another size, or other channels, than the images.
+    """
     if prior is None:
-        return constant(shape, None, generator)
-    image = prior.to(generator.device)
-    if image.shape[2:] != shape[2:] or image.shape[1] not in (1, shape[1]):
+        return torch.full(shape, 0.5)
+    if prior.shape[2:] != shape[2:] or prior.shape[1] not in (1, shape[1]):
         raise ValueError(
-            f"The prior is {tuple(image.shape)}, the images are {shape}: it cannot be their start. "
+            f"The prior is {tuple(prior.shape)}, the images are {shape}: it cannot be their start. "
             "Give [1, C, *size] of the same size, gray or with the same channels."
         )
-    return (image + _JITTER * smooth_noise(shape, generator)).clamp(0, 1)
+    return prior.expand(shape).clone()
 
 
 def fundus(shape: Shape, prior: Tensor | None, generator: torch.Generator) -> Tensor:

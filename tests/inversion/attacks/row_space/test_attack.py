@@ -91,6 +91,11 @@ def test_one_seed_gives_one_result(one):
     torch.testing.assert_close(first.images, second.images, rtol=0, atol=1e-6)
 
 
+def test_a_prior_of_another_size_is_refused(one):
+    with pytest.raises(ValueError, match="it cannot be their start"):
+        attack(one[1], prior=torch.rand(1, 1, 24, 24))
+
+
 def test_the_first_start_of_one_image_is_the_prior_and_later_ones_are_drawn(one):
     hopeless = replace(ROUGH, descent=replace(ROUGH.descent, iterations=1, lr=1e-9))
     once, again = (RowSpace(stages=(hopeless,), attempts=n) for n in (1, 2))

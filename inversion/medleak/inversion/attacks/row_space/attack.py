@@ -32,6 +32,7 @@ from medleak.inversion.attacks.row_space.visits import can_be_visited, visited
 from medleak.inversion.descent.device import full_precision
 from medleak.inversion.descent.meter import DivergedError, Meter, Stopwatch
 from medleak.inversion.descent.pyramid_descent import descend
+from medleak.inversion.descent.starts import flat
 from medleak.inversion.evidence.one_round import closed_form, read_evidence, unanswered
 from medleak.inversion.evidence.several_rounds import Rounds, join
 from medleak.inversion.evidence.steps import client_steps
@@ -294,10 +295,8 @@ def _blurred(images: Tensor, share: float) -> Tensor:
 
 
 def _flat(observation: Observation, prior: Tensor | None) -> Tensor:
-    """What everybody has: the prior for each image, or gray."""
     shape = (observation.n_images, observation.image_channels, *observation.spatial_size)
-    known = torch.full(shape, 0.5) if prior is None else prior.cpu().expand(shape).clone()
-    return known.to(observation.device)
+    return flat(shape, prior).to(observation.device)
 
 
 def _named(terms: Terms) -> dict[str, float]:
