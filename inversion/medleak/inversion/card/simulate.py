@@ -29,7 +29,7 @@ _TRAINING_RATE = 1e-3
 
 Draw = Callable[[CardConfig, Path, int, int], list[Item]]
 """Images of one site: of the description, below a folder, by a seed, so many. Each seed has its own
-patients."""
+patients. Paths are absolute: lists in several folders name them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +50,10 @@ class Simulated:
 
 
 def made_up(config: CardConfig, root: Path, seed: int, n: int) -> list[Item]:
-    """Phantoms of one site, whose patients are those of no other."""
+    """Phantoms of one site, whose patients are those of no other; by their absolute paths."""
     items = listing(n, seed=seed, modality=config.kind)
     size = config.input_spec().spatial_size
-    at = render(items, root / "images", tuple(size), seed=seed, modality=config.kind)
+    at = render(items, root / "images", tuple(size), seed=seed, modality=config.kind).resolve()
     return [Item(str(at / i.image), i.label, f"{seed}-{i.patient}") for i in items]
 
 

@@ -1,6 +1,7 @@
 """Tests of medleak card."""
 
 import json
+from pathlib import Path
 
 import pytest
 from tests.inversion.card.descriptions import SMALL
@@ -11,11 +12,12 @@ from medleak.inversion.cli import app
 pytestmark = pytest.mark.slow
 
 
-def test_a_card_ends_with_a_page_that_says_what_was_not_tested(tmp_path):
+def test_a_card_ends_with_a_page_that_says_what_was_not_tested(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     description = tmp_path / "ours.yaml"
     lines = {**SMALL, "defences": ["percentile_gaussian:sigma0=100"], "sums": [2]}
     description.write_text(json.dumps(lines))
-    out = tmp_path / "card"
+    out = Path("card")  # from where one stands, as in the guide
     done = CliRunner().invoke(app, ["card", str(description), "-o", str(out)])
     assert done.exit_code in (0, 3), done.output
     card = json.loads((out / "card.json").read_text())
