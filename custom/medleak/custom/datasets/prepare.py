@@ -184,6 +184,27 @@ def prepared_lists(out: Path, site: str, classes: Sequence[str]) -> dict[str, li
     return load_datalist(lists, num_classes=len(classes))
 
 
+def lists_in(folder: Path) -> list[Path]:
+    """Every list of ``folder``: all that `prepare` wrote there, else its JSON files, by name.
+
+    Raises:
+        DataError: There is none, or one that was written is gone.
+    """
+    if (folder / DESCRIPTION).is_file():
+        sites = _read(folder / DESCRIPTION).get("sites")
+        found = [folder / PUBLIC] if sites is None else [folder / f"{site}.json" for site in sites]
+    else:
+        found = sorted(folder.glob("*.json"))
+    if not found:
+        raise DataError(f"{str(folder)!r} holds no list: name the folder that has them.")
+    if gone := [path.name for path in found if not path.is_file()]:
+        raise DataError(
+            f"{str(folder)!r} lacks {', '.join(gone)}, which its {DESCRIPTION} names: the lists "
+            "are not whole. Prepare the data anew in another folder."
+        )
+    return found
+
+
 def check_patients(lists: Mapping[str, Mapping[str, Sequence[Item]]]) -> None:
     """Check that no patient, and no image, is in two sites' lists, nor in two sections of one site.
 

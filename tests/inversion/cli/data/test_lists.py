@@ -119,6 +119,17 @@ def test_check_counts_sound_lists_and_refuses_a_patient_in_two_sites(folder):
     assert "same patient" in refused("check", "out/a.json", "out/c.json")
 
 
+def test_check_takes_a_folder_of_lists_and_misses_none(folder):
+    printed("folder", folder, "--table", "a:2:4:4,c:2:4:4", "--out", "out")
+    assert list(printed("check", "out", "--num-classes", 2)) == ["out/a.json", "out/c.json"]
+    Path("out/c.json").rename("elsewhere.json")
+    assert "lacks c.json" in refused("check", "out")
+    Path("out/dataset.json").unlink()
+    assert list(printed("check", "out")) == ["out/a.json"]
+    Path("empty").mkdir()
+    assert "holds no list" in refused("check", "empty")
+
+
 def write_list(path, *entries, **sections):
     listed = [{"image": image, "label": label, **more} for image, label, more in entries]
     Path(path).write_text(json.dumps({"training": listed, **sections}))

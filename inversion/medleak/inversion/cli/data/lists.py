@@ -224,13 +224,15 @@ def prepare_folder(
 
 @data.command(
     "check",
-    epilog="Examples: medleak data check site-1.json site-2.json  ·  medleak data check own.json "
-    "--data-root /scans --num-classes 2",
+    epilog="Examples: medleak data check site-1.json site-2.json  ·  medleak data check workspace/"
+    "data/scans  ·  medleak data check own.json --data-root /scans --num-classes 2",
 )
 @one_line_errors
 def check_lists(
     ctx: typer.Context,
-    lists: Annotated[list[Path], typer.Argument(help="Decathlon-style datalists, one a site.")],
+    lists: Annotated[
+        list[Path], typer.Argument(help="Decathlon-style datalists, one a site, or their folder.")
+    ],
     data_root: Annotated[
         Path | None,
         typer.Option(show_default=False, help="Of relative images; default: the list's folder."),
@@ -246,9 +248,10 @@ def check_lists(
     Exit code 3 where a list names no image: then nothing of it was checked.
     """
     from medleak.custom.data.datalist import read_datalist
-    from medleak.custom.datasets.prepare import check_patients
+    from medleak.custom.datasets.prepare import check_patients, lists_in
 
-    read = {str(path): read_datalist(path, data_root, num_classes) for path in lists}
+    files = [file for path in lists for file in (lists_in(path) if path.is_dir() else [path])]
+    read = {str(path): read_datalist(path, data_root, num_classes) for path in files}
     loaded = {site: one.lists for site, one in read.items()}
     check_patients(loaded)
     if check:
