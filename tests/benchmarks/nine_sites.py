@@ -8,7 +8,8 @@ Run it by hand; the audits that follow are the commands of ``medleak``, see docs
 
 The sites share no patient. The prior is the mean of the films of another class (``--other``).
 Beside the record stand ``candidates.json`` (what the sites trained on, and images of no site) and
-``nonmembers.json``, for questions of membership. Only the last round is kept.
+``nonmembers.json``, for questions of membership. Only the last round is kept, or the last
+``--keep``.
 """
 
 import argparse
@@ -65,6 +66,7 @@ def main() -> None:
     parser.add_argument("--sites", default=",".join(map(str, range(1, 10))))
     parser.add_argument("--channels", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--keep", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     weights = SHARED / "weights" / "resnet18_medical.safetensors"
     parser.add_argument("--weights", type=Path, default=weights)
@@ -103,7 +105,7 @@ def main() -> None:
     )
     state = {n: v.detach().clone() for n, v in network.state_dict().items()}
     federate(args.out, manifest, state, clients, lr=0.01, rounds=args.rounds)
-    for number in range(args.rounds - 1):
+    for number in range(args.rounds - args.keep):
         shutil.rmtree(args.out / "records" / f"round_{number:04d}")
     prior = mean_image(other[:100], (64, 64), args.channels)[0]
     save_png(args.out / "prior.png", to_picture(prior))
