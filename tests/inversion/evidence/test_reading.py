@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from tests.inversion.evidence.rounds import client, smooth
+from tests.inversion.evidence.rounds import client, smooth, trained_once
+from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 
 from medleak.inversion.evidence.reading import Reading
 
@@ -38,3 +39,24 @@ def test_noise_is_told_by_what_should_be_zero():
     reading = Reading(client(smooth(1), torch.tensor([1])))
     assert reading.sigma is not None
     assert 0 < reading.sigma < 1e-6
+
+
+def test_an_update_below_the_last_digit_of_its_weights_has_no_row_space():
+    torch.manual_seed(0)
+    stages = [CNBlockConfig(16, 32, 1), CNBlockConfig(32, None, 1)]
+    network = ConvNeXt(stages, num_classes=2)  # branches begin with a scale of 1e-6
+    reading = Reading(trained_once(network, smooth(1), torch.tensor([1])))
+    noise = {name: span.space.noise for name, span in reading.row_spaces.items()}
+    assert noise.pop("features.2.1") < 1e-9
+    assert noise
+    assert min(noise.values()) > 0.5
+
+
+def test_of_an_update_with_noise_rounding_is_not_told():
+    torch.manual_seed(0)
+    image, label = smooth(1), torch.tensor([1])
+    stages = [CNBlockConfig(16, 32, 1), CNBlockConfig(32, None, 1)]
+    clean = Reading(trained_once(ConvNeXt(stages, num_classes=2), image, label))
+    noised = Reading(trained_once(ConvNeXt(stages, num_classes=2), image, label, noise=1e-5))
+    assert 1e-10 < clean.rounding("features.2.1.weight") < 1e-9
+    assert noised.rounding("features.2.1.weight") == 0.0

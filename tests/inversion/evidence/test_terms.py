@@ -8,7 +8,7 @@ from tests.inversion.evidence.rounds import client, compare, smooth
 
 from medleak.inversion.evidence.one_round import read_evidence
 from medleak.inversion.evidence.several_rounds import join
-from medleak.inversion.evidence.terms import Compared, misfit, part, terms
+from medleak.inversion.evidence.terms import Compared, misfit, outside, part, terms
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -48,6 +48,14 @@ def test_the_parts_of_all_steps_make_the_misfit_of_the_round():
     assert misfit(evidence, parts) == pytest.approx(whole, rel=0.05, abs=1e-3)
     swapped = [part(evidence, k, truth.flip(0)[s.images]) for k, s in enumerate(evidence.steps)]
     assert misfit(evidence, swapped) > 2 * misfit(evidence, parts)
+
+
+def test_each_row_space_has_its_own_share_outside():
+    rounds = join([read_evidence(client(smooth(1), torch.tensor([1])))])
+    assert max(outside(rounds, smooth(1))) < 1e-4
+    other = smooth(1, seed=1)
+    alone = [float(terms(rounds, other, Compared(spans=[n])).span) for n in rounds.spans]
+    assert outside(rounds, other) == pytest.approx(alone, rel=1e-4)
 
 
 def test_nothing_is_compared_where_nothing_was_asked_for():

@@ -32,8 +32,13 @@ class Span:
     space: RowBasis
 
 
-def read_span(conv: ConvLayer, weight: Tensor, steps: Sequence[LocalStep]) -> Span | None:
-    """The row space of an update of ``conv``; None where no rank fits into it."""
+def read_span(
+    conv: ConvLayer, weight: Tensor, steps: Sequence[LocalStep], rounding: float = 0.0
+) -> Span | None:
+    """The row space of an update of ``conv``; None where no rank fits into it.
+
+    ``rounding`` is the standard deviation that it left on an entry.
+    """
     fitting = fitting_ranks(conv, steps)
     if conv.centred not in fitting or not weight.any():
         return None
@@ -43,7 +48,7 @@ def read_span(conv: ConvLayer, weight: Tensor, steps: Sequence[LocalStep]) -> Sp
     if gaps[chosen] < _CLEAR and max(gaps.values()) >= _OTHERWISE:
         chosen = max(gaps, key=lambda c: gaps[c])
         conv = dataclasses.replace(conv, centred=chosen)
-    return Span(conv, row_space(found, fitting[chosen]))
+    return Span(conv, row_space(found, fitting[chosen], rounding))
 
 
 def fitting_ranks(conv: ConvLayer, steps: Sequence[LocalStep]) -> Mapping[Centring, int]:

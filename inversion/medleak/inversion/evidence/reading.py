@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from medleak.inversion.evidence.algebra.completion import completed, enough_known
+from medleak.inversion.evidence.algebra.rounding import rounding_variance
 from medleak.inversion.evidence.branches import factors, random_branches
 from medleak.inversion.evidence.layers import ConvLayer
 from medleak.inversion.evidence.linear.layers import LinearLayer, linear_layers
@@ -76,6 +77,21 @@ class Reading:
         Infinite where an entry is but a lower bound.
         """
         return {} if self.undone is None else self.undone.error
+
+    def rounding(self, name: str) -> float:
+        """Standard deviation that float32 left on an entry of `update`; 0 where that is not told.
+
+        Every step rounds the weight itself. Of an update far below its last digit only a few
+        entries are left, as behind the scale of 1e-6 that a ConvNeXt's branches begin with.
+        """
+        variance = rounding_variance(self._weights[name], self.update[name])
+        if variance is None:
+            return 0.0
+        return float(self.observation.n_steps * variance.mean()) ** 0.5
+
+    @cached_property
+    def _weights(self) -> Mapping[str, Tensor]:
+        return {n: p.detach() for n, p in self.observation.network().named_parameters()}
 
     @cached_property
     def steps(self) -> tuple[LocalStep, ...]:
@@ -170,9 +186,11 @@ class Reading:
             return {}
         if self.undone is not None:
             return self._completed(self.undone)
-        found = {
-            c.name: read_span(c, self.update[f"{c.name}.weight"], self.steps) for c in self.convs
-        }
+        found = {}
+        for conv in self.convs:
+            weight = f"{conv.name}.weight"
+            update, rounding = self.update[weight], self.rounding(weight)
+            found[conv.name] = read_span(conv, update, self.steps, rounding)
         return {name: span for name, span in found.items() if span is not None}
 
     def _completed(self, undone: UndoneSteps) -> Mapping[str, Span]:

@@ -120,6 +120,17 @@ def part(evidence: Evidence, step: int, images: Tensor) -> Part:
     return Part(trace.statistics, torch.stack(energies, 1) if energies else torch.zeros(2, 0))
 
 
+def outside(rounds: Rounds, images: Tensor) -> list[float]:
+    """Share of patch energy outside of each row space, round by round; no gradient."""
+    shares: list[float] = []
+    for evidence in rounds.rounds:
+        if evidence.spans:
+            parts = [part(evidence, k, images[s.images]) for k, s in enumerate(evidence.steps)]
+            left, total = torch.stack([p.energies for p in parts]).sum(0)
+            shares += (left / total).tolist()
+    return shares
+
+
 def misfit(evidence: Evidence, parts: Sequence[Part]) -> float:
     """``statistics + span_root`` over all norms and spans, one part a step."""
     loss = 0.0

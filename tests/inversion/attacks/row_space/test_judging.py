@@ -5,10 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 from tests.inversion.evidence.rounds import smooth, trained_once
+from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 from torchvision.models.swin_transformer import SwinTransformer
 
 from medleak.inversion.attacks.row_space import RowSpace, run
-from medleak.inversion.attacks.row_space.judging import is_clear, is_near, is_stuck, judged
+from medleak.inversion.attacks.row_space.judging import (
+    is_clear,
+    is_near,
+    is_stuck,
+    judged,
+    outset,
+)
 from medleak.inversion.attacks.row_space.recipes import sharp
 from medleak.inversion.attacks.row_space.stages import Matching
 from medleak.inversion.descent.pyramid_descent import QuasiNewton
@@ -27,14 +34,21 @@ def swin():
     return trained_once(network, smooth(1), torch.tensor([1]))
 
 
+@pytest.fixture
+def convnext():
+    torch.manual_seed(0)
+    stages = [CNBlockConfig(16, 32, 1), CNBlockConfig(32, 64, 1), CNBlockConfig(64, None, 1)]
+    return trained_once(ConvNeXt(stages, num_classes=2), smooth(1), torch.tensor([1]))
+
+
 def test_the_truth_is_clear_and_another_image_is_stuck(evidence, smooth_images):
     rounds, truth = evidence(), smooth_images(1, size=32)
     other = smooth_images(1, size=32, seed=1)
-    outset = judged(rounds, torch.full_like(truth, 0.5))
-    assert not is_stuck(rounds, truth, judged(rounds, truth), outset)
+    began = outset(rounds, torch.full_like(truth, 0.5))
+    assert not is_stuck(rounds, truth, judged(rounds, truth), began)
     assert is_clear(rounds, truth, judged(rounds, truth))
     assert is_near(rounds, truth)
-    assert is_stuck(rounds, other, judged(rounds, other), outset)
+    assert is_stuck(rounds, other, judged(rounds, other), began)
     assert not is_near(rounds, other)
 
 
@@ -50,12 +64,21 @@ def test_little_outside_is_no_sign_of_having_arrived_where_the_start_has_little_
     evidence, smooth_images
 ):
     rounds, truth = evidence(), smooth_images(1, size=32)
-    outset = judged(rounds, torch.full_like(truth, 0.5))
+    began = outset(rounds, torch.full_like(truth, 0.5))
     found = replace(judged(rounds, truth), span=torch.tensor(4e-4))  # below every limit
     assert is_clear(rounds, truth, found)
-    assert not is_stuck(rounds, truth, found, outset)
-    close = replace(outset, span=torch.tensor(1e-3))
+    assert not is_stuck(rounds, truth, found, began)
+    close = replace(began, judged=replace(began.judged, span=torch.tensor(1e-3)))
     assert is_stuck(rounds, truth, found, close)
+
+
+def test_without_statistics_the_later_row_spaces_must_agree(convnext):
+    rounds = join([read_evidence(convnext)])
+    truth, other = smooth(1), smooth(1, seed=1)
+    began = outset(rounds, torch.full_like(truth, 0.5))
+    fits = replace(judged(rounds, truth), span=torch.tensor(1e-6))
+    assert not is_stuck(rounds, truth, fits, began)
+    assert is_stuck(rounds, other, fits, began)
 
 
 def test_an_attack_that_hardly_left_its_start_is_stuck_and_tries_every_way(swin):

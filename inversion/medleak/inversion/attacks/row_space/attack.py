@@ -19,11 +19,13 @@ from medleak.filters.imports import uncollected
 from medleak.inversion.attacks.row_space.finish import with_contrast
 from medleak.inversion.attacks.row_space.grouping import regroup
 from medleak.inversion.attacks.row_space.judging import (
+    Outset,
     is_clear,
     is_near,
     is_stuck,
     judged,
     loss_of,
+    outset,
 )
 from medleak.inversion.attacks.row_space.read_labels import read_labels
 from medleak.inversion.attacks.row_space.recipes import VISITS, recipe
@@ -86,6 +88,11 @@ class _Attempt:
     found: bool  # no other attempt is worth its time
     stuck: bool
     ending: Ending
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """The least of all attempts is kept."""
+        return self.stuck, loss_of(self.terms)
 
 
 def run(
@@ -204,7 +211,7 @@ def _search(
         seconds=attack.seconds,
         progress=on_progress,
     )
-    outset = judged(rounds, _flat(observation, prior))
+    began = outset(rounds, _flat(observation, prior))
     best: _Attempt | None = None
     attempts = 0
     while attempts < attack.attempts and (attempts == 0 or meter.left > 0):
@@ -215,10 +222,10 @@ def _search(
             start = _start(observation, prior, generator, again=again)
         attempts += 1
         try:
-            found = _attempt(observation, rounds, plans[attempts - 1], start, outset, meter)
+            found = _attempt(observation, rounds, plans[attempts - 1], start, began, meter)
         except DivergedError:
             continue
-        if best is None or loss_of(found.terms) < loss_of(best.terms):
+        if best is None or found.rank < best.rank:
             best = found
         if found.found or found.ending != "finished":
             break
@@ -227,7 +234,7 @@ def _search(
             f"All {attempts} attempts diverged: the update or the global model holds values that "
             "no training on images gives. Look at the record."
         )
-    return _report(observation, rounds, best, outset, meter, attempts)
+    return _report(observation, rounds, best, began.judged, meter, attempts)
 
 
 def _start(
@@ -256,7 +263,7 @@ def _attempt(
     rounds: Rounds,
     stages: Sequence[Stage],
     start: Tensor,
-    outset: Terms,
+    began: Outset,
     meter: Meter,
 ) -> _Attempt:
     images, ending = start, "finished"
@@ -278,7 +285,7 @@ def _attempt(
         rounds = visited(observation, rounds, images)
         images, ending = descend(VISITS.descent, Matching(rounds, VISITS).loss, images, meter)
     terms = judged(rounds, images)
-    stuck = is_stuck(rounds, images, terms, outset)
+    stuck = is_stuck(rounds, images, terms, began)
     return _Attempt(images, terms, not stuck and is_clear(rounds, images, terms), stuck, ending)
 
 
@@ -307,7 +314,7 @@ def _report(
     observation: Observation,
     rounds: Rounds,
     best: _Attempt,
-    outset: Terms,
+    start: Terms,
     meter: Meter,
     attempts: int,
 ) -> Reconstruction:
@@ -318,7 +325,7 @@ def _report(
         images=images.cpu(),
         labels=read_labels(observation, images, rounds.steps, frozen=rounds.last.frozen),
         losses=_named(best.terms),
-        start_losses=_named(outset),
+        start_losses=_named(start),
         history=torch.tensor(meter.history),
         iterations=len(meter.history),
         seconds=meter.seconds,

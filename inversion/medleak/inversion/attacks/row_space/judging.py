@@ -3,9 +3,13 @@
 Judged is the first row space, however the images were found, with the statistics that a pass up to
 it shows: later layers are less exact over epochs. Tokens have most of their energy in common, so
 that the first row space of them lets any image pass (Swin-T at 64 px: the prior has 2e-5 outside of
-it); of tokens all row spaces are judged.
+it); of tokens all row spaces are judged. Without batch norm other images may lie in the first row
+space (ConvNeXt-T at 32 px: 2e-7 outside of it, SSIM 0.29), which the later ones tell: they too must
+have come most of the way.
 """
 
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,7 +18,7 @@ from torch import Tensor
 from medleak.inversion.attacks.row_space.recipes import STATISTICS, sharp
 from medleak.inversion.attacks.row_space.stages import Matching, Stage
 from medleak.inversion.evidence.several_rounds import Rounds
-from medleak.inversion.evidence.terms import Compared, Terms, terms
+from medleak.inversion.evidence.terms import Compared, Terms, outside, terms
 
 _FIRST = sharp(100)
 _ALL = replace(_FIRST, spans="all")
@@ -47,12 +51,34 @@ _MATCHED, _STUCK_MATCHED = 0.003, Limits(0.02, 0.01)
 # Of what the start has outside of the row spaces, so much may be left at most: where any image has
 # next to nothing there, little of it is no sign of having arrived.
 _FALLEN = 0.1
+# Likewise of all row spaces, at their median: wrong images had 0.12 (Swin-T) and 0.25 (ConvNeXt-T)
+# left, right ones 0.02 at most (those of group norm and Swin-T at an SSIM of 0.87).
+_FALLEN_ALL = 0.05
+_LEAST = 1e-9  # a share that no start is below, but by rounding
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outset:
+    """What everybody's guess has.
+
+    Attributes:
+        judged: Its terms that count.
+        outside: By row space, the share of its patches' energy outside.
+    """
+
+    judged: Terms
+    outside: Sequence[float]
 
 
 def judged(rounds: Rounds, images: Tensor) -> Terms:
     """The terms of ``images`` [N, C, *size] that count; no gradient."""
     with torch.no_grad():
         return Matching(rounds, _stage(rounds)).terms(images)
+
+
+def outset(rounds: Rounds, guess: Tensor) -> Outset:
+    """Of ``guess`` [N, C, *size], the prior or gray."""
+    return Outset(judged(rounds, guess), outside(rounds, guess))
 
 
 def loss_of(found: Terms) -> float:
@@ -65,18 +91,28 @@ def is_near(rounds: Rounds, images: Tensor) -> bool:
     return float(judged(rounds, images).span) <= _STUCK.span + _span_noise(rounds)
 
 
-def is_stuck(rounds: Rounds, images: Tensor, found: Terms, outset: Terms) -> bool:
+def is_stuck(rounds: Rounds, images: Tensor, found: Terms, began: Outset) -> bool:
     """Whether the attack failed as far as it can tell.
 
     Args:
         rounds: The evidence.
         images: [N, C, *size], where it ended.
-        found: Their terms; ``outset``: those of what everybody has.
+        found: Their terms.
+        began: What everybody has.
     """
     limits = _STUCK if len(images) == 1 else _limits_of_several(rounds, images)
     if not limits.hold(found, rounds):
         return True
-    return float(found.span) > _FALLEN * float(outset.span) + _span_noise(rounds)
+    noise = _span_noise(rounds)
+    if float(found.span) > _FALLEN * float(began.judged.span) + noise:
+        return True
+    if rounds.norms or not began.outside:
+        return False
+    left = [
+        max(now - noise, 0) / max(then, _LEAST)
+        for now, then in zip(outside(rounds, images), began.outside, strict=True)
+    ]
+    return statistics.median(left) > _FALLEN_ALL
 
 
 def is_clear(rounds: Rounds, images: Tensor, found: Terms) -> bool:

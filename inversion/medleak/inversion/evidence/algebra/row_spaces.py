@@ -30,8 +30,8 @@ class RowBasis:
         gap: Last singular value inside over the first outside (inf where there is none). Exact
             arithmetic makes it infinite; float32 leaves 10 to 1000, noise on the update about 1.
         noise: Expected share (0 to 1) of the true patches' energy outside of ``basis``, from
-            the singular values outside.
-        sigma: Standard deviation of the noise on an entry of the update that they amount to.
+            the singular values outside, or from the rounding where that is more.
+        sigma: Standard deviation of the noise on an entry of the update that it comes from.
     """
 
     basis: Tensor
@@ -84,13 +84,16 @@ def decomposed(update: Tensor) -> Decomposed:
     return Decomposed(flat, values.flip(0).clamp_min(0).sqrt(), vectors.flip(1))
 
 
-def row_space(update: Tensor | Decomposed, rank: int) -> RowBasis:
+def row_space(update: Tensor | Decomposed, rank: int, rounding: float = 0.0) -> RowBasis:
     """The ``rank`` leading right singular directions of ``update`` [C_out, ...].
 
     Args:
         update: A convolution's weight update or gradient, at any scale.
         rank: At least 1 and less than both dimensions of the flattened update, else every
             candidate fits and the row space tells nothing.
+        rounding: Standard deviation of what rounding did to an entry. Where it swallows most
+            entries, the singular values do not show it: those few that are left have a row space,
+            and it is not that of the patches.
 
     Raises:
         ValueError: ``rank`` out of range, or ``update`` is zero or not finite.
@@ -109,6 +112,7 @@ def row_space(update: Tensor | Decomposed, rank: int) -> RowBasis:
     # where s is large, hence the weights.
     rows, columns = flat.shape
     variance = outside.sum() / ((rows - rank) * (columns - rank))
+    variance = variance.clamp_min(rounding**2)
     floor = variance * columns
     noise = float((inside * floor / (inside + floor)).sum() / inside.sum())
     return RowBasis(basis.float().contiguous(), found.gap(rank), noise, float(variance.sqrt()))

@@ -49,7 +49,8 @@ def covers(reading: Reading, without: Collection[str], sigma: float) -> dict[str
         if conv.name in without or conv.pointwise or conv.groups > 1:
             continue
         if patches - len(reading.steps) < _FULL * conv.patch_size and weight.any():
-            rows = weighted_rows(conv.matrix(weight), patches, sigma)
+            noise = max(sigma, reading.rounding(f"{conv.name}.weight"))
+            rows = weighted_rows(conv.matrix(weight), patches, noise)
             found[conv.name] = Cover(conv, rows, patches / conv.patch_size)
     return {n: c for n, c in found.items() if c.rows.noise <= reading.max_noise}
 

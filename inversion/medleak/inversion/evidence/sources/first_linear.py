@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from medleak.inversion.evidence.algebra.rounding import rounding_variance
 from medleak.inversion.evidence.reading import Reading
 from medleak.inversion.evidence.source import Answer, Source, Told
-from medleak.inversion.evidence.tokens.rounding import rounding_variance
 
 _AGREE = 0.05  # relative spread of the rows' answers from which on they are not one image
 _HALF = 0.7  # a spread from which on more than half of the rows' energy is of something else

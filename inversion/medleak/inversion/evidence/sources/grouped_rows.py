@@ -66,7 +66,8 @@ def clues(reading: Reading) -> Mapping[str, Clue]:
     for conv in reading.convs:
         sigma = reading.sigma
         if conv.groups > 1 and sigma is not None and _why_none(reading, conv) is None:
-            rows = _rows(reading, conv, sigma)
+            rounding = reading.rounding(f"{conv.name}.weight")
+            rows = _rows(reading, conv, max(sigma, rounding))
             if rows.noise <= reading.max_noise:
                 found[conv.name] = rows
     return found

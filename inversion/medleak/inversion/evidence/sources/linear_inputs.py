@@ -13,11 +13,11 @@ from dataclasses import replace
 from torch import Tensor
 
 from medleak.custom.record import UnknownError
+from medleak.inversion.evidence.algebra.rounding import rounding_variance
 from medleak.inversion.evidence.algebra.row_spaces import Decomposed, decomposed
 from medleak.inversion.evidence.linear.layers import LinearLayer
 from medleak.inversion.evidence.reading import Reading
 from medleak.inversion.evidence.source import Source, Told
-from medleak.inversion.evidence.tokens.rounding import rounding_variance
 
 _CLEAR = 3.0  # a gap from which on directions stand out of noise of unknown size
 _SINGLE = 1e-5  # of the largest singular value: what float32 leaves of those that are zero

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from medleak.inversion.evidence.algebra.rounding import added_variance, rounding_variance
 from medleak.inversion.evidence.reading import Reading
 from medleak.inversion.evidence.source import Answer, Source, Told
 from medleak.inversion.evidence.tokens.embedding import (
@@ -18,7 +19,6 @@ from medleak.inversion.evidence.tokens.embedding import (
     projections,
 )
 from medleak.inversion.evidence.tokens.images import Solved, Units, solve_image
-from medleak.inversion.evidence.tokens.rounding import added_variance, rounding_variance
 
 _STUCK = 0.1  # root mean square error, of pixels in [0, 1]: what a mean image has
 _GRAY = 0.5

@@ -1,8 +1,8 @@
-"""Tests of medleak.inversion.evidence.tokens.rounding."""
+"""Tests of medleak.inversion.evidence.algebra.rounding."""
 
 import torch
 
-from medleak.inversion.evidence.tokens.rounding import added_variance, rounding_variance
+from medleak.inversion.evidence.algebra.rounding import added_variance, rounding_variance
 
 
 def test_the_rounding_of_an_update_has_the_variance_that_is_told():
