@@ -65,10 +65,15 @@ def unet64_instance(images: Images, seed: int) -> Client:
 
 
 def one_image(
-    images: Images, seed: int, network: nn.Module, model: ModelSpec, **more: Any
+    images: Images,
+    seed: int,
+    network: nn.Module,
+    model: ModelSpec,
+    size: int = SIZE,
+    **more: Any,
 ) -> Client:
-    """One step of SGD (0.01) on one gray image."""
-    truth, labels = images.drawn(seed, 1, SIZE)
+    """One step of SGD (0.01) on one gray image of ``size`` px."""
+    truth, labels = images.drawn(seed, 1, size)
     torch.manual_seed(seed)  # of what the client drops at random
     record = record_of_round(
         network,
@@ -78,7 +83,7 @@ def one_image(
         classes=images.classes,
         **more,
     )
-    return Client(record=record, truth=truth, prior=images.prior(SIZE), labels=labels)
+    return Client(record=record, truth=truth, prior=images.prior(size), labels=labels)
 
 
 CASES = {

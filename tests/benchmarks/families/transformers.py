@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from functools import partial
+
 import torch
 from monai.losses.dice import DiceCELoss
 from recording import record_of_round
@@ -14,6 +16,7 @@ from medleak.custom.record import ModelSpec
 from medleak.inversion.networks import build_network
 
 _VIT = "torchvision.models.vit_b_16"
+_CONVNEXT = "torchvision.models.convnext_tiny"
 _SWIN = "torchvision.models.swin_t"
 _SWINUNETR = {"in_channels": 1, "out_channels": 2, "feature_size": 24, "spatial_dims": 2}
 _UNETR = {
@@ -94,6 +97,14 @@ def swin64(images: Images, seed: int) -> Client:
     return one_image(images, seed, build_network(_SWIN, args), ModelSpec(path=_SWIN, args=args))
 
 
+def convnext(images: Images, seed: int, size: int) -> Client:
+    """One gray image in torchvision's ConvNeXt-T, random weights; no branch is skipped."""
+    args = {"num_classes": images.classes, "stochastic_depth_prob": 0.0}
+    torch.manual_seed(0)
+    network = build_network(_CONVNEXT, args)
+    return one_image(images, seed, network, ModelSpec(path=_CONVNEXT, args=args), size)
+
+
 def swinunetr64(images: Images, seed: int) -> Client:
     """MONAI's SwinUNETR in two dimensions, random weights; masks of what is bright."""
     model = ModelSpec(path="monai.networks.nets.SwinUNETR", args=_SWINUNETR)
@@ -110,5 +121,7 @@ CASES = {
     "vit224-batch2": Case(make=vit224_batch2, over_prior=0.20, seconds=300, clients=3),
     "unetr96": Case(make=unetr96, psnr=35, seconds=10, clients=3),
     "swin64": Case(make=swin64, clients=3),
+    "convnext32": Case(make=partial(convnext, size=32), clients=3),
+    "convnext64": Case(make=partial(convnext, size=64), clients=3),
     "swinunetr64": Case(make=swinunetr64, clients=3),
 }
