@@ -1,8 +1,7 @@
 """Transformers: ViT-B/16 at 224 px, UNETR on a volume of 96 voxels a side, Swin at 64 px."""
 
-from typing import Any
-
 from functools import partial
+from typing import Any
 
 import torch
 from monai.losses.dice import DiceCELoss

@@ -34,10 +34,10 @@ def swin():
     return trained_once(network, smooth(1), torch.tensor([1]))
 
 
-@pytest.fixture
-def convnext():
+def convnext(*widths):
     torch.manual_seed(0)
-    stages = [CNBlockConfig(16, 32, 1), CNBlockConfig(32, 64, 1), CNBlockConfig(64, None, 1)]
+    wider = [*widths[1:], None]
+    stages = [CNBlockConfig(w, to, 1) for w, to in zip(widths, wider, strict=True)]
     return trained_once(ConvNeXt(stages, num_classes=2), smooth(1), torch.tensor([1]))
 
 
@@ -72,13 +72,21 @@ def test_little_outside_is_no_sign_of_having_arrived_where_the_start_has_little_
     assert is_stuck(rounds, truth, found, close)
 
 
-def test_without_statistics_the_later_row_spaces_must_agree(convnext):
-    rounds = join([read_evidence(convnext)])
+def test_without_statistics_the_later_row_spaces_must_agree():
+    rounds = join([read_evidence(convnext(16, 32, 64, 128))])
+    assert len(rounds.spans) > 1
     truth, other = smooth(1), smooth(1, seed=1)
     began = outset(rounds, torch.full_like(truth, 0.5))
     fits = replace(judged(rounds, truth), span=torch.tensor(1e-6))
     assert not is_stuck(rounds, truth, fits, began)
     assert is_stuck(rounds, other, fits, began)
+
+
+def test_without_statistics_a_single_row_space_is_no_evidence():
+    rounds = join([read_evidence(convnext(16, 32, 64))])
+    assert len(rounds.spans) == 1
+    truth = smooth(1)
+    assert is_stuck(rounds, truth, judged(rounds, truth), outset(rounds, truth.mean() + 0 * truth))
 
 
 def test_an_attack_that_hardly_left_its_start_is_stuck_and_tries_every_way(swin):

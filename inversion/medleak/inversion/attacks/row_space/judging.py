@@ -54,8 +54,8 @@ _FALLEN = 0.1
 # Likewise of all row spaces, at their median: wrong images had 0.12 (Swin-T) and 0.25 (ConvNeXt-T)
 # left, right ones 0.02 at most (those of group norm and Swin-T at an SSIM of 0.87).
 _FALLEN_ALL = 0.05
-# Row spaces that must agree: a single one of ConvNeXt-T at 64 px let a wrong image come down to 2e-4
-# of what the start has outside (SSIM 0.29).
+# Row spaces that must agree: in a single one, of ConvNeXt-T at 64 px, a wrong image (SSIM 0.29)
+# came down to 2e-4 of what the start has outside.
 _ENOUGH = 2
 _LEAST = 1e-9  # a share that no start is below, but by rounding
 
