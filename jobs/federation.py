@@ -193,6 +193,11 @@ def steps_of(defence: Defence | None) -> list[Defence]:
     return list(defence.steps) if isinstance(defence, Composition) else [defence]
 
 
+def compresses(step: Defence) -> bool:
+    """Whether what a filter leaves out can be added in the next round (error feedback)."""
+    return issubclass(getattr(adapters, type(step).__name__), CompressionFilter)
+
+
 def _adapter(step: Defence, job: Job) -> Filter:
     """The NVFlare filter of one pure defence: it has the same name and arguments."""
     arguments: dict[str, Any] = {
@@ -201,7 +206,7 @@ def _adapter(step: Defence, job: Job) -> Filter:
     kind = getattr(adapters, type(step).__name__)
     if guarantee_of(step) is not None:
         arguments["disclose"] = ["schedule"]  # the recorder and the audit of these jobs need it
-    if job.error_feedback and issubclass(kind, CompressionFilter):
+    if job.error_feedback and compresses(step):
         arguments |= {"error_feedback": True, "state_dir": STATE_DIR}
     if isinstance(step, Withhold):
         arguments |= {"layers": list(step.layers), "state_dir": STATE_DIR}

@@ -16,6 +16,7 @@
 import argparse
 import json
 import os
+import re
 import shutil
 import tempfile
 from dataclasses import fields, replace
@@ -25,7 +26,7 @@ from typing import Any, get_args
 from nvflare.recipe import PocEnv, ProdEnv, SimEnv
 
 from catalogue import JOBS, MEDPFL, MODELS, OF_DP_SGD, Job
-from federation import recipe, steps_of
+from federation import compresses, recipe, steps_of
 from medleak.custom.sites import canaries
 from medleak.custom.sites.split import parse_table
 from medleak.filters import registry
@@ -35,6 +36,7 @@ from medleak.filters.defences.withholding import BatchNorm
 from readme import readme
 
 HERE = Path(__file__).resolve().parent
+NO_FILE = ("auto", "random", "imagenet")  # weights that are named by a word
 TRACKING = ("tensorboard", "mlflow", "wandb", "none")
 
 
@@ -111,8 +113,8 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("name", nargs="?", choices=sorted(JOBS), help="default for export: all")
     made.add_argument("--env", choices=("sim", "poc", "prod", "export"), default="sim")
-    made.add_argument("--folder", type=Path, default=HERE, help="where --env export writes")
-    made.add_argument("--workspace", type=Path, default=Path("workspace"), help="of --env sim")
+    made.add_argument("--folder", type=Path, help="where --env export writes; default: here")
+    made.add_argument("--workspace", type=Path, help="of --env sim; default: workspace")
     made.add_argument("--threads", type=int, help="sites at a time in --env sim; default: all")
     made.add_argument("--startup_kit", help="admin startup kit of --env prod")
     made.add_argument("--installed", action="store_true", default=None, help="ship no code (BYOC)")
@@ -156,13 +158,50 @@ def main(argv: list[str] | None = None) -> None:
         line.error(f"name a job: {', '.join(sorted(JOBS))}")
     for name in [args.name] if args.name else sorted(JOBS):
         try:
+            _check_environment(args)
             job = configured(JOBS[name], args)
             if args.env == "export":
-                print(export(job, args.folder.resolve()))
+                print(export(job, _place(args, "folder")))
             else:
                 _run(job, args)
         except ValueError as error:  # of the job's settings, or of a filter's
             line.error(" ".join(str(error).split()))
+
+
+_OF_ENVIRONMENT = {
+    "folder": "export",
+    "workspace": "sim",
+    "threads": "sim",
+    "startup_kit": "prod",
+}
+
+
+def _check_environment(args: argparse.Namespace) -> None:
+    """Refuse what the environment would ignore, or would fail on after it has started."""
+    for option, env in _OF_ENVIRONMENT.items():
+        if getattr(args, option) is not None and args.env != env:
+            raise ValueError(f"--{option} is of --env {env}, and the environment is {args.env}.")
+    if args.env == "prod" and not (args.startup_kit and Path(args.startup_kit).is_dir()):
+        raise ValueError(
+            "--env prod submits the job as an administrator: name the folder of the admin's "
+            f"startup kit by --startup_kit, got {args.startup_kit!r}."
+        )
+    for option in ("workspace", "folder"):
+        place = _place(args, option)
+        there = next(p for p in (place, *place.parents) if p.exists())
+        if not there.is_dir():
+            raise ValueError(f"--{option}: {there} is a file, name a folder.")
+    if args.env == "sim" and re.search(r"\s", str(_place(args, "workspace"))):
+        raise ValueError(
+            f"The workspace {str(_place(args, 'workspace'))!r} has a space in its path, at which "
+            "NVFlare's simulator splits its own command: name another place by --workspace."
+        )
+
+
+def _place(args: argparse.Namespace, option: str) -> Path:
+    """Where it is asked for, seen from where the user stands; else its default."""
+    given: Path | None = getattr(args, option)
+    return (given or {"workspace": Path("workspace"), "folder": HERE}[option]).resolve()
 
 
 def configured(job: Job, args: argparse.Namespace) -> Job:
@@ -170,6 +209,8 @@ def configured(job: Job, args: argparse.Namespace) -> Job:
     given = {k: v for k, v in vars(args).items() if v is not None and k in Job.__slots__}
     given.pop("name", None)
     given["data"] = _data(job, args)
+    if given.get("weights", "auto") not in NO_FILE:
+        given["weights"] = _weights(given["weights"], args.env)
     if given.get("installed"):
         given.setdefault("tracking", "none")  # events would go past the filters of such sites
     given["defence"] = _defence(job, args)
@@ -181,6 +222,21 @@ def configured(job: Job, args: argparse.Namespace) -> Job:
     if "model" in given and "model_args" not in given:
         given["model_args"] = {}  # the job's own were for its own network
     return replace(job, **given)
+
+
+def _weights(file: str, env: str) -> str:
+    """A file of weights by its whole path: NVFlare's processes stand in folders of their own.
+
+    In production it is the server that reads it, which may be another machine.
+    """
+    here = Path(file).expanduser().resolve()
+    if here.is_file():
+        return str(here)
+    if env in ("prod", "export") and Path(file).is_absolute():
+        return file
+    raise ValueError(
+        f"--weights {file!r} is no file here ({here}): name one, or one of {', '.join(NO_FILE)}."
+    )
 
 
 def _data(job: Job, args: argparse.Namespace) -> Any:
@@ -214,8 +270,11 @@ def _defence(job: Job, args: argparse.Namespace) -> registry.Defence | None:
             )
         for k in takers:
             steps[k] = replace(steps[k], **{name: value})
-    if args.error_feedback and not steps:
-        raise ValueError(f"--error_feedback has no filter to go to in {job.name}.")
+    if args.error_feedback and not any(map(compresses, steps)):
+        raise ValueError(
+            f"--error_feedback has no filter to go to in {job.name}: it adds what compression left "
+            "out. Take cxr_compressed, or a --defence that compresses."
+        )
     if not steps:
         return None
     return steps[0] if len(steps) == 1 else Composition(steps)
@@ -226,7 +285,10 @@ def _takes(defence: registry.Defence | None, name: str) -> bool:
 
 
 def _run(job: Job, args: argparse.Namespace) -> None:
-    workspace = args.workspace.resolve()
+    workspace, kit = (
+        _place(args, "workspace"),
+        args.startup_kit and Path(args.startup_kit).resolve(),
+    )
     os.chdir(HERE)
     sites = [site.name for site in job.table]
     if job.canaries is not None and args.env in ("sim", "poc"):
@@ -241,8 +303,11 @@ def _run(job: Job, args: argparse.Namespace) -> None:
     elif args.env == "poc":
         env = PocEnv(clients=sites)
     else:
-        env = ProdEnv(startup_kit_location=args.startup_kit)
-    run = recipe(job).run(env)
+        env = ProdEnv(startup_kit_location=str(kit))
+    try:
+        run = recipe(job).run(env)
+    except RuntimeError as error:  # says where the logs are
+        raise SystemExit(f"job.py: {error}") from None
     print(f"status: {run.get_status()}, result: {run.get_result(clean_up=False)}")
 
 
