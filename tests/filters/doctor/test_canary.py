@@ -32,11 +32,13 @@ def test_what_leaves_bare_is_told_from_what_was_noised():
     assert bare.repeats
     assert bare.changed == pytest.approx(0, abs=1e-6)
     assert bare.equal > 0.99
+    assert bare.exact
     first, second = two(canary, lambda v, rng: v + rng.standard_normal(v.shape))
     noised = compare(canary.update, first, second)["weights"]
     assert not noised.repeats
     assert noised.changed > 1
     assert noised.equal < 0.01
+    assert not noised.exact
 
 
 def test_a_multiple_of_the_update_is_the_update():

@@ -25,11 +25,27 @@ def test_dp_sgd_is_not_known_as_no_canary_can_try_it(kit):
     assert doctor.verdict(checks) == doctor.NOT_KNOWN, said(checks, "failed")
 
 
-@pytest.mark.parametrize("name", ["TopK", "Sign"])
-def test_compression_alone_is_said_to_be_without_noise(name, kit):
-    args = {"fraction": 0.05} if name == "TopK" else {}
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("TopK", {"fraction": 0.05}),
+        ("Sign", {}),
+        ("RandomK", {"fraction": 0.1}),
+        ("RandomK", {"fraction": 0.001}),
+        ("RandomK", {"fraction": 0.3, "rescale": True}),
+    ],
+)
+def test_compression_alone_is_said_to_be_without_noise(name, args, kit):
     write(kit / "local/privacy.json", policy(scope({"path": PATH + name, "args": args})))
-    assert any("no noise" in c for c in said(doctor.examine(kit), "warning"))
+    checks = doctor.examine(kit)
+    assert any("no noise" in c for c in said(checks, "warning"))
+    assert not any("canary leaves with noise" in c for c in said(checks, "ok"))
+
+
+def test_noise_beside_compression_is_noise(kit):
+    few = {"path": f"{PATH}RandomK", "args": {"fraction": 0.1}}
+    write(kit / "local/privacy.json", policy(scope(few, NOISE)))
+    assert any("canary leaves with noise" in c for c in said(doctor.examine(kit), "ok"))
 
 
 def test_statistics_that_noise_of_one_scale_does_not_reach_are_named(kit):

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medleak.filters.update import STATISTICS, Update, kinds
 
@@ -74,12 +75,15 @@ class Left:
     ``changed``: the tangent of the angle between what left and the update (0: a multiple of it; for
     added noise the ratio of noise to update; infinite: unrelated). ``equal``: share of the values
     that left exactly. ``repeats``: a second release of the same update left exactly so again.
+    ``exact``: of each tensor, what left is a multiple of the update's own values there, however
+    they were chosen.
     """
 
     entries: int
     changed: float
     equal: float
     repeats: bool
+    exact: bool
 
 
 def compare(update: Update, first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Left]:
@@ -102,7 +106,7 @@ def _left(
 ) -> Left:
     dot = own = other = 0.0
     entries = equal = 0
-    repeats = True
+    repeats = exact = True
     for name in names:
         raw = np.asarray(update[name])
         out = np.asarray(first[name])
@@ -113,13 +117,24 @@ def _left(
         equal += int(np.count_nonzero((out == raw) & (raw != 0)))
         entries += raw.size
         a, b = raw.astype(np.float64).ravel(), out.astype(np.float64).ravel()
+        exact &= _is_multiple(a[b != 0], b[b != 0])
         if not np.isfinite(b).all():
             raise ValueError(f"{name} left with NaN or inf")
         dot, own, other = dot + float(a @ b), own + float(a @ a), other + float(b @ b)
     cosine = dot / np.sqrt(own * other) if own > 0 and other > 0 else 0.0
     sine = np.sqrt(max(0.0, 1.0 - cosine**2))
     changed = float("inf") if cosine == 0 else float(sine / abs(cosine))
-    return Left(entries=entries, changed=changed, equal=equal / entries, repeats=repeats)
+    return Left(
+        entries=entries, changed=changed, equal=equal / entries, repeats=repeats, exact=exact
+    )
+
+
+def _is_multiple(raw: NDArray[np.float64], sent: NDArray[np.float64]) -> bool:
+    """Whether ``sent`` is ``raw`` times one number, but for rounding; of one value it always is."""
+    if not np.all(raw):
+        return False
+    gains = sent / raw
+    return gains.size == 0 or bool(np.allclose(gains, gains[0], rtol=1e-4, atol=0))
 
 
 def _convolution(name: str, out: int, inside: int, size: int) -> dict[str, tuple[int, ...]]:

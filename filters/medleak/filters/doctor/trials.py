@@ -110,8 +110,10 @@ def _judge(name: str, where: str, left: Mapping[str, Left], chain: "Chain") -> I
         yield warning(name, f"{where}: no weight leaves, only statistics.")
     elif weights.repeats and math.isinf(weights.changed):
         yield failed(name, f"{where}: no noise is left and the update is all zero: see strengths.")
-    elif weights.repeats and not bare:
-        detail = f"{where}: no noise: the same update leaves the same, and what is sent is exact. "
+    elif (weights.repeats or weights.exact) and not bare:
+        said = "the same update leaves the same, and what is sent is exact"
+        said = said if weights.repeats else "which values are sent is drawn, and they are exact"
+        detail = f"{where}: no noise: {said}. "
         yield warning(name, detail + "Compression or withholding alone hides nothing that is sent.")
     elif not bare:
         yield ok(name, f"{where}: a canary leaves with noise of {weights.changed:.3g} x its size")
