@@ -129,6 +129,8 @@ def test_a_policy_that_protects_nothing_is_not_written(kit):
         ((), "Say what to protect by"),
         (("--epsilon", "8"), "give both"),
         (("--rounds", "8", "--heuristic"), "give --epsilon too"),
+        (("--clip", "2", "--heuristic"), "--clip bounds updates"),
+        (("--clip", "2", "--defence", "percentile_gaussian:sigma0=10"), "--clip bounds updates"),
         ((*BOUNDED, "--heuristic"), "different policies"),
         (("--defence", "no_such"), "Unknown defence"),
         (("--epsilon", "-1", "--rounds", "3"), "epsilon"),
@@ -154,3 +156,42 @@ def test_the_exit_code_tells_protected_unprotected_and_not_known_apart(kit, monk
     assert "not known is not safe" in done.output
     (kit / "local/privacy.json").unlink()
     assert medleak("doctor", kit, "--job", job).exit_code == 1
+
+
+def server_of(kit):
+    (kit / "startup/fed_server.json").write_text("{}")
+    (kit / "local/authorization.json").write_text('{"permissions": {"lead": {"view": "any"}}}')
+    return kit
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--network", "mylab."), "MEDLEAK_NETWORKS"),
+        (("--sentinel", "warn"), "--sentinel is of a site's filters"),
+        (("--disclose-schedule",), "--disclose-schedule is of a site's filters"),
+    ],
+)
+def test_what_a_server_has_no_place_for_is_refused_there(option, message, kit):
+    done = medleak("policy", server_of(kit), "--heuristic", "--yes", *option)
+    assert (done.exit_code, message in done.stderr) == (2, True), done.output
+    assert not (kit / "local/resources.json").exists()
+
+
+def test_a_server_is_written_and_never_called_protected(kit, monkeypatch):
+    monkeypatch.setattr("medleak.filters.doctor.installation", lambda kit: [])
+    done = medleak("policy", server_of(kit), "--heuristic", "--yes")
+    assert done.exit_code == 0, done.output
+    assert "medleak doctor" not in done.output
+    assert "It protects no update" in done.output
+    assert not (kit / "local/privacy.json").exists()
+    examined = medleak("doctor", kit)
+    assert examined.exit_code == 3, examined.output
+    assert "this is the server's kit" in examined.output
+
+
+def test_the_command_for_later_can_be_typed_as_it_is(kit):
+    spaced = kit.rename(kit.parent / "site 1")
+    done = medleak("policy", spaced, "--heuristic", "--yes")
+    assert done.exit_code == 0, done.output
+    assert f"medleak doctor '{spaced}'" in done.output

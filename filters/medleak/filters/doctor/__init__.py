@@ -28,6 +28,7 @@ from medleak.filters.doctor.scopes import scope_checks, site_policy
 __all__ = [
     "NOT_KNOWN",
     "PROTECTED",
+    "SERVER",
     "UNPROTECTED",
     "Check",
     "Status",
@@ -54,6 +55,8 @@ def examine(kit: Path, job: Path | None = None) -> list[Check]:
         return [failed("startup kit", detail)]
     if importlib.util.find_spec("nvflare") is None:
         return [unknown("NVFlare", "is not installed here: nothing can be loaded or tried.")]
+    if (kit / "startup" / "fed_server.json").exists():
+        return _server(kit)
     tasks = [] if job is None else tasks_of(job)
     policy, checks = site_policy(kit, list(dict.fromkeys(["train", *tasks])))
     checks += installation(kit)
@@ -63,3 +66,17 @@ def examine(kit: Path, job: Path | None = None) -> list[Check]:
         scopes = [] if policy is None else [chain.name for chain in policy.chains]
         checks += job_checks(kit, job, scopes)
     return checks
+
+
+SERVER = "server"
+"""Name of the check that says why a server's kit is no site's."""
+
+
+def _server(kit: Path) -> list[Check]:
+    """What can be said of a server: no filter of its own protects what a site sends."""
+    detail = (
+        "this is the server's kit: filters there would run after updates have left, and what its "
+        "class list lets jobs build is not looked at. Examine each site's own kit."
+    )
+    rules = [c for c in site_rules(kit) if c.name in ("foreign code", "logs")]
+    return [unknown(SERVER, detail), *installation(kit), *entropy(), *rules]

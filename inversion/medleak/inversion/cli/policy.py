@@ -1,6 +1,7 @@
 """``medleak policy``: write and check what protects a site."""
 
 import difflib
+import shlex
 import shutil
 import sys
 import tempfile
@@ -35,8 +36,11 @@ def policy(
     rounds: Annotated[int | None, typer.Option(help="Rounds that the limit is shared by.")] = None,
     delta: Annotated[float, typer.Option(help="δ: well below 1 / number of patients.")] = 1e-5,
     clip: Annotated[
-        float, typer.Option(help="Largest L2 norm of an update: near that of a usual one.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            help="Of --epsilon: largest L2 norm of an update, near that of a usual one. Default: 1."
+        ),
+    ] = None,
     heuristic: Annotated[
         bool, typer.Option("--heuristic", help="Withhold statistics and add noise; ε: none.")
     ] = False,
@@ -76,6 +80,9 @@ def policy(
     from medleak.filters import policy as policies
 
     where = _kit(kit, site_dir)
+    server = (where / "startup" / "fed_server.json").exists()
+    if server:
+        _refuse_at_server(ctx)
     choice = _choice(epsilon, rounds, delta, clip, heuristic, defence, network or ())
     if sentinel not in ("refuse_round", "refuse_run", "warn", "off"):
         fail(f"--sentinel is refuse_round, refuse_run, warn or off; got {sentinel!r}.", MISUSED)
@@ -96,7 +103,29 @@ def policy(
         raise typer.Exit(FAILED)
     policies.write(where, wanted, choice)
     typer.echo(f"{len(changes)} files of {where} written. {summary(checks)}")
-    typer.echo(f"Check at any time: medleak doctor {where}")
+    if server:
+        typer.echo("It protects no update: write each site's own, medleak policy SITE.")
+    else:
+        typer.echo(f"Check at any time: medleak doctor {shlex.quote(str(where))}")
+
+
+def _refuse_at_server(ctx: typer.Context) -> None:
+    """Options that a server's kit has no place for would be taken and ignored."""
+    sources = {n: ctx.get_parameter_source(n) for n in ("network", "sentinel", "disclose_schedule")}
+    given = {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+    if "network" in given:
+        fail(
+            "A server takes networks from its environment alone, so --network would change "
+            "nothing there: start it with MEDLEAK_NETWORKS=package., and give --network to the "
+            "sites.",
+            MISUSED,
+        )
+    if given:
+        option = sorted(given)[0].replace("_", "-")
+        fail(
+            f"--{option} is of a site's filters, and a server's kit gets none: leave it out.",
+            MISUSED,
+        )
 
 
 def _kit(kit: Path | None, site_dir: Path | None) -> Path:
@@ -109,7 +138,7 @@ def _choice(
     epsilon: float | None,
     rounds: int | None,
     delta: float,
-    clip: float,
+    clip: float | None,
     heuristic: bool,
     defence: str | None,
     networks: Iterable[str],
@@ -129,15 +158,24 @@ def _choice(
     if epsilon is None:
         if rounds is not None:
             fail("--rounds shares a limit on ε: give --epsilon too.", MISUSED)
+        if clip is not None:
+            fail(
+                "--clip bounds updates under a limit on ε: give --epsilon too, or write it into "
+                "--defence as max_grad_norm.",
+                MISUSED,
+            )
         made = policies.Choice(defence=defence or policies.HEURISTIC, target_delta=delta)
         return replace(made, networks=tuple(networks))
     if rounds is None:
         if not sys.stdin.isatty():
             fail("--epsilon is shared by --rounds: give both.", MISUSED)
         rounds = int(typer.prompt("Rounds", default=30, type=int))
-        clip = typer.prompt("Largest L2 norm of an update", default=clip, type=float)
+        clip = typer.prompt("Largest L2 norm of an update", default=clip or 1.0, type=float)
     made = policies.clipped(
-        target_epsilon=epsilon, rounds=rounds, max_grad_norm=clip, target_delta=delta
+        target_epsilon=epsilon,
+        rounds=rounds,
+        max_grad_norm=1.0 if clip is None else clip,
+        target_delta=delta,
     )
     return replace(made, networks=tuple(networks))
 
@@ -152,7 +190,7 @@ def _show(path: Path, before: str, after: str) -> None:
 
 def _tried(kit: Path, wanted: "dict[Path, str]") -> "list[Check]":
     """What the doctor says of a copy of the kit with the files in it."""
-    from medleak.filters.doctor import examine
+    from medleak.filters.doctor import SERVER, examine
 
     with tempfile.TemporaryDirectory(prefix="medleak_policy_") as folder:
         copy = Path(folder) / kit.resolve().name
@@ -161,7 +199,4 @@ def _tried(kit: Path, wanted: "dict[Path, str]") -> "list[Check]":
         for path, text in wanted.items():
             (copy / path).write_text(text, encoding="utf-8")
         checks = examine(copy)
-    if (kit / "startup" / "fed_server.json").exists():
-        at_server = ("foreign code", "logs", "entropy", "installation", "shadowing")
-        return [c for c in checks if c.name in at_server]
-    return checks
+    return [c for c in checks if c.name != SERVER]
