@@ -31,11 +31,23 @@ def test_the_doctor_finds_nothing_wrong_with_the_example_policies(policy, tmp_pa
 
 
 def test_the_example_policies_are_what_the_command_writes():
-    bounded = policies.clipped(target_epsilon=8.0, rounds=30, max_grad_norm=1.0)
+    page = (DOCS / "deploy.md").read_text(encoding="utf-8")
+    (options,) = re.findall(r"--epsilon (\S+) --rounds (\S+) --clip (\S+)", page)
+    epsilon, rounds, clip = map(float, options)
+    bounded = policies.clipped(target_epsilon=epsilon, rounds=int(rounds), max_grad_norm=clip)
     heuristic = policies.Choice(defence=policies.HEURISTIC)
     for name, choice in (("privacy.json", bounded), ("privacy_heuristic.json", heuristic)):
         written = json.loads((DOCS / "deploy" / name).read_text(encoding="utf-8"))
         assert written == policies.privacy(choice)
+
+
+def test_the_example_rules_are_what_the_command_writes():
+    read = {
+        name: json.loads((DOCS / "deploy" / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("resources", "authorization")
+    }
+    assert read["resources"] | {"components": []} == policies.resources({})
+    assert read["authorization"] == policies.authorization(read["authorization"])
 
 
 def test_the_example_budget_plans_what_its_filter_does():

@@ -65,3 +65,12 @@ def test_of_several_claims_the_strictest_is_put_to_the_test(multipliers):
     guarantee = releases(chain_of(text), 2).guarantee
     assert guarantee is not None
     assert guarantee.event["noise_multiplier"] == 8 / 2  # over the sensitivity of "replace"
+
+
+def test_a_kit_without_a_policy_is_told_what_is_missing(tmp_path):
+    (tmp_path / "local").mkdir()
+    with pytest.raises(ValueError, match=r"local/privacy\.json is missing.*Nothing was examined"):
+        list(each_chain(str(tmp_path)))
+    (tmp_path / "a_file").touch()
+    with pytest.raises(ValueError, match="neither a startup kit"):
+        list(each_chain(str(tmp_path / "a_file")))

@@ -87,7 +87,7 @@ def test_where_there_is_no_ledger_the_command_says_what_to_do(tmp_path):
         assert said in result.stderr
 
 
-def recorded(root, entries, site="site-1"):
+def recorded(root, entries, site="site-1", *, declared=True):
     """A server's record of ``site``, with the head that it declared in each round."""
     manifest = Manifest(
         job="j",
@@ -101,7 +101,7 @@ def recorded(root, entries, site="site-1"):
         info = UpdateInfo(
             **{"round": entry.number, "site": site, "time": utc_now(), "n_images": 1},
             **{"n_steps": 1, "batch_size": 1, "local_epochs": 1, "lr": 0.01},
-            ledger=LedgerHead(entries=entry.number, head=entry.hash),
+            ledger=LedgerHead(entries=entry.number, head=entry.hash) if declared else None,
         )
         write_record(root, info, {"w": np.ones(3, np.float32)}, {"w": np.ones(3, np.float32)})
     return root
@@ -190,3 +190,24 @@ def test_a_site_of_the_record_whose_ledger_is_gone_is_said(kept, tmp_path):
     assert result.exit_code == 3
     assert "site-2 declared 1 releases in the record and has no ledger here" in result.stderr
     assert medleak(kept.parent, "--check", record).exit_code == 0
+
+
+def test_an_update_that_declares_no_line_is_not_covered_by_the_ledger(kept, tmp_path):
+    other = ledger.append(kept, dataclasses.replace(SPEND, round=1))
+    record = recorded(tmp_path / "records", [other])
+    past = dataclasses.replace(other, number=other.number + 1)
+    recorded(record, [past], declared=False)
+    result = medleak(kept.parent, "--check", record)
+    assert result.exit_code == 3
+    assert f"site-1 sent updates that declare no line of a ledger (round {past.number})" in (
+        result.stderr
+    )
+    recorded(record, [past], site="site-2", declared=False)
+    assert "site-2" not in medleak(kept.parent, "--check", record).stderr
+    assert "site-2 sent updates" in medleak("workspace", "--check", record).stderr
+
+
+def test_without_any_run_the_places_that_were_looked_at_are_named():
+    result = medleak()
+    assert result.exit_code == 2
+    assert "under workspace/ or simulator_workspace/" in result.stderr

@@ -42,8 +42,11 @@ def job_in(folder: Path) -> Path:
     """``folder`` itself, or the one job in it: an export of a recipe is a folder with a job in it.
 
     Raises:
-        AttachError: There are several.
+        AttachError: There are several, or ``folder`` is none.
     """
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise AttachError(f"{folder} {what}: name the folder of an exported job.")
     jobs = [folder] if _is_job(folder) else sorted(p for p in folder.glob("*") if _is_job(p))
     if len(jobs) > 1:
         raise AttachError(f"{folder} holds {len(jobs)} jobs: name one, such as {jobs[0]}.")

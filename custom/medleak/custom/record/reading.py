@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -86,11 +87,10 @@ def one_record(found: Sequence[Path], where: str) -> Path:
     full = [root for root in found if not _silent(root)]
     if len(rest := full or found) == 1:
         return rest[0]
-    run = found[0].parents[2] if len(found[0].parents) > 2 else found[0].parent
     raise RecordError(
         f"{where} holds {len(rest)} records: name one of {', '.join(map(str, rest))}. If they are "
-        f"of one run, such as the sites' of a swarm, make one of them: medleak records join {run} "
-        "-o NEW."
+        "of one run, such as the sites' of a swarm, make one of them: medleak records join "
+        f"{shlex.join(map(str, rest))} -o NEW."
     )
 
 

@@ -234,5 +234,10 @@ def each_chain(target: str) -> "Iterator[Chain]":
     kit = Path(target)
     if (kit / "local").is_dir():
         yield from chains_of(kit)
+    elif kit.exists() or "/" in target:
+        raise ValueError(
+            f"{target!r} is neither a startup kit, which has a folder local/, nor a defence as "
+            "name:key=value,…. Name a site's kit, such as …/site-1."
+        )
     else:
         yield chain_of(target)

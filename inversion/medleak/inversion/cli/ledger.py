@@ -46,8 +46,8 @@ def ledger(
     declared: so a ledger that was deleted or restored together with its witness is noticed.
 
     Exit code 1 if a ledger was changed or damaged, or lacks what the record says. 3 if a ledger
-    holds no release, or a copy ends in half a line, or a site of the record has no ledger here:
-    then nothing, or not everything, was verified.
+    holds no release, or a copy ends in half a line, or a site of the record has no ledger here,
+    or an update there declares no line of one: then nothing, or not everything, was verified.
 
     Examples: medleak ledger  ·  medleak ledger simulator_workspace --json
     · medleak ledger site-1 --check records
@@ -56,13 +56,14 @@ def ledger(
 
     found = [p for place in _places(run) for p in ledgers.find(place)]
     if not found:
+        where = [str(run)] if run is not None else [f"{place}/" for place in _PLACES]
         raise ValueError(
-            f"No privacy ledger under {' or '.join(map(str, _places(run)))}: no site with the "
-            "filter PrivacyLedger released anything there. Name a site's folder, or add the filter."
+            f"No privacy ledger under {' or '.join(where)}: no site with the filter PrivacyLedger "
+            "released anything there. Name a site's folder, or add the filter."
         )
     bad: list[dict[str, str]] = []
     content, unknown = [], []
-    heads = None if check is None else _heads(check)
+    heads, bare = (None, {}) if check is None else _heads(check)
     for path in found:
         try:
             copied = run is not None and run.is_file()
@@ -75,6 +76,7 @@ def ledger(
             bad.append({"ledger": str(path), "error": " ".join(str(error).split())})
     if heads is not None and not bad:
         unknown += _without_ledger(heads, content, run)
+        unknown += _past_the_ledger(bare, content, run)
     if as_json:
         typer.echo(
             json.dumps({"ledgers": content, "refused": bad, "not_examined": unknown}, indent=2)
@@ -111,8 +113,8 @@ def _without_ledger(
 
     A ledger named by itself, or by the folder named after its site, is compared alone.
     """
-    here = {entry["spend"]["site"] for one in content for entry in one["entries"]}
-    if run is not None and (run.is_file() or run.resolve().name in here):
+    here = _sites(content)
+    if _of_one_site(run, here):
         return []
     return [
         f"{site} declared {len(declared)} releases in the record and has no ledger here: what it "
@@ -122,22 +124,55 @@ def _without_ledger(
     ]
 
 
-def _heads(record: Path) -> dict[str, list[tuple[int, int, str]]]:
-    """For each site, round, number of entries and head that it declared with an update."""
+def _past_the_ledger(
+    bare: dict[str, list[int]], content: list[dict[str, Any]], run: Path | None
+) -> list[str]:
+    """Updates that the server received without a line of any ledger: what they cost is not known.
+
+    Of the sites whose ledgers are here, and of all where those of all sites were asked for.
+    """
+    here = _sites(content)
+    return [
+        f"{site} sent updates that declare no line of a ledger (round "
+        f"{', '.join(map(str, rounds))}): what they cost stands in none. Look which filters ran "
+        "at the site then."
+        for site, rounds in bare.items()
+        if site in here or not _of_one_site(run, here)
+    ]
+
+
+def _sites(content: list[dict[str, Any]]) -> set[str]:
+    return {entry["spend"]["site"] for one in content for entry in one["entries"]}
+
+
+def _of_one_site(run: Path | None, here: set[str]) -> bool:
+    return run is not None and (run.is_file() or run.resolve().name in here)
+
+
+def _heads(
+    record: Path,
+) -> tuple[dict[str, list[tuple[int, int, str]]], dict[str, list[int]]]:
+    """For each site, round, number of entries and head that it declared with an update.
+
+    And for each site the rounds of those of its updates that declare none.
+    """
     from medleak.custom.record import find_records, list_updates, read_info
 
     root = find_records(record)
     heads: dict[str, list[tuple[int, int, str]]] = {}
+    bare: dict[str, list[int]] = {}
     for round, site in list_updates(root):
         declared = read_info(root, round, site).ledger
-        if declared is not None:
+        if declared is None:
+            bare.setdefault(site, []).append(round)
+        else:
             heads.setdefault(site, []).append((round, declared.entries, declared.head))
     if not heads:
         raise ValueError(
             f"The record {str(record)!r} holds no head of a ledger: no site declared one with its "
             "updates. Name the record of a job with PrivacyLedger."
         )
-    return heads
+    return heads, bare
 
 
 def _compare(
@@ -168,7 +203,10 @@ def _places(run: Path | None) -> list[Path]:
     if run is None:
         return [Path(place) for place in _PLACES if Path(place).is_dir()]
     if not run.exists():
-        raise ValueError(f"RUN {str(run)!r} does not exist: there is no ledger to read.")
+        raise ValueError(
+            f"RUN {str(run)!r} does not exist: there is no ledger to read. Name "
+            "a ledger, a site's folder or a simulator workspace."
+        )
     return [run]
 
 

@@ -57,3 +57,9 @@ def test_allow_model_without_check_is_refused_and_nothing_is_written(tmp_path):
 
 def test_a_job_that_cannot_be_attached_to_is_one_line(tmp_path):
     assert "exists" in refused(medleak("attach", job(tmp_path), "-o", tmp_path), 2)
+    new = ("-o", tmp_path / "new")
+    assert "gone does not exist" in refused(medleak("attach", tmp_path / "gone", *new), 2)
+    (tmp_path / "job.py").touch()
+    assert "job.py is a file: name the folder" in refused(
+        medleak("attach", tmp_path / "job.py", *new), 2
+    )

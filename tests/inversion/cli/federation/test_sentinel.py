@@ -78,3 +78,9 @@ def test_one_round_and_an_unknown_site_are_not_known(tmp_path):
     root = record(tmp_path / "records", [honest()])
     assert medleak("sentinel", root).exit_code == 3
     assert medleak("sentinel", root, "--site", "nobody").exit_code == 3
+
+
+def test_a_site_of_a_checkpoint_is_refused_as_nothing_would_come_of_it(tmp_path):
+    save_file(honest(), tmp_path / "initial.safetensors")
+    done = medleak("sentinel", tmp_path / "initial.safetensors", "--site", "site-1")
+    assert (done.exit_code, "--site is of a run" in done.stderr) == (2, True)

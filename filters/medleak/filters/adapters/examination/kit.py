@@ -64,6 +64,11 @@ def load_policy(kit: Path) -> Policy:
         NotReadable: NVFlare refuses the file, so no job starts at this site.
     """
     path = kit / "local" / "privacy.json"
+    if not path.is_file():
+        raise NotReadable(
+            "local/privacy.json is missing: the kit has no filters of its own (medleak policy "
+            "writes some)."
+        )
     with _quiet():
         try:
             content = _resolved(ConfigFactory.load_config(str(path)), kit)

@@ -47,9 +47,8 @@ def join_records(
     else:
         for root, n in done.updates.items():
             typer.echo(f"{root}: {n} updates")
-        typer.echo(
-            f"{out}: {sum(done.updates.values())} updates. Next: {_path(roots)}medleak audit {out}"
-        )
+        then = f"{_path(roots)}medleak audit {shlex.quote(str(out))}"
+        typer.echo(f"{out}: {sum(done.updates.values())} updates. Next: {then}")
     for place in done.not_joined:
         typer.echo(printable(f"medleak: {place}: it is no update, and was not joined."), err=True)
     if done.not_joined:

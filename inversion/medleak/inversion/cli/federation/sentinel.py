@@ -45,6 +45,11 @@ def sentinel(
     Examples: medleak sentinel global.safetensors  ·  medleak sentinel RUN --site site-2 --json
     """
     if model is not None and model.is_file():
+        if site is not None:
+            raise ValueError(
+                f"--site is of a run, and {printable(str(model))!r} is a file of weights, which no "
+                "update explains: leave it out, or name the run."
+            )
         seen = [_checkpoint(model, approved)]
     else:
         seen = list(_run(records_of(model), site, approved))
