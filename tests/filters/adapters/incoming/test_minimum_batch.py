@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from nvflare.apis.filter import ContentBlockedException
 from nvflare.apis.fl_constant import FLContextKey
+from nvflare.app_common.executors.client_api_executor import ClientAPIExecutor
 from tests.filters.conftest import global_state, update
 from tests.filters.sites import site
 
@@ -63,20 +64,46 @@ def test_an_update_of_few_images_stays_at_home(site, global_state, update):
         ("--batch_size 1 --lr 0.1", False),
         ("--batch_size=3", False),
         ("--batch_size 4", True),
+        ("--batch_size 64 --batch_size 1", False),  # argparse takes the last
+        ("--ba 1", False),  # and abbreviations
+        ("--batch-size 1", False),
+        ("--model_args 'a --batch_size 1 b'", False),  # NVFlare splits at spaces
+        ("--table site-1:1:8:8,other:64:8:8", False),
+        ("--table site-1:64:8:8,other:1:8:8", True),
+        ("--table site-1:1:8:8 --batch_size 64", True),
         ("--lr 0.1", True),  # its schedule decides when the update is there
         (None, True),
     ],
 )
 def test_a_job_of_small_steps_is_refused_before_training(arguments, fits, site, global_state):
     ctx, data = site.task(global_state)
-    executor = SimpleNamespace(task_script_args=arguments)
-    runner = SimpleNamespace(task_router=SimpleNamespace(task_table={"train": executor}))
-    ctx.set_prop(FLContextKey.RUNNER, runner, private=True, sticky=False)
-    GlobalModel().process(data, ctx)
-    if fits:
-        assert PlannedBatch(step=4).process(data, ctx) is data
-    else:
-        with pytest.raises(ContentBlockedException, match="refused the task: The job trains on"):
+    of_nvflare = ClientAPIExecutor(
+        execution_mode="in_process", task_script_path="client.py", task_script_args=arguments or ""
+    )
+    for name, executor in (
+        ("train", SimpleNamespace(task_script_args=arguments)),
+        ("train", of_nvflare),
+        ("*", of_nvflare),  # as recipes of NVFlare write it
+    ):
+        runner = SimpleNamespace(task_router=SimpleNamespace(task_table={name: executor}))
+        ctx.set_prop(FLContextKey.RUNNER, runner, private=True, sticky=False)
+        GlobalModel().process(data, ctx)
+        if fits:
+            assert PlannedBatch(step=4).process(data, ctx) is data
+        else:
+            with pytest.raises(
+                ContentBlockedException, match="refused the task: The job trains on"
+            ):
+                PlannedBatch(step=4).process(data, ctx)
+
+
+def test_a_batch_size_that_cannot_be_read_is_refused(site, global_state):
+    ctx, data = site.task(global_state)
+    for arguments in ("--batch_size", "--batch_size many", "--batch_size '1"):
+        executor = SimpleNamespace(task_script_args=arguments)
+        runner = SimpleNamespace(task_router=SimpleNamespace(task_table={"train": executor}))
+        ctx.set_prop(FLContextKey.RUNNER, runner, private=True, sticky=False)
+        with pytest.raises(ContentBlockedException, match="PlannedBatch refused the task"):
             PlannedBatch(step=4).process(data, ctx)
 
 

@@ -1,7 +1,7 @@
 """A site's own minimum of images, in a step and in a round: one image alone is what leaks most."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from nvflare.apis.filter import ContentBlockedException, Filter
@@ -14,7 +14,7 @@ from medleak.filters.adapters.rim import FailClosedFilter
 from medleak.filters.adapters.schema import SCHEDULE
 from medleak.filters.update import UpdateError
 
-_OPTION = "--batch_size"
+_OPTION, _TABLE = "--batch_size", "--table"
 
 
 class MinimumBatch(FailClosedFilter):
@@ -52,8 +52,10 @@ class MinimumBatch(FailClosedFilter):
 class PlannedBatch(Filter):
     """Refuse a task, before training, whose job says too small a step. For ``task_data_filters``.
 
-    Reads ``--batch_size`` of the executor's arguments; a job that does not say it there is let
-    through to be judged by :class:`MinimumBatch`.
+    Reads ``--batch_size`` of the arguments of every executor of the job, or else the site's own row
+    of ``--table`` (``name:batch_size:...``, as our jobs have it). Of several the smallest counts,
+    and one that cannot be read is refused. A job that says it nowhere there is let through to be
+    judged by :class:`MinimumBatch`.
 
     Args:
         step: Least number of images of a step.
@@ -81,12 +83,12 @@ class PlannedBatch(Filter):
         table = getattr(getattr(runner, "task_router", None), "task_table", None)
         if table is None:
             raise UpdateError("What the job runs cannot be seen, so its steps are not known.")
-        executor = table.get(fl_ctx.get_prop(FLContextKey.TASK_NAME))
-        arguments = getattr(executor, "task_script_args", None)
-        if (said := _batch_size(arguments)) is not None and said < self.step:
+        site = str(fl_ctx.get_identity_name())
+        said = [size for executor in table.values() for size in _batch_sizes(executor, site)]
+        if said and min(said) < self.step:
             raise UpdateError(
-                f"The job trains on {said} images a step, and this site on {self.step} at least: "
-                "an update of few images shows them. Raise --batch_size."
+                f"The job trains on {min(said)} images a step, and this site on {self.step} at "
+                "least: an update of few images shows them. Raise --batch_size."
             )
 
 
@@ -110,13 +112,43 @@ def check_schedule(schedule: object, step: int, round: int) -> None:
         )
 
 
-def _batch_size(arguments: object) -> int | None:
-    if not isinstance(arguments, str):
-        return None
-    words = shlex.split(arguments)
+def _batch_sizes(executor: object, site: str) -> list[int]:
+    """Every batch size that an executor's arguments name for ``site``, whatever way they are split.
+
+    NVFlare's executor keeps its arguments under a name of its own.
+    """
+    found: list[int] = []
+    for name in ("task_script_args", "_task_script_args", "command", "_command"):
+        said = getattr(executor, name, None)
+        text = " ".join(map(str, said)) if isinstance(said, list | tuple) else said
+        if isinstance(text, str):
+            for words in (text.split(), shlex.split(text)):
+                found += _sizes(words) or _of_table(words, site)
+    return found
+
+
+def _sizes(words: Sequence[str]) -> list[int]:
+    sizes = []
+    for text in _values(words, _OPTION):
+        try:
+            sizes.append(int(text))
+        except ValueError:
+            raise UpdateError(
+                f"The job's {_OPTION} is {text[:40]!r}, which cannot be read, so that its steps "
+                "are not known. Give a whole number."
+            ) from None
+    return sizes
+
+
+def _of_table(words: Sequence[str], site: str) -> list[int]:
+    rows = [row.split(":") for text in _values(words, _TABLE) for row in text.split(",")]
+    return _sizes([w for name, *rest in rows if name == site for w in (_OPTION, *rest[:1])])
+
+
+def _values(words: Sequence[str], option: str) -> Iterator[str]:
+    """What is given to ``option``, each time; argparse takes abbreviations, others hyphens."""
     for i, word in enumerate(words):
         name, equals, value = word.partition("=")
-        if name == _OPTION:
-            value = value if equals else words[i + 1] if i + 1 < len(words) else ""
-            return int(value) if value.isdigit() else None
-    return None
+        name = f"--{name[2:].replace('-', '_')}" if name.startswith("--") else name
+        if len(name) > 2 and name.startswith("--") and option.startswith(name):
+            yield value if equals else words[i + 1] if i + 1 < len(words) else ""
