@@ -106,7 +106,9 @@ def dp_audit(
         "allowed_prefixes": allow_model,
     }
     given = {name: value for name, value in of_run.items() if value is not None}
-    if (records := _records_in(target)) is not None:
+    records = _records_in(target)
+    _refuse_of_filters(ctx, target, of_run=records is not None)
+    if records is not None:
         if claimed is not None:
             raise ValueError("--claimed goes with counts: a run's ledger says what it claims.")
         settings = given | {"delta": delta, "confidence": confidence}
@@ -138,6 +140,19 @@ def dp_audit(
         fail(f"{printable(target)} has no chain of filters: nothing was examined.", NOT_KNOWN)
     if any(r.get("kind") != "not refuted" for r in results):
         raise typer.Exit(NOT_KNOWN)
+
+
+def _refuse_of_filters(ctx: typer.Context, target: str, *, of_run: bool) -> None:
+    """Options of filters that are tried would be taken and ignored where none is."""
+    counted = of_run or target.startswith(f"{CANARIES}:")
+    idle = ("releases", "task") if counted else ("task",) * target.startswith(f"{DP_SGD}:")
+    for name in idle:
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise ValueError(
+                f"--{name} is of filters that are tried, and {printable(target)!r} tries none: "
+                "leave it out."
+            )
 
 
 DP_SGD = "dp_sgd"  # as in `medleak.inversion.dp_audit.trainings`, which imports torch
