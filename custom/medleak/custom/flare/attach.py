@@ -88,6 +88,9 @@ def attach_folder(
     Raises:
         AttachError: The job cannot be read, recorded or protected; nothing is written.
     """
+    if not job.is_dir():
+        what = "is a file" if job.exists() else "does not exist"
+        raise AttachError(f"{job} {what}: name the folder of an exported job.")
     given, job = job, job_in(job)
     if out.exists():
         raise AttachError(f"{out} exists: name a folder that does not, so that nothing is lost.")

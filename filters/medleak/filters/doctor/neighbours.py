@@ -234,5 +234,14 @@ def each_chain(target: str) -> "Iterator[Chain]":
     kit = Path(target)
     if (kit / "local").is_dir():
         yield from chains_of(kit)
-    else:
+        return
+    from medleak.filters.registry import DEFENCES
+
+    try:
         yield chain_of(target)
+    except ValueError as error:
+        if {step.partition(":")[0] for step in target.split("+")} <= DEFENCES.keys():
+            raise
+        raise ValueError(
+            f"{error} Nor is {target!r} a folder here, as a run or a site's startup kit is."
+        ) from error

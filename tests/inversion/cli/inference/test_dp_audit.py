@@ -70,6 +70,7 @@ def test_a_setting_twice_is_bad_input():
     ("arguments", "why"),
     [
         (("nothing_known",), "Unknown defence"),
+        (("startup-kit/site-1",), "Nor is 'startup-kit/site-1' a folder here, as a run or a site"),
         (("clipped_gaussian:max_grad_norm=1",), "noise_multiplier"),
         ((CLIPPED, "--delta", "1"), "between 0 and 1"),
         ((CLIPPED, "--confidence", "0.2"), "confidence"),
