@@ -121,7 +121,7 @@ def _misplaced(error: OSError) -> str | None:
 def _code(error: Exception) -> int:
     from medleak.custom.record import EmptyRecord, RecordError
 
-    if isinstance(error, OSError) and _misplaced(error):
+    if isinstance(error, OSError) and (isinstance(error, FileNotFoundError) or _misplaced(error)):
         return MISUSED
     if isinstance(error, NothingExamined | EmptyRecord):
         return NOT_KNOWN
