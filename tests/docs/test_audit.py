@@ -11,6 +11,7 @@ from tests.places import ROOT
 
 from medleak.inversion.calibration.search import mechanism
 from medleak.inversion.cli import app
+from medleak.inversion.figures import FIGURES
 
 PAGES = [ROOT / "docs" / "how-to" / name for name in ("audit.md", "calibrate.md")]
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
@@ -36,6 +37,12 @@ def test_a_command_of_the_page_parses(line, tmp_path, monkeypatch):
     if name == "calibrate":
         given = {k: parsed[k] for k in ("low", "high", "parameter")}
         assert mechanism(parsed["defence"], **given)
+
+
+def test_the_page_of_figures_has_a_row_for_each_of_them():
+    page = (ROOT / "docs" / "how-to" / "figures.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert rows == [*FIGURES, "table"]
 
 
 def test_its_jobs_commands_parse(monkeypatch):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from tests.inversion.audit.audits import STEADY, fake
 from tests.inversion.cli.commands import medleak, refused
 
@@ -40,6 +41,38 @@ def test_a_dry_run_says_the_cost_and_does_nothing(make_run):
     assert times["1"] == pytest.approx(content["cpu_seconds"])
     assert times["16"] == times["128"] == pytest.approx(content["cpu_seconds"] / 4)
     assert "core-hours; on the clock" in result.stdout
+
+
+def test_a_dry_run_refuses_the_directory_that_the_audit_would_refuse(make_run):
+    make_run({"site-1": 1})
+    Path("file").touch()
+    Path("full").mkdir()
+    Path("full/notes.txt").touch()
+    for out in ("file", "full"):
+        line = refused(medleak("audit", "--attack", "fake", "--out", out, "--dry-run"), 2)
+        assert f"{out} exists and is no audit directory" in line
+    args = ("audit", "--attack", "fake", "--out", "a", "--no-health")
+    assert medleak(*args).exit_code == 0
+    assert medleak(*args, "--dry-run").exit_code == 0
+    line = refused(medleak(*args, "--prior", "gray", "--dry-run"), 2)
+    assert "a holds another audit: its prior" in line
+
+
+def test_one_prior_is_the_same_from_wherever_it_is_named(make_run, monkeypatch):
+    make_run({"site-1": 1}, name="workspace/run")
+    Image.new("L", (16, 16), 90).save("prior.png")
+    options = ("--attack", "fake", "--no-health", "--prior")
+    assert medleak("audit", "workspace/run", *options, "prior.png", "--out", "a").exit_code == 0
+    before = Path("a/results.csv").read_bytes()
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    again = medleak("audit", "../workspace/run", *options, "../prior.png", "--out", "../a")
+    assert again.exit_code == 0, again.output
+    assert Path("../a/results.csv").read_bytes() == before
+    Image.new("L", (16, 16), 200).save("../prior.png")
+    again = medleak("audit", "../workspace/run", *options, "../prior.png", "--out", "../a")
+    line = refused(again, 2)
+    assert "holds another audit: its prior" in line
 
 
 @pytest.mark.parametrize("option", ["--mean", "--std"])

@@ -251,6 +251,8 @@ def test_a_key_that_is_none_is_found_before_anything_is_written(audit, tmp_path)
         (["--verify", "AUDIT", "--redact"], "--verify makes no report"),
         (["--verify", "AUDIT", "-o", "r.html"], "--verify makes no report"),
         (["AUDIT", "--public-key", "k.pub"], "whom --verify trusts"),
+        (["--verify", "nowhere"], "Cannot use nowhere"),  # 1 would say that it was changed
+        (["AUDIT", "--redact", "--sign", "nowhere"], "Cannot use nowhere"),
     ],
 )
 def test_what_does_not_go_together_is_said(audit, options, words):

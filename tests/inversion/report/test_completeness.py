@@ -102,6 +102,13 @@ def test_two_audits_of_different_sites_were_not_compared(audit):
     assert "no site in common" in said
 
 
+def test_a_site_that_the_second_of_two_audits_is_silent_on_was_not_compared(audit):
+    both = changed(audit, rows=[row(0, "a"), row(0, "b"), row(1, "a")])
+    (said,) = not_examined([both, audit])
+    assert said.startswith(f"1 site of {audit.folder.name} (b) is not in {audit.folder.name}")
+    assert not_examined([audit, both]) == []  # of a site that is new the second audit speaks
+
+
 def test_cases_that_were_planned_and_are_not_done_are_counted(audit):
     (said,) = not_examined([changed(audit, left={"a": 2, "b": 1})])
     assert "3 cases are not done" in said

@@ -80,8 +80,8 @@ def largest_scale(sites: Sequence[Site], items: Sequence[Item], seed: int = 0) -
     raise DataError(
         f"{len(items)} images of {num_classes} classes, {patients_text(items)}, are too few for "
         f"{len(sites)} sites, which need about {smallest}, as many of each class and from many "
-        "patients. Use fewer sites or more images, or say otherwise what a patient is: "
-        "--patient-pattern or --patients of `medleak data folder`."
+        "patients. Use more images, or fewer sites (--table, such as a:4:8:2,b:4:8:2), or say "
+        "otherwise what a patient is: --patient-pattern or --patients of `medleak data folder`."
     )
 
 

@@ -234,10 +234,19 @@ def each_chain(target: str) -> "Iterator[Chain]":
     kit = Path(target)
     if (kit / "local").is_dir():
         yield from chains_of(kit)
-    elif kit.exists() or "/" in target:
+        return
+    if kit.exists():
         raise ValueError(
             f"{target!r} is neither a startup kit, which has a folder local/, nor a defence as "
             "name:key=value,…. Name a site's kit, such as …/site-1."
         )
-    else:
+    from medleak.filters.registry import DEFENCES
+
+    try:
         yield chain_of(target)
+    except ValueError as error:
+        if {step.partition(":")[0] for step in target.split("+")} <= DEFENCES.keys():
+            raise
+        raise ValueError(
+            f"{error} Nor is {target!r} a folder here, as a run or a site's startup kit is."
+        ) from error

@@ -57,18 +57,12 @@ def begin(
             said["updates"][update]["contradictions"].append(why)
     config = {
         "format_version": FORMAT_VERSION,
-        "record": read_manifest(plan.records).identity(),
-        "prior": {
-            "source": plan.prior,
-            "sha256": hashlib.sha256(prior.numpy().tobytes()).hexdigest(),
-        },
+        **_of_all_rows(plan, prior),
         # Who else was there: who could see what of this audit is of all, not of those audited.
         "recorded": {
             "sites": sorted({site for _, site in recorded}),
             "rounds": sorted({round for round, _ in recorded}),
         },
-        "measures": {"embedding": plan.embedding, "k": plan.neighbours}
-        | ({} if plan.perceptual is None else {"lpips": plan.perceptual}),
         "updates": {f"{r}/{s}": _hashes(plan, r, s) for r, s in updates},
         # Earlier rounds that an attack joins to one of these.
         "joined": {f"{r}/{s}": _hashes(plan, r, s) for r, s in seen if (r, s) not in updates},
@@ -104,6 +98,42 @@ def begin(
     write_json(path, merged)
 
 
+def require_its_own(plan: Plan, prior: Tensor) -> None:
+    """Refuse at once, before anything is attacked or its cost told, a directory `begin` refuses.
+
+    What takes reading of updates to see (their hashes, what is said of them) `begin` finds.
+
+    Raises:
+        ValueError: The directory holds an audit of another record, prior or measure, or is none.
+    """
+    path = plan.out / "config.json"
+    if (old := _read(path)) is not None and not journal.is_empty(plan.out):
+        _require_equal(old, _of_all_rows(plan, prior), path)
+
+
+def _of_all_rows(plan: Plan, prior: Tensor) -> dict[str, Any]:
+    """What each row of an audit depends on, so that all of them must share it."""
+    return {
+        "record": read_manifest(plan.records).identity(),
+        "prior": {
+            "source": plan.prior,
+            "sha256": hashlib.sha256(prior.numpy().tobytes()).hexdigest(),
+        },
+        "measures": {"embedding": plan.embedding, "k": plan.neighbours}
+        | ({} if plan.perceptual is None else {"lpips": plan.perceptual}),
+    }
+
+
+def _require_equal(old: dict[str, Any], new: dict[str, Any], path: Path) -> None:
+    for key in new:
+        before, now = old.get(key), new[key]
+        if key == "prior" and before is not None:
+            # One file has as many paths as there are directories to call it from.
+            now = {**now, "source": before["source"]}
+        if before != now:
+            raise _another(path, key, before, new[key])
+
+
 def _against_the_input(plan: Plan, updates: Iterable[tuple[int, str]]) -> dict[str, str]:
     """What in each update contradicts the declared input.
 
@@ -125,10 +155,8 @@ def _against_the_input(plan: Plan, updates: Iterable[tuple[int, str]]) -> dict[s
 def _merged(old: dict[str, Any] | None, new: dict[str, Any], path: Path) -> dict[str, Any]:
     if old is None:
         return new
-    for key in ("record", "prior", "measures", "run"):
-        if old.get(key) != new[key]:
-            raise _another(path, key, old.get(key), new[key])
-    merged = dict(new)
+    _require_equal(old, {key: new[key] for key in ("record", "prior", "measures", "run")}, path)
+    merged = {**new, "prior": old["prior"]}
     for key in ("updates", "joined", "said", "attacks", "knowledge", "truth"):
         before = old.get(key, {})
         changed = [k for k in new[key] if before.get(k, new[key][k]) != new[key][k]]

@@ -13,7 +13,7 @@ from medleak.custom.record import list_updates, read_info
 from medleak.inversion.attacks.registry import ATTACKS, AttackTable, attack_name, attack_of
 from medleak.inversion.audit.attacker import Attacker, EasyCase, Task
 from medleak.inversion.audit.beside.registry import write_beside
-from medleak.inversion.audit.config import begin
+from medleak.inversion.audit.config import begin, require_its_own
 from medleak.inversion.audit.cost import Cost, estimate, require_disk
 from medleak.inversion.audit.evaluation import Evaluator
 from medleak.inversion.audit.health import Health, failed, key
@@ -216,6 +216,7 @@ class _Session:
         )
 
     def cost(self, jobs: int) -> Cost:
+        require_its_own(self.plan, self.prior)
         rows = read_rows(self.plan.out / "results.csv")
         asked = len(self.assessor.candidates) if self.assessor else 0
         return estimate(

@@ -20,13 +20,24 @@ JOURNAL = "journal.jsonl"
 def not_examined(audits: Sequence[Audit]) -> list[str]:
     """What ``audits`` leave unknown, a sentence each without its full stop; empty: nothing.
 
-    Of two audits, also that there is no site that both are of: then nothing was compared.
+    Of two audits, also what was not compared: the sites of the first that the second is silent on.
     """
     found = [sentence for audit in audits for sentence in _of_one(audit)]
-    if len(audits) == 2 and not {*audits[0].sites} & {*audits[1].sites}:
+    if len(audits) != 2:
+        return found
+    before, after = audits
+    gone = [site for site in before.sites if site not in after.sites]
+    if not {*before.sites} & {*after.sites}:
         found.append(
             "the two audits have no site in common, so nothing was compared: name two audits of "
             "the same federation"
+        )
+    elif gone:
+        sites, are = ("site", "is") if len(gone) == 1 else ("sites", "are")
+        found.append(
+            f"{len(gone)} {sites} of {before.folder.name} ({_first(sorted(gone, key=natural_key))})"
+            f" {are} not in {after.folder.name}, so of what leaks there now nothing is said: audit "
+            "them, too"
         )
     return found
 

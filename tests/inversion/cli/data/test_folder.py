@@ -29,3 +29,5 @@ def test_lists_may_stand_beside_classes_but_not_among_them(tmp_path):
     refuse_inside(tmp_path / "b", tmp_path / "a")
     with pytest.raises(ValueError, match="lies inside"):
         refuse_inside(tmp_path / "a" / "b", tmp_path / "a")
+    with pytest.raises(ValueError, match="is the folder that is read"):
+        refuse_inside(tmp_path / "a", tmp_path / "b" / ".." / "a", images=True)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -38,6 +39,25 @@ def test_phantoms_are_written_as_one_folder_a_class(modality):
     items, names = read_folders(said["out"])
     assert len(items) == said["images"] == 9
     assert sorted(names) == sorted(MODALITIES[modality].classes)
+
+
+@pytest.mark.parametrize(
+    ("modality", "n"), [("cxr", 33), ("cxr", 60), ("cxr", 123), ("brain_mri", 33)]
+)
+def test_the_command_that_is_named_next_takes_so_few_images(modality, n):
+    said = medleak("synthetic", modality, "-n", n, "--size", 16, "-o", "a set").stdout
+    (line,) = [line for line in said.splitlines() if line.startswith("or, for lists")]
+    command = shlex.split(line.partition(": ")[2])
+    assert command[:3] == ["medleak", "data", "folder"]
+    assert ("--table" in command) == (n < 123)
+    printed(*command[2:])
+    assert ("--table" in said.splitlines()[1]) == (n < 123)
+
+
+def test_of_images_that_no_two_sites_can_share_no_command_is_named():
+    said = medleak("synthetic", "cxr", "-n", 20, "--size", 16).stdout
+    assert "next: more images" in said
+    assert "MEDLEAK_DATA" not in said
 
 
 def _npz(path, side=64):

@@ -281,6 +281,10 @@ def test_a_site_or_a_folder_named_after_a_patient_is_refused(folder):
 def test_what_would_be_read_as_a_class_the_next_time_is_not_written(folder):
     line = refused("folder", folder, "--table", TABLE, "--out", folder / "lists")
     assert "lies inside" in line
+    before = sorted(folder.rglob("*"))
+    line = refused("folder", folder, "--table", TABLE, "--window", "0:255", "--out", folder)
+    assert "is the folder that is read" in line
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_a_list_of_testing_images_is_read_and_of_other_names_is_refused(folder):

@@ -1,6 +1,7 @@
 """Tests of medleak attach: what it prints, and what it refuses in a line."""
 
 import json
+from pathlib import Path
 
 from tests.custom.flare.checking.test_job_check import HELLO, NETWORK, changed
 from tests.custom.flare.test_attach import job
@@ -57,9 +58,6 @@ def test_allow_model_without_check_is_refused_and_nothing_is_written(tmp_path):
 
 def test_a_job_that_cannot_be_attached_to_is_one_line(tmp_path):
     assert "exists" in refused(medleak("attach", job(tmp_path), "-o", tmp_path), 2)
-    new = ("-o", tmp_path / "new")
-    assert "gone does not exist" in refused(medleak("attach", tmp_path / "gone", *new), 2)
-    (tmp_path / "job.py").touch()
-    assert "job.py is a file: name the folder" in refused(
-        medleak("attach", tmp_path / "job.py", *new), 2
-    )
+    for given, why in ((tmp_path / "gone", "does not exist"), (Path(__file__), "is a file")):
+        line = refused(medleak("attach", given, "-o", tmp_path / "n"), 2)
+        assert f"{given} {why}: name the folder of an exported job" in line

@@ -70,10 +70,10 @@ def test_a_setting_twice_is_bad_input():
     ("arguments", "why"),
     [
         (("nothing_known",), "Unknown defence"),
-        (("no/such/kit",), "neither a startup kit"),
         (("canaries:planted=9,guessed=5,right=5", "--releases", "200"), "--releases is of filters"),
         (("canaries:planted=9,guessed=5,right=5", "--task", "train"), "--task is of filters"),
         (("dp_sgd:noise_multiplier=1,sample_rate=0.1,steps=1", "--task", "x"), "--task is of"),
+        (("startup-kit/site-1",), "Nor is 'startup-kit/site-1' a folder here, as a run or a site"),
         (("clipped_gaussian:max_grad_norm=1",), "noise_multiplier"),
         ((CLIPPED, "--delta", "1"), "between 0 and 1"),
         ((CLIPPED, "--confidence", "0.2"), "confidence"),

@@ -8,11 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from tests.inversion.cli.commands import medleak, refused
 from tests.places import ROOT
 
+from medleak.custom.data.images import save_image
 from medleak.filters.doctor import NOT_KNOWN as NOT_KNOWN_OF_DOCTOR
 from medleak.inversion.cli import app
 from medleak.inversion.cli.report import LEAKS
@@ -38,6 +40,34 @@ def test_a_full_disk_is_one_line(make_run, monkeypatch):
     assert "no space left on the disk" in line
     assert "goes on from there" in line
     assert not list(Path("a").glob("**/*.png"))
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("folder", "Cannot use folder: it is a folder, and a file is wanted here"),
+        ("file/prior.png", "Cannot use file: it is a file, and a folder is wanted here"),
+    ],
+)
+def test_a_folder_for_a_file_and_a_file_for_a_folder_are_said_by_name(out, said):
+    Path("folder").mkdir()
+    Path("file").touch()
+    Path("images").mkdir()
+    save_image(Path("images/x.png"), np.zeros((16, 16), np.uint8))
+    before = sorted(Path.cwd().rglob("*"))
+    line = refused(medleak("prior", "--data", "images", "-o", out), 2)
+    assert said in line.replace(f"{Path.cwd()}/", "")
+    assert ".part" not in line
+    assert sorted(Path.cwd().rglob("*")) == before
+
+
+def test_a_folder_of_lists_that_is_a_file_is_said_by_name():
+    assert medleak("data", "synthetic", "cxr", "-n", 30, "--size", 16, "-o", "set").exit_code == 0
+    Path("file").touch()
+    table = ("--table", "a:4:8:2,b:4:8:2")
+    line = refused(medleak("data", "folder", "set", *table, "-o", "file"), 2)
+    assert f"Cannot use {Path.cwd()}/file: it is a file, and a folder is wanted here" in line
+    assert Path("file").read_bytes() == b""
 
 
 def test_output_that_nobody_reads_is_no_error_of_the_request(make_run):

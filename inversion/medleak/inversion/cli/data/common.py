@@ -126,7 +126,9 @@ def report_lists(
     if description["licence"]:
         typer.echo(f"licence: {description['licence']} ({description['source']})")
     if "public" in description:
-        typer.echo(f"next: medleak prior --data {out / 'public.json'} -o prior.png")
+        typer.echo(
+            f"next: medleak prior --data {shlex.quote(str(out / 'public.json'))} -o prior.png"
+        )
         return
     for site, counts in description["sites"].items():
         typer.echo(f"{site}: {counts['training']} training, {counts['validation']} validation")
@@ -195,8 +197,32 @@ def report_images(
     if licence:
         typer.echo(f"licence: {licence}")
     place = shlex.quote(str(out))
-    job = shlex.join(["python", "jobs/job.py", *_job("masks" if masks else modality, classes)])
+    table = _table_for(n, len(classes))
+    if table is None:
+        typer.echo("next: more images: these are too few to be split over two sites")
+        return
+    job = _job("masks" if masks else modality, classes) + table
+    lists = [*(["--masks"] if masks else []), *table]
     typer.echo(
-        f"next: MEDLEAK_DATA={place} {job}\n"
-        f"or, for lists of each site: medleak data folder {place}{' --masks' if masks else ''}"
+        f"next: MEDLEAK_DATA={place} {shlex.join(['python', 'jobs/job.py', *job])}\n"
+        f"or, for lists of each site: {shlex.join(['medleak', 'data', 'folder', str(out), *lists])}"
     )
+
+
+_TWO_SITES = "a:4:8:2,b:4:8:2"
+
+
+def _table_for(n: int, num_classes: int) -> list[str] | None:
+    """The option by which ``n`` images can be split; [] is the usual table, None: none can be.
+
+    Half as many again as are needed, since the images of a patient stay together.
+    """
+    from medleak.custom.sites.split import TMI_TABLE_II, images_needed, parse_table, scaled
+
+    for option, table in (
+        ([], TMI_TABLE_II),
+        (["--table", _TWO_SITES], parse_table(_TWO_SITES)),
+    ):
+        if n >= 1.5 * images_needed(scaled(table, 0.01, max(num_classes, 1))):
+            return option
+    return None

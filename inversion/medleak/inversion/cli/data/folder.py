@@ -89,16 +89,19 @@ class Arrangement:
         )
 
 
-def refuse_inside(out: Path, folder: Path) -> None:
-    """Refuse to write below the folder that is read.
+def refuse_inside(out: Path, folder: Path, images: bool = False) -> None:
+    """Refuse to write below the folder that is read, or into it where ``images`` are written.
+
+    Lists in the folder itself are no sub-folder, so they are taken for no class.
 
     Raises:
         ValueError: What is written would be taken for a class the next time.
     """
     inside, around = out.resolve(), folder.resolve()
-    if inside != around and inside.is_relative_to(around):
+    if (images or inside != around) and inside.is_relative_to(around):
+        where = "is the folder that is read" if inside == around else f"lies inside {str(folder)!r}"
         raise ValueError(
-            f"--out {str(out)!r} lies inside {str(folder)!r}: what is written there would be taken "
+            f"--out {str(out)!r} {where}: what is written there would be taken "
             "for images of a class the next time. Name a folder elsewhere by --out."
         )
 

@@ -198,7 +198,7 @@ def prepare_folder(
             "and masks would lose theirs. Convert the images first, without --masks."
         )
     out = out or PLACE / folder.resolve().name
-    refuse_inside(out, folder)
+    refuse_inside(out, folder, images=window is not None)
     sites = TMI_TABLE_II if table is None else parse_table(table)
     found = read_set(folder, told)
     content = Content(name=folder.resolve().name, classes=found.classes)

@@ -8,6 +8,7 @@ import os
 import select
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn, ParamSpec
 
 import typer
@@ -88,6 +89,8 @@ def _line(error: Exception) -> str:
                 "by --out; then repeat the command: an audit goes on from there, lists and images "
                 "are written anew."
             )
+        if misplaced := _misplaced(error):
+            return misplaced
         return f"Cannot use{where}: {error.strerror or error}. Check the path and its permissions."
     if isinstance(error, ValueError):
         return str(error)
@@ -97,9 +100,29 @@ def _line(error: Exception) -> str:
     )
 
 
+def _misplaced(error: OSError) -> str | None:
+    """What to say of a folder where a file is wanted, or the other way round; else None."""
+    # Files are written beside their place and moved there: the second name is the one asked for.
+    name = error.filename2 or error.filename
+    if not isinstance(name, str | bytes):
+        return None
+    path = Path(os.fsdecode(name))
+    if isinstance(error, IsADirectoryError):
+        return f"Cannot use {path}: it is a folder, and a file is wanted here. Name a file."
+    if isinstance(error, NotADirectoryError | FileExistsError):
+        for part in (path, *path.parents):
+            if part.is_file():
+                return (
+                    f"Cannot use {part}: it is a file, and a folder is wanted here. Name another."
+                )
+    return None
+
+
 def _code(error: Exception) -> int:
     from medleak.custom.record import EmptyRecord, RecordError
 
+    if isinstance(error, OSError) and (isinstance(error, FileNotFoundError) or _misplaced(error)):
+        return MISUSED
     if isinstance(error, NothingExamined | EmptyRecord):
         return NOT_KNOWN
     return (
