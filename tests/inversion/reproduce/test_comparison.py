@@ -7,6 +7,10 @@ def test_a_grid_is_a_markdown_table_set_off_by_blank_lines():
     assert grid(("a", "b"), [("1", "2")]) == "\n\n| a | b |\n| --- | --- |\n| 1 | 2 |"
 
 
+def test_a_bar_does_not_end_a_cell():
+    assert grid(("a",), [("`dlg | none | all`",)]).endswith("| `dlg \\| none \\| all` |")
+
+
 def test_each_published_number_stands_beside_the_one_found_here(tmp_path):
     path = tmp_path / "deep" / "report.md"
     entries = [

@@ -46,6 +46,7 @@ def write_report(path: Path, title: str, setting: str, entries: Sequence[PaperEn
 
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A markdown table, set off by blank lines."""
+    """A markdown table, set off by blank lines; a bar in a cell, even of code, would end it."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return "\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in escaped)
