@@ -98,8 +98,9 @@ def test_phantoms_that_were_kept_are_what_the_next_command_trains_on(
 @pytest.mark.parametrize("name", SUBSETS)
 def test_the_next_command_after_medmnist_has_its_classes(job, name):
     subset = SUBSETS[name]
-    shape = (8, 64, 64) if subset.channels == 1 else (8, 64, 64, 3)
-    labels = np.arange(8)[:, None] % len(subset.classes)
+    n = 100  # of each part: enough for the sites of a job
+    shape = (n, 64, 64) if subset.channels == 1 else (n, 64, 64, 3)
+    labels = np.arange(n)[:, None] % len(subset.classes)
     arrays: dict[str, Any] = {}
     for part in ("train", "val", "test"):
         arrays |= {f"{part}_images": np.zeros(shape, np.uint8), f"{part}_labels": labels}
