@@ -165,6 +165,11 @@ def authorization(present: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def is_server(kit: Path) -> bool:
+    """Whether a startup kit is the server's."""
+    return (kit / "startup" / "fed_server.json").exists()
+
+
 def files(kit: Path, choice: Choice) -> dict[Path, str]:
     """What the kit's files should hold, by their path in the kit.
 
@@ -175,7 +180,7 @@ def files(kit: Path, choice: Choice) -> dict[Path, str]:
     """
     if not (kit / "startup").is_dir() or not (kit / "local").is_dir():
         raise ValueError(f"{kit} has no startup/ and local/: give a startup kit, such as …/site-1.")
-    server = (kit / "startup" / "fed_server.json").exists()
+    server = is_server(kit)
     wanted: dict[str, Any] = {
         "resources.json": resources(_present(kit, "resources.json"), server=server),
         "authorization.json": authorization(_present(kit, "authorization.json")),

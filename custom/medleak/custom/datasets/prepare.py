@@ -187,10 +187,12 @@ def prepared_lists(out: Path, site: str, classes: Sequence[str]) -> dict[str, li
 def lists_in(folder: Path) -> list[Path]:
     """Every list of ``folder``: all that `prepare` wrote there, else its JSON files, by name.
 
+    A decathlon's ``dataset.json`` is a list itself.
+
     Raises:
         DataError: There is none, or one that was written is gone.
     """
-    if (folder / DESCRIPTION).is_file():
+    if _is_described(folder):
         sites = _read(folder / DESCRIPTION).get("sites")
         found = [folder / PUBLIC] if sites is None else [folder / f"{site}.json" for site in sites]
     else:
@@ -315,6 +317,14 @@ def _claim(out: Path, description: Mapping[str, Any]) -> None:
             f"{str(out)!r} holds lists of other images or settings: old ones would stay among the "
             "new. Name another folder by --out, or remove that one."
         )
+
+
+def _is_described(folder: Path) -> bool:
+    try:
+        content = json.loads((folder / DESCRIPTION).read_bytes())
+    except (OSError, ValueError):  # as a list it will be refused in words of its own
+        return False
+    return isinstance(content, dict) and "format_version" in content
 
 
 def _describe(out: Path, description: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ from medleak.filters.doctor.installation import entropy, installation
 from medleak.filters.doctor.jobs import job_checks, tasks_of
 from medleak.filters.doctor.rules import site_rules
 from medleak.filters.doctor.scopes import scope_checks, site_policy
+from medleak.filters.policy import is_server
 
 __all__ = [
     "NOT_KNOWN",
@@ -55,7 +56,7 @@ def examine(kit: Path, job: Path | None = None) -> list[Check]:
         return [failed("startup kit", detail)]
     if importlib.util.find_spec("nvflare") is None:
         return [unknown("NVFlare", "is not installed here: nothing can be loaded or tried.")]
-    if (kit / "startup" / "fed_server.json").exists():
+    if is_server(kit):
         return _server(kit)
     tasks = [] if job is None else tasks_of(job)
     policy, checks = site_policy(kit, list(dict.fromkeys(["train", *tasks])))

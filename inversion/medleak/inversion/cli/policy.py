@@ -80,7 +80,7 @@ def policy(
     from medleak.filters import policy as policies
 
     where = _kit(kit, site_dir)
-    server = (where / "startup" / "fed_server.json").exists()
+    server = policies.is_server(where)
     if server:
         _refuse_at_server(ctx)
     choice = _choice(epsilon, rounds, delta, clip, heuristic, defence, network or ())

@@ -84,13 +84,14 @@ class Reading:
         Every step rounds the weight itself. Of an update far below its last digit only a few
         entries are left, as behind the scale of 1e-6 that a ConvNeXt's branches begin with.
         """
-        variance = rounding_variance(self._weights[name], self.update[name])
+        variance = rounding_variance(self.weights[name], self.update[name])
         if variance is None:
             return 0.0
         return float(self.observation.n_steps * variance.mean()) ** 0.5
 
     @cached_property
-    def _weights(self) -> Mapping[str, Tensor]:
+    def weights(self) -> Mapping[str, Tensor]:
+        """Of the global model, by parameter."""
         return {n: p.detach() for n, p in self.observation.network().named_parameters()}
 
     @cached_property

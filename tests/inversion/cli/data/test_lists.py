@@ -128,6 +128,10 @@ def test_check_takes_a_folder_of_lists_and_misses_none(folder):
     assert list(printed("check", "out")) == ["out/a.json"]
     Path("empty").mkdir()
     assert "holds no list" in refused("check", "empty")
+    Path("out/a.json").rename("out/dataset.json")  # as a decathlon calls its list
+    assert list(printed("check", "out")) == ["out/dataset.json"]
+    Path("out/dataset.json").write_text("{")
+    assert "dataset.json" in refused("check", "out")
 
 
 def write_list(path, *entries, **sections):

@@ -66,7 +66,8 @@ class Outset:
 
     Attributes:
         judged: Its terms that count.
-        outside: By row space, the share of its patches' energy outside.
+        outside: By row space, the share of its patches' energy outside; not looked at where there
+            are statistics.
     """
 
     judged: Terms
@@ -81,7 +82,7 @@ def judged(rounds: Rounds, images: Tensor) -> Terms:
 
 def outset(rounds: Rounds, guess: Tensor) -> Outset:
     """Of ``guess`` [N, C, *size], the prior or gray."""
-    return Outset(judged(rounds, guess), outside(rounds, guess))
+    return Outset(judged(rounds, guess), () if rounds.norms else outside(rounds, guess))
 
 
 def loss_of(found: Terms) -> float:

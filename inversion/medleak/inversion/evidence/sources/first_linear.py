@@ -96,8 +96,8 @@ def _solved(reading: Reading, name: str) -> _Image:
 
 def _only_rounded(reading: Reading, name: str) -> bool:
     """A single row agrees with itself, whatever was added to it."""
-    weight = reading.observation.network().get_parameter(name).detach()
-    return reading.undone is None and rounding_variance(weight, reading.update[name]) is not None
+    update, weight = reading.update[name], reading.weights[name]
+    return reading.undone is None and rounding_variance(weight, update) is not None
 
 
 def _pixels(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

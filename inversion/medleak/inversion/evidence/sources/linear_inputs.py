@@ -7,7 +7,7 @@ not move and only those products are told. Where an input is met as it is, it is
 factor, which the update of a bias tells.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -28,12 +28,11 @@ _BOUNDS = 0.1  # share of a step's entries that are but bounds, from which on no
 def _tell(reading: Reading) -> Sequence[Told]:
     if not any(u.ndim == 2 and u.any() for u in reading.update.values()):
         return []
-    weights: dict[str, Tensor] = dict(reading.observation.network().named_parameters())
     classes = _classes(reading)
     layers = [x for x in reading.linear_layers if not _told_elsewhere(reading, x, classes)]
     seconds = [x for x in layers if x.role == "second" and x.outputs == classes]
     head = seconds[-1] if seconds and seconds[-1] in layers[-2:] else None
-    return [_told(reading, x, weights, is_head=x is head) for x in layers]
+    return [_told(reading, x, is_head=x is head) for x in layers]
 
 
 def _told_elsewhere(reading: Reading, layer: LinearLayer, classes: int | None) -> bool:
@@ -52,9 +51,7 @@ def _classes(reading: Reading) -> int | None:
         return None
 
 
-def _told(
-    reading: Reading, layer: LinearLayer, weights: Mapping[str, Tensor], *, is_head: bool
-) -> Told:
+def _told(reading: Reading, layer: LinearLayer, *, is_head: bool) -> Told:
     update = reading.update[layer.parameter]
     told = Told(
         source=SOURCE.name,
@@ -65,7 +62,7 @@ def _told(
         words="",
     )
     if not update.any():
-        return replace(told, words=_still(reading, layer, weights))
+        return replace(told, words=_still(reading, layer))
     if not reading.linear:
         how = f"the update of {reading.observation.optimizer} is no sum of gradients"
         return replace(told, words=how)
@@ -73,7 +70,7 @@ def _told(
     if (why := _unreadable(reading, layer)) is not None:
         return replace(told, words=why)
     found = decomposed(update if len(update) <= update.shape[1] else update.T)
-    rank, sigma = _rank(reading, layer, found, weights[layer.parameter].detach(), count)
+    rank, sigma = _rank(reading, layer, found, reading.weights[layer.parameter], count)
     if not rank:
         return replace(told, rank=0, expected=min(count, room), words="nothing stands out of noise")
     told = replace(
@@ -90,8 +87,8 @@ def _told(
     return _with_labels(reading, layer, told) if is_head else told
 
 
-def _still(reading: Reading, layer: LinearLayer, weights: Mapping[str, Tensor]) -> str:
-    if layer.partner and layer.role == "first" and not weights[layer.partner].any():
+def _still(reading: Reading, layer: LinearLayer) -> str:
+    if layer.partner and layer.role == "first" and not reading.weights[layer.partner].any():
         return "its update is zero, as the other factor was: it moves from the second step on"
     return "its update is zero: frozen, or cut off"
 

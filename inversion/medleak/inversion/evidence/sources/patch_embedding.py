@@ -137,7 +137,7 @@ def _solved(reading: Reading, projection: Projection, embedding: PatchEmbedding 
 
 def _known(reading: Reading, name: str) -> tuple[Tensor, Tensor | None]:
     """The update of a parameter without weight decay, and the variance of each entry, if known."""
-    update, weight = reading.update[name], _weight(reading, name)
+    update, weight = reading.update[name], reading.weights[name]
     error = reading.error.get(name)
     variance = rounding_variance(weight, update)
     if error is not None:
@@ -156,10 +156,6 @@ def _decay(reading: Reading) -> float:
     steps, momentum = observation.n_steps, observation.momentum
     times = sum((steps - k) * momentum**k for k in range(steps))
     return observation.lr * observation.weight_decay * times
-
-
-def _weight(reading: Reading, name: str) -> Tensor:
-    return reading.observation.network().get_parameter(name).detach()
 
 
 def _likely(reading: Reading, projection: Projection, embedding: PatchEmbedding | None) -> str:
